@@ -1,0 +1,88 @@
+"""Conditions as Kubernetes shows them: a type, a status, a reason, a message and since when.
+
+Nothing here reads a clock: whoever makes a condition says what time it is.
+"""
+
+import dataclasses
+import enum
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from springline.reasons import Reason
+
+__all__ = ["Condition", "ConditionStatus", "ConditionType", "set_condition", "updated"]
+
+LONGEST_MESSAGE: Final = 32768  # bytes; the limit of metav1.Condition
+
+
+class ConditionType(enum.StrEnum):
+    """What a condition is about. The order is the one in which they are shown."""
+
+    READY = "Ready"  # connected with a valid credential: what `kubectl wait` waits for
+    CONNECTED = "Connected"  # the session is open
+    CREDENTIALS_VALID = "CredentialsValid"  # the broker accepts the credential as it is now
+    BLOCKED = "Blocked"  # the broker takes no messages from this connection
+
+
+class ConditionStatus(enum.StrEnum):
+    """Whether it is so."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"  # nobody can tell
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One condition of an object, like `metav1.Condition`."""
+
+    type: ConditionType
+    status: ConditionStatus
+    reason: Reason
+    message: str  # a longer one than the API server accepts is cut
+    last_transition_time: datetime  # when `status` became what it is; aware of its time zone
+    observed_generation: int  # the generation of the object that was looked at
+
+    def __post_init__(self) -> None:
+        if self.last_transition_time.utcoffset() is None:
+            raise ValueError("last_transition_time needs a time zone")
+        message = self.message.encode(errors="replace")
+        if len(message) > LONGEST_MESSAGE:
+            ellipsis = "…".encode()
+            kept = message[: LONGEST_MESSAGE - len(ellipsis)].decode(errors="ignore")
+            object.__setattr__(self, "message", kept + ellipsis.decode())
+
+    def as_dict(self) -> dict[str, str | int]:
+        """Return it as it stands in `status.conditions`."""
+        since = self.last_transition_time.astimezone(UTC)
+        return {
+            "type": str(self.type),
+            "status": str(self.status),
+            "reason": str(self.reason),
+            "message": self.message,
+            "lastTransitionTime": since.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "observedGeneration": self.observed_generation,
+        }
+
+
+def set_condition(previous: Sequence[Condition], new: Condition) -> tuple[Condition, ...]:
+    """Return the conditions with `new` in the place of the one of its type.
+
+    It keeps the time of the one it replaces unless the status differs. Idempotent.
+    """
+    return updated(previous, [new])
+
+
+def updated(previous: Sequence[Condition], new: Iterable[Condition]) -> tuple[Condition, ...]:
+    """Do what `set_condition` does for several; the result is in the order of `ConditionType`."""
+    known = {condition.type: condition for condition in previous}
+    for condition in new:
+        before = known.get(condition.type)
+        if before is not None and before.status == condition.status:
+            known[condition.type] = dataclasses.replace(
+                condition, last_transition_time=before.last_transition_time
+            )
+        else:
+            known[condition.type] = condition
+    return tuple(known[type_] for type_ in ConditionType if type_ in known)

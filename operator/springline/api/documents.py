@@ -1,0 +1,110 @@
+"""From one loaded document to one object, or to everything that is wrong with it.
+
+YAML is somebody else's: `parse` takes what a loader made of one document.
+"""
+
+from collections.abc import Mapping
+from typing import Final, NoReturn
+
+from pydantic import ValidationError
+
+from springline.api import problems, rules
+from springline.api.core_v1 import ConfigMap, Secret
+from springline.api.meta import DEFAULT_NAMESPACE, Identity
+from springline.api.problems import Problem
+from springline.api.v1alpha1 import API_VERSION, GROUP, Broker, BrokerConnection, ClusterBroker
+from springline.errors import ManifestError
+
+__all__ = ["Document", "identify", "parse"]
+
+Document = Broker | BrokerConnection | ClusterBroker | ConfigMap | Secret
+
+MODELS: Final[Mapping[str, type[Document]]] = {
+    "Broker": Broker,
+    "BrokerConnection": BrokerConnection,
+    "ClusterBroker": ClusterBroker,
+    "ConfigMap": ConfigMap,
+    "Secret": Secret,
+}
+API_VERSIONS: Final[Mapping[str, str]] = {
+    kind: "v1" if kind in {"ConfigMap", "Secret"} else API_VERSION for kind in MODELS
+}
+READ: Final = "Broker, BrokerConnection, ClusterBroker, ConfigMap and Secret"
+
+
+def parse(document: object, *, where: str = "") -> Document:
+    """Return the object that a document describes.
+
+    Raise `ManifestError` with a sentence for each thing that is wrong, `where` (a file and a line,
+    say) in front of each. The error holds no value of a Secret, neither itself nor by its causes.
+    """
+    if not isinstance(document, Mapping):
+        _refuse("must be a mapping with apiVersion, kind, metadata and spec", where=where)
+    kind = _kind(document, where)
+    model = MODELS[kind]
+    # Somebody who wrote no metadata at all is told which part of it is needed.
+    whole = document if document.get("metadata") is not None else {**document, "metadata": {}}
+    found = rules.check(kind, document)
+    parsed = None
+    try:
+        parsed = model.model_validate(whole, by_alias=True, by_name=False)
+    except ValidationError as error:
+        found += problems.from_validation(error, model, secret=model is Secret)
+    # Outside of `except`: a ValidationError has the offending values and must not be chained.
+    if parsed is None or found:
+        raise ManifestError(problems.sentences(found), where=where)
+    return parsed
+
+
+def identify(document: object) -> Identity | None:
+    """Return which object a document is about, however broken the rest of it is.
+
+    None where it is not about one that Springline reads, or does not say about which one.
+    """
+    if not isinstance(document, Mapping):
+        return None
+    kind, version, metadata = (document.get(key) for key in ("kind", "apiVersion", "metadata"))
+    if not isinstance(kind, str) or kind not in MODELS or not isinstance(metadata, Mapping):
+        return None
+    if isinstance(version, str) and _group(version) != _group(API_VERSIONS[kind]):
+        return None  # a Broker of Knative, for example
+    name = metadata.get("name")
+    namespace = "" if kind == "ClusterBroker" else metadata.get("namespace")
+    if namespace is None:
+        namespace = DEFAULT_NAMESPACE
+    if not isinstance(name, str) or not name or not isinstance(namespace, str):
+        return None
+    return Identity(kind, namespace, name)
+
+
+def _kind(document: Mapping[object, object], where: str) -> str:
+    """Return the kind of a document that says it is one of ours; raise `ManifestError` if not."""
+    kind, version = document.get("kind"), document.get("apiVersion")
+    if kind is None:
+        _refuse(f"required; Springline reads {READ}", "kind", where=where)
+    if not isinstance(kind, str):
+        _refuse("must be a string", "kind", where=where)
+    shown = problems.quoted(kind)
+    if kind not in MODELS:
+        group = f" ({problems.printable(version[:60])})" if isinstance(version, str) else ""
+        _refuse(f"kind {shown}{group} is not one Springline reads; it reads {READ}", where=where)
+    expected = API_VERSIONS[kind]
+    if version is None:
+        _refuse(f"required; write {expected}", "apiVersion", where=where)
+    if not isinstance(version, str):
+        _refuse(f"must be a string; write {expected}", "apiVersion", where=where)
+    if version != expected:
+        ours = version.startswith(f"{GROUP}/") and expected == API_VERSION
+        finding = "is not a version Springline has" if ours else f"has no {kind} Springline reads"
+        shown = problems.quoted(version)
+        _refuse(f"{shown} {finding}; write {expected}", "apiVersion", where=where)
+    return kind
+
+
+def _group(api_version: str) -> str:
+    """Return the group of an apiVersion, which is empty for the core group."""
+    return api_version.rpartition("/")[0]
+
+
+def _refuse(sentence: str, *path: str, where: str) -> NoReturn:
+    raise ManifestError([str(Problem(path, sentence))], where=where)

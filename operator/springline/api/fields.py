@@ -1,0 +1,259 @@
+"""What single values may look like: names, keys, host names, numbers within a range.
+
+Each annotation refuses with a sentence (see `problems.refused`) and describes itself in the JSON
+schema, so that the generated CRD has the same limits. Rules over several fields are in `rules`.
+"""
+
+import dataclasses
+import ipaddress
+import re
+from typing import Annotated, Any, Final, TypeVar
+
+from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from springline.api import problems
+
+__all__ = [
+    "Between",
+    "DataKey",
+    "Distinct",
+    "DomainName",
+    "EndpointHost",
+    "HostName",
+    "LocaleName",
+    "NamespaceName",
+    "ObjectName",
+    "PlainText",
+    "Port",
+    "PropertyName",
+    "ShortString",
+    "Text",
+    "VirtualHostName",
+]
+
+Number = TypeVar("Number", int, float)
+
+
+def _utf8(value: str) -> str:
+    """Refuse lone surrogates, which YAML can escape and nothing can send."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise problems.refused("", expected=problems.NOT_TEXT) from None
+    return value
+
+
+PlainText = Annotated[str, AfterValidator(_utf8)]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """Annotate a `str` field with what it must look like."""
+
+    noun: str  # what it is, for the sentence
+    advice: str = ""  # how to write it
+    pattern: str = ""  # of the whole text; anything where empty
+    minimum: int = 1  # bytes of UTF-8
+    maximum: int
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._validate, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        described: dict[str, Any] = {**handler(schema), "maxLength": self.maximum}
+        if self.minimum:
+            described["minLength"] = self.minimum
+        if self.pattern:
+            described["pattern"] = f"^(?:{self.pattern})$"
+        return described
+
+    def _validate(self, value: str) -> str:
+        size = len(_utf8(value).encode())
+        advice = f"; {self.advice}" if self.advice else ""
+        if size < self.minimum:
+            raise problems.refused("", expected="must not be empty")
+        if size > self.maximum:
+            limit = f"longer than {self.maximum} bytes"
+            raise problems.refused(f"is {limit}", expected=f"must not be {limit}")
+        if "\0" in value:
+            raise problems.refused("", expected="must not hold a NUL character")
+        if self.pattern and not re.fullmatch(self.pattern, value):
+            raise problems.refused(
+                f"is not {self.noun}{advice}", expected=f"must be {self.noun}{advice}"
+            )
+        return value
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Between:
+    """Annotate a number with its range, both ends included."""
+
+    minimum: int
+    maximum: int
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._validate, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(schema), "minimum": self.minimum, "maximum": self.maximum}
+
+    def _validate(self, value: Number) -> Number:
+        if not self.minimum <= value <= self.maximum:
+            bounds = f"between {self.minimum} and {self.maximum}"
+            raise problems.refused(
+                f"is out of range; it must be {bounds}", expected=f"must be {bounds}"
+            )
+        return value
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Distinct:
+    """Annotate a tuple whose entries must differ, and of which there is at least one."""
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._validate, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(schema), "minItems": 1, "uniqueItems": True}
+
+    def _validate(self, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise problems.refused("", expected="must have at least one entry")
+        doubles = [entry for entry in dict.fromkeys(value) if value.count(entry) > 1]
+        if doubles:
+            listed = ", ".join(f"{problems.quoted(entry)}" for entry in doubles)
+            raise problems.refused("", expected=f"has {listed} more than once")
+        return value
+
+
+# RFC 1123 as Kubernetes applies it: a label, and labels joined by dots.
+LABEL: Final = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
+NAME_ADVICE: Final = "begin and end with a letter or digit"
+
+ObjectName = Annotated[
+    str,
+    Text(
+        noun="a valid name",
+        advice=f'use lower-case letters, digits, "-" and ".", and {NAME_ADVICE}',
+        pattern=rf"{LABEL}(?:\.{LABEL})*",
+        maximum=253,
+    ),
+]
+NamespaceName = Annotated[
+    str,
+    Text(
+        noun="a valid namespace",
+        advice=f'use lower-case letters, digits and "-", and {NAME_ADVICE}',
+        pattern=LABEL,
+        maximum=63,
+    ),
+]
+DataKey = Annotated[
+    str,
+    Text(
+        noun="a valid key",
+        advice='use letters, digits, "-", "_" and "."',
+        pattern=r"[-._a-zA-Z0-9]+",
+        maximum=253,
+    ),
+]
+
+# AMQP 0-9-1 §4.2.5.3: a short string has a length of one octet.
+ShortString = Annotated[str, Text(noun="a short string", minimum=0, maximum=255)]
+VirtualHostName = Annotated[str, Text(noun="a virtual host", maximum=255)]
+LocaleName = Annotated[
+    str,
+    Text(
+        noun="a locale",
+        advice='write it like "en_US"',
+        pattern=r"[A-Za-z0-9_.@-]+",
+        maximum=255,
+    ),
+]
+
+# Springline sets these itself; `information` is RabbitMQ's libraries' own.
+RESERVED: Final = frozenset(
+    {"capabilities", "connection_name", "information", "platform", "product", "version"}
+)
+
+
+def _not_reserved(name: str) -> str:
+    if name in RESERVED:
+        raise problems.refused("", expected="is set by Springline; use another name")
+    return name
+
+
+PropertyName = Annotated[
+    str, Text(noun="a property name", maximum=255), AfterValidator(_not_reserved)
+]
+
+Port = Annotated[int, Between(1, 65535)]
+
+
+def _domain_name(value: str, *, port_beside: bool = False) -> str:
+    """Accept a DNS name; underscores are allowed, as in the names of services."""
+    expected = 'must be a host name such as "rabbit.example.com"'
+    if "://" in value:
+        raise problems.refused("is a URL; write only the host name", expected=expected)
+    if "@" in value:
+        raise problems.refused("", expected="must be a host name, without a user or password")
+    name, colon, port = value.rpartition(":")
+    if colon and ":" not in name and re.fullmatch(r"[0-9]{1,5}", port):
+        advice = f"write {problems.quoted(name)} here and {port} under port"
+        raise problems.refused(
+            f"has a port; {advice if port_beside else 'write only the host name'}",
+            expected="must be a host name, without a port",
+        )
+    label = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+    if len(value) > 253 or not re.fullmatch(rf"{label}(?:\.{label})*\.?", value):
+        raise problems.refused("is not a host name", expected=expected)
+    return value
+
+
+def _host_name(value: str, *, port_beside: bool = False) -> str:
+    """Accept an IP address or a DNS name."""
+    if value.startswith("["):
+        port = ", and the port under port" if port_beside else ""
+        raise problems.refused(
+            f"is not a host name; write an IPv6 address without brackets{port}",
+            expected="must be a host name or an IP address, without brackets",
+        )
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        return _domain_name(value, port_beside=port_beside)
+    return value
+
+
+def _endpoint_host(value: str) -> str:
+    return _host_name(value, port_beside=True)
+
+
+def _service_name(value: str) -> str:
+    name = _domain_name(value)
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return name
+    raise problems.refused(
+        "is an address, which has no SRV records", expected="must be the name of SRV records"
+    )
+
+
+HOST_SCHEMA: Final = Field(json_schema_extra={"minLength": 1, "maxLength": 253})
+EndpointHost = Annotated[str, AfterValidator(_endpoint_host), HOST_SCHEMA]
+HostName = Annotated[str, AfterValidator(_host_name), HOST_SCHEMA]
+DomainName = Annotated[str, AfterValidator(_service_name), HOST_SCHEMA]

@@ -1,0 +1,153 @@
+"""What every object has: metadata, an identity, and how strictly it is read.
+
+Models are frozen and hold only what Springline uses. What an API server adds to metadata is
+accepted and forgotten, and so is `kubectl apply`'s copy of the object, which for a Secret has its
+values.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal, NamedTuple
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+
+from springline.api import problems
+from springline.api.fields import NamespaceName, ObjectName, PlainText
+
+__all__ = ["ApiModel", "ClusterObjectMeta", "Declaration", "Identity", "ObjectMeta", "Resource"]
+
+DEFAULT_NAMESPACE: Final = "default"
+
+# Fields of ObjectMeta that Springline never reads.
+SET_BY_SERVER: Final = frozenset(
+    {
+        "creationTimestamp",
+        "deletionGracePeriodSeconds",
+        "deletionTimestamp",
+        "finalizers",
+        "generateName",
+        "managedFields",
+        "ownerReferences",
+        "resourceVersion",
+        "selfLink",
+    }
+)
+LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+class Identity(NamedTuple):
+    """Which object a document is about."""
+
+    kind: str
+    namespace: str  # empty for what belongs to the whole cluster
+    name: str
+
+
+class ApiModel(BaseModel):
+    """The base of every model: immutable, no conversions, no unknown fields.
+
+    Python code names fields by attribute, documents by alias; `documents.parse` allows only the
+    latter. A field without a value (`tls:` with nothing below it) counts as not given.
+    """
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        allow_inf_nan=False,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        strict=True,
+        validate_by_alias=True,
+        validate_by_name=True,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, data: object) -> object:
+        if not isinstance(data, Mapping) or None not in data.values():
+            return data
+        known = {field.alias for field in cls.model_fields.values()}
+        return {key: value for key, value in data.items() if value is not None or key not in known}
+
+
+class ObjectMeta(ApiModel):
+    """The part of an object's metadata that Springline uses."""
+
+    name: ObjectName = Field(description="Name of the object, unique in its namespace.")
+    namespace: NamespaceName = Field(
+        default=DEFAULT_NAMESPACE, description="Namespace of the object."
+    )
+    labels: dict[PlainText, PlainText] = Field(
+        default_factory=dict, description="Labels by which objects are selected."
+    )
+    annotations: dict[PlainText, PlainText] = Field(
+        default_factory=dict, description="Free text for people and tools."
+    )
+    generation: int = Field(
+        default=0, description="Number of the declaration; the API server counts it up."
+    )
+    uid: PlainText = Field(default="", description="Identity that outlives the name.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_server_fields(cls, data: object) -> object:
+        if not isinstance(data, Mapping):
+            return data
+        kept = {key: value for key, value in data.items() if key not in SET_BY_SERVER}
+        annotations = kept.get("annotations")
+        if isinstance(annotations, Mapping) and LAST_APPLIED in annotations:
+            kept["annotations"] = {
+                key: value for key, value in annotations.items() if key != LAST_APPLIED
+            }
+        return kept
+
+
+def _no_namespace(value: object) -> object:
+    if value != "":
+        raise problems.refused("", expected="must be left out; the whole cluster is meant")
+    return value
+
+
+class ClusterObjectMeta(ObjectMeta):
+    """The metadata of an object that belongs to the whole cluster."""
+
+    namespace: Annotated[str, BeforeValidator(_no_namespace)] = Field(
+        default="", description="Left out: the object belongs to the whole cluster."
+    )
+
+
+class Resource(ApiModel):
+    """An object with a kind and metadata."""
+
+    api_version: str
+    kind: str
+    metadata: ObjectMeta
+
+    @property
+    def name(self) -> str:
+        return self.metadata.name
+
+    @property
+    def namespace(self) -> str:
+        """The namespace; empty for what belongs to the whole cluster."""
+        return self.metadata.namespace
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(self.kind, self.metadata.namespace, self.metadata.name)
+
+
+class Declaration(Resource):
+    """An object of Springline's own group."""
+
+    api_version: Literal["springline.dev/v1alpha1"] = Field(
+        default="springline.dev/v1alpha1", description="Group and version of the object."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_status(cls, data: object) -> object:
+        """Drop `status`: it is what Springline reports, never what it reads."""
+        if isinstance(data, Mapping) and "status" in data:
+            return {key: value for key, value in data.items() if key != "status"}
+        return data

@@ -1,0 +1,208 @@
+"""Rules over several fields of one document, as data.
+
+A rule names the object it belongs to and the fields it compares, and is evaluated on the document
+as it was written, so that what it finds can be reported together with fields that are wrong by
+themselves. Where a value has the wrong type, a rule leaves it to the field's own error.
+
+A field counts as *given* unless it is missing, null or false. False, because a flag that a schema's
+default put there must mean the same as one that nobody wrote.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Final
+
+from springline.api import broker, durations
+from springline.api.problems import Path, Problem
+
+__all__ = ["RULES", "AtMostOneOf", "ExactlyOneOf", "NotBelow", "Requires", "Rule", "check"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ExactlyOneOf:
+    """Of these fields one is given, and no other."""
+
+    at: str  # the object that has the fields, as a path with dots
+    fields: tuple[str, ...]
+
+    def check(self, document: object) -> Iterator[Problem]:
+        holder = _lookup(document, self.at)
+        if not isinstance(holder, Mapping):
+            return
+        given = [field for field in self.fields if _given(holder.get(field))]
+        if len(given) == 1:
+            return
+        if given:
+            finding = f"{_both(given, self.fields)} given"
+        else:
+            # `external:` with nothing below it looks as if it were given.
+            empty = [field for field in self.fields if field in holder]
+            none = "neither" if len(self.fields) == 2 else "none"
+            finding = f"{_listed(empty)} has no value" if empty else f"{none} is given"
+        yield Problem(
+            _path(self.at), f"exactly one of {_listed(self.fields)} is needed, and {finding}"
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class AtMostOneOf:
+    """Of these fields no two are given."""
+
+    at: str
+    fields: tuple[str, ...]
+    because: str = ""
+
+    def check(self, document: object) -> Iterator[Problem]:
+        holder = _lookup(document, self.at)
+        if not isinstance(holder, Mapping):
+            return
+        given = [field for field in self.fields if _given(holder.get(field))]
+        if len(given) > 1:
+            finding = _both(given, self.fields)
+            reason = f"; {self.because}" if self.because else ""
+            yield Problem(
+                _path(self.at),
+                f"at most one of {_listed(self.fields)} can be given, and {finding}{reason}",
+            )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Requires:
+    """Where all of `when` are given, `needs` is too. It is reported at the first of `when`."""
+
+    at: str
+    when: tuple[str, ...]  # paths with dots, below `at`
+    needs: str  # the same
+    sentence: str
+
+    def check(self, document: object) -> Iterator[Problem]:
+        holder = _lookup(document, self.at)
+        if all(_given(_lookup(holder, path)) for path in self.when) and not _given(
+            _lookup(holder, self.needs)
+        ):
+            yield Problem(_path(self.at) + _path(self.when[0]), self.sentence)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class NotBelow:
+    """The duration in `field` is not less than the one in `floor`; defaults count."""
+
+    at: str
+    field: str
+    default: timedelta
+    floor: str
+    floor_default: timedelta
+
+    def check(self, document: object) -> Iterator[Problem]:
+        holder = _lookup(document, self.at)
+        if not isinstance(holder, Mapping):
+            return
+        value = _duration(holder.get(self.field), self.default)
+        floor = _duration(holder.get(self.floor), self.floor_default)
+        if value is None or floor is None or value >= floor:
+            return
+        note = " (the default)" if holder.get(self.field) is None else ""
+        floor_note = ", the default" if holder.get(self.floor) is None else ""
+        yield Problem(
+            (*_path(self.at), self.field),
+            f"{durations.format(value)}{note} is less than {self.floor}"
+            f" ({durations.format(floor)}{floor_note})",
+        )
+
+
+Rule = ExactlyOneOf | AtMostOneOf | Requires | NotBelow
+
+
+def broker_rules(at: str) -> tuple[Rule, ...]:
+    """Return the rules of a broker's fields, wherever they stand."""
+    tls = f"{at}.tls"
+    return (
+        ExactlyOneOf(at=at, fields=("endpoints", "endpointsFrom")),
+        *(
+            Requires(
+                at=tls,
+                when=(field,),
+                needs="enabled",
+                sentence='has no effect without TLS; write "enabled: true" beside it',
+            )
+            for field in ("caRef", "clientCertificateRef", "serverName", "insecureSkipVerify")
+        ),
+        AtMostOneOf(
+            at=tls,
+            fields=("caRef", "insecureSkipVerify"),
+            because="a certificate that is not verified needs no authority",
+        ),
+        AtMostOneOf(at=f"{at}.locale", fields=("prefer", "select")),
+        NotBelow(
+            at=f"{at}.retry",
+            field="maxDelay",
+            default=broker.DEFAULT_MAX_DELAY,
+            floor="delay",
+            floor_default=broker.DEFAULT_DELAY,
+        ),
+    )
+
+
+RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
+    "Broker": broker_rules("spec"),
+    "ClusterBroker": broker_rules("spec"),
+    "BrokerConnection": (
+        ExactlyOneOf(at="spec", fields=("brokerRef", "broker")),
+        ExactlyOneOf(at="spec.credentials", fields=("secretRef", "tokenRef", "external")),
+        Requires(
+            at="spec",
+            when=("credentials.external", "broker"),
+            needs="broker.tls.clientCertificateRef",
+            sentence=(
+                "needs spec.broker.tls.clientCertificateRef, because SASL EXTERNAL logs in with"
+                " the client certificate"
+            ),
+        ),
+        *broker_rules("spec.broker"),
+    ),
+}
+
+
+def check(kind: str, document: object) -> list[Problem]:
+    """Return what the rules of a kind find in a document, as it was written."""
+    return [problem for rule in RULES.get(kind, ()) for problem in rule.check(document)]
+
+
+def _lookup(document: object, path: str) -> object:
+    """Return what stands at a path, or None where nothing does."""
+    for part in _path(path):
+        if not isinstance(document, Mapping):
+            return None
+        document = document.get(part)
+    return document
+
+
+def _given(value: object) -> bool:
+    return value is not None and value is not False
+
+
+def _duration(value: object, default: timedelta) -> timedelta | None:
+    """Return a duration, its default where it is not given, None where it is none."""
+    if value is None:
+        return default
+    try:
+        return durations.parse(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def _path(dotted: str) -> Path:
+    return tuple(dotted.split("."))
+
+
+def _both(given: list[str], fields: tuple[str, ...]) -> str:
+    if len(given) < len(fields):
+        return f"{_listed(given)} are"
+    return "both are" if len(fields) == 2 else "all are"
+
+
+def _listed(names: list[str] | tuple[str, ...]) -> str:
+    """Join names as a sentence does: `a`, `a and b`, `a, b and c`."""
+    *head, last = names
+    return f"{', '.join(head)} and {last}" if head else last

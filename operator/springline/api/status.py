@@ -1,0 +1,185 @@
+"""`status` of the resources: what Springline reports, and never reads.
+
+Fields without a value are left out. No field may hold a secret, a token or a URL with credentials.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import Field, PlainSerializer
+
+from springline.api.conditions import Condition
+from springline.api.meta import ApiModel
+
+__all__ = [
+    "BlockedStatus",
+    "BrokerConnectionStatus",
+    "BrokerStatus",
+    "ConnectionCounts",
+    "CredentialsStatus",
+    "LastCloseStatus",
+    "NegotiatedStatus",
+    "ServerStatus",
+    "TLSStatus",
+    "as_document",
+    "condition_documents",
+]
+
+
+def _rfc3339(value: datetime) -> str:
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+Timestamp = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str)]
+
+
+class TLSStatus(ApiModel):
+    """What the TLS handshake agreed on."""
+
+    version: str = Field(description="Protocol version, such as TLSv1.3.")
+    cipher: str = Field(description="Cipher suite.")
+    peer_certificate_not_after: Timestamp | None = Field(
+        default=None, description="When the broker's certificate expires, if it was verified."
+    )
+
+
+class NegotiatedStatus(ApiModel):
+    """What both peers agreed on when the session was opened."""
+
+    mechanism: str = Field(description="Authentication mechanism.")
+    locale: str = Field(description="Locale of the broker's messages.")
+    heartbeat: str = Field(description="Heartbeat; 0s means that there is none.")
+    channel_max: int = Field(description="Highest channel number; 0 means no limit.")
+    frame_max: int = Field(description="Largest frame in bytes; 0 means no limit.")
+    client_properties: dict[str, str] = Field(
+        default_factory=dict, description="What the client said of itself."
+    )
+    tls: TLSStatus | None = Field(default=None, description="The TLS handshake, if there was one.")
+
+
+class ServerStatus(ApiModel):
+    """What the broker says of itself."""
+
+    product: str | None = Field(default=None, description="Product, such as RabbitMQ.")
+    version: str | None = Field(default=None, description="Version of the product.")
+    cluster_name: str | None = Field(default=None, description="Name of the broker's cluster.")
+    platform: str | None = Field(default=None, description="What the broker runs on.")
+    protocol_version: str | None = Field(default=None, description="Version of the protocol.")
+    mechanisms: tuple[str, ...] | None = Field(
+        default=None, description="Authentication mechanisms that the broker offers."
+    )
+    locales: tuple[str, ...] | None = Field(
+        default=None, description="Locales that the broker offers."
+    )
+
+
+class CredentialsStatus(ApiModel):
+    """Which credential is in use, or was tried last. Never the secret itself."""
+
+    source: str = Field(description="The field of spec.credentials it came from.")
+    username: str | None = Field(default=None, description="User that it logs in as.")
+    observed_version: str | None = Field(
+        default=None, description="Version of the object it was read from."
+    )
+    verified_at: Timestamp | None = Field(
+        default=None, description="When the broker last accepted it."
+    )
+    applied_at: Timestamp | None = Field(
+        default=None, description="When the session began to use it."
+    )
+    method: str | None = Field(
+        default=None,
+        description=(
+            "How the session got it: Handshake when it was opened, InPlace by update-secret,"
+            " Replaced by a new session."
+        ),
+    )
+    expires_at: Timestamp | None = Field(
+        default=None, description="When its lifetime ends, if it has one."
+    )
+
+
+class BlockedStatus(ApiModel):
+    """Since when, and why, the broker takes no messages from the connection."""
+
+    since: Timestamp = Field(description="When the broker said so.")
+    reason: str = Field(description="The broker's own words.")
+
+
+class LastCloseStatus(ApiModel):
+    """How the last open session ended."""
+
+    at: Timestamp = Field(description="When it ended.")
+    by: str = Field(description="Server, Client or Transport.")
+    reason: str = Field(description="Reason, as in the conditions.")
+    text: str = Field(description="The words of whoever closed it.")
+    code: int | None = Field(default=None, description="Reply code of the Close.")
+    class_id: int | None = Field(
+        default=None, alias="classID", description="Class of the method that was at fault."
+    )
+    method_id: int | None = Field(
+        default=None, alias="methodID", description="Method that was at fault."
+    )
+
+
+class BrokerConnectionStatus(ApiModel):
+    """What became of a BrokerConnection."""
+
+    observed_generation: int = Field(description="Generation of the declaration this is about.")
+    state: str = Field(
+        description=(
+            "One word for people: Suspended, Connecting, Connected, Waiting, Rejected or Closed."
+            " Programs read the conditions."
+        )
+    )
+    conditions: tuple[dict[str, Any], ...] = Field(
+        description="Ready, Connected, CredentialsValid and Blocked."
+    )
+    connected_since: Timestamp | None = Field(
+        default=None, description="When the current session was opened."
+    )
+    endpoint: str | None = Field(
+        default=None, description="Address of the broker that it is connected to."
+    )
+    negotiated: NegotiatedStatus | None = Field(
+        default=None, description="What both peers agreed on."
+    )
+    server: ServerStatus | None = Field(default=None, description="What the broker says of itself.")
+    credentials: CredentialsStatus | None = Field(
+        default=None, description="Which credential is in use."
+    )
+    blocked: BlockedStatus | None = Field(
+        default=None, description="Since when and why it is blocked."
+    )
+    last_close: LastCloseStatus | None = Field(
+        default=None, description="How the last open session ended."
+    )
+    attempts: int = Field(default=0, description="Failed attempts since the last success.")
+
+
+class ConnectionCounts(ApiModel):
+    """How the connections to a broker are."""
+
+    declared: int = Field(description="BrokerConnections that refer to it.")
+    ready: int = Field(description="Those that are Ready.")
+    blocked: int = Field(description="Those that are blocked.")
+
+
+class BrokerStatus(ApiModel):
+    """What became of a Broker or ClusterBroker."""
+
+    observed_generation: int = Field(description="Generation of the declaration this is about.")
+    conditions: tuple[dict[str, Any], ...] = Field(description="Ready.")
+    server: ServerStatus | None = Field(default=None, description="What the broker says of itself.")
+    connections: ConnectionCounts = Field(description="How the connections to it are.")
+
+
+def as_document(status: BrokerConnectionStatus | BrokerStatus) -> dict[str, Any]:
+    """Return `status` as it stands in the document: plain values, absent fields left out."""
+    return status.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def condition_documents(conditions: Sequence[Condition]) -> tuple[dict[str, Any], ...]:
+    """Return conditions as they stand in `status.conditions`."""
+    return tuple(condition.as_dict() for condition in conditions)

@@ -1,0 +1,151 @@
+"""The command line: reads flags and SPRINGLINE_* variables, calls app, turns results into exit codes."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import click
+import yaml
+
+from springline import __version__, app, logs
+from springline.errors import ManifestError
+from springline.settings import CheckSettings, RunSettings
+from springline.standalone import table
+
+__all__ = ["main"]
+
+_NOT_READY = 1
+_UNUSABLE_INPUT = 2
+
+_log_level = click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="warning",
+    show_default=True,
+    help="Logs of this level and above go to standard error.",
+)
+
+
+@click.group(context_settings={"auto_envvar_prefix": "SPRINGLINE", "max_content_width": 100})
+@click.version_option(__version__, prog_name="springline")
+def main() -> None:
+    """Keep broker client connections that are declared as Kubernetes resources.
+
+    Every option can also be given as an environment variable: --log-level of `run` is
+    SPRINGLINE_RUN_LOG_LEVEL.
+    """
+
+
+@main.command()
+@click.option(
+    "--manifests",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    help="Directory of YAML or JSON manifests; changes to its files are followed.",
+)
+@click.option(
+    "--status-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Directory to write the status of every resource to, as YAML.",
+)
+@click.option(
+    "--output",
+    type=click.Choice(["auto", "table", "lines"]),
+    default="auto",
+    show_default=True,
+    help="What to show: a live table, or a line for each event. auto: a table on a terminal.",
+)
+@click.option("--steps", is_flag=True, help="Also show how each attempt proceeds.")
+@click.option(
+    "--shutdown-timeout",
+    type=click.FloatRange(min=0.1, max=600),
+    default=10.0,
+    show_default=True,
+    help="Seconds that sessions may take to close when Springline is stopped.",
+)
+@_log_level
+def run(
+    manifests: Path,
+    status_dir: Path | None,
+    output: str,
+    steps: bool,
+    shutdown_timeout: float,
+    log_level: str,
+) -> None:
+    """Hold the connections that a directory of manifests declares, without a cluster.
+
+    Runs until SIGTERM or Ctrl-C, then closes every connection in an orderly way.
+    """
+    logs.configure(log_level)
+    if status_dir is not None:
+        _prepare_status_dir(status_dir, manifests)
+    settings = RunSettings(
+        manifests=manifests,
+        status_dir=status_dir,
+        table=output == "table" or (output == "auto" and sys.stdout.isatty()),
+        steps=steps,
+        shutdown_seconds=shutdown_timeout,
+    )
+    asyncio.run(app.run(settings, sys.stdout))
+
+
+def _prepare_status_dir(status_dir: Path, manifests: Path) -> None:
+    if status_dir.resolve() == manifests.resolve():
+        raise click.UsageError("--status-dir must not be the directory of the manifests")
+    try:
+        status_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.UsageError(
+            f"--status-dir {status_dir} cannot be created: {error.strerror}"
+        ) from error
+
+
+@main.command()
+@click.option(
+    "-f",
+    "--filename",
+    "files",
+    type=click.Path(exists=True, path_type=Path),
+    multiple=True,
+    required=True,
+    help="Manifest file or directory of manifests; may be given several times.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "yaml", "json"]),
+    default="table",
+    show_default=True,
+    help="How to print what the operator would put in status.",
+)
+@_log_level
+def check(files: tuple[Path, ...], output: str, log_level: str) -> None:
+    """Open each declared connection once and print its status.
+
+    The exit code is 0 only if all connections are Ready, 1 if one is not, and 2 if a manifest cannot
+    be used.
+    """
+    logs.configure(log_level)
+    try:
+        checked = asyncio.run(app.check(CheckSettings(files=files)))
+    except ManifestError as error:
+        for problem in str(error).splitlines():
+            click.echo(f"error: {problem}", err=True)
+        raise SystemExit(_UNUSABLE_INPUT) from None
+    _print(checked, output)
+    if not checked.all_ready:
+        raise SystemExit(_NOT_READY)
+
+
+def _print(checked: app.Checked, output: str) -> None:
+    if output == "table":
+        click.echo(table.plain(checked.shown, now=checked.at))
+        for sentence in table.explanations(checked.shown):
+            click.echo(sentence, err=True)
+        return
+    documents = {"apiVersion": "v1", "kind": "List", "items": list(checked.documents)}
+    if output == "json":
+        click.echo(json.dumps(documents, indent=2, ensure_ascii=False))
+    else:
+        click.echo(yaml.safe_dump(documents, sort_keys=False, allow_unicode=True), nl=False)

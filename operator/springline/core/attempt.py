@@ -1,0 +1,152 @@
+"""One attempt to open a connection: credential, name lookup, endpoints in order, one overall limit.
+
+It neither retries nor remembers anything; the session decides when the next one starts.
+"""
+
+import asyncio
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from springline import errors
+from springline.core import ports
+from springline.core.desired import SessionSpec
+from springline.core.values import Credential, Endpoint, OpenRequest, TLSClient
+from springline.reasons import Reason
+
+__all__ = ["Means", "Progress", "Success", "attempt"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What an attempt is made with."""
+
+    driver: ports.Driver
+    resolver: ports.Resolver
+    clock: ports.Clock
+    credentials: ports.CredentialSource
+    tls: ports.TLSSource
+    limit: asyncio.Semaphore
+    """How many attempts run at once; shared by the sessions of one broker."""
+
+
+class Progress(Protocol):
+    """Told how far an attempt has come, in this order. The attempt goes on when the call returns."""
+
+    async def started(self) -> None:
+        """It is this attempt's turn."""
+
+    def fetched(self, credential: Credential) -> None:
+        """This is what it will log in with."""
+
+    async def resolved(self, endpoint: Endpoint, addresses: Sequence[str]) -> None:
+        """The endpoint's host was looked up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Success:
+    """An open connection, and what opened it."""
+
+    connection: ports.Connection
+    credential: Credential
+    tls: TLSClient | None
+
+
+async def attempt(
+    spec: SessionSpec, means: Means, progress: Progress, *, name_suffix: str = ""
+) -> Success:
+    """Wait for a turn, then open a connection within `spec.connect_timeout` seconds.
+
+    Endpoints are tried in their order. The time that is left is shared evenly among the endpoints that are left, so one that accepts and
+    never answers cannot use up the turn of the next. Raises `ConnectError` or `CredentialError`. Safe
+    to cancel: nothing stays open.
+    """
+    async with means.limit:
+        await progress.started()
+        return await _attempt(spec, means, progress, name_suffix=name_suffix)
+
+
+async def _attempt(
+    spec: SessionSpec, means: Means, progress: Progress, *, name_suffix: str
+) -> Success:
+    deadline = means.clock.monotonic() + spec.connect_timeout
+    try:
+        async with asyncio.timeout(spec.connect_timeout):
+            credential = await means.credentials.fetch()
+            progress.fetched(credential)
+            tls = await means.tls.fetch()
+            endpoints = await _endpoints(spec, means.resolver)
+    except TimeoutError as error:
+        raise errors.TransientError(
+            Reason.CONNECT_TIMEOUT,
+            "reading the credential and looking up the broker took longer than "
+            f"{spec.connect_timeout:g} s",
+        ) from error
+
+    parameters = spec.target.parameters
+    if name_suffix:
+        parameters = dataclasses.replace(
+            parameters, connection_name=parameters.connection_name + name_suffix
+        )
+    failures: list[tuple[Endpoint, errors.ConnectError]] = []
+    for position, endpoint in enumerate(endpoints):
+        remaining = max(deadline - means.clock.monotonic(), 0.001)
+        turn_ends = means.clock.monotonic() + remaining / (len(endpoints) - position)
+        try:
+            addresses = await _addresses(endpoint, means, until=turn_ends)
+            await progress.resolved(endpoint, addresses)
+            request = OpenRequest(
+                endpoint=endpoint,
+                addresses=tuple(addresses),
+                tls=tls,
+                credential=credential,
+                parameters=parameters,
+                timeout=max(turn_ends - means.clock.monotonic(), 0.001),
+            )
+            connection = await means.driver.open(request)
+        except errors.ConnectError as error:
+            failures.append((endpoint, error))
+            if _speaks_for_all(error):
+                break
+        else:
+            return Success(connection=connection, credential=credential, tls=tls)
+    raise _combined(failures)
+
+
+async def _endpoints(spec: SessionSpec, resolver: ports.Resolver) -> Sequence[Endpoint]:
+    if spec.target.srv_name is not None:
+        return await resolver.services(spec.target.srv_name)
+    return spec.target.endpoints
+
+
+async def _addresses(endpoint: Endpoint, means: Means, *, until: float) -> Sequence[str]:
+    limit = max(until - means.clock.monotonic(), 0.001)
+    try:
+        async with asyncio.timeout(limit):
+            return await means.resolver.addresses(endpoint)
+    except TimeoutError as error:
+        raise errors.TransientError(
+            Reason.NAME_RESOLUTION_FAILED,
+            f'looking up "{endpoint.host}" took longer than {limit:.3g} s',
+        ) from error
+
+
+def _speaks_for_all(error: errors.ConnectError) -> bool:
+    """Whether the other endpoints of the same broker would answer the same."""
+    match error:
+        case errors.TerminalError() | errors.CredentialRejectedError():
+            return True
+        case _:
+            return error.authenticated
+
+
+def _combined(failures: Sequence[tuple[Endpoint, errors.ConnectError]]) -> errors.ConnectError:
+    """Make one error of the endpoints' errors: what may pass by itself decides over what may not."""
+    last = failures[-1][1]
+    if len(failures) == 1 or _speaks_for_all(last):
+        return last
+    transient = [error for _, error in failures if isinstance(error, errors.TransientError)]
+    decisive = transient[-1] if transient else last
+    message = "; ".join(f"{endpoint}: {error.message}" for endpoint, error in failures)
+    return type(decisive)(decisive.reason, message)

@@ -1,0 +1,198 @@
+"""From declarations to what one session is to do. Pure: documents in, a `SessionSpec` out.
+
+References between documents are resolved here; Secrets and ConfigMaps are not read here, only named,
+because a session reads them anew before every attempt.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from springline.api import v1alpha1
+from springline.api.meta import Identity
+from springline.core.backoff import Retry
+from springline.core.state import Failure
+from springline.core.values import (
+    Endpoint,
+    LocalePreference,
+    Parameters,
+    SaslPolicy,
+    SessionKey,
+)
+from springline.reasons import Reason
+
+__all__ = [
+    "ProbeSettings",
+    "SessionSpec",
+    "Target",
+    "broker_of",
+    "references",
+    "session_spec",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeSettings:
+    """How often to publish, where to, and how many seconds to wait for the confirm."""
+
+    interval: float
+    timeout: float
+    exchange: str
+    routing_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Everything an open connection depends on: if it changes, the connection no longer fits."""
+
+    protocol: str
+    endpoints: tuple[Endpoint, ...]
+    srv_name: str | None
+    tls: v1alpha1.TLS
+    parameters: Parameters
+
+    def fits(self, other: "Target", *, connected_to: Endpoint) -> bool:
+        """Whether a connection opened for this target serves `other` as well.
+
+        More or fewer endpoints do not matter as long as the one in use is still declared.
+        """
+        if self == other:
+            return True
+        if self.srv_name != other.srv_name:
+            return False
+        if self.srv_name is None and connected_to not in other.endpoints:
+            return False
+        mine = (self.protocol, self.tls, self.parameters)
+        return mine == (other.protocol, other.tls, other.parameters)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSpec:
+    """What one session is to do, resolved."""
+
+    key: SessionKey
+    generation: int
+    broker: Identity
+    target: Target
+    credentials: v1alpha1.Credentials
+    connect_timeout: float
+    retry: Retry
+    concurrent: int
+    probe: ProbeSettings | None
+    suspend: bool
+    stay_closed: bool
+
+
+def broker_of(document: v1alpha1.BrokerConnection) -> Identity:
+    """Return which broker a connection is declared for; one with a broker in place is its own."""
+    reference = document.spec.broker_ref
+    if reference is None:
+        return document.identity
+    namespace = "" if reference.kind == "ClusterBroker" else document.metadata.namespace
+    return Identity(reference.kind, namespace, reference.name)
+
+
+def session_spec(
+    document: v1alpha1.BrokerConnection,
+    *,
+    generation: int,
+    find_broker: Callable[[Identity], v1alpha1.BrokerSpec | None],
+) -> SessionSpec | Failure:
+    """Return what the session for `document` is to do, or why there can be none."""
+    broker_key = broker_of(document)
+    broker = document.spec.broker or find_broker(broker_key)
+    if broker is None:
+        return Failure(
+            reason=Reason.BROKER_NOT_FOUND,
+            message=f"spec.brokerRef: there is no {broker_key.kind} named {_quoted(broker_key)}",
+        )
+    if document.spec.credentials.external is not None and not (
+        broker.tls.enabled and broker.tls.client_certificate_ref is not None
+    ):
+        return Failure(
+            reason=Reason.INVALID_SPEC,
+            message=(
+                "spec.credentials.external logs in with a TLS client certificate, and "
+                f"{broker_key.kind} {_quoted(broker_key)} declares none; set tls.enabled and "
+                "tls.clientCertificateRef there"
+            ),
+        )
+    spec = document.spec
+    key = SessionKey(document.metadata.namespace, document.metadata.name)
+    return SessionSpec(
+        key=key,
+        generation=generation,
+        broker=broker_key,
+        target=_target(document, broker, key=key),
+        credentials=spec.credentials,
+        connect_timeout=broker.connect_timeout.total_seconds(),
+        retry=Retry(
+            delay=broker.retry.delay.total_seconds(),
+            max_delay=broker.retry.max_delay.total_seconds(),
+            jitter=broker.retry.jitter,
+        ),
+        concurrent=broker.connect_limit.concurrent,
+        probe=_probe(spec.probe),
+        suspend=spec.suspend,
+        stay_closed=spec.when_closed == "StayClosed",
+    )
+
+
+def _quoted(broker: Identity) -> str:
+    where = f' in namespace "{broker.namespace}"' if broker.namespace else ""
+    return f'"{broker.name}"{where}'
+
+
+def _target(
+    document: v1alpha1.BrokerConnection, broker: v1alpha1.BrokerSpec, *, key: SessionKey
+) -> Target:
+    spec = document.spec
+    return Target(
+        protocol=broker.protocol,
+        endpoints=tuple(Endpoint(host, port) for host, port in broker.addresses),
+        srv_name=broker.endpoints_from.dns_srv if broker.endpoints_from is not None else None,
+        tls=broker.tls,
+        parameters=Parameters(
+            virtual_host=spec.virtual_host,
+            heartbeat_seconds=int(spec.heartbeat.total_seconds()),
+            channel_max=spec.channel_max,
+            frame_max=spec.frame_max,
+            sasl=SaslPolicy(
+                mechanisms=broker.sasl.mechanisms,
+                allow_insecure=broker.sasl.allow_insecure,
+            ),
+            locale=LocalePreference(
+                prefer=None if broker.locale.select else broker.locale.preferred,
+                select=broker.locale.select or (),
+            ),
+            connection_name=f"springline/{key}",
+            client_properties=spec.client_properties,
+        ),
+    )
+
+
+def _probe(probe: v1alpha1.Probe) -> ProbeSettings | None:
+    if probe.mode == "None":
+        return None
+    return ProbeSettings(
+        interval=probe.interval.total_seconds(),
+        timeout=probe.timeout.total_seconds(),
+        exchange=probe.exchange,
+        routing_key=probe.routing_key,
+    )
+
+
+def references(spec: SessionSpec) -> frozenset[Identity]:
+    """Return the Secrets and ConfigMaps that the session reads."""
+    found = set()
+    credentials = spec.credentials
+    for reference in (credentials.secret_ref, credentials.token_ref):
+        if reference is not None:
+            found.add(Identity("Secret", spec.key.namespace, reference.name))
+    tls = spec.target.tls
+    if tls.ca_ref is not None:
+        namespace = tls.ca_ref.namespace_for(spec.key.namespace)
+        found.add(Identity(tls.ca_ref.kind, namespace, tls.ca_ref.name))
+    if tls.client_certificate_ref is not None:
+        namespace = tls.client_certificate_ref.namespace_for(spec.key.namespace)
+        found.add(Identity("Secret", namespace, tls.client_certificate_ref.name))
+    return frozenset(found)

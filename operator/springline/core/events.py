@@ -1,0 +1,101 @@
+"""What a session reports as it happens, and which repetitions are left out.
+
+The order within a cycle is fixed (async_js, persistent connection): attempting to connect, obtained
+address, failed to connect, connected, disconnected. Each is handled to the end before the session takes
+its next step.
+"""
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from springline.core.values import SessionKey
+from springline.reasons import Reason
+
+__all__ = ["Deduplicator", "Event", "EventSink", "EventType", "Severity"]
+
+
+class Severity(enum.StrEnum):
+    """As Kubernetes names them."""
+
+    NORMAL = "Normal"
+    WARNING = "Warning"
+
+
+class EventType(enum.StrEnum):
+    """What happened. The value is the `reason` of a Kubernetes Event."""
+
+    ATTEMPTING = "Attempting"  # a cycle of attempts begins; not posted as a Kubernetes Event
+    OBTAINED_ADDRESS = "ObtainedAddress"  # the name was looked up; not posted either
+    CONNECT_FAILED = "ConnectFailed"  # an attempt failed
+    CONNECTED = "Connected"  # the session is open
+    DISCONNECTED = "Disconnected"  # an open session ended, not by our doing
+    CLOSED = "Closed"  # an open session was closed by us
+    BLOCKED = "Blocked"  # the broker stopped taking in publishes
+    UNBLOCKED = "Unblocked"  # it takes them in again
+    PROBE_REFUSED = "ProbeRefused"  # publishing is not permitted, so a block would go unseen
+    SECRET_UPDATED = "SecretUpdated"  # the live session's secret was renewed in place
+    SECRET_REJECTED = "SecretRejected"  # a new credential was refused; the live session stays
+    SESSION_REPLACED = "SessionReplaced"  # a new session took over before the old one was closed
+    INVALID_SPEC = "InvalidSpec"  # the declaration cannot be used
+
+    @property
+    def severity(self) -> Severity:
+        return Severity.WARNING if self in _WARNINGS else Severity.NORMAL
+
+
+_WARNINGS = frozenset(
+    {
+        EventType.CONNECT_FAILED,
+        EventType.DISCONNECTED,
+        EventType.BLOCKED,
+        EventType.PROBE_REFUSED,
+        EventType.SECRET_REJECTED,
+        EventType.INVALID_SPEC,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened to one session. Never holds a secret."""
+
+    type: EventType
+    key: SessionKey
+    at: datetime
+    message: str
+    reason: Reason | None = None
+
+
+class EventSink(Protocol):
+    """Where events go: the log, the terminal, Kubernetes Events."""
+
+    async def report(self, event: Event) -> None:
+        """Take in one event. Must not wait for a peer: the session waits until this returns."""
+
+
+class Deduplicator:
+    """Leaves out what says nothing new within one cycle of attempts.
+
+    Failed-to-connect and obtained-address count only if they differ from the last of their kind since
+    the last attempting-to-connect.
+    """
+
+    __slots__ = ("_last",)
+
+    def __init__(self) -> None:
+        self._last: dict[EventType, tuple[Reason | None, str]] = {}
+
+    def admits(self, event: Event) -> bool:
+        """Whether the event is news. Remembers it if so."""
+        if event.type is EventType.ATTEMPTING:
+            self._last.clear()
+            return True
+        if event.type not in (EventType.CONNECT_FAILED, EventType.OBTAINED_ADDRESS):
+            return True
+        content = (event.reason, event.message)
+        if self._last.get(event.type) == content:
+            return False
+        self._last[event.type] = content
+        return True

@@ -1,0 +1,221 @@
+"""From the declared set to running sessions: starts, updates and ends them, and shares limits.
+
+Handlers of any kind (files, Kubernetes) hand documents in and return at once; nothing here waits for a
+broker. The manager resolves references between documents, so a changed Broker reaches the sessions that
+use it and a changed Secret the sessions that read it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from springline.api import v1alpha1
+from springline.api.meta import Identity
+from springline.core import desired, ports
+from springline.core.desired import SessionSpec
+from springline.core.session import Desired, Environment, Session, Unusable
+from springline.core.state import Failure
+from springline.core.values import SessionKey
+from springline.reasons import Reason
+
+__all__ = ["Manager", "Sources"]
+
+logger = logging.getLogger(__name__)
+
+
+class Sources(Protocol):
+    """Makes the sources a session reads its credential and certificates from."""
+
+    def credentials(self, spec: SessionSpec) -> ports.CredentialSource:
+        """The source that `spec.credentials` declares."""
+
+    def tls(self, spec: SessionSpec) -> ports.TLSSource:
+        """The source that the broker's `tls` declares."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A declared connection and the session that keeps it."""
+
+    session: Session
+    declaration: v1alpha1.BrokerConnection | Failure
+    generation: int
+    broker: Identity | None = None
+    reads: frozenset[Identity] = frozenset()
+
+
+class Manager:
+    """Keeps one session for each declared connection. `run` it; call the rest from the same loop."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        sources: Sources,
+        *,
+        on_change: Callable[[Session], None] = lambda _: None,
+    ) -> None:
+        self._environment = environment
+        self._sources = sources
+        self._on_change = on_change
+        self._entries: dict[SessionKey, _Entry] = {}
+        self._brokers: dict[Identity, v1alpha1.BrokerSpec] = {}
+        self._limits: dict[Identity, tuple[int, asyncio.Semaphore]] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+        self._stop = asyncio.Event()
+
+    # --------------------------------------------------------------------------------- what is declared
+
+    def put_broker(self, identity: Identity, spec: v1alpha1.BrokerSpec) -> None:
+        """Declare a Broker or ClusterBroker, or what it has become."""
+        self._brokers[identity] = spec
+        self._redeclare(entry for entry in self._entries.values() if entry.broker == identity)
+
+    def drop_broker(self, identity: Identity) -> None:
+        """Forget a broker. Its sessions close and say that it is missing."""
+        self._brokers.pop(identity, None)
+        self._limits.pop(identity, None)
+        self._redeclare(entry for entry in self._entries.values() if entry.broker == identity)
+
+    def put_connection(self, document: v1alpha1.BrokerConnection, *, generation: int) -> None:
+        """Declare a connection, or what it has become."""
+        self._put(SessionKey(document.namespace, document.name), document, generation=generation)
+
+    def put_unusable(self, key: SessionKey, problem: str, *, generation: int) -> None:
+        """Declare a connection whose document cannot be used, so that its status can say why."""
+        failure = Failure(reason=Reason.INVALID_SPEC, message=problem)
+        self._put(key, failure, generation=generation)
+
+    def drop_connection(self, key: SessionKey) -> None:
+        """Forget a connection. Its session closes in the background."""
+        entry = self._entries.pop(key, None)
+        if entry is not None and self._tasks is not None:
+            self._tasks.create_task(entry.session.close(), name=f"close/{key}")
+
+    def object_changed(self, identity: Identity) -> None:
+        """Say that a Secret or ConfigMap appeared, changed or went."""
+        for entry in self._entries.values():
+            if identity in entry.reads:
+                entry.session.credential_changed()
+
+    def reconnect(self, key: SessionKey) -> None:
+        """Ask one session for a fresh connection."""
+        if (entry := self._entries.get(key)) is not None:
+            entry.session.reconnect()
+
+    # ------------------------------------------------------------------------------------ what there is
+
+    def session(self, key: SessionKey) -> Session | None:
+        """The session of a declared connection."""
+        entry = self._entries.get(key)
+        return entry.session if entry is not None else None
+
+    def sessions(self, broker: Identity | None = None) -> list[Session]:
+        """All sessions, or those of one broker."""
+        return [
+            entry.session
+            for entry in self._entries.values()
+            if broker is None or entry.broker == broker
+        ]
+
+    def broker_of(self, session: Session) -> Identity | None:
+        """The broker a session is declared for."""
+        entry = self._entries.get(session.key)
+        return entry.broker if entry is not None else None
+
+    # ------------------------------------------------------------------------------------------ running
+
+    async def run(self) -> None:
+        """Keep the sessions until `stop`; then close each in an orderly way and return."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            for entry in self._entries.values():
+                self._start(entry.session)
+            await self._stop.wait()
+            for entry in self._entries.values():
+                tasks.create_task(entry.session.close(), name=f"close/{entry.session.key}")
+        self._tasks = None
+
+    def stop(self) -> None:
+        """Have `run` close everything and return. Idempotent."""
+        self._stop.set()
+
+    def _start(self, session: Session) -> None:
+        if self._tasks is not None:
+            self._tasks.create_task(self._keep(session), name=f"session/{session.key}")
+
+    async def _keep(self, session: Session) -> None:
+        try:
+            await session.run()
+        except Exception:  # the top of a task: a defect ends one session, not the process
+            logger.exception("session ended unexpectedly", extra={"session": session.key})
+            entry = self._entries.get(session.key)
+            if entry is None or entry.session is not session or self._stop.is_set():
+                return
+            await self._environment.clock.sleep(_RESTART_SECONDS)
+            if self._entries.get(session.key) is entry:
+                entry.session = Session(
+                    session.key, self._environment, on_change=self._session_changed
+                )
+                self._redeclare([entry])
+                self._start(entry.session)
+
+    def _session_changed(self, session: Session) -> None:
+        entry = self._entries.get(session.key)
+        if entry is not None and entry.session is session:
+            self._on_change(session)
+
+    # ---------------------------------------------------------------------------------------- declaring
+
+    def _put(
+        self,
+        key: SessionKey,
+        declaration: v1alpha1.BrokerConnection | Failure,
+        *,
+        generation: int,
+    ) -> None:
+        entry = self._entries.get(key)
+        if entry is None:
+            session = Session(key, self._environment, on_change=self._session_changed)
+            entry = _Entry(session=session, declaration=declaration, generation=generation)
+            self._entries[key] = entry
+            self._start(session)
+        else:
+            entry.declaration, entry.generation = declaration, generation
+        self._redeclare([entry])
+
+    def _redeclare(self, entries: Iterable[_Entry]) -> None:
+        for entry in entries:
+            entry.session.declare(self._resolved(entry))
+
+    def _resolved(self, entry: _Entry) -> Desired | Unusable:
+        """Resolve the entry's references, and note what they are."""
+        entry.reads = frozenset()
+        if isinstance(entry.declaration, Failure):
+            entry.broker = None
+            return Unusable(generation=entry.generation, problem=entry.declaration)
+        entry.broker = desired.broker_of(entry.declaration)
+        spec = desired.session_spec(
+            entry.declaration, generation=entry.generation, find_broker=self._brokers.get
+        )
+        if isinstance(spec, Failure):
+            return Unusable(generation=entry.generation, problem=spec)
+        entry.reads = desired.references(spec)
+        return Desired(
+            spec=spec,
+            credentials=self._sources.credentials(spec),
+            tls=self._sources.tls(spec),
+            limit=self._limit(spec),
+        )
+
+    def _limit(self, spec: SessionSpec) -> asyncio.Semaphore:
+        known = self._limits.get(spec.broker)
+        if known is None or known[0] != spec.concurrent:
+            known = (spec.concurrent, asyncio.Semaphore(spec.concurrent))
+            self._limits[spec.broker] = known
+        return known[1]
+
+
+_RESTART_SECONDS = 10.0
+"""After a defect of ours; long enough not to turn it into load on the broker."""

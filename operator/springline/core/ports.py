@@ -1,0 +1,164 @@
+"""What the core asks of the outside: one Protocol for each role.
+
+Drivers, credential sources, sinks and clocks implement these; the core imports none of them.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from springline.api.meta import Identity
+from springline.core.values import (
+    CloseInfo,
+    Credential,
+    Endpoint,
+    OpenInfo,
+    OpenRequest,
+    TLSClient,
+)
+
+__all__ = [
+    "Clock",
+    "Connection",
+    "ConnectionObserver",
+    "CredentialSource",
+    "DataObject",
+    "Driver",
+    "ObjectReader",
+    "Resolver",
+    "TLSSource",
+]
+
+
+class ConnectionObserver(Protocol):
+    """Told what happens to an open connection. Calls are synchronous and must return at once."""
+
+    def connection_blocked(self, connection: "Connection", text: str) -> None:
+        """The broker has stopped taking in what this connection publishes; `text` is its reason."""
+
+    def connection_unblocked(self, connection: "Connection") -> None:
+        """The broker takes in publishes again."""
+
+    def connection_closed(self, connection: "Connection", close: CloseInfo) -> None:
+        """The connection is over and its socket released. Called exactly once."""
+
+
+class Connection(Protocol):
+    """One established connection, owned by one session."""
+
+    @property
+    def info(self) -> OpenInfo:
+        """What was negotiated, with whom; readable after closing too."""
+
+    @property
+    def is_open(self) -> bool:
+        """True from the end of the open handshake until a close begins, on either side."""
+
+    @property
+    def blocked(self) -> str | None:
+        """The broker's reason while it blocks this connection, else None."""
+
+    def observe(self, observer: ConnectionObserver) -> None:
+        """Name the one observer. What happened before is told at once: a block, or the end."""
+
+    async def probe(self, *, exchange: str, routing_key: str, timeout: float) -> float | None:
+        """Publish one unroutable message and return the seconds until it was confirmed.
+
+        Returns None if the broker blocked the connection instead of confirming. Raises
+        `ProbeRefusedError` if publishing is not permitted, `TimeoutError` after `timeout` seconds,
+        and `NotOpenError`. Safe to cancel.
+        """
+
+    async def update_secret(self, credential: Credential, *, timeout: float) -> None:
+        """Renew the secret of this live connection in place, and return when the broker says Ok.
+
+        Raises `SecretRefusedError` if the broker closes the connection instead,
+        `SecretUpdateTimeoutError` after `timeout` seconds or while the connection is blocked, and
+        `NotOpenError`. After a time-out a late Ok could be taken for the next one's, so every
+        further call raises `SecretUpdateTimeoutError`: replace the connection.
+        """
+
+    async def close(self, *, code: int = 200, text: str = "", timeout: float = 3.0) -> None:
+        """Close in an orderly way: send Close, wait for Close-Ok at most `timeout` seconds, release.
+
+        Raises `NotOpenError` if it is not open (never waits for a close that somebody else began).
+        If cancelled, the transport is aborted.
+        """
+
+    def abort(self) -> None:
+        """Drop the transport at once, without a word to the broker. Idempotent."""
+
+
+class Driver(Protocol):
+    """A protocol adapter. Keeps no state between calls, so one serves every session."""
+
+    async def open(self, request: OpenRequest) -> Connection:
+        """Connect, log in and open the virtual host within `request.timeout` seconds.
+
+        Raises a `ConnectError` of the family that says what to do next. If cancelled, or on any
+        error, no socket and no task stays behind.
+        """
+
+
+class CredentialSource(Protocol):
+    """Where a session's credential comes from."""
+
+    async def fetch(self) -> Credential:
+        """Return the credential as it stands now. Raises `CredentialError`."""
+
+
+class TLSSource(Protocol):
+    """Where a session's TLS client side comes from."""
+
+    async def fetch(self) -> TLSClient | None:
+        """Return the TLS client side as it stands now, None for plaintext.
+
+        Raises `ConnectError` with reason TLSFailed if certificates are missing or unreadable.
+        """
+
+
+class Resolver(Protocol):
+    """Name lookup, asked again before every attempt."""
+
+    async def services(self, name: str) -> Sequence[Endpoint]:
+        """Return the endpoints of a DNS SRV name in the order to try (RFC 2782).
+
+        Raises `TransientError` with reason NameResolutionFailed.
+        """
+
+    async def addresses(self, endpoint: Endpoint) -> Sequence[str]:
+        """Return the IP addresses of an endpoint's host, at least one.
+
+        Raises `TransientError` with reason NameResolutionFailed.
+        """
+
+
+class DataObject(Protocol):
+    """A Secret or ConfigMap as read."""
+
+    @property
+    def version(self) -> str:
+        """Changes whenever the object does; says nothing about its values."""
+
+    def get(self, key: str) -> bytes | None:
+        """The value under `key`, None if there is none."""
+
+
+class ObjectReader(Protocol):
+    """Reads the Secrets and ConfigMaps that declarations refer to."""
+
+    async def read(self, identity: Identity) -> DataObject | None:
+        """Return the object as it is now, None if there is none."""
+
+
+class Clock(Protocol):
+    """Time, injected so that tests decide what it is."""
+
+    def now(self) -> datetime:
+        """The wall clock, in UTC. For people; never for measuring."""
+
+    def monotonic(self) -> float:
+        """Seconds that only grow. For measuring and for pacing."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after `seconds`."""

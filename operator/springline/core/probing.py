@@ -1,0 +1,60 @@
+"""The publish probe: the only way to learn that a broker blocks a connection.
+
+RabbitMQ tells a connection that it is blocked only when that connection publishes, so every session
+publishes one unroutable message now and then. A refused probe is not repeated: each refusal is an error
+in the broker's log.
+"""
+
+from collections.abc import Callable
+from random import Random
+
+from springline import errors
+from springline.core import ports
+from springline.core.desired import ProbeSettings
+
+__all__ = ["probe_forever"]
+
+
+async def probe_forever(
+    connection: ports.Connection,
+    settings: ProbeSettings,
+    *,
+    clock: ports.Clock,
+    rng: Random,
+    confirmed: Callable[[float], None],
+    unanswered: Callable[[], None],
+) -> str:
+    """Probe at once and then every `settings.interval` seconds, less up to a fifth.
+
+    Calls `confirmed` with the seconds each confirm took, or `unanswered` where none came in time.
+    Returns only if probing cannot go on, with a
+    sentence that says why; the empty sentence if the connection has ended.
+    """
+    while True:
+        if connection.blocked is None:
+            try:
+                seconds = await connection.probe(
+                    exchange=settings.exchange,
+                    routing_key=settings.routing_key,
+                    timeout=settings.timeout,
+                )
+            except TimeoutError:
+                # A slow broker is not a blocked one; if it is gone, the heartbeat will tell.
+                unanswered()
+            except errors.ProbeRefusedError as error:
+                return _refusal(settings, error)
+            except errors.NotOpenError:
+                return ""
+            else:
+                if seconds is not None:
+                    confirmed(seconds)
+        # Only ever earlier than the interval, so that a block is seen within it.
+        await clock.sleep(settings.interval * rng.uniform(0.8, 1.0))
+
+
+def _refusal(settings: ProbeSettings, error: errors.ProbeRefusedError) -> str:
+    exchange = f'exchange "{settings.exchange}"' if settings.exchange else "the default exchange"
+    return (
+        f"the probe's publish to {exchange} was refused ({error}), so a block would go unseen; "
+        "let the user write there, set spec.probe.exchange, or set spec.probe.mode to None"
+    )

@@ -1,0 +1,114 @@
+"""Bringing a changed credential to a live session, by the plan of rotation.py.
+
+Whatever happens here, the live connection stays as it was until the new credential has opened a
+connection of its own. A refusal is reported and tried again, because a Secret is often changed a
+little before the broker's user is.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from springline import errors
+from springline.core import backoff, ports, rotation
+from springline.core.attempt import Means, Progress, Success, attempt
+from springline.core.desired import SessionSpec
+from springline.core.rotation import Plan
+from springline.core.values import Credential
+
+__all__ = ["Outcome", "Replaced", "Unchanged", "UpdatedInPlace", "renew"]
+
+logger = logging.getLogger(__name__)
+
+_UPDATE_TIMEOUT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class UpdatedInPlace:
+    """The live connection has the new secret."""
+
+    credential: Credential
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """A new connection is open with the new credential; the old one is still open too."""
+
+    success: Success
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """The object changed, its value did not."""
+
+    credential: Credential
+
+
+Outcome = UpdatedInPlace | Replaced | Unchanged
+
+
+async def renew(
+    live: Success,
+    spec: SessionSpec,
+    means: Means,
+    progress: Progress,
+    *,
+    rng: Random,
+    refused: Callable[[errors.ConnectError | errors.CredentialError], None],
+) -> Outcome | None:
+    """Bring the credential as it stands now to `live`; try again until that works.
+
+    Every failed try is given to `refused`. Returns None if the live connection ended meanwhile, which
+    is the session's to handle. Safe to cancel: the live connection is left as it is.
+    """
+    failures = 0
+    while live.connection.is_open:
+        started = means.clock.monotonic()
+        try:
+            return await _try_once(live, spec, means, progress)
+        except errors.TransientError as error:
+            failures += 1
+            refused(error)
+            delay = backoff.spaced_delay(spec.retry, failures=failures, rng=rng)
+        except (errors.ConnectError, errors.CredentialError) as error:
+            refused(error)
+            delay = backoff.slow_delay(spec.retry, rng=rng)
+        except (errors.SecretRefusedError, errors.NotOpenError):
+            return None
+        await means.clock.sleep(max(started + delay - means.clock.monotonic(), 0.0))
+    return None
+
+
+async def _try_once(live: Success, spec: SessionSpec, means: Means, progress: Progress) -> Outcome:
+    new = await means.credentials.fetch()
+    tls = await means.tls.fetch()
+    match rotation.plan(
+        live.credential,
+        new,
+        blocked=live.connection.blocked is not None,
+        # Prepared TLS clients are shared while the certificates stay the same.
+        same_certificates=tls is live.tls,
+    ):
+        case Plan.NONE:
+            return Unchanged(new)
+        case Plan.REPLACE:
+            return Replaced(await attempt(spec, means, progress))
+        case Plan.VERIFY_AND_UPDATE:
+            return await _verify_and_update(live, spec, means, progress)
+
+
+async def _verify_and_update(
+    live: Success, spec: SessionSpec, means: Means, progress: Progress
+) -> Outcome:
+    trial = await attempt(spec, means, progress, name_suffix=" (verification)")
+    try:
+        await trial.connection.close(text="credential verified")
+    except errors.NotOpenError:
+        logger.debug("the verification's connection was closed by the broker first")
+    try:
+        await live.connection.update_secret(trial.credential, timeout=_UPDATE_TIMEOUT_SECONDS)
+    except errors.SecretUpdateTimeoutError:
+        # Blocked or slow: what became of the update cannot be known, so this connection is given up.
+        return Replaced(await attempt(spec, means, progress))
+    return UpdatedInPlace(trial.credential)

@@ -1,0 +1,528 @@
+"""The session's state machine: `step(state, event)` is pure. No clock, no await, no logging.
+
+The session (session.py) turns what happens into the events below, hands them here one at a time, and
+carries out the command that comes back. Everything that status shows about *whether and why* is in
+`SessionState`; times, addresses and negotiated values are not, because no decision depends on them.
+"""
+
+import enum
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from springline import errors
+from springline.api.conditions import ConditionStatus
+from springline.reasons import Reason
+
+__all__ = [
+    "AttemptFailed",
+    "Blocked",
+    "CloseRequested",
+    "CloseWhenLostRequested",
+    "Command",
+    "CredentialChanged",
+    "Declared",
+    "Failure",
+    "Lost",
+    "Opened",
+    "Phase",
+    "ProbeRefused",
+    "ProbeUnanswered",
+    "ReconnectRequested",
+    "RenewalRefused",
+    "Renewed",
+    "SessionState",
+    "StateEvent",
+    "Transition",
+    "Unblocked",
+    "Verdict",
+    "step",
+]
+
+
+class Phase(enum.StrEnum):
+    """`status.state`: one word for people."""
+
+    SUSPENDED = "Suspended"  # declared so
+    CONNECTING = "Connecting"  # the first attempt since the declaration or credential changed
+    CONNECTED = "Connected"  # open
+    WAITING = "Waiting"  # not open, expected to come back by itself; retried with backoff
+    REJECTED = (
+        "Rejected"  # refused; waits for somebody to change something, retried slowly if at all
+    )
+    CLOSED = "Closed"  # over, and not to be reopened
+
+
+class Command(enum.Enum):
+    """What the session does next. Commands that start over drop a running attempt first."""
+
+    NOTHING = "nothing"  # keep on
+    CONNECT_NOW = "connect now"  # something changed: the spacing of attempts does not apply
+    CONNECT_SPACED = "connect spaced"  # when the retry delay since the last start has passed
+    CONNECT_SLOWLY = "connect slowly"  # after the longest delay
+    RECONNECT = "reconnect"  # close the open connection, then connect now
+    RENEW = "renew"  # bring the new credential to the open connection
+    STAND_DOWN = "stand down"  # close or drop whatever there is, and wait for an event
+    FINISH = "finish"  # the same, and the session ends
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why there is no session: a reason of the contract and a sentence."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """One condition's truth, reason and sentence."""
+
+    status: ConditionStatus
+    reason: Reason
+    message: str = ""
+
+
+NOT_CHECKED = Verdict(
+    status=ConditionStatus.UNKNOWN,
+    reason=Reason.NOT_CHECKED,
+    message="the broker has not answered yet",
+)
+NOT_CONNECTED = Verdict(
+    status=ConditionStatus.UNKNOWN,
+    reason=Reason.NOT_CONNECTED,
+    message="there is no session to be blocked",
+)
+NOT_PROBED = Verdict(
+    status=ConditionStatus.UNKNOWN,
+    reason=Reason.NOT_CHECKED,
+    message="the first probe is under way",
+)
+PROBE_OFF = Verdict(
+    status=ConditionStatus.UNKNOWN,
+    reason=Reason.PROBE_DISABLED,
+    message="spec.probe.mode is None, and a broker tells only connections that publish",
+)
+NOT_BLOCKED = Verdict(
+    status=ConditionStatus.FALSE, reason=Reason.NOT_BLOCKED, message="the broker takes in publishes"
+)
+ACCEPTED = Verdict(
+    status=ConditionStatus.TRUE,
+    reason=Reason.ACCEPTED,
+    message="the broker accepted this credential",
+)
+VERIFIED = Verdict(
+    status=ConditionStatus.TRUE,
+    reason=Reason.VERIFIED,
+    message="a throw-away handshake with this credential succeeded",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionState:
+    """All that decisions depend on and conditions are made of."""
+
+    phase: Phase = Phase.CONNECTING
+    stay_closed: bool = False
+    finish_when_lost: bool = False
+    """Whether the session ends together with its current connection."""
+    attempts: int = 0
+    """Failed attempts since the last success."""
+    failure: Failure | None = None
+    """What keeps it from being connected; None while connected and before the first result."""
+    standing: bool = False
+    """Whether `failure` lies in the declaration, so that only a new one can help."""
+    credentials: Verdict = NOT_CHECKED
+    blocked: Verdict = NOT_CONNECTED
+
+
+# ------------------------------------------------------------------------------------------- events
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """The declaration is new or has changed."""
+
+    problem: Failure | None = None
+    """Why it cannot be used, if so."""
+    suspend: bool = False
+    stay_closed: bool = False
+    moved: bool = True
+    """Whether an open connection no longer fits what is declared."""
+    probing: bool = True
+    """Whether blocks are looked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialChanged:
+    """An object that the session reads its credential or certificates from has changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconnectRequested:
+    """Somebody asked for a fresh connection."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptFailed:
+    """An attempt ended without a connection."""
+
+    error: errors.ConnectError | errors.CredentialError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """An attempt succeeded."""
+
+    probing: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """The open connection ended, not by our doing."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blocked:
+    """The broker said it blocks this connection, with this text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unblocked:
+    """The broker took the block back, or confirmed a publish."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeUnanswered:
+    """The broker neither confirmed a publish in time nor said that it blocks."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeRefused:
+    """The probe may not publish; it stays off until the next connection."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renewed:
+    """The open connection, or its replacement, uses the credential as it now stands."""
+
+    verified: bool = True
+    """False if the value had not changed, so that nothing was tried."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenewalRefused:
+    """The new credential cannot be used; the open connection keeps the old one."""
+
+    error: errors.ConnectError | errors.CredentialError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloseRequested:
+    """The session is to end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloseWhenLostRequested:
+    """The session is to end when its current connection does."""
+
+
+StateEvent = (
+    Declared
+    | CredentialChanged
+    | ReconnectRequested
+    | AttemptFailed
+    | Opened
+    | Lost
+    | Blocked
+    | Unblocked
+    | ProbeUnanswered
+    | ProbeRefused
+    | Renewed
+    | RenewalRefused
+    | CloseRequested
+    | CloseWhenLostRequested
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """The next state, and what to do to get there."""
+
+    state: SessionState
+    command: Command = Command.NOTHING
+
+
+# --------------------------------------------------------------------------------------------- step
+
+
+def step(state: SessionState, event: StateEvent) -> Transition:  # noqa: C901  # one arm an event; each arm is one line or one call
+    """Return what follows from `event` in `state`. Pure and total: no event is an error anywhere."""
+    match event:
+        case Declared():
+            return _declared(state, event)
+        case CredentialChanged():
+            return _credential_changed(state)
+        case ReconnectRequested():
+            return _reconnect_requested(state)
+        case AttemptFailed(error=error):
+            return _attempt_failed(state, error)
+        case Opened(probing=probing):
+            return _opened(state, probing=probing)
+        case Lost(failure=failure):
+            return _lost(state, failure)
+        case Blocked(text=text):
+            return _while_connected(state, blocked=blocked_verdict(text))
+        case Unblocked():
+            return _while_connected(state, blocked=NOT_BLOCKED)
+        case ProbeUnanswered(seconds=seconds):
+            return _probe_unanswered(state, seconds)
+        case ProbeRefused(message=message):
+            return _probe_refused(state, message)
+        case Renewed(verified=verified):
+            return _while_connected(state, credentials=VERIFIED if verified else ACCEPTED)
+        case RenewalRefused(error=error):
+            return _renewal_refused(state, error)
+        case CloseRequested():
+            return _finish(state)
+        case CloseWhenLostRequested():
+            if state.phase is Phase.CONNECTED:
+                return Transition(state=replace(state, finish_when_lost=True))
+            return _finish(state)
+        case _:
+            assert_never(event)
+
+
+def _declared(state: SessionState, event: Declared) -> Transition:
+    state = replace(state, stay_closed=event.stay_closed)
+    if event.problem is not None:
+        stopped = replace(
+            state,
+            phase=Phase.REJECTED,
+            failure=event.problem,
+            standing=True,
+            attempts=0,
+            blocked=NOT_CONNECTED,
+        )
+        return Transition(state=stopped, command=Command.STAND_DOWN)
+    if event.suspend:
+        stopped = replace(
+            state,
+            phase=Phase.SUSPENDED,
+            failure=Failure(reason=Reason.SUSPENDED, message="spec.suspend is true"),
+            standing=True,
+            attempts=0,
+            blocked=NOT_CONNECTED,
+        )
+        return Transition(state=stopped, command=Command.STAND_DOWN)
+    if state.phase is Phase.CONNECTED:
+        if event.moved:
+            return Transition(state=_fresh(state), command=Command.RECONNECT)
+        return Transition(state=replace(state, blocked=_reprobed(state.blocked, event.probing)))
+    return Transition(state=_fresh(state), command=Command.CONNECT_NOW)
+
+
+def _reprobed(blocked: Verdict, probing: bool) -> Verdict:
+    """What is known of blocks when the probe of an open connection is switched; a block stays known."""
+    if blocked.status is ConditionStatus.TRUE:
+        return blocked
+    if not probing:
+        return PROBE_OFF
+    return NOT_PROBED if blocked.reason is Reason.PROBE_DISABLED else blocked
+
+
+def _fresh(state: SessionState) -> SessionState:
+    """Return the state at the start of a new cycle; what is known of the credential stays."""
+    return replace(
+        state,
+        phase=Phase.CONNECTING,
+        failure=None,
+        standing=False,
+        attempts=0,
+        blocked=NOT_CONNECTED,
+    )
+
+
+def _credential_changed(state: SessionState) -> Transition:
+    match state.phase:
+        case Phase.CONNECTED:
+            return Transition(state=state, command=Command.RENEW)
+        case Phase.CONNECTING | Phase.WAITING:
+            return Transition(state=_fresh(state), command=Command.CONNECT_NOW)
+        case Phase.REJECTED if not state.standing:
+            return Transition(state=_fresh(state), command=Command.CONNECT_NOW)
+        case _:
+            return Transition(state=state)
+
+
+def _reconnect_requested(state: SessionState) -> Transition:
+    match state.phase:
+        case Phase.CONNECTED:
+            return Transition(state=_fresh(state), command=Command.RECONNECT)
+        case Phase.CONNECTING | Phase.WAITING | Phase.CLOSED:
+            return Transition(state=_fresh(state), command=Command.CONNECT_NOW)
+        case Phase.REJECTED if not state.standing:
+            return Transition(state=_fresh(state), command=Command.CONNECT_NOW)
+        case _:
+            return Transition(state=state)
+
+
+def _attempt_failed(
+    state: SessionState, error: errors.ConnectError | errors.CredentialError
+) -> Transition:
+    failed = replace(state, attempts=state.attempts + 1, blocked=NOT_CONNECTED)
+    if isinstance(error, errors.CredentialError):
+        # Nothing was tried at the broker, so it does not count as an attempt.
+        waiting = replace(
+            failed,
+            phase=Phase.WAITING,
+            attempts=state.attempts,
+            failure=Failure(reason=Reason.NO_CREDENTIALS, message=error.message),
+            credentials=_refused(error),
+        )
+        return Transition(state=waiting, command=Command.CONNECT_SLOWLY)
+    failed = replace(
+        failed,
+        failure=Failure(reason=error.reason, message=error.message),
+        credentials=_judged(state.credentials, error),
+    )
+    match error:
+        case errors.TerminalError():
+            stopped = replace(failed, phase=Phase.REJECTED, standing=True)
+            return Transition(state=stopped, command=Command.STAND_DOWN)
+        case errors.RejectedError():
+            rejected = replace(failed, phase=Phase.REJECTED)
+            return Transition(state=rejected, command=Command.CONNECT_SLOWLY)
+        case _:
+            waiting = replace(failed, phase=Phase.WAITING)
+            return Transition(state=waiting, command=Command.CONNECT_SPACED)
+
+
+def _judged(before: Verdict, error: errors.ConnectError) -> Verdict:
+    """Tell what a failed attempt says about the credential: often nothing."""
+    if isinstance(error, errors.CredentialRejectedError):
+        return _refused(error)
+    if error.authenticated:
+        return ACCEPTED
+    if before.reason in (Reason.ACCEPTED, Reason.VERIFIED, Reason.REJECTED):
+        return before
+    return NOT_CHECKED
+
+
+def _refused(error: errors.ConnectError | errors.CredentialError) -> Verdict:
+    reason = error.reason if isinstance(error, errors.CredentialError) else Reason.REJECTED
+    return Verdict(status=ConditionStatus.FALSE, reason=reason, message=error.message)
+
+
+def _opened(state: SessionState, *, probing: bool) -> Transition:
+    opened = replace(
+        state,
+        phase=Phase.CONNECTED,
+        attempts=0,
+        failure=None,
+        standing=False,
+        credentials=ACCEPTED,
+        blocked=NOT_PROBED if probing else PROBE_OFF,
+    )
+    return Transition(state=opened)
+
+
+def _lost(state: SessionState, failure: Failure) -> Transition:
+    if state.phase is not Phase.CONNECTED:
+        return Transition(state=state)
+    if state.finish_when_lost:
+        return _finish(state)
+    if state.stay_closed:
+        closed = replace(
+            state,
+            phase=Phase.CLOSED,
+            failure=Failure(
+                reason=Reason.STAY_CLOSED,
+                message=f"closed and not to be reopened ({failure.message})",
+            ),
+            standing=True,
+            blocked=NOT_CONNECTED,
+        )
+        return Transition(state=closed, command=Command.STAND_DOWN)
+    waiting = replace(state, phase=Phase.WAITING, failure=failure, blocked=NOT_CONNECTED)
+    return Transition(state=waiting, command=Command.CONNECT_SPACED)
+
+
+def _probe_unanswered(state: SessionState, seconds: float) -> Transition:
+    if state.blocked.status is ConditionStatus.TRUE:
+        return Transition(state=state)
+    message = f"the broker has not confirmed a publish within {seconds:g} s"
+    return _while_connected(
+        state,
+        blocked=Verdict(status=ConditionStatus.UNKNOWN, reason=Reason.NOT_CHECKED, message=message),
+    )
+
+
+def _probe_refused(state: SessionState, message: str) -> Transition:
+    return _while_connected(
+        state,
+        blocked=Verdict(
+            status=ConditionStatus.UNKNOWN, reason=Reason.PROBE_DISABLED, message=message
+        ),
+    )
+
+
+def _renewal_refused(
+    state: SessionState, error: errors.ConnectError | errors.CredentialError
+) -> Transition:
+    says_nothing = isinstance(error, errors.ConnectError) and not isinstance(
+        error, errors.CredentialRejectedError
+    )
+    if says_nothing:
+        return Transition(state=state)
+    return _while_connected(state, credentials=_refused(error))
+
+
+def _while_connected(
+    state: SessionState, *, blocked: Verdict | None = None, credentials: Verdict | None = None
+) -> Transition:
+    """Late news of a connection that is gone changes nothing."""
+    if state.phase is not Phase.CONNECTED:
+        return Transition(state=state)
+    return Transition(
+        state=replace(
+            state,
+            blocked=blocked or state.blocked,
+            credentials=credentials or state.credentials,
+        )
+    )
+
+
+def _finish(state: SessionState) -> Transition:
+    finished = replace(
+        state,
+        phase=Phase.CLOSED,
+        failure=Failure(reason=Reason.CLIENT_CLOSED, message="the session was ended"),
+        standing=True,
+        blocked=NOT_CONNECTED,
+    )
+    return Transition(state=finished, command=Command.FINISH)
+
+
+_BLOCK_REASONS = {
+    "low on memory": Reason.LOW_ON_MEMORY,
+    "low on disk": Reason.LOW_ON_DISK,
+    # RabbitMQ joins the alarms that hold with " & ", in either order.
+    "low on memory & low on disk": Reason.LOW_ON_MEMORY_AND_DISK,
+    "low on disk & low on memory": Reason.LOW_ON_MEMORY_AND_DISK,
+}
+
+
+def blocked_verdict(text: str) -> Verdict:
+    """Return the Blocked condition for the broker's text; unknown texts keep theirs in the message."""
+    reason = _BLOCK_REASONS.get(text.strip().lower(), Reason.BLOCKED_BY_BROKER)
+    return Verdict(
+        status=ConditionStatus.TRUE, reason=reason, message=text or "the broker gave no reason"
+    )

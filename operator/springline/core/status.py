@@ -1,0 +1,227 @@
+"""From what a session is to what its `status` says. Pure: no clock, no I/O, and never a secret.
+
+The caller keeps the conditions of the last projection and passes them in, because a condition's
+`lastTransitionTime` moves only when its status flips.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from springline.api import status
+from springline.api.conditions import (
+    Condition,
+    ConditionStatus,
+    ConditionType,
+    updated,
+)
+from springline.core.state import Failure, Phase, SessionState, Verdict
+from springline.core.values import Negotiated, ServerInfo
+from springline.core.view import CredentialUse, LastClose, SessionView
+from springline.reasons import Reason
+
+__all__ = ["broker_status", "conditions", "connection_status"]
+
+
+def conditions(
+    view: SessionView, *, previous: Sequence[Condition] = (), now: datetime
+) -> tuple[Condition, ...]:
+    """Return the conditions of a session, with the times of `previous` where nothing flipped."""
+    connected = _connected(view.state)
+    verdicts = {
+        ConditionType.READY: _ready(connected, view.state.credentials),
+        ConditionType.CONNECTED: connected,
+        ConditionType.CREDENTIALS_VALID: view.state.credentials,
+        ConditionType.BLOCKED: view.state.blocked,
+    }
+    return updated(
+        previous,
+        [
+            Condition(
+                type=kind,
+                status=verdict.status,
+                reason=verdict.reason,
+                message=verdict.message,
+                last_transition_time=now,
+                observed_generation=view.generation,
+            )
+            for kind, verdict in verdicts.items()
+        ],
+    )
+
+
+def _connected(state: SessionState) -> Verdict:
+    if state.phase is Phase.CONNECTED:
+        return Verdict(
+            status=ConditionStatus.TRUE, reason=Reason.OPEN, message="the session is open"
+        )
+    failure = state.failure or Failure(
+        reason=Reason.CONNECTING, message="the first attempt is under way"
+    )
+    return Verdict(status=ConditionStatus.FALSE, reason=failure.reason, message=failure.message)
+
+
+def _ready(connected: Verdict, credentials: Verdict) -> Verdict:
+    """Connected with a valid credential; else the reason of whatever holds it back."""
+    if connected.status is not ConditionStatus.TRUE:
+        if connected.reason is Reason.NO_CREDENTIALS:
+            return Verdict(
+                status=ConditionStatus.FALSE,
+                reason=credentials.reason,
+                message=credentials.message,
+            )
+        return connected
+    if credentials.status is not ConditionStatus.TRUE:
+        return Verdict(
+            status=ConditionStatus.FALSE, reason=credentials.reason, message=credentials.message
+        )
+    return Verdict(
+        status=ConditionStatus.TRUE,
+        reason=Reason.CONNECTED,
+        message="the session is open and its credential is valid",
+    )
+
+
+def connection_status(
+    view: SessionView, conditions: Sequence[Condition]
+) -> status.BrokerConnectionStatus:
+    """Return `status` of the BrokerConnection that `view` is the session of."""
+    info = view.info
+    return status.BrokerConnectionStatus(
+        observed_generation=view.generation,
+        state=view.state.phase.value,
+        conditions=status.condition_documents(conditions),
+        connected_since=view.connected_since,
+        endpoint=f"{info.endpoint} ({info.address})" if info is not None else None,
+        negotiated=_negotiated(info.negotiated) if info is not None else None,
+        server=_server(info.server) if info is not None else None,
+        credentials=_credentials(view.credential) if view.credential is not None else None,
+        blocked=_blocked(view),
+        last_close=_last_close(view.last_close) if view.last_close is not None else None,
+        attempts=view.state.attempts,
+    )
+
+
+def _negotiated(negotiated: Negotiated) -> status.NegotiatedStatus:
+    tls = negotiated.tls
+    return status.NegotiatedStatus(
+        mechanism=negotiated.mechanism,
+        locale=negotiated.locale,
+        heartbeat=f"{negotiated.heartbeat_seconds}s",
+        channel_max=negotiated.channel_max,
+        frame_max=negotiated.frame_max,
+        client_properties=dict(negotiated.client_properties),
+        tls=None
+        if tls is None
+        else status.TLSStatus(
+            version=tls.version,
+            cipher=tls.cipher,
+            peer_certificate_not_after=tls.peer_certificate_not_after,
+        ),
+    )
+
+
+def _server(server: ServerInfo) -> status.ServerStatus:
+    return status.ServerStatus(
+        product=server.product or None,
+        version=server.version or None,
+        cluster_name=server.cluster_name or None,
+        platform=server.platform or None,
+        protocol_version=server.protocol_version or None,
+        mechanisms=server.mechanisms or None,
+        locales=server.locales or None,
+    )
+
+
+def _credentials(use: CredentialUse) -> status.CredentialsStatus:
+    credential = use.credential
+    return status.CredentialsStatus(
+        source=credential.source,
+        username=credential.username or None,
+        observed_version=credential.version or None,
+        verified_at=use.verified_at,
+        applied_at=use.applied_at,
+        method=use.method,
+        expires_at=credential.expires_at,
+    )
+
+
+def _blocked(view: SessionView) -> status.BlockedStatus | None:
+    if view.state.blocked.status is not ConditionStatus.TRUE or view.blocked_since is None:
+        return None
+    return status.BlockedStatus(since=view.blocked_since, reason=view.state.blocked.message)
+
+
+def _last_close(last: LastClose) -> status.LastCloseStatus:
+    info = last.info
+    framed = info.code != 0  # without a Close frame there are no codes to show
+    return status.LastCloseStatus(
+        at=last.at,
+        by=info.by.value,
+        reason=info.reason.value,
+        text=info.text,
+        code=info.code if framed else None,
+        class_id=info.class_id if framed else None,
+        method_id=info.method_id if framed else None,
+    )
+
+
+def broker_status(
+    views: Iterable[SessionView],
+    *,
+    generation: int,
+    previous: Sequence[Condition] = (),
+    now: datetime,
+) -> tuple[status.BrokerStatus, tuple[Condition, ...]]:
+    """Return `status` of a broker from the sessions that use it, and the conditions to pass in next.
+
+    A broker is Ready when a session to it is open. Without sessions nobody has asked it anything.
+    """
+    views = list(views)
+    open_views = [view for view in views if view.state.phase is Phase.CONNECTED]
+    ready = _broker_ready(views, open_views)
+    new = updated(
+        previous,
+        [
+            Condition(
+                type=ConditionType.READY,
+                status=ready.status,
+                reason=ready.reason,
+                message=ready.message,
+                last_transition_time=now,
+                observed_generation=generation,
+            )
+        ],
+    )
+    server = next((view.info.server for view in open_views if view.info is not None), None)
+    result = status.BrokerStatus(
+        observed_generation=generation,
+        conditions=status.condition_documents(new),
+        server=_server(server) if server is not None else None,
+        connections=status.ConnectionCounts(
+            declared=len(views),
+            ready=sum(
+                _ready(_connected(view.state), view.state.credentials).status
+                is ConditionStatus.TRUE
+                for view in views
+            ),
+            blocked=sum(view.state.blocked.status is ConditionStatus.TRUE for view in views),
+        ),
+    )
+    return result, new
+
+
+def _broker_ready(views: Sequence[SessionView], open_views: Sequence[SessionView]) -> Verdict:
+    if open_views:
+        return Verdict(
+            status=ConditionStatus.TRUE,
+            reason=Reason.CONNECTED,
+            message=f"{len(open_views)} of {len(views)} sessions are open",
+        )
+    failure = next((view.state.failure for view in views if view.state.failure is not None), None)
+    if failure is None:
+        return Verdict(
+            status=ConditionStatus.UNKNOWN,
+            reason=Reason.NOT_CHECKED,
+            message="no session has got an answer from this broker yet",
+        )
+    return Verdict(status=ConditionStatus.FALSE, reason=failure.reason, message=failure.message)

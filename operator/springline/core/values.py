@@ -1,0 +1,206 @@
+"""The values that cross the ports: endpoints, credentials, what was negotiated, how a connection ended.
+
+All are frozen. Nothing here knows a protocol library, Kubernetes or a file.
+"""
+
+import enum
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from springline.reasons import Reason
+from springline.redaction import Secret
+
+__all__ = [
+    "CloseInfo",
+    "ClosedBy",
+    "Credential",
+    "CredentialKind",
+    "Endpoint",
+    "LocalePreference",
+    "Negotiated",
+    "OpenInfo",
+    "OpenRequest",
+    "Parameters",
+    "SaslPolicy",
+    "ServerInfo",
+    "SessionKey",
+    "TLSClient",
+    "TLSInfo",
+]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SessionKey:
+    """The declared connection a session belongs to, shown as `namespace/name`."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Endpoint:
+    """A host name or IP address with a port, shown as `host:port`."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+class CredentialKind(enum.Enum):
+    """What a credential proves itself with."""
+
+    PASSWORD = "password"  # a user name and a password
+    TOKEN = "token"  # a bearer token; the user is whoever the token says
+    EXTERNAL = "external"  # the transport: the client certificate of the TLS handshake
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """What a session logs in with. Its repr shows the user, never the secret."""
+
+    kind: CredentialKind
+    source: str
+    """The field of `spec.credentials` it came from, for example `secretRef`."""
+    username: str = ""
+    secret: Secret = field(default_factory=lambda: Secret(""))
+    version: str = ""
+    """The version of the object it was read from; says nothing about the value."""
+    expires_at: datetime | None = None
+
+    def same_value(self, other: "Credential") -> bool:
+        """Whether both log in as the same user with the same secret, whatever their version."""
+        return (self.kind, self.username) == (other.kind, other.username) and (
+            self.secret == other.secret
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True, eq=False)
+class TLSClient:
+    """A prepared TLS client side, shared by the sessions with the same certificates."""
+
+    context: ssl.SSLContext
+    server_name: str | None = None
+    """Name to ask for and to verify; the endpoint's host where None."""
+    has_client_certificate: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaslPolicy:
+    """Which authentication mechanisms may be used, most wanted first."""
+
+    mechanisms: tuple[str, ...]
+    allow_insecure: bool = False
+    """Whether clear-text mechanisms may be used on an unencrypted transport."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalePreference:
+    """Prefer one locale, or select the first offered of a list. At most one of both is set."""
+
+    prefer: str | None = "en_US"
+    select: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameters:
+    """What is asked of the broker when a session opens. Equal parameters need no new connection."""
+
+    virtual_host: str
+    heartbeat_seconds: int
+    """0 turns heartbeats off."""
+    channel_max: int
+    frame_max: int
+    sasl: SaslPolicy
+    locale: LocalePreference
+    connection_name: str
+    client_properties: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRequest:
+    """Everything one `Driver.open` needs. One endpoint, the addresses looked up for it just now."""
+
+    endpoint: Endpoint
+    addresses: tuple[str, ...]
+    """IP addresses in the order to try; at least one."""
+    tls: TLSClient | None
+    credential: Credential
+    parameters: Parameters
+    timeout: float
+    """Seconds for everything: connect, TLS and the open handshake."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TLSInfo:
+    """What the TLS handshake agreed on."""
+
+    version: str
+    cipher: str
+    peer_certificate_not_after: datetime | None = None
+    """None where the peer's certificate was not verified."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Negotiated:
+    """What both peers agreed on in the open handshake."""
+
+    mechanism: str
+    locale: str
+    heartbeat_seconds: int
+    channel_max: int
+    frame_max: int
+    client_properties: Mapping[str, str] = field(default_factory=dict)
+    """As sent, without the capability table."""
+    tls: TLSInfo | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerInfo:
+    """What the broker says of itself."""
+
+    product: str = ""
+    version: str = ""
+    platform: str = ""
+    cluster_name: str = ""
+    protocol_version: str = ""
+    mechanisms: tuple[str, ...] = ()
+    locales: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenInfo:
+    """An open connection as people see it."""
+
+    endpoint: Endpoint
+    address: str
+    """The IP address connected to."""
+    negotiated: Negotiated
+    server: ServerInfo
+
+
+class ClosedBy(enum.StrEnum):
+    """Who ended a connection."""
+
+    SERVER = "Server"  # the broker sent a Close
+    CLIENT = "Client"  # Springline closed it on purpose
+    TRANSPORT = "Transport"  # nobody said anything: reset, end of file, missed heartbeats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloseInfo:
+    """How an open connection ended, with the codes of the Close frame where there was one."""
+
+    by: ClosedBy
+    reason: Reason
+    text: str
+    code: int = 0
+    class_id: int = 0
+    method_id: int = 0

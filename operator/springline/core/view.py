@@ -1,0 +1,51 @@
+"""What can be shown of a session at one moment: the input of every projection.
+
+The session makes it, status.py and the standalone table read it. Nothing decides anything from it.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from springline.core.desired import SessionSpec
+from springline.core.state import SessionState
+from springline.core.values import CloseInfo, Credential, OpenInfo, SessionKey
+
+__all__ = ["CredentialUse", "LastClose", "SessionView"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialUse:
+    """Which credential is in use or was tried last, and how it got there."""
+
+    credential: Credential
+    method: str | None = None
+    """`Handshake`, `InPlace` or `Replaced`; None if it was tried and not accepted."""
+    applied_at: datetime | None = None
+    verified_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastClose:
+    """How and when the last open connection ended."""
+
+    info: CloseInfo
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionView:
+    """All that can be shown of a session."""
+
+    key: SessionKey
+    generation: int
+    spec: SessionSpec | None
+    state: SessionState
+    info: OpenInfo | None = None
+    connected_since: datetime | None = None
+    blocked_since: datetime | None = None
+    credential: CredentialUse | None = None
+    last_close: LastClose | None = None
+    confirm_seconds: float | None = None
+    """How long the last probe's confirm took."""
+    retry_at: datetime | None = None
+    """When the next attempt starts, while waiting for it."""

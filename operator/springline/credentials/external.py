@@ -1,0 +1,15 @@
+"""`external`: SASL EXTERNAL, where the client certificate of the TLS handshake is the login."""
+
+from springline.core.values import Credential, CredentialKind
+
+__all__ = ["ExternalSource"]
+
+
+class ExternalSource:
+    """Has nothing to read, as `core.ports.CredentialSource`; the certificate belongs to the broker."""
+
+    __slots__ = ()
+
+    async def fetch(self) -> Credential:
+        """Return the credential that has neither name nor secret."""
+        return Credential(kind=CredentialKind.EXTERNAL, source="external")

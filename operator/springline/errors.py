@@ -1,0 +1,143 @@
+"""The exception tree.
+
+    SpringlineError
+    ├── ConnectError          an attempt to open a session failed, or an open one ended
+    │   ├── TransientError    may pass by itself: try again with backoff
+    │   ├── RejectedError     the broker said no to this credential or name: try again slowly, or at
+    │   │   │                 once with a new credential or declaration
+    │   │   └── CredentialRejectedError   it was the credential
+    │   └── TerminalError     the declaration cannot work as it stands: wait for a new one
+    ├── CredentialError       there is no usable credential: wait for the Secret to change
+    ├── SecretRefusedError    update-secret was answered with a Close
+    ├── SecretUpdateTimeoutError   update-secret was not answered in time
+    ├── ProbeRefusedError     the broker does not let this user publish the probe
+    ├── NotOpenError          an operation needs an open connection and there is none
+    └── ManifestError         a document cannot be used; carries every problem found
+
+Foreign exceptions are translated once, where the library is called, most specific first. No exception
+holds a secret, and every text says what to do where there is something to be done.
+"""
+
+from collections.abc import Sequence
+
+from springline.reasons import Reason
+
+__all__ = [
+    "ConnectError",
+    "CredentialError",
+    "CredentialRejectedError",
+    "ManifestError",
+    "NotOpenError",
+    "ProbeRefusedError",
+    "RejectedError",
+    "SecretRefusedError",
+    "SecretUpdateTimeoutError",
+    "SpringlineError",
+    "TerminalError",
+    "TransientError",
+]
+
+
+class SpringlineError(Exception):
+    """The root of everything Springline raises on purpose."""
+
+
+class ConnectError(SpringlineError):
+    """Why there is no session: the contract's reason and a sentence.
+
+    `authenticated` says whether the broker had accepted the login before it said no to the rest.
+    """
+
+    def __init__(self, reason: Reason, message: str, *, authenticated: bool = False) -> None:
+        super().__init__(reason, message)
+        self.reason = reason
+        self.message = message
+        self.authenticated = authenticated
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.message}"
+
+
+class TransientError(ConnectError):
+    """It may pass by itself; retried with backoff."""
+
+
+class RejectedError(ConnectError):
+    """The broker refused the credential or a name; retried slowly, and at once when either changes."""
+
+
+class CredentialRejectedError(RejectedError):
+    """The broker refused this user or secret."""
+
+
+class TerminalError(ConnectError):
+    """The declaration cannot work as it stands; not retried until it changes."""
+
+
+class CredentialError(SpringlineError):
+    """The declared source gives no usable credential."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(reason, message)
+        self.reason = reason
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.message}"
+
+
+class SecretRefusedError(SpringlineError):
+    """The broker answered update-secret by closing the connection."""
+
+    def __init__(self, *, code: int, text: str) -> None:
+        super().__init__(code, text)
+        self.code = code
+        self.text = text
+
+    def __str__(self) -> str:
+        return (
+            f"the broker refused the new secret and closed the connection: {self.code} {self.text}"
+        )
+
+
+class SecretUpdateTimeoutError(SpringlineError):
+    """update-secret was not answered in time, so the connection cannot be trusted with another one."""
+
+    def __init__(self, *, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return f"the broker did not answer update-secret within {self.seconds:g} s"
+
+
+class ProbeRefusedError(SpringlineError):
+    """The publish probe was answered with a channel close: no permission, or no such exchange."""
+
+    def __init__(self, *, code: int, text: str) -> None:
+        super().__init__(code, text)
+        self.code = code
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.text}"
+
+
+class NotOpenError(SpringlineError):
+    """The operation needs an open connection."""
+
+    def __str__(self) -> str:
+        return "Not open"
+
+
+class ManifestError(SpringlineError):
+    """A document cannot be used. `problems` has one sentence for each thing that is wrong with it."""
+
+    def __init__(self, problems: Sequence[str], *, where: str = "") -> None:
+        super().__init__(where, *problems)
+        self.where = where
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        prefix = f"{self.where}: " if self.where else ""
+        return "\n".join(prefix + problem for problem in self.problems)

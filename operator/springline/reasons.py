@@ -1,0 +1,68 @@
+"""Every reason a condition can carry: part of the public contract, so never renamed.
+
+People read them in `kubectl get`, machines match on them in alerts. A new way of failing gets a new
+member here before any code reports it.
+"""
+
+import enum
+
+__all__ = ["Reason"]
+
+
+class Reason(enum.StrEnum):
+    """A condition's `reason`: CamelCase, stable, one meaning each."""
+
+    # Ready and Connected, when True
+    CONNECTED = "Connected"  # Ready: connected with a valid credential
+    OPEN = "Open"  # Connected: the open handshake is complete and nobody has begun to close
+
+    # Connected, when not: nothing was tried, because of what is declared
+    CONNECTING = "Connecting"  # an attempt is running, or waits for its turn
+    SUSPENDED = "Suspended"  # spec.suspend is true
+    STAY_CLOSED = "StayClosed"  # it was closed and spec.whenClosed says to leave it so
+    INVALID_SPEC = "InvalidSpec"  # the declaration contradicts itself
+    BROKER_NOT_FOUND = "BrokerNotFound"  # spec.brokerRef names nothing
+    NO_CREDENTIALS = "NoCredentials"  # there is nothing to log in with; CredentialsValid says why
+
+    # Connected, when not: the way to the broker
+    NAME_RESOLUTION_FAILED = "NameResolutionFailed"  # the host name has no address
+    CONNECTION_REFUSED = "ConnectionRefused"  # no listener, or no route
+    CONNECT_TIMEOUT = "ConnectTimeout"  # spec.connectTimeout passed before the session was open
+    TLS_FAILED = "TLSFailed"  # certificates, names or versions do not match
+    PROTOCOL_MISMATCH = "ProtocolMismatch"  # the peer speaks something else
+
+    # Connected, when not: refused in the open handshake
+    NO_AUTHENTICATION_MECHANISM = "NoAuthenticationMechanism"  # no mechanism in common
+    INSECURE_MECHANISM = "InsecureMechanism"  # only clear-text mechanisms, and no TLS
+    ACCESS_REFUSED = "AccessRefused"  # login or virtual host refused
+    VIRTUAL_HOST_NOT_FOUND = "VirtualHostNotFound"  # no such virtual host
+    VIRTUAL_HOST_DOWN = "VirtualHostDown"  # it exists, and does not run
+    CONNECTION_LIMIT_REACHED = "ConnectionLimitReached"  # of the virtual host, user or node
+    NEGOTIATION_FAILED = "NegotiationFailed"  # frame-max or channel-max not acceptable
+
+    # Connected, when not: an open session ended
+    HEARTBEAT_MISSED = "HeartbeatMissed"  # nothing was heard for two heartbeats
+    PEER_CLOSED = "PeerClosed"  # the transport ended without a Close, or with one not listed here
+    CONNECTION_FORCED = "ConnectionForced"  # an operator or a policy of the broker closed it
+    SERVER_SHUTDOWN = "ServerShutdown"  # the broker went down in an orderly way
+    CLIENT_CLOSED = "ClientClosed"  # Springline closed it: stopped, suspended, changed or replaced
+    INTERNAL_ERROR = "InternalError"  # a defect of Springline's own; its log has the traceback
+
+    # CredentialsValid
+    VERIFIED = "Verified"  # a throw-away handshake with it succeeded
+    ACCEPTED = "Accepted"  # it opened the live session
+    REJECTED = "Rejected"  # the broker refused it
+    EXPIRED = "Expired"  # its lifetime is over
+    SECRET_NOT_FOUND = "SecretNotFound"  # the referenced Secret does not exist
+    SECRET_KEY_MISSING = "SecretKeyMissing"  # the Secret has no such key
+    SECRET_MALFORMED = "SecretMalformed"  # the value cannot be used: empty, NUL, not text
+    NOT_CHECKED = "NotChecked"  # Unknown: nobody has answered yet
+
+    # Blocked
+    LOW_ON_MEMORY = "LowOnMemory"  # the broker's memory alarm
+    LOW_ON_DISK = "LowOnDisk"  # the broker's disk alarm
+    LOW_ON_MEMORY_AND_DISK = "LowOnMemoryAndDisk"  # both
+    BLOCKED_BY_BROKER = "BlockedByBroker"  # blocked with a text we do not know; the message has it
+    NOT_BLOCKED = "NotBlocked"  # a publish was confirmed
+    PROBE_DISABLED = "ProbeDisabled"  # Unknown: nobody publishes, so nobody is told
+    NOT_CONNECTED = "NotConnected"  # Unknown: there is no session to be blocked

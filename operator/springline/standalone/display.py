@@ -1,0 +1,114 @@
+"""What standalone mode shows while it runs: a live table on a terminal, lines everywhere else."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol, TextIO
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+
+from springline.core import ports
+from springline.core.events import Event, EventType
+from springline.standalone import table
+from springline.standalone.report import Report
+
+__all__ = ["Display", "LineDisplay", "TableDisplay", "line"]
+
+_REFRESH_SECONDS = 0.25
+_RECENT_EVENTS = 8
+
+_STEPS = frozenset({EventType.ATTEMPTING, EventType.OBTAINED_ADDRESS})
+"""Events that tell how an attempt proceeds; shown only on demand."""
+
+
+class Display(Protocol):
+    """Shows events and problems as they come."""
+
+    async def report(self, event: Event) -> None:
+        """Show an event, as `core.events.EventSink`."""
+
+    def problems(self, problems: Sequence[str]) -> None:
+        """Show what is wrong with the manifests now."""
+
+    def note(self, text: str) -> None:
+        """Show a sentence about the process itself."""
+
+    async def run(self) -> None:
+        """Keep what is shown up to date until cancelled."""
+
+
+def line(event: Event) -> str:
+    """Return an event as one line: when, which session, what, why."""
+    reason = f"{event.reason}: " if event.reason is not None else ""
+    return (
+        f"{event.at:%Y-%m-%dT%H:%M:%SZ}  {event.key!s:<28}  {event.type.value:<15}  "
+        f"{reason}{event.message}"
+    )
+
+
+class LineDisplay:
+    """One line for each event: for pipes, files and logs."""
+
+    def __init__(self, write: Callable[[str], None], *, steps: bool = False) -> None:
+        self._write = write
+        self._steps = steps
+        self._known: frozenset[str] = frozenset()
+
+    async def report(self, event: Event) -> None:
+        if self._steps or event.type not in _STEPS:
+            self._write(line(event))
+
+    def problems(self, problems: Sequence[str]) -> None:
+        for problem in problems:
+            if problem not in self._known:
+                self._write(f"problem: {problem}")
+        self._known = frozenset(problems)
+
+    def note(self, text: str) -> None:
+        self._write(text)
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+
+class TableDisplay:
+    """A table that follows the sessions, with problems and the last events below it."""
+
+    def __init__(
+        self, report: Callable[[], Report], clock: ports.Clock, out: TextIO, *, steps: bool = False
+    ) -> None:
+        self._report = report
+        self._clock = clock
+        self._out = out
+        self._steps = steps
+        self._problems: Sequence[str] = ()
+        self._recent: deque[str] = deque(maxlen=_RECENT_EVENTS)
+
+    async def report(self, event: Event) -> None:
+        if self._steps or event.type not in _STEPS:
+            self._recent.append(line(event))
+
+    def problems(self, problems: Sequence[str]) -> None:
+        self._problems = problems
+
+    def note(self, text: str) -> None:
+        self._recent.append(text)
+
+    async def run(self) -> None:
+        console = Console(file=self._out)
+        with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
+            try:
+                while True:
+                    live.update(self._picture(), refresh=True)
+                    await asyncio.sleep(_REFRESH_SECONDS)
+            finally:
+                live.update(self._picture(), refresh=True)
+
+    def _picture(self) -> RenderableType:
+        return table.for_terminal(
+            self._report().shown.values(),
+            now=self._clock.now(),
+            problems=self._problems,
+            recent=tuple(self._recent),
+        )

@@ -1,0 +1,213 @@
+"""Keeps the status of every declared resource, and writes it to files where that is asked for.
+
+Sessions say that they changed; what they have become is projected once for all changes of the last
+moment, so a burst costs one projection and one write.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from springline.api import status as api_status
+from springline.api import v1alpha1
+from springline.api.conditions import Condition, ConditionStatus, ConditionType
+from springline.api.meta import Identity
+from springline.core import ports
+from springline.core import status as projection
+from springline.core.manager import Manager
+from springline.core.session import Session
+from springline.core.values import SessionKey
+from springline.core.view import SessionView
+
+__all__ = ["Report", "Shown"]
+
+logger = logging.getLogger(__name__)
+
+_GATHER_SECONDS = 0.05
+"""How long changes are gathered before they are projected; well below what a person notices."""
+
+_KINDS = ("Broker", "ClusterBroker", "BrokerConnection")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """One declared connection as it was last projected."""
+
+    view: SessionView
+    conditions: tuple[Condition, ...]
+
+    def condition(self, kind: ConditionType) -> Condition:
+        """The condition of that type; every projection has all of them."""
+        return next(condition for condition in self.conditions if condition.type is kind)
+
+    @property
+    def is_ready(self) -> bool:
+        return self.condition(ConditionType.READY).status is ConditionStatus.TRUE
+
+
+class Report:
+    """The current status of everything declared. `run` it next to the manager."""
+
+    def __init__(
+        self,
+        manager: Manager,
+        clock: ports.Clock,
+        *,
+        status_dir: Path | None = None,
+        generation: Callable[[Identity], int] = lambda _: 1,
+    ) -> None:
+        self._manager = manager
+        self._clock = clock
+        self._status_dir = status_dir
+        self._generation = generation
+        self._shown: dict[SessionKey, Shown] = {}
+        self._brokers: dict[Identity, tuple[api_status.BrokerStatus, tuple[Condition, ...]]] = {}
+        self._changed: dict[SessionKey, Session] = {}
+        self._changed_brokers: set[Identity] = set()
+        self._wake = asyncio.Event()
+        self._written: dict[Path, dict[str, Any]] = {}
+
+    @property
+    def shown(self) -> Mapping[SessionKey, Shown]:
+        """Every declared connection as it was last projected."""
+        return self._shown
+
+    def session_changed(self, session: Session) -> None:
+        """Note that a session is not what it was. Returns at once."""
+        self._changed[session.key] = session
+        broker = self._manager.broker_of(session)
+        if broker in self._brokers:
+            self._changed_brokers.add(broker)
+        self._wake.set()
+
+    def declare(self, identities: Collection[Identity]) -> None:
+        """Say which resources there are now; the status of all others is forgotten."""
+        declared = {identity for identity in identities if identity.kind in _KINDS}
+        for key in list(self._shown):
+            if Identity("BrokerConnection", key.namespace, key.name) not in declared:
+                del self._shown[key]
+                self._changed.pop(key, None)
+        for broker in self._brokers.keys() - declared:
+            del self._brokers[broker]
+            self._changed_brokers.discard(broker)
+        for identity in declared:
+            if identity.kind != "BrokerConnection":
+                # A new Broker has a status before anything connects to it.
+                self._brokers.setdefault(identity, _empty_broker_status())
+                self._changed_brokers.add(identity)
+        if self._status_dir is not None:
+            _remove_others(self._status_dir, {_file_name(identity) for identity in declared})
+            self._written = {
+                path: document for path, document in self._written.items() if path.exists()
+            }
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Project and write until cancelled."""
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(_GATHER_SECONDS)
+            self.flush()
+
+    def flush(self) -> None:
+        """Project and write what has changed, now."""
+        self._wake.clear()
+        changed, self._changed = self._changed, {}
+        brokers, self._changed_brokers = self._changed_brokers, set()
+        for key, session in changed.items():
+            if self._manager.session(key) is session:
+                self._project(session)
+        for broker in brokers & self._brokers.keys():
+            self._project_broker(broker)
+
+    def connection_document(self, key: SessionKey) -> dict[str, Any]:
+        """Return the BrokerConnection's identity and status as a document."""
+        shown = self._shown[key]
+        status = projection.connection_status(shown.view, shown.conditions)
+        return _document(
+            Identity("BrokerConnection", key.namespace, key.name), api_status.as_document(status)
+        )
+
+    def _project(self, session: Session) -> None:
+        before = self._shown.get(session.key)
+        view = session.view
+        conditions = projection.conditions(
+            view, previous=before.conditions if before else (), now=self._clock.now()
+        )
+        self._shown[session.key] = Shown(view=view, conditions=conditions)
+        self._write(
+            Identity("BrokerConnection", session.key.namespace, session.key.name),
+            lambda: self.connection_document(session.key),
+        )
+
+    def _project_broker(self, broker: Identity) -> None:
+        _, previous = self._brokers[broker]
+        status, conditions = projection.broker_status(
+            [session.view for session in self._manager.sessions(broker)],
+            generation=self._generation(broker),
+            previous=previous,
+            now=self._clock.now(),
+        )
+        self._brokers[broker] = (status, conditions)
+        self._write(broker, lambda: _document(broker, api_status.as_document(status)))
+
+    def _write(self, identity: Identity, document: Callable[[], dict[str, Any]]) -> None:
+        if self._status_dir is None:
+            return
+        path = self._status_dir / _file_name(identity)
+        content = document()
+        if self._written.get(path) == content:
+            return
+        try:
+            _write_atomically(path, content)
+        except OSError as error:
+            # Sessions matter more than their reports; the next change tries again.
+            logger.warning("status not written", extra={"path": path, "error": error.strerror})
+        else:
+            self._written[path] = content
+
+
+def _empty_broker_status() -> tuple[api_status.BrokerStatus, tuple[Condition, ...]]:
+    counts = api_status.ConnectionCounts(declared=0, ready=0, blocked=0)
+    return api_status.BrokerStatus(observed_generation=0, conditions=(), connections=counts), ()
+
+
+def _document(identity: Identity, status: dict[str, Any]) -> dict[str, Any]:
+    metadata = {"name": identity.name}
+    if identity.namespace:
+        metadata["namespace"] = identity.namespace
+    return {
+        "apiVersion": v1alpha1.API_VERSION,
+        "kind": identity.kind,
+        "metadata": metadata,
+        "status": status,
+    }
+
+
+def _file_name(identity: Identity) -> str:
+    # Names are DNS-1123, so none of the parts can leave the directory.
+    parts: Sequence[str] = [part for part in identity if part]
+    return ".".join((*parts, "yaml"))
+
+
+def _write_atomically(path: Path, content: dict[str, Any]) -> None:
+    """A reader sees the old status or the new one, never half of one."""
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_text(
+        yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8"
+    )
+    temporary.replace(path)
+
+
+def _remove_others(directory: Path, names: Collection[str]) -> None:
+    """Remove status files, also those of an earlier run, of what is no longer declared."""
+    for path in directory.glob("*.yaml"):
+        if path.name.split(".", 1)[0] in _KINDS and path.name not in names:
+            with contextlib.suppress(OSError):
+                path.unlink()

@@ -1,0 +1,1 @@
+"""What several suites share: servers, certificates and other real parts that tests start."""

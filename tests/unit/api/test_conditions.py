@@ -1,0 +1,107 @@
+"""A condition changes its time only when its status flips."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from springline.api import conditions
+from springline.api.conditions import Condition, ConditionStatus, ConditionType
+from springline.reasons import Reason
+
+EIGHT = datetime(2026, 11, 21, 8, 0, 0, tzinfo=UTC)
+NINE = EIGHT + timedelta(hours=1)
+
+
+def connected(
+    status: ConditionStatus = ConditionStatus.TRUE,
+    *,
+    at: datetime = EIGHT,
+    reason: Reason = Reason.OPEN,
+    message: str = "Open",
+    generation: int = 1,
+    type_: ConditionType = ConditionType.CONNECTED,
+) -> Condition:
+    return Condition(
+        type=type_,
+        status=status,
+        reason=reason,
+        message=message,
+        last_transition_time=at,
+        observed_generation=generation,
+    )
+
+
+def test_a_condition_is_shown_as_kubernetes_shows_it() -> None:
+    assert connected(generation=7).as_dict() == {
+        "type": "Connected",
+        "status": "True",
+        "reason": "Open",
+        "message": "Open",
+        "lastTransitionTime": "2026-11-21T08:00:00Z",
+        "observedGeneration": 7,
+    }
+
+
+def test_the_time_is_shown_in_utc_and_whole_seconds() -> None:
+    local = EIGHT.astimezone(timezone(timedelta(hours=2))) + timedelta(milliseconds=900)
+    assert connected(at=local).as_dict()["lastTransitionTime"] == "2026-11-21T08:00:00Z"
+
+
+def test_a_time_without_a_zone_is_refused() -> None:
+    with pytest.raises(ValueError, match="time zone"):
+        connected(at=EIGHT.replace(tzinfo=None))
+
+
+def test_the_first_condition_keeps_its_own_time() -> None:
+    assert conditions.set_condition([], connected()) == (connected(),)
+
+
+def test_another_reason_does_not_move_the_time() -> None:
+    lost = connected(ConditionStatus.FALSE, reason=Reason.PEER_CLOSED, at=EIGHT)
+    refused = connected(
+        ConditionStatus.FALSE, reason=Reason.CONNECTION_REFUSED, at=NINE, message="x", generation=2
+    )
+    [condition] = conditions.set_condition([lost], refused)
+    assert condition.last_transition_time == EIGHT
+    assert condition.reason is Reason.CONNECTION_REFUSED
+    assert condition.message == "x"
+    assert condition.observed_generation == 2
+
+
+@pytest.mark.parametrize("status", [ConditionStatus.FALSE, ConditionStatus.UNKNOWN])
+def test_another_status_moves_the_time(status: ConditionStatus) -> None:
+    [condition] = conditions.set_condition([connected()], connected(status, at=NINE))
+    assert condition.last_transition_time == NINE
+
+
+def test_the_other_conditions_stay_and_the_order_is_fixed() -> None:
+    blocked = connected(type_=ConditionType.BLOCKED)
+    ready = connected(type_=ConditionType.READY, at=NINE)
+    result = conditions.updated([blocked], [connected(), ready])
+    assert result == (ready, connected(), blocked)
+
+
+def test_setting_the_same_again_changes_nothing() -> None:
+    once = conditions.set_condition([], connected())
+    assert conditions.set_condition(once, connected(at=NINE)) == once
+
+
+def test_the_previous_conditions_are_left_alone() -> None:
+    previous = [connected()]
+    conditions.set_condition(previous, connected(ConditionStatus.FALSE, at=NINE))
+    assert previous == [connected()]
+
+
+@pytest.mark.parametrize(
+    ("message", "kept"),
+    [
+        pytest.param("x" * 32768, "x" * 32768, id="the longest one is kept"),
+        pytest.param("x" * 32769, "x" * 32765 + "…", id="a longer one is cut"),
+        pytest.param("é" * 20000, "é" * 16382 + "…", id="no character is cut in two"),
+        pytest.param("a\ud800b", "a\ud800b", id="what is not text does no harm"),
+    ],
+)
+def test_a_message_fits_into_the_api_servers_limit(message: str, kept: str) -> None:
+    condition = connected(message=message)
+    assert condition.message == kept
+    assert len(condition.message.encode(errors="replace")) <= 32768

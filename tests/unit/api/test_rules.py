@@ -1,0 +1,234 @@
+"""Rules over several fields find every contradiction in a document as it was written."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from springline.api import rules
+from springline.api.problems import Problem, sentences
+from springline.api.rules import NotBelow, Requires
+
+ENDPOINTS = {"endpoints": [{"host": "rabbit"}]}
+SECRET = {"secretRef": {"name": "orders"}}
+
+
+def found(kind: str, spec: Any) -> list[str]:
+    return sentences(rules.check(kind, {"kind": kind, "spec": spec}))
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        pytest.param(ENDPOINTS, [], id="endpoints alone"),
+        pytest.param({"endpointsFrom": {"dnsSRV": "x"}}, [], id="endpointsFrom alone"),
+        pytest.param(
+            {},
+            ["spec: exactly one of endpoints and endpointsFrom is needed, and neither is given"],
+            id="no address at all",
+        ),
+        pytest.param(
+            ENDPOINTS | {"endpointsFrom": {}},
+            ["spec: exactly one of endpoints and endpointsFrom is needed, and both are given"],
+            id="addresses from two sides",
+        ),
+        pytest.param(
+            {"endpoints": None},
+            [
+                (
+                    "spec: exactly one of endpoints and endpointsFrom is needed,"
+                    " and endpoints has no value"
+                )
+            ],
+            id="endpoints with nothing below",
+        ),
+        pytest.param(
+            ENDPOINTS | {"locale": {"prefer": "de_DE", "select": ["de_DE"]}},
+            ["spec.locale: at most one of prefer and select can be given, and both are"],
+            id="two ways to a locale",
+        ),
+        pytest.param(
+            ENDPOINTS | {"retry": {"delay": "30s", "maxDelay": "10s"}},
+            ["spec.retry.maxDelay: 10s is less than delay (30s)"],
+            id="a maximum below the delay",
+        ),
+        pytest.param(
+            ENDPOINTS | {"retry": {"delay": "2m"}},
+            ["spec.retry.maxDelay: 60s (the default) is less than delay (2m)"],
+            id="a delay above the default of the maximum",
+        ),
+        pytest.param(
+            ENDPOINTS | {"retry": {"maxDelay": "5s"}},
+            ["spec.retry.maxDelay: 5s is less than delay (10s, the default)"],
+            id="a maximum below the default of the delay",
+        ),
+        pytest.param(
+            ENDPOINTS | {"retry": {"delay": "1m", "maxDelay": "60s"}}, [], id="equal delays"
+        ),
+        pytest.param(
+            ENDPOINTS | {"retry": {"delay": "soon", "maxDelay": 5}},
+            [],
+            id="durations that are none are left to their fields",
+        ),
+        pytest.param(
+            ENDPOINTS | {"tls": {"enabled": True, "serverName": "x", "caRef": {}}},
+            [],
+            id="fields of TLS with TLS",
+        ),
+        pytest.param(
+            ENDPOINTS | {"tls": {"enabled": False, "insecureSkipVerify": False}},
+            [],
+            id="flags that are false say nothing",
+        ),
+        pytest.param(
+            ENDPOINTS | {"tls": {"enabled": True, "caRef": {}, "insecureSkipVerify": True}},
+            [
+                (
+                    "spec.tls: at most one of caRef and insecureSkipVerify can be given,"
+                    " and both are; a certificate that is not verified needs no authority"
+                )
+            ],
+            id="an authority for a certificate that is not verified",
+        ),
+    ],
+)
+@pytest.mark.parametrize("kind", ["Broker", "ClusterBroker"])
+def test_contradictions_of_a_broker(kind: str, spec: Any, expected: list[str]) -> None:
+    assert found(kind, spec) == expected
+
+
+@pytest.mark.parametrize(
+    "field", ["caRef", "clientCertificateRef", "serverName", "insecureSkipVerify"]
+)
+def test_fields_of_tls_have_no_effect_without_tls(field: str) -> None:
+    value = True if field == "insecureSkipVerify" else {"name": "x"}
+    assert found("Broker", ENDPOINTS | {"tls": {field: value}}) == [
+        f'spec.tls.{field}: has no effect without TLS; write "enabled: true" beside it'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        pytest.param({"brokerRef": {"name": "x"}, "credentials": SECRET}, [], id="by reference"),
+        pytest.param({"broker": ENDPOINTS, "credentials": SECRET}, [], id="in place"),
+        pytest.param(
+            {"credentials": SECRET},
+            ["spec: exactly one of brokerRef and broker is needed, and neither is given"],
+            id="no broker",
+        ),
+        pytest.param(
+            {"brokerRef": {"name": "x"}, "broker": ENDPOINTS, "credentials": SECRET},
+            ["spec: exactly one of brokerRef and broker is needed, and both are given"],
+            id="two brokers",
+        ),
+        pytest.param(
+            {"brokerRef": {"name": "x"}, "credentials": {}},
+            [
+                (
+                    "spec.credentials: exactly one of secretRef, tokenRef and external is needed,"
+                    " and none is given"
+                )
+            ],
+            id="no source of credentials",
+        ),
+        pytest.param(
+            {"brokerRef": {"name": "x"}, "credentials": {"external": None}},
+            [
+                (
+                    "spec.credentials: exactly one of secretRef, tokenRef and external is needed,"
+                    " and external has no value"
+                )
+            ],
+            id="external with nothing below it",
+        ),
+        pytest.param(
+            {"brokerRef": {"name": "x"}, "credentials": SECRET | {"external": {}}},
+            [
+                (
+                    "spec.credentials: exactly one of secretRef, tokenRef and external is needed,"
+                    " and secretRef and external are given"
+                )
+            ],
+            id="two sources of credentials",
+        ),
+        pytest.param(
+            {
+                "brokerRef": {"name": "x"},
+                "credentials": SECRET | {"external": {}, "tokenRef": {}},
+            },
+            [
+                (
+                    "spec.credentials: exactly one of secretRef, tokenRef and external is needed,"
+                    " and all are given"
+                )
+            ],
+            id="three sources of credentials",
+        ),
+        pytest.param(
+            {"brokerRef": {"name": "x"}, "credentials": {"external": {}}},
+            [],
+            id="external with a broker elsewhere, which may have a certificate",
+        ),
+        pytest.param(
+            {"broker": ENDPOINTS, "credentials": {"external": {}}},
+            [
+                (
+                    "spec.credentials.external: needs spec.broker.tls.clientCertificateRef, because"
+                    " SASL EXTERNAL logs in with the client certificate"
+                )
+            ],
+            id="external without a client certificate",
+        ),
+        pytest.param(
+            {
+                "broker": ENDPOINTS | {"tls": {"enabled": True, "clientCertificateRef": {}}},
+                "credentials": {"external": {}},
+            },
+            [],
+            id="external with a client certificate",
+        ),
+        pytest.param(
+            {"broker": {"retry": {"delay": "2m"}}, "credentials": SECRET},
+            [
+                (
+                    "spec.broker: exactly one of endpoints and endpointsFrom is needed,"
+                    " and neither is given"
+                ),
+                "spec.broker.retry.maxDelay: 60s (the default) is less than delay (2m)",
+            ],
+            id="rules of a broker in place",
+        ),
+    ],
+)
+def test_contradictions_of_a_connection(spec: Any, expected: list[str]) -> None:
+    assert found("BrokerConnection", spec) == expected
+
+
+@pytest.mark.parametrize("broken", [None, 5, "x", [], {"spec": []}, {"spec": {"credentials": 5}}])
+@pytest.mark.parametrize("kind", [*rules.RULES, "Secret", "Deployment"])
+def test_rules_leave_wrong_types_to_the_fields(kind: str, broken: Any) -> None:
+    for problem in rules.check(kind, broken):
+        assert problem.path == ("spec",)  # "neither is given", where there is a spec at all
+
+
+def test_a_rule_does_not_change_the_document() -> None:
+    document = {"spec": {"brokerRef": {"name": "x"}, "broker": {}, "credentials": {}}}
+    before = copy.deepcopy(document)
+    rules.check("BrokerConnection", document)
+    assert document == before
+
+
+def test_rules_are_values() -> None:
+    """What generates the CRDs reads the same objects, so they say where they belong."""
+    for kind in rules.RULES:
+        for rule in rules.RULES[kind]:
+            assert rule.at.startswith("spec")
+            assert hash(rule) == hash(copy.copy(rule))
+            assert isinstance(rule, NotBelow | Requires) or len(rule.fields) > 1
+
+
+def test_a_rule_is_usable_by_itself() -> None:
+    rule = Requires(at="spec", when=("a.b",), needs="c", sentence="needs c")
+    assert list(rule.check({"spec": {"a": {"b": 1}}})) == [Problem(("spec", "a", "b"), "needs c")]
+    assert list(rule.check({"spec": {"a": {"b": 1}, "c": 0}})) == []
