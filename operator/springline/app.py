@@ -1,7 +1,7 @@
 """The composition root: builds the parts, owns the task group, orders the shutdown.
 
-Each mode of the program is one function here. The order of a shutdown is always the same: stop taking in
-changes, close every session with a goodbye to its broker, write the last status, leave.
+Each mode of the program is one function here. The order of a shutdown is always the same: stop
+taking in changes, close every session with a goodbye to its broker, write the last status, leave.
 """
 
 import asyncio
@@ -72,7 +72,7 @@ class _Standalone:
         self.report.declare(manifests.objects.keys() | manifests.unusable.keys())
 
 
-# ---------------------------------------------------------------------------------------------- run
+# --- run
 
 
 async def run(settings: RunSettings, out: TextIO) -> None:
@@ -149,7 +149,7 @@ def _on_signal() -> Iterator[asyncio.Event]:
             loop.remove_signal_handler(number)
 
 
-# -------------------------------------------------------------------------------------------- check
+# --- check
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

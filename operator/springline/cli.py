@@ -1,4 +1,4 @@
-"""The command line: reads flags and SPRINGLINE_* variables, calls app, turns results into exit codes."""
+"""The command line: flags and SPRINGLINE_* variables in, a call of app, an exit code out."""
 
 import asyncio
 import json
@@ -123,8 +123,8 @@ def _prepare_status_dir(status_dir: Path, manifests: Path) -> None:
 def check(files: tuple[Path, ...], output: str, log_level: str) -> None:
     """Open each declared connection once and print its status.
 
-    The exit code is 0 only if all connections are Ready, 1 if one is not, and 2 if a manifest cannot
-    be used.
+    The exit code is 0 only if all connections are Ready, 1 if one is not, and 2 if a manifest
+    cannot be used.
     """
     logs.configure(log_level)
     try:

@@ -14,8 +14,8 @@
     ├── NotOpenError          an operation needs an open connection and there is none
     └── ManifestError         a document cannot be used; carries every problem found
 
-Foreign exceptions are translated once, where the library is called, most specific first. No exception
-holds a secret, and every text says what to do where there is something to be done.
+Foreign exceptions are translated once, where the library is called, most specific first. No
+exception holds a secret, and every text says what to do where there is something to be done.
 """
 
 from collections.abc import Sequence
@@ -63,7 +63,7 @@ class TransientError(ConnectError):
 
 
 class RejectedError(ConnectError):
-    """The broker refused the credential or a name; retried slowly, and at once when either changes."""
+    """The broker refused the credential or a name; retried slowly, and when either changes."""
 
 
 class CredentialRejectedError(RejectedError):
@@ -101,7 +101,7 @@ class SecretRefusedError(SpringlineError):
 
 
 class SecretUpdateTimeoutError(SpringlineError):
-    """update-secret was not answered in time, so the connection cannot be trusted with another one."""
+    """update-secret was not answered in time, so this connection must not get another one."""
 
     def __init__(self, *, seconds: float) -> None:
         super().__init__(seconds)
@@ -131,7 +131,7 @@ class NotOpenError(SpringlineError):
 
 
 class ManifestError(SpringlineError):
-    """A document cannot be used. `problems` has one sentence for each thing that is wrong with it."""
+    """A document cannot be used. `problems` has a sentence for each thing that is wrong."""
 
     def __init__(self, problems: Sequence[str], *, where: str = "") -> None:
         super().__init__(where, *problems)

@@ -1,7 +1,8 @@
 """The one type that holds secret text, and the rule that it never shows itself.
 
-Every password and token lives in a `Secret` from the moment it is read until the bytes leave for the
-broker. It does not hide the value from code that asks for it; it hides it from everything that prints.
+Every password and token lives in a `Secret` from the moment it is read until the bytes leave for
+the broker. It does not hide the value from code that asks for it; it hides it from everything that
+prints.
 """
 
 import hmac

@@ -1,1 +1,1 @@
-"""The protocol-independent heart: sessions, their state machine, status projection and the ports."""
+"""What no protocol decides: sessions, their state machine, status projection and the ports."""

@@ -32,7 +32,7 @@ class Means:
 
 
 class Progress(Protocol):
-    """Told how far an attempt has come, in this order. The attempt goes on when the call returns."""
+    """Told how far an attempt has come, in this order; it goes on when the call returns."""
 
     async def started(self) -> None:
         """It is this attempt's turn."""
@@ -58,9 +58,9 @@ async def attempt(
 ) -> Success:
     """Wait for a turn, then open a connection within `spec.connect_timeout` seconds.
 
-    Endpoints are tried in their order. The time that is left is shared evenly among the endpoints that are left, so one that accepts and
-    never answers cannot use up the turn of the next. Raises `ConnectError` or `CredentialError`. Safe
-    to cancel: nothing stays open.
+    Endpoints are tried in their order. The time that is left is shared evenly among the endpoints
+    that are left, so one that accepts and never answers cannot use up the turn of the next. Raises
+    `ConnectError` or `CredentialError`. Safe to cancel: nothing stays open.
     """
     async with means.limit:
         await progress.started()
@@ -142,7 +142,7 @@ def _speaks_for_all(error: errors.ConnectError) -> bool:
 
 
 def _combined(failures: Sequence[tuple[Endpoint, errors.ConnectError]]) -> errors.ConnectError:
-    """Make one error of the endpoints' errors: what may pass by itself decides over what may not."""
+    """Make one error of several: what may pass by itself decides over what may not."""
     last = failures[-1][1]
     if len(failures) == 1 or _speaks_for_all(last):
         return last

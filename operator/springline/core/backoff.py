@@ -1,7 +1,8 @@
 """How long to wait before the next attempt: pure arithmetic, randomness passed in.
 
 The delay spaces the *starts* of attempts (async_js, persistent connection): a session that lived
-longer than the delay is reopened at once, one that flaps is not opened more often than the delay says.
+longer than the delay is reopened at once, one that flaps is not opened more often than the delay
+says.
 """
 
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ def jittered(seconds: float, *, jitter: float, rng: Random) -> float:
 
 
 def spaced_delay(retry: Retry, *, failures: int, rng: Random) -> float:
-    """Return the seconds between the starts of two attempts after `failures` failed ones in a row."""
+    """Return the seconds from one attempt's start to the next after `failures` failed ones."""
     # Past 32 doublings every delay is far above its maximum; the cap keeps the power finite.
     doubled = retry.delay * 2.0 ** min(max(failures - 1, 0), 32)
     return jittered(min(doubled, retry.max_delay), jitter=retry.jitter, rng=rng)

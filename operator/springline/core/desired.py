@@ -1,7 +1,7 @@
 """From declarations to what one session is to do. Pure: documents in, a `SessionSpec` out.
 
-References between documents are resolved here; Secrets and ConfigMaps are not read here, only named,
-because a session reads them anew before every attempt.
+References between documents are resolved here; Secrets and ConfigMaps are not read here, only
+named, because a session reads them anew before every attempt.
 """
 
 from collections.abc import Callable

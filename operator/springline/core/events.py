@@ -1,8 +1,8 @@
 """What a session reports as it happens, and which repetitions are left out.
 
-The order within a cycle is fixed (async_js, persistent connection): attempting to connect, obtained
-address, failed to connect, connected, disconnected. Each is handled to the end before the session takes
-its next step.
+The order within a cycle is fixed (async_js, persistent connection): attempting to connect,
+obtained address, failed to connect, connected, disconnected. Each is handled to the end before the
+session takes its next step.
 """
 
 import enum
@@ -78,8 +78,8 @@ class EventSink(Protocol):
 class Deduplicator:
     """Leaves out what says nothing new within one cycle of attempts.
 
-    Failed-to-connect and obtained-address count only if they differ from the last of their kind since
-    the last attempting-to-connect.
+    Failed-to-connect and obtained-address count only if they differ from the last of their kind
+    since the last attempting-to-connect.
     """
 
     __slots__ = ("_last",)

@@ -1,8 +1,8 @@
 """From the declared set to running sessions: starts, updates and ends them, and shares limits.
 
-Handlers of any kind (files, Kubernetes) hand documents in and return at once; nothing here waits for a
-broker. The manager resolves references between documents, so a changed Broker reaches the sessions that
-use it and a changed Secret the sessions that read it.
+Handlers of any kind (files, Kubernetes) hand documents in and return at once; nothing here waits
+for a broker. The manager resolves references between documents, so a changed Broker reaches the
+sessions that use it and a changed Secret the sessions that read it.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ class _Entry:
 
 
 class Manager:
-    """Keeps one session for each declared connection. `run` it; call the rest from the same loop."""
+    """Keeps one session for each declared connection. Call everything from one event loop."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Manager:
         self._tasks: asyncio.TaskGroup | None = None
         self._stop = asyncio.Event()
 
-    # --------------------------------------------------------------------------------- what is declared
+    # --- what is declared
 
     def put_broker(self, identity: Identity, spec: v1alpha1.BrokerSpec) -> None:
         """Declare a Broker or ClusterBroker, or what it has become."""
@@ -104,7 +104,7 @@ class Manager:
         if (entry := self._entries.get(key)) is not None:
             entry.session.reconnect()
 
-    # ------------------------------------------------------------------------------------ what there is
+    # --- what there is
 
     def session(self, key: SessionKey) -> Session | None:
         """The session of a declared connection."""
@@ -124,7 +124,7 @@ class Manager:
         entry = self._entries.get(session.key)
         return entry.broker if entry is not None else None
 
-    # ------------------------------------------------------------------------------------------ running
+    # --- running
 
     async def run(self) -> None:
         """Keep the sessions until `stop`; then close each in an orderly way and return."""
@@ -166,7 +166,7 @@ class Manager:
         if entry is not None and entry.session is session:
             self._on_change(session)
 
-    # ---------------------------------------------------------------------------------------- declaring
+    # --- declaring
 
     def _put(
         self,

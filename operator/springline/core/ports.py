@@ -79,7 +79,7 @@ class Connection(Protocol):
         """
 
     async def close(self, *, code: int = 200, text: str = "", timeout: float = 3.0) -> None:
-        """Close in an orderly way: send Close, wait for Close-Ok at most `timeout` seconds, release.
+        """Send Close, wait for Close-Ok at most `timeout` seconds, and release the socket.
 
         Raises `NotOpenError` if it is not open (never waits for a close that somebody else began).
         If cancelled, the transport is aborted.

@@ -1,8 +1,8 @@
 """The publish probe: the only way to learn that a broker blocks a connection.
 
-RabbitMQ tells a connection that it is blocked only when that connection publishes, so every session
-publishes one unroutable message now and then. A refused probe is not repeated: each refusal is an error
-in the broker's log.
+RabbitMQ tells a connection that it is blocked only when that connection publishes, so every
+session publishes one unroutable message now and then. A refused probe is not repeated: each
+refusal is an error in the broker's log.
 """
 
 from collections.abc import Callable

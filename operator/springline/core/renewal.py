@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from random import Random
 
 from springline import errors
-from springline.core import backoff, ports, rotation
+from springline.core import backoff, rotation
 from springline.core.attempt import Means, Progress, Success, attempt
 from springline.core.desired import SessionSpec
 from springline.core.rotation import Plan
@@ -59,8 +59,8 @@ async def renew(
 ) -> Outcome | None:
     """Bring the credential as it stands now to `live`; try again until that works.
 
-    Every failed try is given to `refused`. Returns None if the live connection ended meanwhile, which
-    is the session's to handle. Safe to cancel: the live connection is left as it is.
+    Every failed try is given to `refused`. Returns None if the live connection ended meanwhile,
+    which is the session's to handle. Safe to cancel: the live connection is left as it is.
     """
     failures = 0
     while live.connection.is_open:
@@ -109,6 +109,6 @@ async def _verify_and_update(
     try:
         await live.connection.update_secret(trial.credential, timeout=_UPDATE_TIMEOUT_SECONDS)
     except errors.SecretUpdateTimeoutError:
-        # Blocked or slow: what became of the update cannot be known, so this connection is given up.
+        # Blocked or slow: nobody knows what became of the update, so this connection is given up.
         return Replaced(await attempt(spec, means, progress))
     return UpdatedInPlace(trial.credential)

@@ -1,26 +1,38 @@
 """One session: the task that opens a declared connection, holds it, and opens it again.
 
-Everything that happens, from outside and from the session's own helper tasks, goes through one inbox
-and is handled to the end before the next. What follows is decided in state.py; this file carries it
-out. At most one helper of each role runs: an attempt, a timer for the next one, a prober, a renewal.
+Everything that happens, from outside and from the session's own helper tasks, goes through one
+inbox and is handled to the end before the next. What follows is decided in state.py; this file
+carries it out. Whatever has to wait for something is done by a helper task (helpers.py), which
+only reports back.
 """
 
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from random import Random
 from typing import assert_never
 
 from springline import errors
 from springline.api.conditions import ConditionStatus
-from springline.core import backoff, ports, probing, renewal, state
-from springline.core.attempt import Means, Success, attempt
+from springline.core import backoff, ports, renewal, state
+from springline.core.attempt import Success
 from springline.core.desired import ProbeSettings, SessionSpec
-from springline.core.events import Deduplicator, Event, EventSink, EventType
+from springline.core.environment import Environment
+from springline.core.events import Deduplicator, Event, EventType
 from springline.core.helpers import Helpers
+from springline.core.messages import (
+    AttemptEnded,
+    Confirmed,
+    ConnectionNews,
+    Declare,
+    Desired,
+    Message,
+    News,
+    RenewalEnded,
+    TimerRang,
+    Unusable,
+)
 from springline.core.state import Command, Failure, Phase, SessionState, StateEvent
 from springline.core.values import ClosedBy, CloseInfo, Credential, Endpoint, SessionKey
 from springline.core.view import CredentialUse, LastClose, SessionView
@@ -39,90 +51,6 @@ class SessionClosedError(errors.SpringlineError):
         return "the session has ended"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Environment:
-    """What every session of a process shares."""
-
-    drivers: Mapping[str, ports.Driver]
-    resolver: ports.Resolver
-    clock: ports.Clock
-    rng: Random
-    events: EventSink
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Desired:
-    """What one session is to do now, and with what."""
-
-    spec: SessionSpec
-    credentials: ports.CredentialSource
-    tls: ports.TLSSource
-    limit: asyncio.Semaphore
-    """Shared by the sessions of one broker: how many attempts run at once."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unusable:
-    """A declaration that no session can be opened for, and why."""
-
-    generation: int
-    problem: Failure
-
-
-# What the inbox holds besides state events: news that belongs to one attempt or one connection.
-
-
-@dataclass(frozen=True, slots=True)
-class _Declare:
-    desired: Desired | Unusable
-
-
-@dataclass(frozen=True, slots=True)
-class _AttemptEnded:
-    number: int
-    result: Success | errors.ConnectError | errors.CredentialError
-
-
-@dataclass(frozen=True, slots=True)
-class _TimerRang:
-    number: int
-
-
-_News = (
-    state.Blocked
-    | state.Unblocked
-    | state.ProbeUnanswered
-    | state.ProbeRefused
-    | state.RenewalRefused
-    | CloseInfo
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _ConnectionNews:
-    connection: ports.Connection
-    event: _News
-
-
-@dataclass(frozen=True, slots=True)
-class _RenewalEnded:
-    live: Success
-    outcome: renewal.Outcome
-
-
-_Message = (
-    _Declare
-    | _AttemptEnded
-    | _TimerRang
-    | _ConnectionNews
-    | _RenewalEnded
-    | state.CredentialChanged
-    | state.ReconnectRequested
-    | state.CloseRequested
-    | state.CloseWhenLostRequested
-)
-
-
 class Session:
     """A declared live client. `run` it in a task; everything else may be called from any task."""
 
@@ -136,7 +64,9 @@ class Session:
         self.key = key
         self._environment = environment
         self._on_change = on_change
-        self._inbox: asyncio.Queue[_Message] = asyncio.Queue()
+        self._inbox: asyncio.Queue[Message] = asyncio.Queue()
+        self._tasks = asyncio.TaskGroup()
+        self._helpers = Helpers(key, environment, self._tasks, self._inbox.put_nowait)
         self._closing = False
         self._finished = asyncio.Event()
         self._state = SessionState()
@@ -159,11 +89,11 @@ class Session:
         self._awaiting_connection: Waiters[ports.Connection] = Waiters()
         self._awaiting_result: Waiters[ports.Connection | Failure] = Waiters()
 
-    # ------------------------------------------------------------------------------ what is wanted
+    # --- what is wanted
 
     def declare(self, desired: Desired | Unusable) -> None:
         """Say what the session is to do from now on. Idempotent for an equal declaration."""
-        self._post(_Declare(desired))
+        self._post(Declare(desired))
 
     def credential_changed(self) -> None:
         """Say that an object the session reads has changed. Idempotent."""
@@ -174,8 +104,9 @@ class Session:
         self._post(state.ReconnectRequested())
 
     async def close(self) -> None:
-        """Close the current connection, attempt no more, and return when all is released. Idempotent.
+        """Close the current connection, attempt no more, and return when all is released.
 
+        Idempotent.
         Cancelling the wait does not cancel the close.
         """
         if not self._closing:
@@ -184,14 +115,14 @@ class Session:
         await self.close_finished()
 
     def close_when_current_connection_is_closed(self) -> None:
-        """End together with the current connection, which is left alone; at once if there is none."""
+        """End together with the current connection, or at once if there is none."""
         self._post(state.CloseWhenLostRequested())
 
     async def close_finished(self) -> None:
         """Wait until the session has ended and released everything, without causing it."""
         await self._finished.wait()
 
-    # ------------------------------------------------------------------------------- what there is
+    # --- what there is
 
     @property
     def is_closed(self) -> bool:
@@ -216,8 +147,8 @@ class Session:
     async def connected_or_failed(self) -> ports.Connection | Failure:
         """Return the current connection, else the next result, whichever it is.
 
-        A declaration that cannot be tried at all is a result too. Raises `SessionClosedError` if the
-        session ends first. Safe to cancel.
+        A declaration that cannot be tried at all is a result too. Raises `SessionClosedError` if
+        the session ends first. Safe to cancel.
         """
         if self._connection is not None:
             return self._connection
@@ -247,16 +178,15 @@ class Session:
             retry_at=self._retry_at,
         )
 
-    # -------------------------------------------------------------------------------------- the loop
+    # --- the loop
 
-    def _post(self, message: _Message) -> None:
+    def _post(self, message: Message) -> None:
         self._inbox.put_nowait(message)
 
     async def run(self) -> None:
-        """Keep the session until it is closed. Cancelling aborts the connection without a goodbye."""
+        """Keep the session until it is closed. If cancelled, the connection is aborted."""
         try:
-            async with asyncio.TaskGroup() as tasks:
-                self._helpers = Helpers(self.key, tasks)
+            async with self._tasks:
                 while not self._finished.is_set():
                     await self._handle(await self._inbox.get())
         finally:
@@ -267,23 +197,31 @@ class Session:
             self._awaiting_connection.refuse(SessionClosedError())
             self._awaiting_result.refuse(SessionClosedError())
 
-    async def _handle(self, message: _Message) -> None:
+    async def _handle(self, message: Message) -> None:
         match message:
-            case _Declare(desired=desired):
-                await self._handle_declaration(desired)
-            case _AttemptEnded(number=number, result=result):
+            case Declare(declaration=declaration):
+                await self._handle_declaration(declaration)
+            case AttemptEnded(number=number, result=result):
                 await self._handle_attempt(number, result)
-            case _TimerRang(number=number):
+            case TimerRang(number=number):
                 if number == self._number:
                     await self._start_attempt()
-            case _ConnectionNews(connection=connection, event=event):
-                if connection is self._connection:
-                    await self._handle_news(event)
-            case _RenewalEnded(live=live, outcome=outcome):
+            case ConnectionNews(connection=connection, news=news):
+                if connection is not self._connection:
+                    return
+                if isinstance(news, Confirmed) and self._is_quiet(news):
+                    return
+                await self._handle_news(news)
+            case RenewalEnded(live=live, outcome=outcome):
                 await self._handle_renewal(live, outcome)
             case _:
                 await self._advance(message)
         self._on_change(self)
+
+    def _is_quiet(self, confirmed: Confirmed) -> bool:
+        """Note how long a confirm took; most say nothing else, and need no projection."""
+        self._confirm_seconds = confirmed.seconds
+        return self._state.blocked.status is ConditionStatus.FALSE
 
     async def _advance(self, event: StateEvent) -> None:
         """Take one step of the state machine and carry out what it asks for."""
@@ -304,18 +242,15 @@ class Session:
             case Command.NOTHING:
                 pass
             case Command.CONNECT_NOW:
-                await self._drop_helpers()
                 self._in_cycle = False
-                self._set_timer(0.0)
+                await self._connect_after(0.0)
             case Command.CONNECT_SPACED:
-                await self._drop_helpers()
-                self._set_timer(self._until_next_start(slowly=False))
+                await self._connect_after(self._until_next_start(slowly=False))
             case Command.CONNECT_SLOWLY:
-                await self._drop_helpers()
-                self._set_timer(self._until_next_start(slowly=True))
+                await self._connect_after(self._until_next_start(slowly=True))
             case Command.RECONNECT:
                 await self._stand_down("the session is opened anew")
-                self._set_timer(0.0)
+                await self._connect_after(0.0)
             case Command.RENEW:
                 await self._start_renewal()
             case Command.STAND_DOWN:
@@ -326,7 +261,7 @@ class Session:
             case _:
                 assert_never(command)
 
-    # ------------------------------------------------------------------------------------- handlers
+    # --- handlers
 
     async def _handle_declaration(self, declared: Desired | Unusable) -> None:
         match declared:
@@ -371,9 +306,9 @@ class Session:
     async def _handle_attempt(
         self, number: int, result: Success | errors.ConnectError | errors.CredentialError
     ) -> None:
-        if number != self._number:
+        if number != self._number:  # dropped meanwhile
             if isinstance(result, Success):
-                result.connection.abort()
+                await _close_quietly(result.connection, "no longer wanted")
             return
         if not isinstance(result, Success):
             await self._advance(state.AttemptFailed(error=result))
@@ -394,32 +329,35 @@ class Session:
         result.connection.observe(self)
         await self._start_probing()
 
-    async def _handle_news(self, event: _News) -> None:
-        match event:
+    async def _handle_news(self, news: News) -> None:
+        match news:
             case CloseInfo():
-                await self._handle_loss(event)
+                await self._handle_loss(news)
+            case Confirmed() | state.Unblocked():
+                await self._handle_unblocked()
             case state.Blocked(text=text):
-                await self._advance(event)
+                await self._advance(news)
                 if not self._block_reported:
                     self._block_reported = True
                     await self._emit(EventType.BLOCKED, text, reason=self._state.blocked.reason)
-            case state.Unblocked():
-                await self._advance(event)
-                if self._block_reported:
-                    self._block_reported = False
-                    await self._emit(EventType.UNBLOCKED, self._state.blocked.message)
             case state.ProbeUnanswered():
-                await self._advance(event)
+                await self._advance(news)
             case state.ProbeRefused(message=message):
-                await self._advance(event)
+                await self._advance(news)
                 await self._emit(EventType.PROBE_REFUSED, message)
             case state.RenewalRefused(error=error):
-                news = self._state.credentials.message != error.message
-                await self._advance(event)
-                if news:
+                is_new = self._state.credentials.message != error.message
+                await self._advance(news)
+                if is_new:
                     await self._emit(EventType.SECRET_REJECTED, error.message, reason=error.reason)
             case _:
-                assert_never(event)
+                assert_never(news)
+
+    async def _handle_unblocked(self) -> None:
+        await self._advance(state.Unblocked())
+        if self._block_reported:
+            self._block_reported = False
+            await self._emit(EventType.UNBLOCKED, self._state.blocked.message)
 
     async def _handle_loss(self, close: CloseInfo) -> None:
         self._let_go(close)
@@ -429,7 +367,7 @@ class Session:
     async def _handle_renewal(self, live: Success, outcome: renewal.Outcome) -> None:
         if live is not self._opened_with:  # a newer one took its place meanwhile
             if isinstance(outcome, renewal.Replaced):
-                outcome.success.connection.abort()
+                await _close_quietly(outcome.success.connection, "no longer wanted")
             return
         now = self._environment.clock.now()
         match outcome:
@@ -455,11 +393,11 @@ class Session:
             case _:
                 assert_never(outcome)
         await self._advance(state.Renewed(verified=not isinstance(outcome, renewal.Unchanged)))
-        if self._helpers.runs("renewal"):
+        if self._helpers.is_renewing:
             # A yet newer credential is on its way to the connection that has just been superseded.
             await self._start_renewal()
 
-    # ----------------------------------------------------------------------------- the connection
+    # --- the connection
 
     def _take_over(self, success: Success) -> None:
         self._connection = success.connection
@@ -483,7 +421,7 @@ class Session:
         success.connection.observe(self)
         await self._start_probing()
         if old is not None:
-            await self._close_quietly(old, "replaced by a session with a newer credential")
+            await _close_quietly(old, "replaced by a session with a newer credential")
 
     async def _stand_down(self, text: str) -> None:
         """Drop every helper and close the connection in an orderly way, if there is one."""
@@ -495,73 +433,62 @@ class Session:
         self._let_go(
             CloseInfo(by=ClosedBy.CLIENT, reason=Reason.CLIENT_CLOSED, text=text, code=200)
         )
-        await self._close_quietly(connection, text)
+        await _close_quietly(connection, text)
         await self._emit(EventType.CLOSED, text)
-
-    async def _close_quietly(self, connection: ports.Connection, text: str) -> None:
-        try:
-            await connection.close(text=text)
-        except errors.NotOpenError:
-            connection.abort()  # somebody else closed it first; make sure that it is gone
 
     # ConnectionObserver: called by the driver, from the event loop.
 
     def connection_blocked(self, connection: ports.Connection, text: str) -> None:
-        self._post(_ConnectionNews(connection, state.Blocked(text=text)))
+        self._post(ConnectionNews(connection, state.Blocked(text=text)))
 
     def connection_unblocked(self, connection: ports.Connection) -> None:
-        self._post(_ConnectionNews(connection, state.Unblocked()))
+        self._post(ConnectionNews(connection, state.Unblocked()))
 
     def connection_closed(self, connection: ports.Connection, close: CloseInfo) -> None:
-        self._post(_ConnectionNews(connection, close))
+        self._post(ConnectionNews(connection, close))
 
-    # ------------------------------------------------------------------------------------- helpers
+    # --- what comes next
+
+    async def _connect_after(self, seconds: float) -> None:
+        """Drop every helper and attempt to connect after so many seconds."""
+        await self._drop_helpers()
+        if seconds > 0:
+            self._retry_at = self._environment.clock.now() + timedelta(seconds=seconds)
+        await self._helpers.ring_after(seconds, number=self._number)
 
     def _until_next_start(self, *, slowly: bool) -> float:
         """Seconds from now until the next attempt may start, counted from the last one's start."""
         if self._desired is None or self._last_start is None:
             return 0.0
-        spec = self._desired.spec
-        rng = self._environment.rng
+        retry, rng = self._desired.spec.retry, self._environment.rng
         if slowly:
-            delay = backoff.slow_delay(spec.retry, rng=rng)
+            delay = backoff.slow_delay(retry, rng=rng)
         else:
-            delay = backoff.spaced_delay(spec.retry, failures=self._state.attempts, rng=rng)
+            delay = backoff.spaced_delay(retry, failures=self._state.attempts, rng=rng)
         return max(self._last_start + delay - self._environment.clock.monotonic(), 0.0)
-
-    def _set_timer(self, seconds: float) -> None:
-        self._number += 1
-        if seconds <= 0:
-            self._post(_TimerRang(self._number))
-            return
-        clock = self._environment.clock
-        self._retry_at = clock.now() + timedelta(seconds=seconds)
-        self._helpers.start("timer", self._ring_after(seconds, self._number))
-
-    async def _ring_after(self, seconds: float, number: int) -> None:
-        await self._environment.clock.sleep(seconds)
-        self._post(_TimerRang(number))
 
     async def _start_attempt(self) -> None:
         await self._drop_helpers()
-        if self._desired is None:
-            return
-        self._retry_at = None
-        self._number += 1
-        self._helpers.start("attempt", self._attempt(self._desired, self._number))
+        if self._desired is not None:
+            await self._helpers.attempt(self._desired, self, number=self._number)
 
-    async def _attempt(self, desired: Desired, number: int) -> None:
-        result: Success | errors.ConnectError | errors.CredentialError
-        try:
-            result = await attempt(desired.spec, self._means(desired), self)
-        except (errors.ConnectError, errors.CredentialError) as error:
-            result = error
-        except Exception:  # the top of a task: a defect ends the attempt, not the session
-            logger.exception("attempt failed unexpectedly", extra={"session": self.key})
-            result = errors.TransientError(
-                Reason.INTERNAL_ERROR, "an internal error ended the attempt; see Springline's log"
-            )
-        self._post(_AttemptEnded(number, result))
+    async def _start_probing(self) -> None:
+        if self._connection is not None:
+            await self._helpers.probe(self._connection, self._probe_settings)
+
+    async def _start_renewal(self) -> None:
+        if self._opened_with is not None and self._desired is not None:
+            await self._helpers.renew(self._desired, self._opened_with)
+
+    async def _drop_helpers(self) -> None:
+        """End every helper. What they reported before is stale from here on."""
+        self._number += 1
+        self._retry_at = None
+        await self._helpers.drop_all()
+
+    @property
+    def _probe_settings(self) -> ProbeSettings | None:
+        return self._desired.spec.probe if self._desired is not None else None
 
     # Progress: called by attempt().
 
@@ -579,82 +506,7 @@ class Session:
     async def resolved(self, endpoint: Endpoint, addresses: Sequence[str]) -> None:
         await self._emit(EventType.OBTAINED_ADDRESS, f"{endpoint} is at {', '.join(addresses)}")
 
-    async def _start_probing(self) -> None:
-        await self._helpers.drop("prober")
-        settings, connection = self._probe_settings, self._connection
-        if settings is not None and connection is not None:
-            self._helpers.start("prober", self._probe(connection, settings))
-
-    @property
-    def _probe_settings(self) -> ProbeSettings | None:
-        return self._desired.spec.probe if self._desired is not None else None
-
-    async def _probe(self, connection: ports.Connection, settings: ProbeSettings) -> None:
-        def unanswered() -> None:
-            event = state.ProbeUnanswered(seconds=settings.timeout)
-            self._post(_ConnectionNews(connection, event))
-
-        def confirmed(seconds: float) -> None:
-            self._confirm_seconds = seconds
-            if self._state.blocked.status is not ConditionStatus.FALSE:
-                self._post(_ConnectionNews(connection, state.Unblocked()))
-
-        try:
-            refusal = await probing.probe_forever(
-                connection,
-                settings,
-                clock=self._environment.clock,
-                rng=self._environment.rng,
-                confirmed=confirmed,
-                unanswered=unanswered,
-            )
-        except Exception:  # the top of a task: without its probe the session is still worth keeping
-            logger.exception("probe failed unexpectedly", extra={"session": self.key})
-            refusal = "the probe ended with an internal error; see Springline's log"
-        if refusal:
-            self._post(_ConnectionNews(connection, state.ProbeRefused(message=refusal)))
-
-    async def _start_renewal(self) -> None:
-        await self._helpers.drop("renewal")
-        if self._opened_with is not None and self._desired is not None:
-            self._helpers.start("renewal", self._renew(self._desired, self._opened_with))
-
-    async def _renew(self, desired: Desired, live: Success) -> None:
-        def refused(error: errors.ConnectError | errors.CredentialError) -> None:
-            self._post(_ConnectionNews(live.connection, state.RenewalRefused(error=error)))
-
-        try:
-            outcome = await renewal.renew(
-                live,
-                desired.spec,
-                self._means(desired),
-                _Silent(),
-                rng=self._environment.rng,
-                refused=refused,
-            )
-        except Exception:  # the top of a task: the live connection keeps its credential
-            logger.exception("renewal failed unexpectedly", extra={"session": self.key})
-            return
-        if outcome is not None:
-            self._post(_RenewalEnded(live, outcome))
-
-    def _means(self, desired: Desired) -> Means:
-        return Means(
-            driver=self._environment.drivers[desired.spec.target.protocol],
-            resolver=self._environment.resolver,
-            clock=self._environment.clock,
-            credentials=desired.credentials,
-            tls=desired.tls,
-            limit=desired.limit,
-        )
-
-    async def _drop_helpers(self) -> None:
-        """End every helper. What they posted before is stale from here on."""
-        self._number += 1
-        self._retry_at = None
-        await self._helpers.drop_all()
-
-    # ----------------------------------------------------------------------------------- reporting
+    # --- reporting
 
     def _tell_failure(self) -> None:
         if self._state.failure is not None:
@@ -676,17 +528,11 @@ class Session:
             logger.exception("event sink failed", extra={"session": self.key})
 
 
-class _Silent:
-    """Progress of a handshake beside the live session: nothing that the session's cycle should show."""
-
-    async def started(self) -> None:
-        pass
-
-    def fetched(self, credential: Credential) -> None:
-        pass
-
-    async def resolved(self, endpoint: Endpoint, addresses: Sequence[str]) -> None:
-        pass
+async def _close_quietly(connection: ports.Connection, text: str) -> None:
+    try:
+        await connection.close(text=text)
+    except errors.NotOpenError:
+        connection.abort()  # somebody else closed it first; make sure that it is gone
 
 
 def _differs_in_generation_only(one: SessionSpec, other: SessionSpec) -> bool:
@@ -694,7 +540,8 @@ def _differs_in_generation_only(one: SessionSpec, other: SessionSpec) -> bool:
 
 
 def _attempting_message(spec: SessionSpec) -> str:
-    return f'connecting to {spec.broker}, virtual host "{spec.target.parameters.virtual_host}"'
+    virtual_host = spec.target.parameters.virtual_host
+    return f'connecting to {spec.broker.kind} {spec.broker.name}, virtual host "{virtual_host}"'
 
 
 def _opened_message(success: Success) -> str:

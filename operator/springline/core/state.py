@@ -1,8 +1,9 @@
 """The session's state machine: `step(state, event)` is pure. No clock, no await, no logging.
 
-The session (session.py) turns what happens into the events below, hands them here one at a time, and
-carries out the command that comes back. Everything that status shows about *whether and why* is in
-`SessionState`; times, addresses and negotiated values are not, because no decision depends on them.
+The session (session.py) turns what happens into the events below, hands them here one at a time,
+and carries out the command that comes back. Everything that status shows about *whether and why*
+is in `SessionState`; times, addresses and negotiated values are not, because no decision depends
+on them.
 """
 
 import enum
@@ -135,7 +136,7 @@ class SessionState:
     blocked: Verdict = NOT_CONNECTED
 
 
-# ------------------------------------------------------------------------------------------- events
+# --- events
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,11 +261,11 @@ class Transition:
     command: Command = Command.NOTHING
 
 
-# --------------------------------------------------------------------------------------------- step
+# --- step
 
 
 def step(state: SessionState, event: StateEvent) -> Transition:  # noqa: C901  # one arm an event; each arm is one line or one call
-    """Return what follows from `event` in `state`. Pure and total: no event is an error anywhere."""
+    """Return what follows from `event` in `state`. Total: no event is an error anywhere."""
     match event:
         case Declared():
             return _declared(state, event)
@@ -330,7 +331,7 @@ def _declared(state: SessionState, event: Declared) -> Transition:
 
 
 def _reprobed(blocked: Verdict, probing: bool) -> Verdict:
-    """What is known of blocks when the probe of an open connection is switched; a block stays known."""
+    """Return what is known of blocks when the probe is switched; a block stays known."""
     if blocked.status is ConditionStatus.TRUE:
         return blocked
     if not probing:
@@ -521,7 +522,7 @@ _BLOCK_REASONS = {
 
 
 def blocked_verdict(text: str) -> Verdict:
-    """Return the Blocked condition for the broker's text; unknown texts keep theirs in the message."""
+    """Return the Blocked condition for the broker's text, which is always in the message."""
     reason = _BLOCK_REASONS.get(text.strip().lower(), Reason.BLOCKED_BY_BROKER)
     return Verdict(
         status=ConditionStatus.TRUE, reason=reason, message=text or "the broker gave no reason"

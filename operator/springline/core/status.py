@@ -172,7 +172,8 @@ def broker_status(
     previous: Sequence[Condition] = (),
     now: datetime,
 ) -> tuple[status.BrokerStatus, tuple[Condition, ...]]:
-    """Return `status` of a broker from the sessions that use it, and the conditions to pass in next.
+    """Return `status` of a broker from the sessions that use it, and the conditions to pass in
+    next.
 
     A broker is Ready when a session to it is open. Without sessions nobody has asked it anything.
     """

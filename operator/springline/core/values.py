@@ -1,4 +1,5 @@
-"""The values that cross the ports: endpoints, credentials, what was negotiated, how a connection ended.
+"""The values that cross the ports: endpoints, credentials, what was negotiated, how a connection
+ended.
 
 All are frozen. Nothing here knows a protocol library, Kubernetes or a file.
 """

@@ -1,1 +1,1 @@
-"""Where credentials and certificates come from: one module for each source of `spec.credentials`."""
+"""Where credentials and certificates come from: one module for each source."""

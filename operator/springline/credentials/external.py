@@ -6,7 +6,7 @@ __all__ = ["ExternalSource"]
 
 
 class ExternalSource:
-    """Has nothing to read, as `core.ports.CredentialSource`; the certificate belongs to the broker."""
+    """Has nothing to read, as `core.ports.CredentialSource`: the certificate is the broker's."""
 
     __slots__ = ()
 

@@ -1,7 +1,7 @@
 """`tokenRef`: a bearer token from a Secret, renewed by somebody else.
 
-The token is the broker's to judge. What is read from it here, unverified, only tells people whose it
-is and until when it is valid.
+The token is the broker's to judge. What is read from it here, unverified, only tells people whose
+it is and until when it is valid.
 """
 
 import base64

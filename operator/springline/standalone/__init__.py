@@ -1,1 +1,1 @@
-"""Springline without a cluster: the same manifests from a directory, status to files and the terminal."""
+"""Springline without a cluster: manifests from a directory, status to files and the terminal."""

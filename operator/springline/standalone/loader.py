@@ -1,7 +1,7 @@
 """A directory of manifests as one consistent set of objects, with everything that is wrong with it.
 
-A file that cannot be used keeps what it held when it was last good, because an editor may be half way
-through writing it. This module reads files; it follows no changes and starts nothing.
+A file that cannot be used keeps what it held when it was last good, because an editor may be half
+way through writing it. This module reads files; it follows no changes and starts nothing.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Connections as a table for people, with the columns of `kubectl get brokerconnections -o wide`."""
+"""Connections as a table for people, with the columns `kubectl get -o wide` has for them."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta

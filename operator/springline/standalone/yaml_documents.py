@@ -88,7 +88,7 @@ def _construct(node: yaml.Node) -> Any:
 
 
 def _opened(content: Any, *, line: int) -> Iterator[Loaded]:
-    """Yield the items of a `kind: List`, as `kubectl get -o yaml` writes them, else the document."""
+    """Yield the items of a `kind: List`, which `kubectl get -o yaml` writes, else the document."""
     if isinstance(content, dict) and content.get("kind") == "List":
         for item in content.get("items") or ():
             yield Loaded(line, item)

@@ -1,0 +1,21 @@
+"""What every session of a process shares."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from random import Random
+
+from springline.core import ports
+from springline.core.events import EventSink
+
+__all__ = ["Environment"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Drivers by protocol, name lookup, time, randomness and where events go."""
+
+    drivers: Mapping[str, ports.Driver]
+    resolver: ports.Resolver
+    clock: ports.Clock
+    rng: Random
+    events: EventSink

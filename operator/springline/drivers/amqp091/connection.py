@@ -1,0 +1,215 @@
+"""`core.ports.Connection` for AMQP 0-9-1: blocked, update-secret, closing, and how it ended.
+
+It has no task of its own. What arrives is told by the wire; what is asked is sent at once, and
+waited for under a time-out.
+"""
+
+import asyncio
+
+from pamqp import commands as spec
+
+from springline.core.ports import ConnectionObserver
+from springline.core.values import ClosedBy, CloseInfo, Credential, OpenInfo
+from springline.drivers.amqp091.errors import BlockedSecretUpdateError
+from springline.drivers.amqp091.mechanisms import RawText
+from springline.drivers.amqp091.probe import Probe
+from springline.drivers.amqp091.transport import CLOSE_GRACE
+from springline.drivers.amqp091.wire import Listener, WireConnection
+from springline.errors import NotOpenError, SecretRefusedError, SecretUpdateTimeoutError
+from springline.reasons import Reason
+
+__all__ = ["Amqp091Connection"]
+
+_CONNECTION_FORCED = 320
+_FRAME_ERROR = 501
+_UPDATE_REASON = "springline renewal"
+# Frame header and end, class and method, the length of the secret, the reason.
+_UPDATE_OVERHEAD = 8 + 4 + 4 + 1 + len(_UPDATE_REASON)
+_MAX_SHORT_STRING = 255
+
+
+class Amqp091Connection(Listener):
+    """One open AMQP 0-9-1 connection."""
+
+    __slots__ = (
+        "_closed_by_us",
+        "_info",
+        "_observer",
+        "_over",
+        "_probe",
+        "_secret_answer",
+        "_secret_unanswered",
+        "_wire",
+    )
+
+    def __init__(self, wire: WireConnection, info: OpenInfo) -> None:
+        self._wire = wire
+        self._info = info
+        self._observer: ConnectionObserver | None = None
+        self._probe: Probe | None = None
+        self._closed_by_us: CloseInfo | None = None
+        self._over: asyncio.Future[None] | None = None
+        self._secret_answer: asyncio.Future[None] | None = None
+        self._secret_unanswered = False
+        wire.listener = self
+
+    @property
+    def info(self) -> OpenInfo:
+        """What was negotiated, with whom."""
+        return self._info
+
+    @property
+    def is_open(self) -> bool:
+        """True until a close begins, on either side (R2.5)."""
+        return self._closed_by_us is None and not self._wire.is_ending
+
+    @property
+    def blocked(self) -> str | None:
+        """The broker's reason while it blocks this connection, else None."""
+        return self._wire.blocked if self.is_open else None
+
+    def observe(self, observer: ConnectionObserver) -> None:
+        """Name the one observer. What happened before is told at once."""
+        self._observer = observer
+        if self.blocked is not None:
+            observer.connection_blocked(self, self.blocked)
+        if self._wire.is_over:
+            self._tell_closed()
+
+    async def probe(self, *, exchange: str, routing_key: str, timeout: float) -> float | None:
+        """Publish one message and return the seconds until it was confirmed, None if blocked."""
+        self._require_open()
+        if self._probe is None:
+            self._probe = Probe(self._wire)
+        return await self._probe.run(exchange=exchange, routing_key=routing_key, timeout=timeout)
+
+    async def update_secret(self, credential: Credential, *, timeout: float) -> None:
+        """Renew the secret in place; returns at update-secret-ok (R1.12, R1.13)."""
+        self._require_open()
+        if self._secret_unanswered:
+            raise SecretUpdateTimeoutError(seconds=timeout)
+        if self._wire.blocked is not None:
+            # The broker has stopped reading. The answer would come when the alarm clears, and
+            # could be taken for that of a later renewal: there are no request ids.
+            raise BlockedSecretUpdateError(seconds=timeout)
+        if self._secret_answer is not None:
+            raise RuntimeError("one update-secret at a time")
+        self._send_secret(credential.secret.reveal().encode())
+        answer = self._secret_answer = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(timeout):
+                await answer
+        except TimeoutError:
+            raise SecretUpdateTimeoutError(seconds=timeout) from None
+        finally:
+            self._secret_unanswered = answer.cancelled()
+            self._secret_answer = None
+
+    async def close(self, *, code: int = 200, text: str = "", timeout: float = 3.0) -> None:
+        """Send Close, wait for Close-Ok at most `timeout` seconds, release (R1.8, R1.9)."""
+        self._require_open()
+        self._begin_end(code, text)
+        # Frames of a block may still be unread; Close is the last thing we say.
+        self._wire.send(
+            spec.Connection.Close(reply_code=code, reply_text=_short(text), class_id=0, method_id=0)
+        )
+        try:
+            async with asyncio.timeout(timeout):
+                await self._wait_over()
+        except TimeoutError:
+            await self._drop()
+        except asyncio.CancelledError:
+            self.abort()
+            raise
+
+    def abort(self) -> None:
+        """Drop the transport at once. Idempotent."""
+        self._begin_end(0, "dropped")
+        self._wire.line.abort()
+
+    # What the wire tells
+
+    def on_blocked(self) -> None:
+        """Pass a block, or its end, on."""
+        text = self._wire.blocked
+        if text is not None and self._probe is not None:
+            self._probe.blocked()
+        if self._observer is None or not self.is_open:
+            return
+        if text is None:
+            self._observer.connection_unblocked(self)
+        else:
+            self._observer.connection_blocked(self, text)
+
+    def on_ending(self) -> None:
+        """Fail what waits: nothing will be answered any more."""
+        if self._probe is not None:
+            self._probe.ended()
+        answer = self._secret_answer
+        if answer is None or answer.done():
+            return
+        close = self._wire.closed_by_server
+        # 320 is somebody else's decision, a shutdown for example; it says nothing of the secret.
+        if close is None or close.code == _CONNECTION_FORCED:
+            answer.set_exception(NotOpenError())
+        else:
+            answer.set_exception(SecretRefusedError(code=close.code, text=close.text))
+
+    def on_secret_updated(self) -> None:
+        """Take in the answer; a late one meets nobody."""
+        if self._secret_answer is not None and not self._secret_answer.done():
+            self._secret_answer.set_result(None)
+
+    def on_over(self) -> None:
+        """Tell the end, once."""
+        if self._over is not None and not self._over.done():
+            self._over.set_result(None)
+        self._tell_closed()
+
+    # Steps
+
+    def _require_open(self) -> None:
+        if not self.is_open:
+            raise NotOpenError
+
+    def _send_secret(self, secret: bytes) -> None:
+        frame_max = self._info.negotiated.frame_max
+        if not secret:
+            raise ValueError("there is no secret to send")
+        if frame_max and len(secret) + _UPDATE_OVERHEAD > frame_max:
+            # Sending it would only end the connection.
+            raise SecretRefusedError(
+                code=_FRAME_ERROR,
+                text=f"not sent: {len(secret)} octets do not fit in a frame of {frame_max}",
+            )
+        self._wire.send(
+            spec.Connection.UpdateSecret(new_secret=RawText(secret), reason=_UPDATE_REASON)
+        )
+
+    def _begin_end(self, code: int, text: str) -> None:
+        if not self.is_open:
+            return
+        self._closed_by_us = CloseInfo(
+            by=ClosedBy.CLIENT, reason=Reason.CLIENT_CLOSED, text=text, code=code
+        )
+        self.on_ending()
+
+    async def _wait_over(self) -> None:
+        if not self._wire.is_over:
+            self._over = asyncio.get_running_loop().create_future()
+            await self._over
+
+    async def _drop(self) -> None:
+        self.abort()
+        async with asyncio.timeout(CLOSE_GRACE):
+            await self._wait_over()
+
+    def _tell_closed(self) -> None:
+        observer, self._observer = self._observer, None
+        if observer is not None:
+            observer.connection_closed(self, self._closed_by_us or self._wire.end_info())
+
+
+def _short(text: str) -> str:
+    """Cut a text to what a short string holds: 255 octets (AMQP 0-9-1 §4.2.5.3)."""
+    return text.encode()[:_MAX_SHORT_STRING].decode("utf-8", "ignore")

@@ -1,0 +1,69 @@
+"""`core.ports.Driver` for AMQP 0-9-1: one attempt under one deadline.
+
+It keeps nothing between calls. Retrying, limits and what to do about an error are the core's.
+"""
+
+import asyncio
+
+from springline.core.values import Negotiated, OpenInfo, OpenRequest
+from springline.drivers.amqp091 import errors, mechanisms, transport
+from springline.drivers.amqp091.connection import Amqp091Connection
+from springline.drivers.amqp091.errors import Progress
+from springline.drivers.amqp091.transport import Line
+from springline.drivers.amqp091.wire import Attempt, WireConnection
+from springline.errors import TerminalError
+from springline.reasons import Reason
+
+__all__ = ["Amqp091Driver"]
+
+_MAX_VIRTUAL_HOST = 127  # characters, AMQP 0-9-1 domain `path`
+_MAX_SHORT_STRING = 255  # octets
+
+
+class Amqp091Driver:
+    """Opens AMQP 0-9-1 connections."""
+
+    __slots__ = ()
+
+    async def open(self, request: OpenRequest) -> Amqp091Connection:
+        """Connect, log in and open the virtual host within `request.timeout` seconds (R2.4).
+
+        What cannot work is refused before anything is sent. Safe to cancel.
+        """
+        parameters = request.parameters
+        mechanisms.check(parameters.sasl, request.credential, request.tls)
+        _check_virtual_host(parameters.virtual_host)
+        progress = Progress(endpoint=request.endpoint, timeout=request.timeout)
+        attempt = Attempt(request, progress)
+        with errors.translated(progress):
+            async with asyncio.timeout(request.timeout):
+                line = await transport.dial(request, progress)
+                wire = WireConnection(line, attempt)
+                await wire.establish()
+        return Amqp091Connection(wire, _info(attempt, line))
+
+
+def _check_virtual_host(name: str) -> None:
+    if len(name) > _MAX_VIRTUAL_HOST or len(name.encode()) > _MAX_SHORT_STRING:
+        raise TerminalError(
+            Reason.INVALID_SPEC,
+            f"virtualHost has {len(name)} characters; AMQP 0-9-1 allows {_MAX_VIRTUAL_HOST}",
+        )
+
+
+def _info(attempt: Attempt, line: Line) -> OpenInfo:
+    request = attempt.request
+    return OpenInfo(
+        endpoint=request.endpoint,
+        address=attempt.progress.address,
+        negotiated=Negotiated(
+            mechanism=attempt.exchange.name,
+            locale=attempt.locale,
+            heartbeat_seconds=attempt.limits.heartbeat_seconds,
+            channel_max=attempt.limits.channel_max,
+            frame_max=attempt.limits.frame_max,
+            client_properties=attempt.properties,
+            tls=transport.tls_info(line.writer, request.tls),
+        ),
+        server=attempt.server,
+    )

@@ -1,0 +1,97 @@
+"""What the broker's Start says of itself, and what our Start-Ok says of us.
+
+Pure. The mechanism is chosen in mechanisms.py.
+"""
+
+import functools
+import platform
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import springline
+from springline.core.values import LocalePreference, Parameters, ServerInfo
+from springline.drivers.amqp091 import replies
+from springline.errors import RejectedError
+from springline.reasons import Reason
+
+__all__ = ["CAPABILITIES", "choose_locale", "client_properties", "server_info", "words"]
+
+PRODUCT = "Springline"
+PLATFORM = f"{platform.python_implementation()} {platform.python_version()}"
+
+CAPABILITIES = {
+    # Without this one RabbitMQ drops a refused login silently instead of saying 403.
+    "authentication_failure_close": True,
+    # Without this one nobody tells us that we are blocked.
+    "connection.blocked": True,
+    "publisher_confirms": True,
+    "basic.nack": True,
+    "consumer_cancel_notify": True,
+}
+
+_MAX_WORDS = 32
+
+
+def server_info(
+    properties: Mapping[str, Any], *, mechanisms: object, locales: object
+) -> ServerInfo:
+    """Return what Start says of the broker (R1.1). Equal brokers share one value."""
+    return _shared(
+        ServerInfo(
+            product=replies.cleaned(properties.get("product")),
+            version=replies.cleaned(properties.get("version")),
+            platform=replies.cleaned(properties.get("platform")),
+            cluster_name=replies.cleaned(properties.get("cluster_name")),
+            protocol_version="0-9-1",
+            mechanisms=words(mechanisms),
+            locales=words(locales),
+        )
+    )
+
+
+def words(text: object) -> tuple[str, ...]:
+    """Split a list as Start has it: words between spaces (AMQP 0-9-1, connection.start)."""
+    return tuple(replies.cleaned(text, limit=4096).split()[:_MAX_WORDS])
+
+
+def choose_locale(preference: LocalePreference, offered: Sequence[str]) -> str:
+    """Return the locale to ask for (R2.3).
+
+    The preferred one if it is offered, else the first offered; or the first of a declared list
+    that is offered. Raises `RejectedError` naming both lists if none is.
+    """
+    if not preference.select:
+        if preference.prefer is not None and preference.prefer in offered:
+            return preference.prefer
+        if offered:
+            return offered[0]
+        # A Start without locales breaks the specification; ours is what every broker has.
+        return preference.prefer or "en_US"
+    for locale in preference.select:
+        if locale in offered:
+            return locale
+    raise RejectedError(
+        Reason.NEGOTIATION_FAILED,
+        f"no suitable locale: the broker offers [{', '.join(offered)}], declared are"
+        f" [{', '.join(preference.select)}]",
+    )
+
+
+def client_properties(parameters: Parameters) -> dict[str, str]:
+    """Return what we say of ourselves, without the capability table.
+
+    The declared properties are added; ours cannot be replaced by them.
+    """
+    return {
+        **parameters.client_properties,
+        "product": PRODUCT,
+        "version": springline.__version__,
+        "platform": PLATFORM,
+        "connection_name": parameters.connection_name,
+    }
+
+
+@functools.lru_cache(maxsize=128)
+def _shared(info: ServerInfo) -> ServerInfo:
+    """Return one object for equal values: thousands of connections go to few brokers."""
+    return info

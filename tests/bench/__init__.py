@@ -1,0 +1,1 @@
+"""Measurements beside the bare minimum, in one run: `make bench`. Nothing here is a test."""
