@@ -34,11 +34,11 @@ from springline.standalone.loader import Manifests
 from springline.standalone.reconciler import ManifestReader, Reconciler
 from springline.standalone.report import Report, Shown
 
-__all__ = ["Checked", "check", "run"]
+__all__ = ["Checked", "Standalone", "check", "run"]
 
 
-class _Standalone:
-    """The parts of standalone mode, wired."""
+class Standalone:
+    """The parts of standalone mode, wired. Run its `manager` and its `report` side by side."""
 
     def __init__(self, events: EventSink, *, status_dir: Path | None = None) -> None:
         clock = SystemClock()
@@ -85,7 +85,7 @@ async def run(settings: RunSettings, out: TextIO) -> None:
         display = TableDisplay(lambda: parts.report, SystemClock(), out, steps=settings.steps)
     else:
         display = LineDisplay(lambda text: click.echo(text, file=out), steps=settings.steps)
-    parts = _Standalone(display, status_dir=settings.status_dir)
+    parts = Standalone(display, status_dir=settings.status_dir)
 
     async with asyncio.TaskGroup() as tasks:
         with _on_signal() as stopping:
@@ -103,7 +103,7 @@ async def run(settings: RunSettings, out: TextIO) -> None:
             showing.cancel()
 
 
-async def _follow(directory: Path, parts: _Standalone, display: Display) -> None:
+async def _follow(directory: Path, parts: Standalone, display: Display) -> None:
     async for manifests in watcher.follow(directory):
         display.problems([str(problem) for problem in manifests.problems])
         parts.apply(manifests)
@@ -188,7 +188,7 @@ async def check(settings: CheckSettings) -> Checked:
     if not any(identity.kind == "BrokerConnection" for identity in manifests.objects):
         raise ManifestError(["there is no BrokerConnection to check"])
 
-    parts = _Standalone(_Quiet())
+    parts = Standalone(_Quiet())
     news = asyncio.Event()
     parts.changed = lambda _: news.set()
     async with asyncio.TaskGroup() as tasks:

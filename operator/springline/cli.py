@@ -1,7 +1,9 @@
 """The command line: flags and SPRINGLINE_* variables in, a call of app, an exit code out."""
 
 import asyncio
+import io
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -35,6 +37,9 @@ def main() -> None:
     Every option can also be given as an environment variable: --log-level of `run` is
     SPRINGLINE_RUN_LOG_LEVEL.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Where the locale has no such letters, as standard error does it.
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 @main.command()
@@ -88,6 +93,16 @@ def run(
         shutdown_seconds=shutdown_timeout,
     )
     asyncio.run(app.run(settings, sys.stdout))
+    _end_output()
+
+
+def _end_output() -> None:
+    """Flush standard output. That nobody reads it any more is no failure of the sessions."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # What is left in its buffer would make the interpreter fail at the very end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _prepare_status_dir(status_dir: Path, manifests: Path) -> None:

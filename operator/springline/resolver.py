@@ -4,10 +4,13 @@ Nothing is remembered between calls, because a moved service must be found at th
 """
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from random import Random
+from typing import TypeVar, cast
 
 import dns.asyncresolver
 import dns.exception
@@ -19,6 +22,11 @@ from springline.core.values import Endpoint
 from springline.reasons import Reason
 
 __all__ = ["SystemResolver"]
+
+T = TypeVar("T")
+
+_SRV_SECONDS = 5.0
+"""For all name servers, search domains and repetitions together."""
 
 
 class SystemResolver:
@@ -36,7 +44,12 @@ class SystemResolver:
         """
         try:
             resolver = self._srv or dns.asyncresolver.Resolver()
-            answer = await resolver.resolve(name, "SRV")
+            answer = await resolver.resolve(
+                name,
+                "SRV",
+                search=True,  # as for host names, so that `_amqp._tcp.rabbit.orders.svc` works
+                lifetime=_SRV_SECONDS,
+            )
         except dns.resolver.NXDOMAIN as error:
             raise _failed(f'there is no DNS name "{name}"') from error
         except dns.resolver.NoAnswer as error:
@@ -59,7 +72,7 @@ class SystemResolver:
         """Return the addresses of a host in the order the system prefers them (RFC 6724).
 
         Raises `TransientError` with reason NameResolutionFailed. If cancelled, the system's lookup
-        goes on in its thread until its own limit, and its result is dropped.
+        goes on in a thread of its own until its own limit, and its result is dropped.
         """
         try:
             ipaddress.ip_address(endpoint.host)
@@ -67,9 +80,10 @@ class SystemResolver:
             pass
         else:
             return (endpoint.host,)
-        loop = asyncio.get_running_loop()
         try:
-            found = await loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+            found = await _in_own_thread(
+                lambda: socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+            )
         except socket.gaierror as error:
             raise _failed(f'looking up "{endpoint.host}" failed: {error.strerror}') from error
         except UnicodeError as error:
@@ -78,6 +92,36 @@ class SystemResolver:
         if not addresses:
             raise _failed(f'"{endpoint.host}" has no address')
         return addresses
+
+
+async def _in_own_thread(function: Callable[[], T]) -> T:
+    """Return the result of a blocking call.
+
+    Not in the event loop's own threads: these are few, so names that hang would hold up those that
+    do not, and the process would not end before each of them has ended.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def tell(result: T | None, error: Exception | None) -> None:
+        if future.done():  # cancelled
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(cast("T", result))
+
+    def call() -> None:
+        result, failure = None, None
+        try:
+            result = function()
+        except Exception as error:  # noqa: BLE001  # whoever waits for the result handles it
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop has ended without it
+            loop.call_soon_threadsafe(tell, result, failure)
+
+    threading.Thread(target=call, name="name-lookup", daemon=True).start()
+    return await future
 
 
 def _in_order(

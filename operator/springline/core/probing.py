@@ -46,7 +46,8 @@ async def probe_forever(
             except errors.NotOpenError:
                 return ""
             else:
-                if seconds is not None:
+                # A block read together with the confirm has been told by now, and holds.
+                if seconds is not None and connection.blocked is None:
                     confirmed(seconds)
         # Only ever earlier than the interval, so that a block is seen within it.
         await clock.sleep(settings.interval * rng.uniform(0.8, 1.0))

@@ -346,9 +346,9 @@ class Session:
                 await self._advance(news)
                 await self._emit(EventType.PROBE_REFUSED, message)
             case state.RenewalRefused(error=error):
-                is_new = self._state.credentials.message != error.message
+                before = self._state.credentials
                 await self._advance(news)
-                if is_new:
+                if self._state.credentials != before:
                     await self._emit(EventType.SECRET_REJECTED, error.message, reason=error.reason)
             case _:
                 assert_never(news)
@@ -533,6 +533,9 @@ async def _close_quietly(connection: ports.Connection, text: str) -> None:
         await connection.close(text=text)
     except errors.NotOpenError:
         connection.abort()  # somebody else closed it first; make sure that it is gone
+    except BaseException:
+        connection.abort()  # nobody else knows of it any more
+        raise
 
 
 def _differs_in_generation_only(one: SessionSpec, other: SessionSpec) -> bool:

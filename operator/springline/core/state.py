@@ -134,6 +134,8 @@ class SessionState:
     """Whether `failure` lies in the declaration, so that only a new one can help."""
     credentials: Verdict = NOT_CHECKED
     blocked: Verdict = NOT_CONNECTED
+    ended: bool = False
+    """Whether the session is over; nothing follows from anything then."""
 
 
 # --- events
@@ -264,8 +266,18 @@ class Transition:
 # --- step
 
 
-def step(state: SessionState, event: StateEvent) -> Transition:  # noqa: C901  # one arm an event; each arm is one line or one call
+def step(state: SessionState, event: StateEvent) -> Transition:
     """Return what follows from `event` in `state`. Total: no event is an error anywhere."""
+    if state.ended:
+        return Transition(state=state)
+    transition = _react(state, event)
+    if state.finish_when_lost and transition.state.phase is not Phase.CONNECTED:
+        # Whoever ends the connection, the session was to end with it.
+        return _finish(state)
+    return transition
+
+
+def _react(state: SessionState, event: StateEvent) -> Transition:  # noqa: C901  # one arm an event; each arm is one line or one call
     match event:
         case Declared():
             return _declared(state, event)
@@ -438,8 +450,6 @@ def _opened(state: SessionState, *, probing: bool) -> Transition:
 def _lost(state: SessionState, failure: Failure) -> Transition:
     if state.phase is not Phase.CONNECTED:
         return Transition(state=state)
-    if state.finish_when_lost:
-        return _finish(state)
     if state.stay_closed:
         closed = replace(
             state,
@@ -508,6 +518,7 @@ def _finish(state: SessionState) -> Transition:
         failure=Failure(reason=Reason.CLIENT_CLOSED, message="the session was ended"),
         standing=True,
         blocked=NOT_CONNECTED,
+        ended=True,
     )
     return Transition(state=finished, command=Command.FINISH)
 

@@ -97,15 +97,17 @@ class CertificateSource:
         if found is None:
             raise _failed(f'there is no {where} in namespace "{identity.namespace}"; create it')
         value = found.get(key)
-        if not value:
+        if value is None:
             raise _failed(f'{where} has no key "{key}"; add it')
+        if not value.strip():
+            raise _failed(f'key "{key}" of {where} is empty; correct it')
         return value
 
 
 def _digest(*parts: bytes | str | bool | None) -> bytes:
     digest = hashlib.blake2b()
     for part in parts:
-        value = part if isinstance(part, bytes) else repr(part).encode()
+        value = repr(part).encode()  # with the type: b'None' is not None
         digest.update(len(value).to_bytes(8))
         digest.update(value)
     return digest.digest()
@@ -123,7 +125,8 @@ def _context(
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     else:
         try:
-            context.load_verify_locations(cadata=ca.decode("ascii"))
+            # Bundles have comments with names in any language; PEM itself is ASCII.
+            context.load_verify_locations(cadata=ca.decode("ascii", "ignore"))
         except (ssl.SSLError, ValueError) as error:
             raise _failed("tls.caRef does not hold certificates in PEM") from error
     if certificate is not None and key is not None:
@@ -145,19 +148,29 @@ def _as_file(content: bytes) -> Iterator[str]:
 
     On Linux it never touches a file system, so a read-only one is enough.
     """
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("springline-pem", os.MFD_CLOEXEC)
+    descriptor = _anonymous_file()
+    if descriptor is not None:
         try:
-            os.write(descriptor, content)
+            with open(descriptor, "wb", closefd=False) as file:
+                file.write(content)
             yield f"/proc/self/fd/{descriptor}"
         finally:
             os.close(descriptor)
         return
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory() as directory:  # nobody else may look into it
         path = Path(directory) / "pem"
-        path.touch(mode=0o600)
         path.write_bytes(content)
         yield str(path)
+
+
+def _anonymous_file() -> int | None:
+    """Return a file that has only a descriptor, None where the system has no such thing."""
+    if not hasattr(os, "memfd_create") or not Path("/proc/self/fd").is_dir():
+        return None
+    try:
+        return os.memfd_create("springline-pem", os.MFD_CLOEXEC)
+    except OSError:  # forbidden by a sandbox
+        return None
 
 
 def _failed(message: str) -> errors.RejectedError:

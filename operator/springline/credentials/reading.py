@@ -6,7 +6,7 @@ from springline.core import ports
 from springline.reasons import Reason
 from springline.redaction import Secret
 
-__all__ = ["read", "text"]
+__all__ = ["malformed", "read", "text"]
 
 
 async def read(reader: ports.ObjectReader, namespace: str, name: str) -> ports.DataObject:
@@ -31,18 +31,20 @@ def text(found: ports.DataObject, key: str, *, name: str) -> Secret:
             Reason.SECRET_KEY_MISSING, f'Secret "{name}" has no key "{key}"; add it'
         )
     if not value:
-        raise _malformed(name, key, "is empty")
+        raise malformed(name, key, "is empty")
     if b"\0" in value:
         # SASL PLAIN separates its parts with NUL (RFC 4616).
-        raise _malformed(name, key, "holds a NUL byte, which no login can carry")
+        raise malformed(name, key, "holds a NUL byte, which no login can carry")
     try:
         return Secret(value.decode())
     except UnicodeDecodeError:
-        # Not chained: the original error holds the value.
-        raise _malformed(name, key, "is not UTF-8 text") from None
+        pass
+    # Outside of `except`: the original error holds the value, and would be this one's context.
+    raise malformed(name, key, "is not UTF-8 text")
 
 
-def _malformed(name: str, key: str, finding: str) -> errors.CredentialError:
+def malformed(name: str, key: str, finding: str) -> errors.CredentialError:
+    """Return the error for a value that cannot be used. `finding` follows its place."""
     return errors.CredentialError(
         Reason.SECRET_MALFORMED, f'key "{key}" of Secret "{name}" {finding}; correct it'
     )

@@ -5,7 +5,6 @@ it is and until when it is valid.
 """
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,6 +35,8 @@ class TokenSource:
         token = reading.text(found, reference.key, name=reference.name)
         # Tokens are often written by tools that end the file with a line break.
         token = Secret(token.reveal().strip())
+        if not token:
+            raise reading.malformed(reference.name, reference.key, "holds only white space")
         claims = _claims(token)
         return Credential(
             kind=CredentialKind.TOKEN,
@@ -55,7 +56,7 @@ def _claims(token: Secret) -> Mapping[str, Any]:
     payload = parts[1]
     try:
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    except (binascii.Error, ValueError):
+    except (ValueError, RecursionError):
         return {}
     return claims if isinstance(claims, dict) else {}
 
@@ -64,7 +65,8 @@ def _subject(claims: Mapping[str, Any]) -> str:
     """Return whom RabbitMQ takes the token's bearer for by default: `sub`, else `client_id`."""
     for claim in ("sub", "client_id"):
         value = claims.get(claim)
-        if isinstance(value, str) and value and "\0" not in value:
+        # Printable: it is shown, and sent as a user name, and nobody has verified it.
+        if isinstance(value, str) and value and value.isprintable():
             return value
     return ""
 

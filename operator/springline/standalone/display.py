@@ -1,6 +1,8 @@
 """What standalone mode shows while it runs: a live table on a terminal, lines everywhere else."""
 
 import asyncio
+import logging
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol, TextIO
@@ -8,12 +10,15 @@ from typing import Protocol, TextIO
 from rich.console import Console, RenderableType
 from rich.live import Live
 
+from springline.api.problems import printable
 from springline.core import ports
 from springline.core.events import Event, EventType
 from springline.standalone import table
 from springline.standalone.report import Report
 
 __all__ = ["Display", "LineDisplay", "TableDisplay", "line"]
+
+logger = logging.getLogger(__name__)
 
 _REFRESH_SECONDS = 0.25
 _RECENT_EVENTS = 8
@@ -41,32 +46,42 @@ class Display(Protocol):
 def line(event: Event) -> str:
     """Return an event as one line: when, which session, what, why."""
     reason = f"{event.reason}: " if event.reason is not None else ""
-    return (
+    return printable(  # brokers may write line breaks or worse
         f"{event.at:%Y-%m-%dT%H:%M:%SZ}  {event.key!s:<28}  {event.type.value:<15}  "
         f"{reason}{event.message}"
     )
 
 
 class LineDisplay:
-    """One line for each event: for pipes, files and logs."""
+    """One line for each event: for pipes, files and logs.
+
+    When nobody reads the output any more, sessions go on without it.
+    """
 
     def __init__(self, write: Callable[[str], None], *, steps: bool = False) -> None:
         self._write = write
         self._steps = steps
         self._known: frozenset[str] = frozenset()
+        self._is_read = True
 
     async def report(self, event: Event) -> None:
         if self._steps or event.type not in _STEPS:
-            self._write(line(event))
+            self.note(line(event))
 
     def problems(self, problems: Sequence[str]) -> None:
         for problem in problems:
             if problem not in self._known:
-                self._write(f"problem: {problem}")
+                self.note(f"problem: {problem}")
         self._known = frozenset(problems)
 
     def note(self, text: str) -> None:
-        self._write(text)
+        if not self._is_read:
+            return
+        try:
+            self._write(text)
+        except OSError as error:
+            self._is_read = False
+            logger.warning("output not written any more", extra={"error": error.strerror})
 
     async def run(self) -> None:
         await asyncio.Event().wait()
@@ -97,7 +112,15 @@ class TableDisplay:
 
     async def run(self) -> None:
         console = Console(file=self._out)
-        with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
+        live = Live(
+            console=console,
+            auto_refresh=False,
+            vertical_overflow="crop",
+            redirect_stdout=False,
+            # On a terminal, logs go above the table; into a file, they go into the file.
+            redirect_stderr=sys.stderr.isatty(),
+        )
+        with live:
             try:
                 while True:
                     live.update(self._picture(), refresh=True)

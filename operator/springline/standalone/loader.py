@@ -5,6 +5,7 @@ way through writing it. This module reads files; it follows no changes and start
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 from springline.api import documents
 from springline.api.documents import Document
 from springline.api.meta import Identity
+from springline.api.problems import printable
 from springline.errors import ManifestError
 from springline.standalone import yaml_documents
 
@@ -34,11 +36,17 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """What one file holds. `objects` are the last good ones."""
+    """What one file holds."""
 
     digest: bytes
     objects: Mapping[Identity, Document]
+    kept: Mapping[Identity, Document] = field(default_factory=dict)
+    """The last good version of what cannot be read now."""
     problems: tuple[Problem, ...] = ()
+
+    @property
+    def last_good(self) -> Mapping[Identity, Document]:
+        return {**self.kept, **self.objects}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,88 +84,104 @@ def manifest_files(directory: Path) -> list[Path]:
 
 
 def load(paths: Iterable[Path], *, previous: Manifests | None = None) -> Manifests:
-    """Read the files; `previous` supplies the last good version of what cannot be used now."""
+    """Read the files; `previous` supplies the last good version of what cannot be used now.
+
+    The first file that declares an object wins, and a version that can be read wins over one that
+    is kept.
+    """
     before = previous or Manifests()
+    paths = list(dict.fromkeys(paths))
+    names = Counter(path.name for path in paths)
     files: dict[Path, _File] = {}
     objects: dict[Identity, Document] = {}
-    declared_in: dict[Identity, Path] = {}
+    declared_in: dict[Identity, str] = {}
     problems: list[Problem] = []
     for path in paths:
-        files[path] = held = _read(path, before.files.get(path))
+        name = path.name if names[path.name] == 1 else str(path)
+        files[path] = held = _read(path, before.files.get(path), name=name)
         problems.extend(held.problems)
         for identity, document in held.objects.items():
             if identity in objects:
-                problems.append(_doubled(identity, path, declared_in[identity]))
+                problems.append(_doubled(identity, name, declared_in[identity]))
             else:
                 objects[identity] = document
-                declared_in[identity] = path
+                declared_in[identity] = name
+    for held in files.values():
+        for identity, document in held.kept.items():
+            objects.setdefault(identity, document)
     return Manifests(objects=objects, problems=tuple(problems), files=files)
 
 
-def _doubled(identity: Identity, path: Path, first: Path) -> Problem:
-    return Problem(
-        path.name,
-        f"{_named(identity)} is declared in {first.name} already; this one is ignored",
-    )
+def _doubled(identity: Identity, where: str, first: str) -> Problem:
+    return Problem(where, f"{_named(identity)} is declared in {first} already; this one is ignored")
 
 
 def _named(identity: Identity) -> str:
     where = f"{identity.namespace}/" if identity.namespace else ""
-    return f"{identity.kind} {where}{identity.name}"
+    return printable(f"{identity.kind} {where}{identity.name}")
 
 
-def _read(path: Path, before: _File | None) -> _File:
-    kept = before.objects if before is not None else {}
+def _read(path: Path, before: _File | None, *, name: str) -> _File:
+    kept = before.last_good if before is not None else {}
     try:
         content = path.read_bytes()
     except OSError as error:
-        problem = Problem(path.name, f"cannot be read: {error.strerror}")
-        return _File(b"", kept, (problem,))
+        return _unusable(b"", kept, f"cannot be read: {error.strerror}", name=name)
     digest = hashlib.blake2b(content).digest()
     if before is not None and before.digest == digest:
         return before
     if not content.strip():
         # What an editor leaves for a moment; whoever means it deletes the file.
-        return _File(digest, kept, _about_kept("is empty", path, kept))
+        return _unusable(digest, kept, "is empty", name=name)
+    read = yaml_documents.load_json if path.suffix == ".json" else yaml_documents.load
     try:
-        loaded = yaml_documents.load(content, where=path.name)
+        loaded = read(content, where=name)
     except ManifestError as error:
-        return _File(digest, kept, _about_kept(error.problems[0], path, kept))
-    return _parsed(path, digest, loaded, kept)
+        return _unusable(digest, kept, error.problems[0], name=name)
+    return _parsed(digest, loaded, kept, name=name)
 
 
-def _about_kept(
-    sentence: str, path: Path, kept: Mapping[Identity, Document]
-) -> tuple[Problem, ...]:
+def _unusable(
+    digest: bytes, kept: Mapping[Identity, Document], sentence: str, *, name: str
+) -> _File:
     remark = "; what it held before is kept" if kept else ""
-    return (Problem(path.name, sentence + remark),)
+    return _File(digest, {}, kept, (Problem(name, sentence + remark),))
 
 
 def _parsed(
-    path: Path,
     digest: bytes,
     loaded: Iterable[yaml_documents.Loaded],
     kept: Mapping[Identity, Document],
+    *,
+    name: str,
 ) -> _File:
     objects: dict[Identity, Document] = {}
     problems: list[Problem] = []
+    complete = True
     for entry in loaded:
-        where = f"{path.name}:{entry.line}"
-        identity = documents.identify(entry.content)
+        where = f"{name}:{entry.line}"
         try:
             document = documents.parse(entry.content, where=where)
         except ManifestError as error:
-            about = ""
-            if identity is not None:
-                about = f"{_named(identity)}: "
-                if identity in kept and identity not in objects:
-                    objects[identity] = kept[identity]
+            identity = documents.identify(entry.content)
+            about = f"{_named(identity)}: " if identity is not None else ""
             problems.extend(
                 Problem(where, about + sentence, identity) for sentence in error.problems
             )
+            complete = complete and _is_foreign(entry.content)
             continue
         if document.identity in objects:
-            problems.append(_doubled(document.identity, path, path))
+            problems.append(_doubled(document.identity, where, name))
         else:
             objects[document.identity] = document
-    return _File(digest, objects, tuple(problems))
+    # Something may have become unrecognisable, or have been cut off by whoever is writing the file:
+    # nothing is taken away on the word of a file that cannot be used as a whole.
+    missing = {} if complete else {key: kept[key] for key in kept.keys() - objects.keys()}
+    return _File(digest, objects, missing, tuple(problems))
+
+
+def _is_foreign(content: object) -> bool:
+    """Whether a document is about a kind that Springline does not read, and will not become one."""
+    if not isinstance(content, Mapping) or documents.identify(content) is not None:
+        return False
+    return isinstance(content.get("kind"), str) and content["kind"] not in documents.MODELS

@@ -65,18 +65,22 @@ class Reconciler:
         """Hand what differs from the last call to the manager. Returns at once."""
         before, after = self._applied, manifests.objects
         unusable = manifests.unusable
-        gone = before.keys() - after.keys()
         changed = [identity for identity in after if before.get(identity) != after[identity]]
-        # What is referred to comes before what refers to it, so that nothing starts twice.
-        for identity in gone:
-            self._drop(identity, still_declared=identity in unusable)
+        gone = before.keys() - after.keys()
+        # A connection that cannot be used is still declared: its status says why.
+        undeclared = (before.keys() | self._unusable.keys()) - after.keys() - unusable.keys()
+        dropped = {each for each in gone if each.kind != "BrokerConnection"} | {
+            each for each in undeclared if each.kind == "BrokerConnection"
+        }
+        # What is referred to comes before what refers to it and goes after it, so that no session
+        # sees a state that was never declared.
         for identity in sorted(changed, key=_referred_to_first):
             self._put(identity, after[identity])
         for identity, problems in unusable.items():
-            if problems != self._unusable.get(identity) or identity in gone:
+            if problems != self._unusable.get(identity):
                 self._put_unusable(identity, problems)
-        for identity in self._unusable.keys() - unusable.keys() - after.keys():
-            self._drop(identity, still_declared=False)
+        for identity in sorted(dropped, key=_referred_to_first, reverse=True):
+            self._drop(identity)
         self._applied, self._unusable = after, unusable
 
     def _put(self, identity: Identity, document: Document) -> None:
@@ -96,14 +100,13 @@ class Reconciler:
         generation = self._generations[identity] = self.generation(identity) + 1
         self._manager.put_unusable(_key(identity), "; ".join(problems), generation=generation)
 
-    def _drop(self, identity: Identity, *, still_declared: bool) -> None:
+    def _drop(self, identity: Identity) -> None:
         match identity.kind:
             case "Secret" | "ConfigMap":
                 self._reader.drop(identity)
                 self._manager.object_changed(identity)
             case "BrokerConnection":
-                if not still_declared:
-                    self._manager.drop_connection(_key(identity))
+                self._manager.drop_connection(_key(identity))
             case _:
                 self._manager.drop_broker(identity)
 

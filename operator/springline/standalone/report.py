@@ -6,11 +6,13 @@ moment, so a burst costs one projection and one write.
 
 import asyncio
 import contextlib
+import hashlib
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import yaml
 
@@ -32,7 +34,19 @@ logger = logging.getLogger(__name__)
 _GATHER_SECONDS = 0.05
 """How long changes are gathered before they are projected; well below what a person notices."""
 
+_RETRY_SECONDS = 5.0
+"""How long to wait before a status that could not be written is written again."""
+
+_BATCH = 25
+"""How many files are written before others get a turn on the event loop."""
+
 _KINDS = ("Broker", "ClusterBroker", "BrokerConnection")
+
+_LONGEST_NAME = 200
+"""Of a file; file systems take 255 bytes, and the temporary file's name is longer."""
+
+# The C one where PyYAML was built with it: ten times as fast, the same text.
+_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +86,8 @@ class Report:
         self._changed_brokers: set[Identity] = set()
         self._wake = asyncio.Event()
         self._written: dict[Path, dict[str, Any]] = {}
+        self._unwritten: dict[Path, dict[str, Any]] = {}
+        self._is_failing = False
 
     @property
     def shown(self) -> Mapping[SessionKey, Shown]:
@@ -102,21 +118,34 @@ class Report:
                 self._brokers.setdefault(identity, _empty_broker_status())
                 self._changed_brokers.add(identity)
         if self._status_dir is not None:
-            _remove_others(self._status_dir, {_file_name(identity) for identity in declared})
+            names = {_file_name(identity) for identity in declared}
+            _remove_others(self._status_dir, names)
+            self._unwritten = {
+                path: content for path, content in self._unwritten.items() if path.name in names
+            }
             self._written = {
-                path: document for path, document in self._written.items() if path.exists()
+                path: content for path, content in self._written.items() if path.exists()
             }
         self._wake.set()
 
     async def run(self) -> None:
         """Project and write until cancelled."""
         while True:
-            await self._wake.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_RETRY_SECONDS if self._unwritten else None):
+                    await self._wake.wait()
             await asyncio.sleep(_GATHER_SECONDS)
-            self.flush()
+            self._project_changed()
+            for batch in _batches(self._unwritten):
+                self._write_out(batch)
+                await asyncio.sleep(0)
 
     def flush(self) -> None:
         """Project and write what has changed, now."""
+        self._project_changed()
+        self._write_out(list(self._unwritten))
+
+    def _project_changed(self) -> None:
         self._wake.clear()
         changed, self._changed = self._changed, {}
         brokers, self._changed_brokers = self._changed_brokers, set()
@@ -163,14 +192,37 @@ class Report:
         path = self._status_dir / _file_name(identity)
         content = document()
         if self._written.get(path) == content:
-            return
-        try:
-            _write_atomically(path, content)
-        except OSError as error:
-            # Sessions matter more than their reports; the next change tries again.
-            logger.warning("status not written", extra={"path": path, "error": error.strerror})
+            self._unwritten.pop(path, None)
         else:
-            self._written[path] = content
+            self._unwritten[path] = content
+
+    def _write_out(self, paths: Sequence[Path]) -> None:
+        """Write these files. What cannot be written stays to be written later."""
+        for path in paths:
+            content = self._unwritten.get(path)
+            if content is None:
+                continue  # no longer declared
+            try:
+                _write_atomically(path, content)
+            except OSError as error:
+                # Sessions matter more than their reports.
+                if not self._is_failing:
+                    logger.warning(
+                        "status not written; trying again until it is",
+                        extra={"path": path, "error": error.strerror},
+                    )
+                self._is_failing = True
+            else:
+                self._written[path] = content
+                del self._unwritten[path]
+        if self._is_failing and not self._unwritten:
+            logger.info("status written again", extra={"path": self._status_dir})
+            self._is_failing = False
+
+
+def _batches(paths: Iterable[Path]) -> list[list[Path]]:
+    ordered = list(paths)
+    return [ordered[start : start + _BATCH] for start in range(0, len(ordered), _BATCH)]
 
 
 def _empty_broker_status() -> tuple[api_status.BrokerStatus, tuple[Condition, ...]]:
@@ -191,23 +243,32 @@ def _document(identity: Identity, status: dict[str, Any]) -> dict[str, Any]:
 
 
 def _file_name(identity: Identity) -> str:
-    # Names are DNS-1123, so none of the parts can leave the directory.
-    parts: Sequence[str] = [part for part in identity if part]
-    return ".".join((*parts, "yaml"))
+    # Of a document that cannot be used the name may be anything, a path for example.
+    parts = [quote(part, safe="") for part in identity if part]
+    name = ".".join(parts)
+    if len(name) > _LONGEST_NAME:
+        digest = hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
+        name = f"{name[:_LONGEST_NAME]}-{digest}"
+    return f"{name}.yaml"
 
 
 def _write_atomically(path: Path, content: dict[str, Any]) -> None:
     """A reader sees the old status or the new one, never half of one."""
     temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(
-        yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8"
-    )
-    temporary.replace(path)
+    text = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
 
 
 def _remove_others(directory: Path, names: Collection[str]) -> None:
     """Remove status files, also those of an earlier run, of what is no longer declared."""
-    for path in directory.glob("*.yaml"):
-        if path.name.split(".", 1)[0] in _KINDS and path.name not in names:
+    for path in [*directory.glob("*.yaml"), *directory.glob(".*.yaml.new")]:
+        kind = path.name.lstrip(".").split(".", 1)[0]
+        if kind in _KINDS and path.name not in names:
             with contextlib.suppress(OSError):
                 path.unlink()

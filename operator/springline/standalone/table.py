@@ -3,19 +3,30 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from rich.console import Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
 from springline.api.conditions import ConditionStatus, ConditionType
+from springline.api.problems import printable
 from springline.core.state import Phase
 from springline.core.view import SessionView
 from springline.standalone.report import Shown
 
 __all__ = ["explanations", "for_terminal", "plain"]
 
-_COLUMNS = ("NAMESPACE", "NAME", "READY", "BLOCKED", "STATE", "BROKER", "VHOST", "USER")
-_WIDE = ("EXPIRES", "AGE", "CONFIRM", "SERVER", "HEARTBEAT", "ENDPOINT", "REASON")
+_COLUMNS = (
+    *("NAMESPACE", "NAME", "READY", "BLOCKED", "STATE", "BROKER", "VHOST", "USER"),
+    *("EXPIRES", "AGE", "CONFIRM", "SERVER", "HEARTBEAT", "ENDPOINT", "REASON"),
+)
+_GAP = 3
+
+_LEFT_OUT_FIRST = (
+    *("ENDPOINT", "HEARTBEAT", "SERVER", "CONFIRM", "USER", "EXPIRES"),
+    *("VHOST", "BROKER", "AGE", "REASON", "BLOCKED"),
+)
+"""On a terminal that is too narrow for all columns; the other ones always stay."""
 
 
 def for_terminal(
@@ -27,12 +38,7 @@ def for_terminal(
 ) -> RenderableType:
     """Return the live display: the table, what is wrong, and what happened last."""
     rows = list(shown)
-    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-    for column in (*_COLUMNS, *_WIDE):
-        table.add_column(column, no_wrap=True, overflow="ellipsis")
-    for row in rows:
-        table.add_row(*_styled(row, now=now))
-    parts: list[RenderableType] = [table]
+    parts: list[RenderableType] = [_FittingTable([_styled(row, now=now) for row in rows])]
     if not rows:
         parts.append(Text("no BrokerConnection is declared", style="dim"))
     parts.extend(Text(line, style="yellow") for line in explanations(rows, now=now))
@@ -41,13 +47,44 @@ def for_terminal(
     return Group(*parts)
 
 
+class _FittingTable:
+    """The table with as many columns as the terminal is wide enough for."""
+
+    def __init__(self, rows: Sequence[Sequence[Text]]) -> None:
+        self._rows = rows
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        columns = list(_COLUMNS)
+        widths = _widths([[cell.plain for cell in row] for row in self._rows])
+        for left_out in _LEFT_OUT_FIRST:
+            if sum(widths[column] + _GAP for column in columns) - _GAP <= options.max_width:
+                break
+            columns.remove(left_out)
+        table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
+        for column in columns:
+            table.add_column(column, no_wrap=True, overflow="ellipsis")
+        for row in self._rows:
+            table.add_row(*(row[_COLUMNS.index(column)] for column in columns))
+        yield table
+
+
+def _widths(rows: Iterable[Sequence[str]]) -> dict[str, int]:
+    """Return how many terminal cells each column takes; some characters take two."""
+    cells = zip(_COLUMNS, *rows, strict=True)
+    return {column[0]: max(cell_len(cell) for cell in column) for column in cells}
+
+
 def plain(shown: Iterable[Shown], *, now: datetime) -> str:
     """Return the table as text with aligned columns and without colours."""
-    rows = [(*_COLUMNS, *_WIDE), *(_cells(row, now=now) for row in shown)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    rows = [_cells(row, now=now) for row in shown]
+    widths = _widths(rows).values()
     return "\n".join(
-        "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
+        (" " * _GAP)
+        .join(
+            cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)
+        )
+        .rstrip()
+        for row in (_COLUMNS, *rows)
     )
 
 
@@ -61,9 +98,9 @@ def explanations(shown: Iterable[Shown], *, now: datetime | None = None) -> list
         ready = row.condition(ConditionType.READY)
         blocked = row.condition(ConditionType.BLOCKED)
         if ready.status is not ConditionStatus.TRUE:
-            lines.append(f"{row.view.key}: {ready.message}{_retry(row.view, now=now)}")
+            lines.append(printable(f"{row.view.key}: {ready.message}{_retry(row.view, now=now)}"))
         if blocked.status is ConditionStatus.TRUE:
-            lines.append(f"{row.view.key}: blocked by the broker: {blocked.message}")
+            lines.append(printable(f"{row.view.key}: blocked by the broker: {blocked.message}"))
     return lines
 
 
@@ -79,7 +116,7 @@ def _cells(row: Shown, *, now: datetime) -> tuple[str, ...]:
     ready = row.condition(ConditionType.READY)
     credential = view.credential.credential if view.credential is not None else None
     expires = credential.expires_at if credential is not None else None
-    return (
+    cells = (
         view.key.namespace,
         view.key.name,
         ready.status.value,
@@ -88,7 +125,7 @@ def _cells(row: Shown, *, now: datetime) -> tuple[str, ...]:
         _broker(view),
         spec.target.parameters.virtual_host if spec is not None else "-",
         (credential.username if credential is not None else "") or "-",
-        _age(expires - now) if expires is not None else "-",
+        _until(expires, now=now) if expires is not None else "-",
         _age(now - view.connected_since) if view.connected_since is not None else "-",
         f"{view.confirm_seconds * 1000:.1f} ms" if view.confirm_seconds is not None else "-",
         f"{info.server.product} {info.server.version}" if info is not None else "-",
@@ -96,6 +133,8 @@ def _cells(row: Shown, *, now: datetime) -> tuple[str, ...]:
         f"{info.endpoint} ({info.address})" if info is not None else "-",
         ready.reason.value,
     )
+    # Names that brokers, tokens and unusable documents give may hold anything.
+    return tuple(printable(cell) for cell in cells)
 
 
 def _broker(view: SessionView) -> str:
@@ -106,21 +145,24 @@ def _broker(view: SessionView) -> str:
 
 def _styled(row: Shown, *, now: datetime) -> list[Text]:
     cells = [Text(cell) for cell in _cells(row, now=now)]
+    ready, blocked, state = (cells[_COLUMNS.index(name)] for name in ("READY", "BLOCKED", "STATE"))
     colour = "green" if row.is_ready else "red"
     if row.view.state.phase in (Phase.CONNECTING, Phase.SUSPENDED):
         colour = "yellow"
-    for column in (2, 4):
-        cells[column].stylize(colour)
-    if cells[3].plain == ConditionStatus.TRUE.value:
-        cells[3].stylize("bold red")
+    ready.stylize(colour)
+    state.stylize(colour)
+    if blocked.plain == ConditionStatus.TRUE.value:
+        blocked.stylize("bold red")
     return cells
 
 
+def _until(moment: datetime, *, now: datetime) -> str:
+    return _age(moment - now) if moment > now else "expired"
+
+
 def _age(span: timedelta) -> str:
-    """Return a span as kubectl shows ages: its one or two largest units."""
-    seconds = int(span.total_seconds())
-    if seconds < 0:
-        return "expired"
+    """Return a span as kubectl shows ages: whole units of the largest kind that gives two."""
+    seconds = max(int(span.total_seconds()), 0)  # below 0 if the clock was set back
     if seconds < 120:
         return f"{seconds}s"
     minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400

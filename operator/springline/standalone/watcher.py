@@ -4,8 +4,9 @@ A rename is a file gone and a file come in one set, so a session that moved with
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 
 import watchfiles
@@ -18,29 +19,31 @@ __all__ = ["follow"]
 
 logger = logging.getLogger(__name__)
 
+_UNWATCHED_SECONDS = 0.5
+"""How often to compare while there is nothing to watch."""
 
-async def follow(
-    directory: Path,
-    *,
-    changes: Callable[[Path], AsyncGenerator[object, None]] | None = None,
-) -> AsyncIterator[Manifests]:
+_COMPARE_MILLISECONDS = 5_000
+"""How often to compare what is there, for changes that the kernel does not tell."""
+
+
+async def follow(directory: Path) -> AsyncIterator[Manifests]:
     """Yield the manifests of a directory now, and again after every change of its files.
 
     If the directory cannot be listed for a while, the last good set is kept and the problem is
     reported with it. Safe to cancel.
     """
     manifests = Manifests()
-    events = (changes or _changes)(directory)
+    events = _changes(directory)
     try:
         while True:
             # The watch is on before the files are read, so that no change falls between the two.
             next_change = asyncio.ensure_future(_next(events))
-            await asyncio.sleep(0)
             try:
-                manifests = _loaded(directory, manifests)
+                await asyncio.sleep(0)
+                # In a thread, because sessions have to go on while thousands of documents are read.
+                manifests = await asyncio.to_thread(_loaded, directory, manifests)
                 yield manifests
-                if not await next_change:
-                    return
+                await next_change
             finally:
                 next_change.cancel()
                 await asyncio.wait({next_change})
@@ -48,12 +51,8 @@ async def follow(
         await events.aclose()
 
 
-async def _next(events: AsyncGenerator[object, None]) -> bool:
-    try:
-        await anext(events)
-    except StopAsyncIteration:
-        return False
-    return True
+async def _next(events: AsyncGenerator[None, None]) -> None:
+    await anext(events)
 
 
 def _loaded(directory: Path, before: Manifests) -> Manifests:
@@ -64,12 +63,62 @@ def _loaded(directory: Path, before: Manifests) -> Manifests:
         return Manifests(objects=before.objects, problems=(problem,), files=before.files)
 
 
-def _changes(directory: Path) -> AsyncGenerator[object, None]:
+async def _changes(directory: Path) -> AsyncGenerator[None, None]:
+    """Yield whenever something in the directory may have changed.
+
+    The kernel tells of changes of what the path meant when the watch began: not of a directory
+    that took its place, not of what a symbolic link in it points at, and on some network file
+    systems of nothing. So what is there is compared with what was there, too.
+    """
+    seen = _signature(directory)
+    complaint = ""
+    while True:
+        watched = _identity(directory)
+        try:
+            async with contextlib.aclosing(_watch(directory)) as watching:
+                async for changes in watching:
+                    complaint = ""
+                    found = await asyncio.to_thread(_signature, directory)
+                    if changes or found != seen:
+                        seen = found
+                        yield
+                    if _identity(directory) != watched:
+                        break
+        except (OSError, RuntimeError) as error:  # RuntimeError: watchfiles' own
+            if str(error) != complaint and watched is not None:
+                logger.warning("directory not watched", extra={"path": directory, "error": error})
+            complaint = str(error)
+            await asyncio.sleep(_UNWATCHED_SECONDS)
+            if (found := await asyncio.to_thread(_signature, directory)) != seen:
+                seen = found
+                yield
+
+
+def _watch(directory: Path) -> AsyncGenerator[set[watchfiles.main.FileChange], None]:
     return watchfiles.awatch(
         directory,
         watch_filter=None,  # mounted ConfigMaps change by a hidden symbolic link
         debounce=200,  # milliseconds: at most this long after the first change
         step=20,  # milliseconds without a further change
+        rust_timeout=_COMPARE_MILLISECONDS,
+        yield_on_timeout=True,
         recursive=False,
-        stop_event=None,
     )
+
+
+def _identity(directory: Path) -> tuple[int, int] | None:
+    """Return what the path means now, None for nothing."""
+    try:
+        found = directory.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _signature(directory: Path) -> object:
+    """Return something that differs when a file has been changed, added or removed."""
+    try:
+        files = [(path, path.stat()) for path in loader.manifest_files(directory)]
+    except (ManifestError, OSError):
+        return None
+    return [(path, found.st_ino, found.st_size, found.st_mtime_ns) for path, found in files]

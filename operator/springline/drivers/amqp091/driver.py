@@ -5,7 +5,7 @@ It keeps nothing between calls. Retrying, limits and what to do about an error a
 
 import asyncio
 
-from springline.core.values import Negotiated, OpenInfo, OpenRequest
+from springline.core.values import Negotiated, OpenInfo, OpenRequest, Parameters
 from springline.drivers.amqp091 import errors, mechanisms, transport
 from springline.drivers.amqp091.connection import Amqp091Connection
 from springline.drivers.amqp091.errors import Progress
@@ -18,6 +18,7 @@ __all__ = ["Amqp091Driver"]
 
 _MAX_VIRTUAL_HOST = 127  # characters, AMQP 0-9-1 domain `path`
 _MAX_SHORT_STRING = 255  # octets
+_MIN_FRAME_MAX = 4096  # AMQP 0-9-1 constant `frame-min-size`
 
 
 class Amqp091Driver:
@@ -32,7 +33,7 @@ class Amqp091Driver:
         """
         parameters = request.parameters
         mechanisms.check(parameters.sasl, request.credential, request.tls)
-        _check_virtual_host(parameters.virtual_host)
+        _check(parameters)
         progress = Progress(endpoint=request.endpoint, timeout=request.timeout)
         attempt = Attempt(request, progress)
         with errors.translated(progress):
@@ -43,11 +44,18 @@ class Amqp091Driver:
         return Amqp091Connection(wire, _info(attempt, line))
 
 
-def _check_virtual_host(name: str) -> None:
+def _check(parameters: Parameters) -> None:
+    """Raise what the protocol rules out, whoever answers: brokers hang up on it without a word."""
+    name, frame_max = parameters.virtual_host, parameters.frame_max
     if len(name) > _MAX_VIRTUAL_HOST or len(name.encode()) > _MAX_SHORT_STRING:
         raise TerminalError(
             Reason.INVALID_SPEC,
             f"virtualHost has {len(name)} characters; AMQP 0-9-1 allows {_MAX_VIRTUAL_HOST}",
+        )
+    if 0 < frame_max < _MIN_FRAME_MAX:
+        raise TerminalError(
+            Reason.NEGOTIATION_FAILED,
+            f"frameMax is {frame_max}; AMQP 0-9-1 needs at least {_MIN_FRAME_MAX}",
         )
 
 

@@ -155,12 +155,17 @@ def translated(progress: Progress) -> Iterator[None]:
         raise _translate(cause, progress) from cause
 
 
-def refused_addresses(failures: list[tuple[str, OSError]]) -> ConnectError:
+def refused_addresses(failures: list[tuple[str, OSError]], progress: Progress) -> ConnectError:
     """Return why none of an endpoint's addresses could be connected to."""
-    message = "; ".join(f"{address}: {_os_text(error)}" for address, error in failures)
     if all(isinstance(error, TimeoutError) for _, error in failures):
-        return TransientError(Reason.CONNECT_TIMEOUT, f"no TCP connection to {message}")
-    return TransientError(Reason.CONNECTION_REFUSED, message)
+        addresses = ", ".join(address for address, _ in failures)
+        return TransientError(
+            Reason.CONNECT_TIMEOUT,
+            f"{progress.endpoint}: nothing answered within {progress.timeout:g} s"
+            f" ({Step.TCP.value} to {addresses})",
+        )
+    each = "; ".join(f"{address}: {_os_text(error)}" for address, error in failures)
+    return TransientError(Reason.CONNECTION_REFUSED, f"{progress.endpoint}: {each}")
 
 
 def mismatch(what: str) -> RejectedError:

@@ -181,7 +181,10 @@ def cleaned(text: object, limit: int = _MAX_TEXT) -> str:
         text = bytes(text).decode("utf-8", "replace")
     if not isinstance(text, str):
         return ""
-    return "".join(char if char.isprintable() else " " for char in text[:limit]).strip()
+    text = text[:limit]
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else " " for char in text)
+    return text.strip()
 
 
 def _rule(close: Close) -> Rule:

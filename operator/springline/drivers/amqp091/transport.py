@@ -217,7 +217,7 @@ async def _connect_any(request: OpenRequest, progress: Progress) -> socket.socke
                 return await _connect_one(address, request.endpoint.port)
         except OSError as error:
             failures.append((address, error))
-    raise errors.refused_addresses(failures) from failures[-1][1]
+    raise errors.refused_addresses(failures, progress) from failures[-1][1]
 
 
 async def _connect_one(address: str, port: int) -> socket.socket:

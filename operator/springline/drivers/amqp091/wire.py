@@ -38,7 +38,7 @@ __all__ = ["Attempt", "Listener", "WireConnection"]
 
 # aiormq logs frames with their payload at DEBUG, which shows passwords and tokens, and repeats at
 # WARNING and ERROR what we report with our own words. Nothing of it may reach a handler, whatever
-# level somebody sets on the root logger; pamqp only has the same habits.
+# level somebody sets on the root logger. pamqp has loggers of its own.
 for _quiet in map(logging.getLogger, ("aiormq", "pamqp")):
     _quiet.setLevel(logging.CRITICAL + 1)
     _quiet.propagate = False
@@ -164,13 +164,15 @@ class WireConnection(aiormq.Connection):
 
     def send(
         self, frame: pamqp_frame.FrameTypes, *more: pamqp_frame.FrameTypes, channel: int = 0
-    ) -> None:
-        """Send frames at once.
+    ) -> int:
+        """Send frames at once, and return how many octets they have.
 
         Not through aiormq's queue: nobody empties it once the writer has stopped, so that a `put`
         can wait for ever.
         """
-        self.line.write(b"".join(pamqp_frame.marshal(each, channel) for each in (frame, *more)))
+        data = b"".join(pamqp_frame.marshal(each, channel) for each in (frame, *more))
+        self.line.write(data)
+        return len(data)
 
     def end_info(self) -> CloseInfo:
         """Return how the connection ended, as far as the wire shows it."""
@@ -257,8 +259,7 @@ class WireConnection(aiormq.Connection):
     ) -> spec.Connection.Tune:
         request.locale = attempt.locale
         attempt.progress.step = Step.LOGIN
-        attempt.progress.start_ok_octets = len(pamqp_frame.marshal(request, 0))
-        self.send(request)
+        attempt.progress.start_ok_octets = self.send(request)
         frame = await self._receive(attempt, receiver)
         while isinstance(frame, spec.Connection.Secure):
             self.send(spec.Connection.SecureOk(response=attempt.exchange.respond()))
@@ -330,7 +331,7 @@ class WireConnection(aiormq.Connection):
         raise aiormq.ConnectionClosed(self.closed_by_server.code, self.closed_by_server.text)
 
     async def _Connection__handle_close_ok(self, _: spec.Connection.CloseOk) -> None:  # noqa: N802 - as above
-        """Add the end of the transport, or aiormq's writer would send a Close of its own."""
+        """Add the end of the transport: Close-Ok is the last frame there is (R1.9)."""
         self._end()
 
     async def _Connection__handle_connection_blocked(  # noqa: N802 - as above
@@ -367,6 +368,11 @@ class WireConnection(aiormq.Connection):
         if self.listener is not None:
             self.listener.on_ending()
         super()._on_reader_done(task)
+
+    @staticmethod
+    def _Connection__check_writer(writer: asyncio.StreamWriter) -> bool:  # noqa: ARG004, N802 - as above
+        """Replace the question whether a cancelled writer may send a Close: we send ours."""
+        return False
 
     async def _Connection__close_writer(  # noqa: N802 - as above
         self,

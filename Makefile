@@ -1,0 +1,107 @@
+# What a developer does with this repository; `make` lists it.
+
+# A Python of your choice: make venv PYTHON=/opt/python/bin/python3
+PYTHON ?=
+# More for pytest: make test PYTEST_ARGS='-k blocked -x'
+PYTEST_ARGS ?=
+# Numbers of connections to measure: make bench BENCH_ARGS='250 500'
+BENCH_ARGS ?=
+
+BIN := .venv/bin
+# Touched when the virtual environment is made, and when everything is installed in it.
+MADE := .venv/.made
+INSTALLED := .venv/.installed
+
+# What mypy reads. The demo's modules import each other by their plain names.
+TYPED := operator tests examples/demo
+check: export MYPYPATH = examples/demo
+# Test helpers, for what is not started by pytest.
+demo bench: export PYTHONPATH = tests
+
+.DEFAULT_GOAL := help
+.PHONY: help venv rabbitmq demo test test-unit check format bench constraints clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+venv: $(INSTALLED) ## Make .venv with Springline and its tools (needs Python 3.11 or later)
+
+rabbitmq: ## Install RabbitMQ from Debian's packages, unless it is there
+	@tests/support/install-rabbitmq.sh
+
+demo: $(INSTALLED) rabbitmq ## See Springline at work with a real broker, in under a minute
+	@$(BIN)/python examples/demo/walkthrough.py
+
+test: $(INSTALLED) rabbitmq ## Run all tests; PYTEST_ARGS='...' is passed on
+	@$(BIN)/pytest $(PYTEST_ARGS)
+
+test-unit: $(INSTALLED) ## Run the tests that need no broker
+	@$(BIN)/pytest tests/unit $(PYTEST_ARGS)
+
+check: $(INSTALLED) ## Check format, lint, types, layers and shell scripts
+	@echo "Format and lint:"
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@echo "Types:"
+	@$(BIN)/mypy $(TYPED)
+	@echo "Layers:"
+	@$(BIN)/lint-imports --no-logo
+	@sh -n tests/support/install-rabbitmq.sh
+	@bash -n .ci/run
+	@echo "Shell scripts can be parsed."
+
+format: $(INSTALLED) ## Format the code, and fix what the linter can fix
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+bench: $(INSTALLED) rabbitmq ## Measure against bare aiormq; BENCH_ARGS='250 500' for those sizes
+	@$(BIN)/python -m bench $(BENCH_ARGS)
+
+constraints: $(MADE) ## Write constraints.txt anew, with the newest versions allowed
+	@echo "Installing the newest versions that pyproject.toml allows (about a minute)…"
+	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && \
+	$(BIN)/python -m venv "$$fresh" && \
+	"$$fresh/bin/pip" install --quiet --disable-pip-version-check -e '.[dev]' && \
+	sed -n '/^#/p' constraints.txt >"$$fresh/new" && \
+	"$$fresh/bin/pip" freeze --exclude-editable >>"$$fresh/new" && \
+	cat "$$fresh/new" >constraints.txt
+	@echo "constraints.txt is written; make test says whether Springline works with it."
+
+clean: ## Remove everything that was made here, .venv too
+	@rm -rf .venv .cache build dist bench-results htmlcov .coverage .coverage.* .hypothesis
+	@rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): $(MADE) pyproject.toml constraints.txt
+	@echo "Installing Springline and its tools in .venv (about a minute)…"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# An interpreter counts only if it runs, is new enough, and can make virtual environments: Debian
+# has the latter in a package of its own, and pyenv has commands that only say they are not active.
+$(MADE):
+	@candidates='$(or $(PYTHON),python3.13 python3.12 python3.11 python3)'; \
+	find_python() { \
+		for python in $$candidates; do \
+			if "$$python" -c "import sys$$1; sys.exit(sys.version_info < (3, 11))" >/dev/null 2>&1; \
+			then echo "$$python"; return; fi; \
+		done; \
+	}; \
+	python=$$(find_python ', venv, ensurepip'); \
+	if [ -z "$$python$(PYTHON)" ] && [ "$$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then \
+		echo "Installing python3-venv from Debian's packages…"; \
+		export DEBIAN_FRONTEND=noninteractive; \
+		get='apt-get install -y --no-install-recommends python3-venv'; \
+		{ $$get || { apt-get update && $$get; }; } >/dev/null 2>&1; \
+		python=$$(find_python ', venv, ensurepip'); \
+	fi; \
+	if [ -n "$$python" ]; then "$$python" -m venv .venv && touch $@; exit; fi; \
+	python=$$(find_python ''); \
+	if [ -n "$$python" ]; then \
+		echo "$$python cannot make virtual environments: install its venv module" \
+			"(on Debian and Ubuntu the package python3-venv)." >&2; \
+	else \
+		echo "Springline needs Python 3.11 or later, and none of these is: $$candidates." \
+			"Install one, or name one: make venv PYTHON=/path/to/python3" >&2; \
+	fi; \
+	exit 1

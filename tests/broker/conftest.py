@@ -1,0 +1,104 @@
+"""Real RabbitMQ nodes for the suite: one that stays, and one to stop, kill and freeze.
+
+Both know TLS with client certificates and OAuth 2 tokens; the one that stays knows every mechanism.
+"""
+
+import base64
+import itertools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from support.identities import CLIENT_NAME, TOKEN_KEY, Certificates, Issuer, Tenant
+from support.rabbitmq import RabbitMQMissing, RabbitMQNode
+
+_PLUGINS = ("rabbitmq_auth_backend_oauth2", "rabbitmq_auth_mechanism_ssl")
+_CONFIG = {
+    "auth_mechanisms.1": "PLAIN",
+    "auth_mechanisms.2": "AMQPLAIN",
+    "auth_mechanisms.3": "EXTERNAL",
+    "auth_backends.1": "internal",
+    "auth_backends.2": "rabbit_auth_backend_oauth2",
+    "ssl_cert_login_from": "common_name",
+}
+# A demonstration of challenges; off in every broker that nobody has told otherwise.
+_CHALLENGES = {"auth_mechanisms.4": "RABBIT-CR-DEMO"}
+_ADVANCED = """
+[{rabbitmq_auth_backend_oauth2, [
+   {resource_server_id, <<"rabbitmq">>},
+   {key_config, [
+     {default_key, <<"tests">>},
+     {signing_keys, #{<<"tests">> => {map, #{
+        <<"kty">> => <<"oct">>, <<"alg">> => <<"HS256">>, <<"k">> => <<"%s">>}}}}]}]}].
+"""
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Certificates for `localhost`."""
+    return Certificates.issue(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="session")
+def issuer() -> Issuer:
+    """Who signs tokens."""
+    return Issuer()
+
+
+@pytest.fixture(scope="session")
+def broker(
+    tmp_path_factory: pytest.TempPathFactory, certificates: Certificates
+) -> Iterator[RabbitMQNode]:
+    """The node that all tests share; they leave it running and without alarms."""
+    yield from _node(tmp_path_factory.mktemp("rabbitmq"), certificates, _CONFIG | _CHALLENGES)
+
+
+@pytest.fixture(scope="module")
+def _disposable(
+    tmp_path_factory: pytest.TempPathFactory, certificates: Certificates
+) -> Iterator[RabbitMQNode]:
+    yield from _node(tmp_path_factory.mktemp("disposable"), certificates, _CONFIG)
+
+
+@pytest.fixture
+def disposable_broker(_disposable: RabbitMQNode) -> RabbitMQNode:
+    """A running node that a test may stop, kill or freeze."""
+    _disposable.resume()
+    _disposable.start()
+    return _disposable
+
+
+@pytest.fixture
+def tenant(broker: RabbitMQNode) -> Iterator[Tenant]:
+    """A tenant on the shared broker, gone after the test with its connections."""
+    number = next(_numbers)
+    tenant = Tenant(vhost=f"orders-{number}", username=f"ann-{number}", secret="pl4nted-s3cret")
+    broker.add_vhost(tenant.vhost)
+    broker.add_user(tenant.username, tenant.secret)
+    broker.set_permissions(tenant.username, tenant.vhost)
+    yield tenant
+    broker.delete_user(tenant.username)
+    broker.delete_vhost(tenant.vhost)
+
+
+def _node(
+    directory: Path, certificates: Certificates, config: Mapping[str, str]
+) -> Iterator[RabbitMQNode]:
+    key = base64.urlsafe_b64encode(TOKEN_KEY.encode()).decode().rstrip("=")
+    try:
+        node = RabbitMQNode(
+            directory,
+            plugins=_PLUGINS,
+            extra_config=config,
+            advanced_config=_ADVANCED % key,
+            tls=certificates.files,
+        )
+    except RabbitMQMissing as error:
+        pytest.skip(str(error))
+    with node:
+        node.add_user(CLIENT_NAME, "not used: the certificate speaks")
+        node.set_permissions(CLIENT_NAME, "/")
+        yield node

@@ -1,0 +1,203 @@
+"""How an open connection ends: by us, by the peer, by nobody, and what is told of it."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+import pytest
+from pamqp import commands as spec
+from pamqp.heartbeat import Heartbeat
+
+from springline.core.values import ClosedBy
+from springline.errors import NotOpenError
+from springline.reasons import Reason
+from support import fake_peer, leaks, opening
+from support.amqp091 import (
+    DEADLINE,
+    DRIVER,
+    PLANTED,
+    SHORT,
+    before_tune,
+    certificates,
+    opened,
+    refused,
+)
+from support.fake_peer import Talk
+from support.opening import Recorder
+from support.waiting import eventually
+
+
+@pytest.fixture(autouse=True)
+async def _nothing_left() -> AsyncIterator[None]:
+    async with leaks.checked():
+        yield
+
+
+# R2.5, R2.7
+async def test_closing_is_orderly_and_closing_again_says_not_open() -> None:
+    async with asyncio.timeout(DEADLINE), fake_peer.serving() as peer:
+        connection, recorder = await opened(peer)
+        states = [connection.is_open]
+        closing = asyncio.create_task(connection.close(code=200, text="suspended"))
+        await asyncio.sleep(0)
+        states.append(connection.is_open)
+        assert states == [True, False]
+        with pytest.raises(NotOpenError, match="Not open"):
+            await connection.close()
+        await closing
+        assert recorder.told == ["closed"]
+        close = peer.talk.last(spec.Connection.Close)
+    assert close is not None
+    assert (close.reply_code, close.reply_text) == (200, "suspended")
+    assert peer.talk.count(spec.Connection.Close) == 1
+    info = recorder.closes[0]
+    assert (info.by, info.reason) == (ClosedBy.CLIENT, Reason.CLIENT_CLOSED)
+    assert (info.code, info.text) == (200, "suspended")
+    with pytest.raises(NotOpenError):
+        await connection.probe(exchange="", routing_key="x", timeout=1)
+    with pytest.raises(NotOpenError):
+        await connection.update_secret(opening.password(), timeout=1)
+
+
+# R1.9
+@pytest.mark.parametrize("with_tls", [False, True], ids=["plaintext", "TLS"])
+@pytest.mark.parametrize("reading", [True, False], ids=["reading", "not reading"])
+async def test_closing_waits_no_longer_than_told(with_tls: bool, reading: bool) -> None:
+    async def ignore(talk: Talk) -> None:
+        await talk.handshake()
+        if reading:
+            await talk.serve(close=False)
+        await talk.silent()
+
+    server, client = certificates()
+    async with (
+        asyncio.timeout(DEADLINE),
+        fake_peer.serving(ignore, tls=server if with_tls else None) as peer,
+    ):
+        connection, recorder = await opened(peer, tls=client if with_tls else None)
+        await connection.close(timeout=SHORT)
+        assert recorder.told == ["closed"]
+        assert recorder.closes[0].by is ClosedBy.CLIENT
+
+
+async def test_a_cancelled_close_drops_the_transport() -> None:
+    async def ignore(talk: Talk) -> None:
+        await talk.handshake()
+        await talk.serve(close=False)
+
+    async with asyncio.timeout(DEADLINE), fake_peer.serving(ignore) as peer:
+        connection, recorder = await opened(peer)
+        closing = asyncio.create_task(connection.close(timeout=60))
+        await eventually(lambda: peer.talk.count(spec.Connection.Close))
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        await eventually(lambda: recorder.told == ["closed"])
+
+
+async def test_abort_drops_at_once_and_is_idempotent() -> None:
+    async with asyncio.timeout(DEADLINE), fake_peer.serving() as peer:
+        connection, recorder = await opened(peer)
+        connection.abort()
+        connection.abort()
+        assert not connection.is_open
+        await eventually(lambda: recorder.told == ["closed"])
+        assert recorder.closes[0].reason is Reason.CLIENT_CLOSED
+        assert peer.talk.count(spec.Connection.Close) == 0
+
+
+# R2.5, R2.6
+async def test_a_servers_close_is_answered_and_told_once_with_its_codes() -> None:
+    answered = asyncio.Event()
+
+    async def close(talk: Talk) -> None:
+        await talk.handshake()
+        talk.send(spec.Connection.Close(320, "CONNECTION_FORCED - bye", 60, 40))
+        await talk.expect(spec.Connection.CloseOk)
+        answered.set()
+
+    async with asyncio.timeout(DEADLINE), fake_peer.serving(close) as peer:
+        connection, recorder = await opened(peer)
+        await answered.wait()
+        await eventually(lambda: recorder.told)
+        assert not connection.is_open
+        with pytest.raises(NotOpenError):
+            await connection.close()
+    assert recorder.told == ["closed"]
+    info = recorder.closes[0]
+    assert (info.by, info.reason) == (ClosedBy.SERVER, Reason.CONNECTION_FORCED)
+    assert (info.code, info.text) == (320, "CONNECTION_FORCED - bye")
+    assert (info.class_id, info.method_id) == (60, 40)
+    assert peer.talk.count(spec.Connection.Close) == 0
+
+
+async def test_an_end_before_anybody_looks_is_told_to_the_late_observer() -> None:
+    async def close(talk: Talk) -> None:
+        await talk.handshake()
+        talk.send(spec.Connection.Close(320, "CONNECTION_FORCED - bye", 0, 0))
+        await talk.expect(spec.Connection.CloseOk)
+
+    async with asyncio.timeout(DEADLINE), fake_peer.serving(close) as peer:
+        connection = await DRIVER.open(opening.request(peer.port))
+        await eventually(lambda: not connection.is_open)
+        recorder = Recorder()
+        connection.observe(recorder)
+        await eventually(lambda: recorder.told == ["closed"])
+
+
+@pytest.mark.parametrize("how", ["close", "reset"])
+async def test_a_peer_that_vanishes_is_the_transports_end(how: str) -> None:
+    async with asyncio.timeout(DEADLINE), fake_peer.serving() as peer:
+        connection, recorder = await opened(peer)
+        getattr(peer.talk, how)()
+        await eventually(lambda: recorder.told == ["closed"])
+        assert not connection.is_open
+        info = recorder.closes[0]
+        assert (info.by, info.reason) == (ClosedBy.TRANSPORT, Reason.PEER_CLOSED)
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        pytest.param(b"\x00" * 64, id="zeros"),
+        pytest.param(b"\x01\x00\x00\x7f\xff\xff\xff", id="a frame too long"),
+        pytest.param(b"\x01\x00\x00\x00\x00\x00\x04\x00\x0a\x03\xe7\xce", id="an unknown method"),
+    ],
+)
+async def test_nonsense_on_an_open_connection_ends_it(octets: bytes) -> None:
+    async with asyncio.timeout(DEADLINE), fake_peer.serving() as peer:
+        connection, recorder = await opened(peer)
+        peer.talk.raw(octets)
+        await eventually(lambda: recorder.told == ["closed"])
+        assert not connection.is_open
+        info = recorder.closes[0]
+        assert (info.by, info.reason) == (ClosedBy.TRANSPORT, Reason.PROTOCOL_MISMATCH)
+
+
+async def test_silence_for_two_heartbeats_is_a_missed_heartbeat() -> None:
+    async with asyncio.timeout(DEADLINE), fake_peer.serving() as peer:
+        connection, recorder = await opened(peer, heartbeat_seconds=1)
+        await eventually(lambda: recorder.told == ["closed"])
+        assert not connection.is_open
+        info = recorder.closes[0]
+        assert (info.by, info.reason) == (ClosedBy.TRANSPORT, Reason.HEARTBEAT_MISSED)
+        assert "2 s" in info.text
+        assert peer.talk.count(Heartbeat) >= 1
+
+
+async def test_nothing_is_logged_at_any_level(caplog: pytest.LogCaptureFixture) -> None:
+    """aiormq would log frames with the secret in them, and warn of what is reported anyway."""
+    caplog.set_level(logging.DEBUG)
+    async with asyncio.timeout(DEADLINE), fake_peer.serving() as peer:
+        connection, recorder = await opened(peer)
+        await connection.update_secret(opening.token(PLANTED), timeout=5)
+        await connection.probe(exchange="", routing_key="x", timeout=5)
+        peer.talk.send(spec.Connection.Blocked(reason="low on memory"))
+        peer.talk.send(spec.Basic.Ack(delivery_tag=77), 1)
+        peer.talk.send(spec.Connection.Close(320, "CONNECTION_FORCED - bye", 0, 0))
+        await eventually(lambda: "closed" in recorder.told)
+    await refused(before_tune)
+    ours = [record for record in caplog.records if record.name.startswith(("aiormq", "pamqp"))]
+    assert ours == []
+    assert PLANTED not in caplog.text
+    assert PLANTED not in repr(connection)

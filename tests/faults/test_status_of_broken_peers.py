@@ -1,0 +1,317 @@
+"""What a user is told of a peer that misbehaves: the reason in status, then Ready when it behaves.
+
+The driver's own errors are tested in test_amqp091_peers.py; here everything runs as in
+`springline run`, from the documents to the status.
+"""
+
+import asyncio
+import json
+import struct
+from collections.abc import AsyncIterator
+
+import pytest
+from pamqp import commands as spec
+
+from springline.core.events import EventType
+from support import fake_peer, leaks, ports
+from support.fake_peer import Script, Talk
+from support.running import Running, a_broker, a_connection, a_secret, running
+from support.waiting import eventually
+
+PLANTED = "pl4nted-s3cret"
+LOGIN = a_secret("ann", PLANTED)
+
+
+@pytest.fixture(autouse=True)
+async def _nothing_left() -> AsyncIterator[None]:
+    async with leaks.checked(timeout=10):
+        yield
+
+
+def shows_no_secret(held: Running, name: str) -> None:
+    """Neither status nor events may hold what was planted."""
+    assert PLANTED not in json.dumps(held.status(name))
+    assert PLANTED not in repr(held.events)
+
+
+async def until_closed(held: Running, reason: str) -> None:
+    """Wait until status says that a session ended for this reason.
+
+    A session that is opened again at once need not be seen as lost, but what it ended by stays.
+    """
+    await eventually(
+        lambda: held.status("orders").get("lastClose", {}).get("reason") == reason,
+        what=f"lastClose has reason {reason}",
+    )
+
+
+async def says_nothing(talk: Talk) -> None:
+    await talk.silent()
+
+
+async def sends_garbage(talk: Talk) -> None:
+    talk.raw(b"\xff\xfe garbage \x00\x01\x02\x03 and more")
+    await talk.until_gone()
+
+
+async def speaks_http(talk: Talk) -> None:
+    talk.raw(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+    talk.close()
+
+
+async def speaks_tls(talk: Talk) -> None:
+    talk.raw(bytes.fromhex("15030300020246"))  # an alert: the peer expected a TLS handshake
+    await talk.until_gone()
+
+
+async def speaks_another_amqp(talk: Talk) -> None:
+    talk.raw(b"AMQP\x03\x01\x00\x00")
+    talk.close()
+
+
+async def sends_half_a_frame_and_leaves(talk: Talk) -> None:
+    talk.raw(struct.pack(">BHI", 1, 0, 300) + b"half")
+    await asyncio.sleep(0)
+    talk.close()
+
+
+async def sends_half_a_frame_and_waits(talk: Talk) -> None:
+    talk.raw(struct.pack(">BHI", 1, 0, 300) + b"half")
+    await talk.silent()
+
+
+async def announces_a_frame_too_long(talk: Talk) -> None:
+    talk.raw(struct.pack(">BHI", 1, 0, 2**31))
+    await talk.silent()
+
+
+async def sends_an_unexpected_method(talk: Talk) -> None:
+    await talk.greet()
+    await talk.log_in()
+    talk.send(spec.Channel.OpenOk())
+    await talk.until_gone()
+
+
+async def resets_before_start(talk: Talk) -> None:
+    await talk.reader.readexactly(8)
+    talk.reset()
+
+
+async def resets_before_tune(talk: Talk) -> None:
+    await talk.greet()
+    await talk.log_in()
+    talk.reset()
+
+
+async def resets_before_open_ok(talk: Talk) -> None:
+    await talk.greet()
+    await talk.log_in()
+    await talk.tune()
+    talk.reset()
+
+
+async def refuses_the_login(talk: Talk) -> None:
+    await talk.greet()
+    await talk.log_in()
+    talk.send(spec.Connection.Close(403, "ACCESS_REFUSED - Login was refused", 0, 0))
+    await talk.until_gone()
+
+
+async def offers_no_mechanism(talk: Talk) -> None:
+    await talk.greet(mechanisms="GSSAPI")
+    await talk.until_gone()
+
+
+async def refuses_the_limits(talk: Talk) -> None:
+    await talk.greet()
+    await talk.log_in()
+    await talk.tune()
+    text = "NOT_ALLOWED - negotiated frame_max = 4096 is lower than the minimum allowed value"
+    talk.send(spec.Connection.Close(530, text, 10, 31))
+    await talk.until_gone()
+
+
+BROKEN = [
+    (says_nothing, "ConnectTimeout", "Waiting"),
+    (sends_garbage, "ProtocolMismatch", "Rejected"),
+    (speaks_http, "ProtocolMismatch", "Rejected"),
+    (speaks_tls, "ProtocolMismatch", "Rejected"),
+    (speaks_another_amqp, "ProtocolMismatch", "Rejected"),
+    (sends_half_a_frame_and_leaves, "PeerClosed", "Waiting"),
+    (sends_half_a_frame_and_waits, "ConnectTimeout", "Waiting"),
+    (announces_a_frame_too_long, "ProtocolMismatch", "Rejected"),
+    (sends_an_unexpected_method, "ProtocolMismatch", "Rejected"),
+    (resets_before_start, "PeerClosed", "Waiting"),
+    (resets_before_tune, "PeerClosed", "Waiting"),
+    (resets_before_open_ok, "PeerClosed", "Waiting"),
+    (refuses_the_login, "AccessRefused", "Rejected"),
+    (offers_no_mechanism, "NoAuthenticationMechanism", "Rejected"),
+]
+
+
+@pytest.mark.parametrize(
+    ("script", "reason", "state"),
+    [pytest.param(*row, id=row[0].__name__.replace("_", " ")) for row in BROKEN],
+)
+async def test_a_broken_peer_is_told_and_the_session_recovers(
+    script: Script, reason: str, state: str
+) -> None:
+    """The first client meets the fault, later ones a broker that works."""
+    mended = asyncio.Event()
+
+    async def faulty_at_first(talk: Talk) -> None:
+        await (fake_peer.broker if mended.is_set() else script)(talk)
+
+    async with (
+        fake_peer.serving(faulty_at_first) as peer,
+        running(a_broker(peer.port, connectTimeout="2s"), LOGIN, a_connection("orders")) as held,
+    ):
+        message = await held.until_reason("orders", "Connected", reason)
+        assert message
+        status = held.status("orders")
+        assert status["state"] == state
+        assert status["attempts"] >= 1
+        assert held.condition("orders", "Ready")["reason"] == reason
+        assert "negotiated" not in status
+        shows_no_secret(held, "orders")
+
+        mended.set()
+        await held.until_ready("orders")
+        assert held.status("orders")["attempts"] == 0
+
+
+async def test_a_refused_login_is_a_rejected_credential() -> None:
+    """The broker's own words are in the condition."""
+    async with (
+        fake_peer.serving(refuses_the_login) as peer,
+        running(a_broker(peer.port), LOGIN, a_connection("orders")) as held,
+    ):
+        message = await held.until_reason("orders", "CredentialsValid", "Rejected")
+        assert "ACCESS_REFUSED - Login was refused" in message
+        assert held.condition("orders", "CredentialsValid")["status"] == "False"
+
+
+async def test_refused_limits_wait_for_another_declaration() -> None:
+    """Nothing but a new declaration can help, so nothing is tried until there is one."""
+    scripts = [refuses_the_limits, fake_peer.broker]
+
+    async def refuses_the_first(talk: Talk) -> None:
+        await scripts.pop(0)(talk)
+
+    async with fake_peer.serving(refuses_the_first) as peer:
+        broker = a_broker(peer.port)
+        async with running(broker, LOGIN, a_connection("orders", frameMax=4096)) as held:
+            await held.until_reason("orders", "Connected", "NegotiationFailed")
+            session = held.parts.manager.sessions()[0]
+            assert session.view.retry_at is None
+
+            held.apply(broker, LOGIN, a_connection("orders", frameMax=8192))
+            await held.until_ready("orders")
+        assert len(peer.talks) == 2
+
+
+async def test_nobody_listening_is_connection_refused() -> None:
+    """The message names the endpoint."""
+    lease = ports.lease(1)
+    try:
+        async with running(a_broker(lease.ports[0]), LOGIN, a_connection("orders")) as held:
+            message = await held.until_reason("orders", "Connected", "ConnectionRefused")
+            assert str(lease.ports[0]) in message
+            assert held.status("orders")["state"] == "Waiting"
+    finally:
+        lease.release()
+
+
+async def test_a_name_without_address_is_name_resolution_failed() -> None:
+    """The message names the host."""
+    broker = a_broker(5672, endpoints=[{"host": "rabbit.does-not-exist.invalid"}])
+    async with running(broker, LOGIN, a_connection("orders")) as held:
+        message = await held.until_reason("orders", "Connected", "NameResolutionFailed")
+        assert "rabbit.does-not-exist.invalid" in message
+
+
+async def test_clear_text_without_permission_sends_nothing() -> None:
+    """The peer is not even contacted."""
+    async with (
+        fake_peer.serving() as peer,
+        running(
+            a_broker(peer.port, sasl={"allowInsecure": False}), LOGIN, a_connection("orders")
+        ) as held,
+    ):
+        message = await held.until_reason("orders", "Connected", "InsecureMechanism")
+        assert "allowInsecure" in message
+        assert not peer.talks
+
+
+async def test_the_next_endpoint_is_tried_when_the_first_never_answers() -> None:
+    """One endpoint cannot use up the time of the others."""
+    async with (
+        fake_peer.serving(says_nothing) as mute,
+        fake_peer.serving() as good,
+        running(
+            a_broker(
+                good.port,
+                endpoints=[
+                    {"host": "127.0.0.1", "port": mute.port},
+                    {"host": "127.0.0.1", "port": good.port},
+                ],
+                connectTimeout="2s",
+            ),
+            LOGIN,
+            a_connection("orders"),
+        ) as held,
+    ):
+        await held.until_ready("orders")
+        assert str(good.port) in held.status("orders")["endpoint"]
+        assert EventType.CONNECT_FAILED not in held.types("orders")
+
+
+@pytest.mark.parametrize("how", ["reset", "close"])
+async def test_a_lost_session_says_how_and_comes_back(how: str) -> None:
+    """`lastClose` keeps how it ended after it is open again."""
+    async with (
+        fake_peer.serving() as peer,
+        running(a_broker(peer.port), LOGIN, a_connection("orders")) as held,
+    ):
+        await held.until_ready("orders")
+        first = peer.talk
+        getattr(first, how)()
+        await until_closed(held, "PeerClosed")
+        await held.until_ready("orders")
+        assert held.status("orders")["lastClose"]["by"] == "Transport"
+        assert held.types("orders").count(EventType.DISCONNECTED) == 1
+
+
+async def test_garbage_on_an_open_session_ends_it() -> None:
+    """It is opened anew."""
+    async with (
+        fake_peer.serving() as peer,
+        running(a_broker(peer.port), LOGIN, a_connection("orders")) as held,
+    ):
+        await held.until_ready("orders")
+        peer.talk.raw(b"\x00" * 64)
+        await until_closed(held, "ProtocolMismatch")
+        await held.until_ready("orders")
+
+
+async def test_a_silent_peer_is_heartbeat_missed() -> None:
+    """Nothing is heard for two heartbeats."""
+    mute = asyncio.Event()
+
+    async def falls_silent_once(talk: Talk) -> None:
+        await talk.handshake()
+        if mute.is_set():
+            await talk.serve()
+        mute.set()
+        await talk.silent()
+
+    async with (
+        fake_peer.serving(falls_silent_once) as peer,
+        running(
+            a_broker(peer.port),
+            LOGIN,
+            a_connection("orders", heartbeat="1s", probe={"mode": "None"}),
+        ) as held,
+    ):
+        await until_closed(held, "HeartbeatMissed")
+        await held.until_ready("orders")

@@ -1,0 +1,171 @@
+"""Values for tests: complete and usable as they are, each field replaceable by name."""
+
+import dataclasses
+from typing import Any
+
+from springline import errors
+from springline.api import v1alpha1
+from springline.api.meta import Identity
+from springline.core.backoff import Retry
+from springline.core.desired import ProbeSettings, SessionSpec, Target
+from springline.core.values import (
+    ClosedBy,
+    CloseInfo,
+    Credential,
+    CredentialKind,
+    Endpoint,
+    LocalePreference,
+    Negotiated,
+    OpenInfo,
+    Parameters,
+    SaslPolicy,
+    ServerInfo,
+    SessionKey,
+)
+from springline.reasons import Reason
+from springline.redaction import Secret
+
+__all__ = [
+    "BROKER",
+    "KEY",
+    "OTHER_RABBIT",
+    "PROBE",
+    "RABBIT",
+    "a_credential",
+    "a_spec",
+    "a_target",
+    "a_token",
+    "an_open_info",
+    "credential_refused",
+    "no_secret",
+    "refused",
+    "server_close",
+    "terminal",
+    "transport_close",
+    "unreachable",
+]
+
+KEY = SessionKey("apps", "orders")
+BROKER = Identity("Broker", "apps", "rabbit")
+RABBIT = Endpoint("rabbit-0.example", 5672)
+OTHER_RABBIT = Endpoint("rabbit-1.example", 5672)
+PROBE = ProbeSettings(interval=15.0, timeout=5.0, exchange="", routing_key="springline.probe")
+
+
+def a_target(**changes: Any) -> Target:
+    """What is connected to. Fields of `Parameters` may be named as well."""
+    parameters = Parameters(
+        virtual_host="orders",
+        heartbeat_seconds=60,
+        channel_max=2047,
+        frame_max=131072,
+        sasl=SaslPolicy(mechanisms=("PLAIN",)),
+        locale=LocalePreference(),
+        connection_name=f"springline/{KEY}",
+    )
+    names = {field.name for field in dataclasses.fields(Parameters)}
+    of_parameters = {name: changes.pop(name) for name in names & changes.keys()}
+    target = Target(
+        protocol="amqp091",
+        endpoints=(RABBIT,),
+        srv_name=None,
+        tls=v1alpha1.TLS(),
+        parameters=dataclasses.replace(parameters, **of_parameters),
+    )
+    return dataclasses.replace(target, **changes)
+
+
+def a_spec(**changes: Any) -> SessionSpec:
+    """What a session is to do. Without jitter and without a probe, so that times are round."""
+    spec = SessionSpec(
+        key=KEY,
+        generation=1,
+        broker=BROKER,
+        target=a_target(),
+        credentials=v1alpha1.Credentials(
+            secret_ref=v1alpha1.SecretReference(name="orders-amqp"),
+        ),
+        connect_timeout=10.0,
+        retry=Retry(delay=10.0, max_delay=60.0, jitter=0.0),
+        concurrent=50,
+        probe=None,
+        suspend=False,
+        stay_closed=False,
+    )
+    return dataclasses.replace(spec, **changes)
+
+
+def a_credential(secret: str = "first", *, username: str = "app", version: str = "1") -> Credential:
+    return Credential(
+        kind=CredentialKind.PASSWORD,
+        source="secretRef",
+        username=username,
+        secret=Secret(secret),
+        version=version,
+    )
+
+
+def a_token(secret: str = "first", *, username: str = "") -> Credential:
+    return Credential(
+        kind=CredentialKind.TOKEN, source="tokenRef", username=username, secret=Secret(secret)
+    )
+
+
+def an_open_info(endpoint: Endpoint = RABBIT, *, address: str = "192.0.2.1") -> OpenInfo:
+    return OpenInfo(
+        endpoint=endpoint,
+        address=address,
+        negotiated=Negotiated(
+            mechanism="PLAIN",
+            locale="en_US",
+            heartbeat_seconds=60,
+            channel_max=2047,
+            frame_max=131072,
+            client_properties={"connection_name": f"springline/{KEY}"},
+        ),
+        server=ServerInfo(
+            product="RabbitMQ",
+            version="4.0.5",
+            platform="Erlang/OTP 27",
+            cluster_name="rabbit@one",
+            protocol_version="0-9-1",
+            mechanisms=("PLAIN", "AMQPLAIN"),
+            locales=("en_US",),
+        ),
+    )
+
+
+# --- why an attempt fails
+
+
+def unreachable(message: str = "nobody listens") -> errors.TransientError:
+    return errors.TransientError(Reason.CONNECTION_REFUSED, message)
+
+
+def credential_refused(message: str = "login refused") -> errors.CredentialRejectedError:
+    return errors.CredentialRejectedError(Reason.ACCESS_REFUSED, message)
+
+
+def refused(message: str = "no such virtual host") -> errors.RejectedError:
+    return errors.RejectedError(Reason.VIRTUAL_HOST_NOT_FOUND, message, authenticated=True)
+
+
+def terminal(message: str = "no mechanism in common") -> errors.TerminalError:
+    return errors.TerminalError(Reason.NO_AUTHENTICATION_MECHANISM, message)
+
+
+def no_secret(message: str = 'there is no Secret "orders-amqp"') -> errors.CredentialError:
+    return errors.CredentialError(Reason.SECRET_NOT_FOUND, message)
+
+
+# --- how an open connection ends
+
+
+def server_close(text: str = "CONNECTION_FORCED - by an operator") -> CloseInfo:
+    return CloseInfo(
+        by=ClosedBy.SERVER, reason=Reason.CONNECTION_FORCED, text=text, code=320, class_id=10
+    )
+
+
+def transport_close(text: str = "the peer ended the connection") -> CloseInfo:
+    return CloseInfo(by=ClosedBy.TRANSPORT, reason=Reason.PEER_CLOSED, text=text)

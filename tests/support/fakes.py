@@ -1,0 +1,388 @@
+"""The outside as the core sees it, played by objects that do what a test tells them.
+
+Each fake keeps the promises of its port in core/ports.py. What happens is noted in one journal that
+the fakes of a test share, so that the order across them can be proven.
+"""
+
+import asyncio
+import enum
+from collections import deque
+from collections.abc import Sequence
+from typing import TypeVar
+
+from springline import errors
+from springline.core import ports
+from springline.core.events import Event, EventType
+from springline.core.values import (
+    ClosedBy,
+    CloseInfo,
+    Credential,
+    Endpoint,
+    OpenInfo,
+    OpenRequest,
+    TLSClient,
+)
+from springline.reasons import Reason
+from support import builders
+
+__all__ = [
+    "SILENCE",
+    "FakeConnection",
+    "FakeCredentialSource",
+    "FakeDriver",
+    "FakeResolver",
+    "FakeTLSSource",
+    "IgnoredProgress",
+    "RecordingEvents",
+    "Silence",
+]
+
+T = TypeVar("T")
+
+
+class Silence(enum.Enum):
+    """The answer that never comes."""
+
+    SILENCE = "silence"
+
+
+SILENCE = Silence.SILENCE
+
+
+async def _given(answer: "T | Exception | Silence") -> T:
+    """Give the answer: return it, raise it, or never come back."""
+    if isinstance(answer, Exception):
+        raise answer
+    if isinstance(answer, Silence):
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError("unreachable")
+    return answer
+
+
+class FakeConnection:
+    """An open connection whose broker is the test, as `core.ports.Connection`."""
+
+    def __init__(
+        self, info: OpenInfo, *, name: str = "connection", journal: list[str] | None = None
+    ) -> None:
+        self.name = name
+        self.probe_answer: float | Exception | Silence = 0.002
+        self.update_answer: Exception | Silence | None = None
+        self.close_answer: Silence | None = None
+        self.probes: list[tuple[str, str]] = []
+        self.updates: list[Credential] = []
+        self.close_texts: list[str] = []
+        self.was_aborted = False
+        self._info = info
+        self._journal = journal if journal is not None else []
+        self._is_open = True
+        self._ended: CloseInfo | None = None
+        self._blocked: str | None = None
+        self._observer: ports.ConnectionObserver | None = None
+        self._probing: asyncio.Future[float | None] | None = None
+        self._update_unanswered = False
+
+    def __repr__(self) -> str:
+        return f"<{self.name}>"
+
+    # --- what the test does
+
+    def block(self, text: str = "low on memory") -> None:
+        """Say, as the broker, that this connection is blocked."""
+        self._blocked = text
+        if self._probing is not None and not self._probing.done():
+            self._probing.set_result(None)
+        if self._observer is not None:
+            self._observer.connection_blocked(self, text)
+
+    def unblock(self) -> None:
+        """Say, as the broker, that it is blocked no longer."""
+        self._blocked = None
+        if self._observer is not None:
+            self._observer.connection_unblocked(self)
+
+    def confirm(self, seconds: float) -> None:
+        """Answer the probe that waits in silence."""
+        assert self._probing is not None, "no probe is waiting"
+        self._probing.set_result(seconds)
+
+    def end(self, close: CloseInfo) -> None:
+        """End the connection, from the other side or for want of a transport."""
+        self._is_open = False
+        self._blocked = None
+        if self._ended is not None:
+            return
+        self._ended = close
+        if self._probing is not None and not self._probing.done():
+            self._probing.set_exception(errors.NotOpenError())
+        if self._observer is not None:
+            self._observer.connection_closed(self, close)
+
+    # --- the port
+
+    @property
+    def info(self) -> OpenInfo:
+        return self._info
+
+    @property
+    def is_open(self) -> bool:
+        return self._is_open
+
+    @property
+    def blocked(self) -> str | None:
+        return self._blocked
+
+    def observe(self, observer: ports.ConnectionObserver) -> None:
+        self._observer = observer
+        if self._blocked is not None:
+            observer.connection_blocked(self, self._blocked)
+        if self._ended is not None:
+            observer.connection_closed(self, self._ended)
+
+    async def probe(self, *, exchange: str, routing_key: str, timeout: float) -> float | None:
+        if not self._is_open:
+            raise errors.NotOpenError
+        self.probes.append((exchange, routing_key))
+        if self._blocked is not None:
+            return None
+        if not isinstance(self.probe_answer, Silence):
+            return await _given(self.probe_answer)
+        self._probing = asyncio.get_running_loop().create_future()
+        async with asyncio.timeout(timeout):
+            return await self._probing
+
+    async def update_secret(self, credential: Credential, *, timeout: float) -> None:
+        if not self._is_open:
+            raise errors.NotOpenError
+        if self._blocked is not None or self._update_unanswered:
+            raise errors.SecretUpdateTimeoutError(seconds=timeout)
+        self._journal.append(f"{self.name}: update secret")
+        self.updates.append(credential)
+        try:
+            async with asyncio.timeout(timeout):
+                await _given(self.update_answer)
+        except TimeoutError:
+            self._update_unanswered = True
+            raise errors.SecretUpdateTimeoutError(seconds=timeout) from None
+        except asyncio.CancelledError:
+            self._update_unanswered = True
+            raise
+        except errors.SecretRefusedError as error:
+            self.end(builders.server_close(error.text))
+            raise
+
+    async def close(
+        self,
+        *,
+        code: int = 200,
+        text: str = "",
+        timeout: float = 3.0,  # noqa: ASYNC109  # the port's
+    ) -> None:
+        if not self._is_open:
+            raise errors.NotOpenError
+        self._is_open = False
+        self._journal.append(f"{self.name}: close")
+        self.close_texts.append(text)
+        try:
+            async with asyncio.timeout(timeout):
+                await _given(self.close_answer)
+        except TimeoutError:
+            self.was_aborted = True
+        except asyncio.CancelledError:
+            self.abort()
+            raise
+        closed = CloseInfo(by=ClosedBy.CLIENT, reason=Reason.CLIENT_CLOSED, text=text, code=code)
+        self.end(closed)
+
+    def abort(self) -> None:
+        self.was_aborted = True
+        self._journal.append(f"{self.name}: abort")
+        self.end(CloseInfo(by=ClosedBy.CLIENT, reason=Reason.CLIENT_CLOSED, text="aborted"))
+
+    @property
+    def is_released(self) -> bool:
+        """Whether nothing of it is left."""
+        return self._ended is not None
+
+
+class FakeDriver:
+    """Opens what the test allows, as `core.ports.Driver`.
+
+    `at` answers for an endpoint; else the next of `then`; else `otherwise`. None is a success.
+    """
+
+    def __init__(self, journal: list[str] | None = None) -> None:
+        self.requests: list[OpenRequest] = []
+        self.times: list[float] = []
+        """When each request came, on the event loop's clock."""
+        self.connections: list[FakeConnection] = []
+        self.at: dict[Endpoint, Exception | Silence | None] = {}
+        self.otherwise: Exception | Silence | None = None
+        self.running = 0
+        self.most_running = 0
+        self.cancelled = 0
+        self._journal = journal if journal is not None else []
+        self._script: deque[Exception | Silence | None] = deque()
+        self._held: list[asyncio.Future[None]] = []
+
+    def then(self, *answers: Exception | Silence | None) -> None:
+        """Answer the next attempts so, one by one."""
+        self._script.extend(answers)
+
+    def release(self) -> None:
+        """Let the attempts that hang succeed."""
+        for held in self._held:
+            if not held.done():
+                held.set_result(None)
+        self._held.clear()
+
+    @property
+    def connection(self) -> FakeConnection:
+        """The connection that was opened last."""
+        return self.connections[-1]
+
+    @property
+    def open_connections(self) -> list[FakeConnection]:
+        return [connection for connection in self.connections if connection.is_open]
+
+    async def open(self, request: OpenRequest) -> FakeConnection:
+        self.requests.append(request)
+        self.times.append(asyncio.get_running_loop().time())
+        self._journal.append(f"open {request.endpoint}")
+        self.running += 1
+        self.most_running = max(self.running, self.most_running)
+        try:
+            await self._answer(request)
+        except TimeoutError:
+            raise errors.TransientError(
+                Reason.CONNECT_TIMEOUT, f"no answer within {request.timeout:g} s"
+            ) from None
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self.running -= 1
+        connection = FakeConnection(
+            builders.an_open_info(request.endpoint, address=request.addresses[0]),
+            name=f"connection {len(self.connections) + 1}",
+            journal=self._journal,
+        )
+        self.connections.append(connection)
+        return connection
+
+    async def _answer(self, request: OpenRequest) -> None:
+        if request.endpoint in self.at:
+            answer = self.at[request.endpoint]
+        elif self._script:
+            answer = self._script.popleft()
+        else:
+            answer = self.otherwise
+        if not isinstance(answer, Silence):
+            await _given(answer)
+            return
+        held: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._held.append(held)
+        async with asyncio.timeout(request.timeout):
+            await held
+
+
+class FakeResolver:
+    """Knows the names that the test gives it, as `core.ports.Resolver`."""
+
+    def __init__(self, journal: list[str] | None = None) -> None:
+        self.hosts: dict[str, tuple[str, ...] | Exception | Silence] = {}
+        """Hosts that are not here have one address."""
+        self.names: dict[str, tuple[Endpoint, ...] | Exception | Silence] = {}
+        self.lookups: list[str] = []
+        self._journal = journal if journal is not None else []
+
+    async def services(self, name: str) -> Sequence[Endpoint]:
+        self._look_up(name)
+        unknown = errors.TransientError(Reason.NAME_RESOLUTION_FAILED, f'no name "{name}"')
+        return await _given(self.names.get(name, unknown))
+
+    async def addresses(self, endpoint: Endpoint) -> Sequence[str]:
+        self._look_up(endpoint.host)
+        return await _given(self.hosts.get(endpoint.host, ("192.0.2.1",)))
+
+    def _look_up(self, name: str) -> None:
+        self.lookups.append(name)
+        self._journal.append(f"look up {name}")
+
+
+class FakeCredentialSource:
+    """Gives what the test puts into it, as `core.ports.CredentialSource`."""
+
+    def __init__(self, journal: list[str] | None = None) -> None:
+        self.answer: Credential | Exception | Silence = builders.a_credential()
+        self.fetches = 0
+        self._journal = journal if journal is not None else []
+
+    async def fetch(self) -> Credential:
+        self.fetches += 1
+        self._journal.append("read the credential")
+        return await _given(self.answer)
+
+
+class FakeTLSSource:
+    """Gives what the test puts into it, as `core.ports.TLSSource`."""
+
+    def __init__(self) -> None:
+        self.answer: TLSClient | Exception | Silence | None = None
+
+    async def fetch(self) -> TLSClient | None:
+        return await _given(self.answer)
+
+
+class IgnoredProgress:
+    """Hears nothing of how far an attempt has come, as `core.attempt.Progress`."""
+
+    async def started(self) -> None:
+        pass
+
+    def fetched(self, credential: Credential) -> None:
+        pass
+
+    async def resolved(self, endpoint: Endpoint, addresses: Sequence[str]) -> None:
+        pass
+
+
+class RecordingEvents:
+    """Remembers every event, as `core.events.EventSink`.
+
+    Events of a type in `held` are not handled until the test releases them. `failure` is raised
+    instead of taking an event in.
+    """
+
+    def __init__(self, journal: list[str] | None = None) -> None:
+        self.events: list[Event] = []
+        self.failure: Exception | None = None
+        self._held: dict[EventType, asyncio.Event] = {}
+        self._journal = journal if journal is not None else []
+
+    def hold(self, *types: EventType) -> None:
+        """Be slow with events of these types, until `release`."""
+        for kind in types:
+            self._held[kind] = asyncio.Event()
+
+    def release(self) -> None:
+        """Finish with everything that is held, and be quick again."""
+        for event in self._held.values():
+            event.set()
+        self._held.clear()
+
+    @property
+    def types(self) -> list[EventType]:
+        return [event.type for event in self.events]
+
+    def of(self, kind: EventType) -> list[Event]:
+        return [event for event in self.events if event.type is kind]
+
+    async def report(self, event: Event) -> None:
+        self.events.append(event)
+        self._journal.append(f"{event.type} begins")
+        if self.failure is not None:
+            raise self.failure
+        if event.type in self._held:
+            await self._held[event.type].wait()
+        self._journal.append(f"{event.type} is handled")

@@ -1,0 +1,103 @@
+"""Requests for drivers and an observer that remembers: what every driver test begins with."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from springline.core.ports import Connection
+from springline.core.values import (
+    CloseInfo,
+    Credential,
+    CredentialKind,
+    Endpoint,
+    LocalePreference,
+    OpenRequest,
+    Parameters,
+    SaslPolicy,
+    TLSClient,
+)
+from springline.redaction import Secret
+from support.ports import LOOPBACK
+
+__all__ = ["Recorder", "external", "password", "request", "token"]
+
+
+def password(username: str = "guest", secret: str = "guest") -> Credential:
+    """Return a user name and password."""
+    return Credential(
+        kind=CredentialKind.PASSWORD, source="secretRef", username=username, secret=Secret(secret)
+    )
+
+
+def token(secret: str, username: str = "") -> Credential:
+    """Return a bearer token."""
+    return Credential(
+        kind=CredentialKind.TOKEN, source="tokenRef", username=username, secret=Secret(secret)
+    )
+
+
+def external() -> Credential:
+    """Return the credential that is the client certificate."""
+    return Credential(kind=CredentialKind.EXTERNAL, source="external")
+
+
+def request(
+    port: int,
+    *,
+    host: str = "localhost",
+    addresses: tuple[str, ...] = (LOOPBACK,),
+    credential: Credential | None = None,
+    tls: TLSClient | None = None,
+    timeout: float = 10.0,
+    mechanisms: tuple[str, ...] = ("PLAIN",),
+    allow_insecure: bool = True,
+    locale: LocalePreference | None = None,
+    virtual_host: str = "/",
+    client_properties: Mapping[str, str] | None = None,
+    **parameters: Any,
+) -> OpenRequest:
+    """Return a request that opens on a friendly broker; change what the test is about."""
+    return OpenRequest(
+        endpoint=Endpoint(host, port),
+        addresses=addresses,
+        tls=tls,
+        credential=credential or password(),
+        parameters=dataclasses.replace(
+            Parameters(
+                virtual_host=virtual_host,
+                heartbeat_seconds=60,
+                channel_max=2047,
+                frame_max=131072,
+                sasl=SaslPolicy(mechanisms=mechanisms, allow_insecure=allow_insecure),
+                locale=locale or LocalePreference(),
+                connection_name="springline/orders/main",
+                client_properties=client_properties or {},
+            ),
+            **parameters,
+        ),
+        timeout=timeout,
+    )
+
+
+class Recorder:
+    """An observer that remembers what it was told, in order."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.closes: list[CloseInfo] = []
+
+    def connection_blocked(self, connection: Connection, text: str) -> None:
+        """Remember a block."""
+        assert connection.blocked == text
+        self.told.append(f"blocked: {text}")
+
+    def connection_unblocked(self, connection: Connection) -> None:
+        """Remember the end of a block."""
+        assert connection.blocked is None
+        self.told.append("unblocked")
+
+    def connection_closed(self, connection: Connection, close: CloseInfo) -> None:
+        """Remember the end."""
+        assert not connection.is_open
+        self.told.append("closed")
+        self.closes.append(close)

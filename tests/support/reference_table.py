@@ -1,0 +1,110 @@
+"""The table of reference behaviours in tests/README.md: which test proves which number.
+
+A test carries its numbers as a comment in front of it, such as `# R5.4` or `# R1.8, R1.9`. Run
+`python -m support.reference_table` to write the table anew; a test holds it in step.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["BEHAVIOURS", "README", "proofs", "table", "table_in_readme"]
+
+TESTS = Path(__file__).resolve().parent.parent
+README = TESTS / "README.md"
+BEGIN, END = "<!-- reference behaviours: begin -->", "<!-- reference behaviours: end -->"
+
+BEHAVIOURS = {
+    "R1.1": "what the server says in Start is read and shown",
+    "R1.2": "mechanism, client properties and locale are sent in Start-Ok and visible",
+    "R1.3": "challenge rounds are answered until both peers have enough",
+    "R1.4": "the server's proposals in Tune are taken in",
+    "R1.5": "channel-max, frame-max and heartbeat are negotiated by rule and shown",
+    "R1.6": "the virtual host is opened",
+    "R1.7": "a failure to open is classified",
+    "R1.8": "Close in both directions, with code, text, class and method",
+    "R1.9": "resources are released only after Close-Ok or a bounded wait",
+    "R1.10": "blocked is shown with the broker's reason and since when",
+    "R1.11": "unblocked is shown",
+    "R1.12": "the live connection's secret is renewed",
+    "R1.13": "update-secret-ok confirms it, a Close instead of it is a refusal",
+    "R2.1": "the client's ordered list of mechanisms decides",
+    "R2.2": "no mechanism in common names both lists",
+    "R2.3": "a locale is preferred, or selected by a list",
+    "R2.4": "open is one operation with one overall time-out",
+    "R2.5": "open only from the end of the handshake to the beginning of a close",
+    "R2.6": "a server's close drops what is pending, is answered, and is told once",
+    "R2.7": "closing what is not open says so and does not hang",
+    "R2.8": "connection management and endpoint can be replaced one without the other",
+    "R2.9": "nobody sends a password in the clear by accident",
+    "R5.1": "the address is looked up again before every attempt",
+    "R5.2": "events come in order, each handled before the next step",
+    "R5.3": "repeated failures and addresses are reported once a cycle",
+    "R5.4": "the retry delay spaces the starts of attempts",
+    "R5.5": "time and randomness are injected",
+    "R5.6": "one can wait for the first connection from now",
+    "R5.7": "one can wait for the next result, whichever it is",
+    "R5.8": "the current connection can be read at any time",
+    "R5.9": "close ends the connection and all attempts, and is idempotent",
+    "R5.10": "closed from the first call of close",
+    "R5.11": "one can wait for the end without causing it",
+    "R5.12": "a session can end together with its current connection",
+}
+
+_NUMBERS = re.compile(r"^\s*# (R\d+\.\d+(?:, R\d+\.\d+)*)\s*$")
+
+
+def proofs() -> dict[str, list[str]]:
+    """Return the tests that carry each number, as `path::name`."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(TESTS.rglob("test_*.py")):
+        for number, name in _marks(path.read_text(encoding="utf-8")):
+            found.setdefault(number, []).append(f"{path.relative_to(TESTS)}::{name}")
+    return found
+
+
+def _marks(source: str) -> Iterator[tuple[str, str]]:
+    """Yield each number with the test right behind it; decorators may stand in between."""
+    lines = source.splitlines()
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if not node.name.startswith("test_"):
+            continue
+        first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+        above = first - 2
+        # Comments that say more may stand between the numbers and the test.
+        while above >= 0 and lines[above].lstrip().startswith("#"):
+            match = _NUMBERS.match(lines[above])
+            if match:
+                yield from ((number, node.name) for number in match[1].split(", "))
+            above -= 1
+
+
+def table() -> str:
+    """Return the table in Markdown."""
+    found = proofs()
+    rows = ["| number | behaviour | tests |", "|---|---|---|"]
+    for number, behaviour in BEHAVIOURS.items():
+        tests = "<br>".join(f"`{test}`" for test in found.get(number, ["none"]))
+        rows.append(f"| {number} | {behaviour} | {tests} |")
+    return "\n".join(rows)
+
+
+def table_in_readme() -> str:
+    """Return the table as it stands in the README."""
+    text = README.read_text(encoding="utf-8")
+    return text.split(BEGIN, 1)[1].split(END, 1)[0].strip()
+
+
+def main() -> None:
+    """Write the table into the README."""
+    text = README.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN, 1)
+    after = rest.split(END, 1)[1]
+    README.write_text(f"{before}{BEGIN}\n{table()}\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

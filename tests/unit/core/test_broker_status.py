@@ -1,0 +1,123 @@
+"""From the sessions of a broker to its `status`."""
+
+import dataclasses
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from springline.api.conditions import Condition
+from springline.api.status import as_document
+from springline.core import state, status
+from springline.core.state import SessionState
+from springline.core.values import ServerInfo
+from springline.core.view import SessionView
+from springline.reasons import Reason
+from support.builders import KEY, a_spec, an_open_info, credential_refused, unreachable
+from support.fake_clock import EIGHT
+
+NINE = EIGHT + timedelta(hours=1)
+
+
+def a_view(*events: state.StateEvent) -> SessionView:
+    current = SessionState()
+    for event in events:
+        current = state.step(current, event).state
+    is_open = current.phase is state.Phase.CONNECTED
+    return SessionView(
+        key=KEY,
+        generation=1,
+        spec=a_spec(),
+        state=current,
+        info=an_open_info() if is_open else None,
+    )
+
+
+CONNECTING = a_view()
+OPEN = a_view(state.Opened())
+BLOCKED = a_view(state.Opened(), state.Blocked(text="low on memory"))
+WITH_BAD_SECRET = a_view(state.Opened(), state.RenewalRefused(error=credential_refused()))
+UNREACHABLE = a_view(state.AttemptFailed(error=unreachable("nobody listens")))
+
+
+def shown(*views: SessionView) -> dict[str, Any]:
+    result, _ = status.broker_status(views, generation=4, now=EIGHT)
+    return as_document(result)
+
+
+@pytest.mark.parametrize(
+    ("views", "shown_as", "reason", "message"),
+    [
+        pytest.param(
+            [],
+            "Unknown",
+            Reason.NOT_CHECKED,
+            "no session has got an answer from this broker yet",
+            id="nobody has asked it anything",
+        ),
+        pytest.param(
+            [CONNECTING],
+            "Unknown",
+            Reason.NOT_CHECKED,
+            "no session has got an answer from this broker yet",
+            id="it has not answered yet",
+        ),
+        pytest.param(
+            [UNREACHABLE, OPEN],
+            "True",
+            Reason.CONNECTED,
+            "1 of 2 sessions are open",
+            id="one session is enough",
+        ),
+        pytest.param(
+            [CONNECTING, UNREACHABLE],
+            "False",
+            Reason.CONNECTION_REFUSED,
+            "nobody listens",
+            id="the first failure says why",
+        ),
+    ],
+)
+def test_a_broker_is_ready_when_a_session_to_it_is_open(
+    views: list[SessionView], shown_as: str, reason: Reason, message: str
+) -> None:
+    [condition] = shown(*views)["conditions"]
+    assert condition["type"] == "Ready"
+    assert (condition["status"], condition["reason"]) == (shown_as, reason)
+    assert condition["message"] == message
+
+
+def test_its_connections_are_counted() -> None:
+    document = shown(CONNECTING, OPEN, BLOCKED, WITH_BAD_SECRET, UNREACHABLE)
+    assert document["connections"] == {"declared": 5, "ready": 2, "blocked": 1}
+
+
+def test_what_it_says_of_itself_is_taken_from_an_open_session() -> None:
+    assert shown(UNREACHABLE, OPEN)["server"]["clusterName"] == "rabbit@one"
+    assert "server" not in shown(UNREACHABLE)
+
+
+def test_a_broker_that_says_nothing_of_itself_has_no_empty_fields() -> None:
+    silent = dataclasses.replace(
+        OPEN, info=dataclasses.replace(an_open_info(), server=ServerInfo())
+    )
+    assert shown(silent)["server"] == {}
+
+
+def test_the_generation_is_that_of_the_broker() -> None:
+    document = shown(UNREACHABLE)
+    assert document["observedGeneration"] == 4
+    assert document["conditions"][0]["observedGeneration"] == 4
+
+
+def test_its_transition_time_moves_only_when_the_status_flips() -> None:
+    def ready(*views: SessionView, previous: tuple[Condition, ...] = ()) -> tuple[Condition, ...]:
+        now = NINE if previous else EIGHT
+        _, known = status.broker_status(views, generation=1, previous=previous, now=now)
+        return known
+
+    [first] = known = ready(OPEN)
+    [second] = ready(OPEN, UNREACHABLE, previous=known)
+    [third] = ready(UNREACHABLE, previous=known)
+    assert first.last_transition_time == second.last_transition_time == EIGHT
+    assert third.last_transition_time == NINE

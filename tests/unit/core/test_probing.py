@@ -1,0 +1,159 @@
+"""The publish probe: how often, and what each answer means."""
+
+import asyncio
+
+import pytest
+
+from springline import errors
+from springline.core import probing
+from springline.core.desired import ProbeSettings
+from support.builders import PROBE, an_open_info, server_close
+from support.fake_clock import FakeClock, FixedRandom
+from support.fakes import SILENCE, FakeConnection
+
+
+class Probing:
+    """A prober at work on one connection."""
+
+    def __init__(self, clock: FakeClock, settings: ProbeSettings = PROBE) -> None:
+        self.clock = clock
+        self.rng = FixedRandom(1.0)
+        self.connection = FakeConnection(an_open_info())
+        self.settings = settings
+        self.news: list[float | None] = []
+        """Seconds of every confirm; None for an answer that did not come in time."""
+        self.task: asyncio.Task[str] | None = None
+
+    async def start(self) -> None:
+        self.task = asyncio.get_running_loop().create_task(
+            probing.probe_forever(
+                self.connection,
+                self.settings,
+                clock=self.clock,
+                rng=self.rng,
+                confirmed=self.news.append,
+                unanswered=lambda: self.news.append(None),
+            )
+        )
+        await self.clock.settle()
+
+    @property
+    def refusal(self) -> str | None:
+        """Why it has ended, None if it has not."""
+        assert self.task is not None
+        return self.task.result() if self.task.done() else None
+
+
+@pytest.fixture
+async def prober(clock: FakeClock) -> Probing:
+    return Probing(clock)
+
+
+async def test_it_probes_at_once_and_then_at_every_interval(prober: Probing) -> None:
+    await prober.start()
+    assert prober.news == [0.002]
+    await prober.clock.advance(14.9)
+    assert len(prober.news) == 1
+    await prober.clock.advance(0.1)
+    assert len(prober.news) == 2
+    await prober.clock.advance(30.0)
+    assert len(prober.news) == 4
+
+
+@pytest.mark.parametrize(("share", "seconds"), [(0.0, 12.0), (1.0, 15.0)])
+async def test_chance_only_shortens_the_interval(
+    prober: Probing, share: float, seconds: float
+) -> None:
+    """A block is seen within the interval, and a thousand probers do not beat in time."""
+    prober.rng.share = share
+    await prober.start()
+    await prober.clock.advance(seconds - 0.01)
+    assert len(prober.news) == 1
+    await prober.clock.advance(0.02)
+    assert len(prober.news) == 2
+
+
+async def test_it_publishes_where_it_is_told_to(clock: FakeClock) -> None:
+    settings = ProbeSettings(interval=15.0, timeout=5.0, exchange="probes", routing_key="here")
+    prober = Probing(clock, settings)
+    await prober.start()
+    assert prober.connection.probes == [("probes", "here")]
+
+
+async def test_a_slow_broker_is_probed_on(prober: Probing) -> None:
+    """A time-out is not a block, and if the broker is gone the heartbeat will tell."""
+    prober.connection.probe_answer = SILENCE
+    await prober.start()
+    await prober.clock.advance(5.0)
+    assert prober.news == [None]
+    prober.connection.probe_answer = 0.5
+    await prober.clock.advance(15.0)
+    assert prober.news == [None, 0.5]
+
+
+async def test_a_blocked_connection_is_not_published_on(prober: Probing) -> None:
+    await prober.start()
+    prober.connection.block()
+    await prober.clock.advance(60.0)
+    assert len(prober.connection.probes) == 1
+    prober.connection.unblock()
+    await prober.clock.advance(15.0)
+    assert len(prober.connection.probes) == 2
+
+
+async def test_a_block_instead_of_a_confirm_is_no_confirm(prober: Probing) -> None:
+    prober.connection.probe_answer = SILENCE
+    await prober.start()
+    prober.connection.block()
+    await prober.clock.settle()
+    assert prober.news == []
+    assert prober.refusal is None
+
+
+async def test_a_confirm_that_a_block_has_overtaken_is_no_news(prober: Probing) -> None:
+    """Both answers can be read at once; the block is the later truth, whoever was first."""
+    prober.connection.probe_answer = SILENCE
+    await prober.start()
+    prober.connection.confirm(0.5)
+    prober.connection.block()
+    await prober.clock.settle()
+    assert prober.news == []
+
+
+@pytest.mark.parametrize(
+    ("exchange", "words"),
+    [
+        pytest.param("", "publish to the default exchange was refused", id="default exchange"),
+        pytest.param("probes", 'publish to exchange "probes" was refused', id="named exchange"),
+    ],
+)
+async def test_a_refused_probe_is_not_repeated_and_says_what_to_do(
+    clock: FakeClock, exchange: str, words: str
+) -> None:
+    """Each refusal is an error in the broker's log."""
+    settings = ProbeSettings(interval=15.0, timeout=5.0, exchange=exchange, routing_key="here")
+    prober = Probing(clock, settings)
+    prober.connection.probe_answer = errors.ProbeRefusedError(code=403, text="ACCESS_REFUSED")
+    await prober.start()
+    assert prober.refusal is not None
+    assert words in prober.refusal
+    assert "403 ACCESS_REFUSED" in prober.refusal
+    assert "spec.probe.mode" in prober.refusal
+    await clock.advance(60.0)
+    assert len(prober.connection.probes) == 1
+
+
+async def test_it_ends_in_silence_with_its_connection(prober: Probing) -> None:
+    await prober.start()
+    prober.connection.end(server_close())
+    await prober.clock.advance(15.0)
+    assert prober.refusal == ""
+
+
+async def test_a_connection_that_ends_during_a_probe_ends_it(prober: Probing) -> None:
+    prober.connection.probe_answer = SILENCE
+    await prober.start()
+    prober.connection.end(server_close())
+    await prober.clock.settle()
+    assert prober.refusal == ""
+    assert prober.news == []

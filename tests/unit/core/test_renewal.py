@@ -1,0 +1,282 @@
+"""How a changed credential reaches a live connection: verified first, in place where it can be."""
+
+import asyncio
+import ssl
+
+import pytest
+
+from springline import errors
+from springline.core import renewal
+from springline.core.attempt import Means, Success
+from springline.core.renewal import Outcome, Replaced, Unchanged, UpdatedInPlace
+from springline.core.values import Credential, CredentialKind, TLSClient
+from springline.reasons import Reason
+from support.builders import (
+    a_credential,
+    a_spec,
+    an_open_info,
+    credential_refused,
+    no_secret,
+    server_close,
+    unreachable,
+)
+from support.fake_clock import FakeClock, FixedRandom
+from support.fakes import (
+    SILENCE,
+    FakeConnection,
+    FakeCredentialSource,
+    FakeDriver,
+    FakeResolver,
+    FakeTLSSource,
+    IgnoredProgress,
+)
+
+
+class Renewing:
+    """A live connection whose credential has changed."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.journal: list[str] = []
+        self.driver = FakeDriver(self.journal)
+        self.credentials = FakeCredentialSource(self.journal)
+        self.credentials.answer = a_credential("second", version="2")
+        self.tls = FakeTLSSource()
+        self.connection = FakeConnection(an_open_info(), name="live", journal=self.journal)
+        self.live = Success(
+            connection=self.connection, credential=a_credential("first"), tls=None
+        )
+        self.refusals: list[errors.ConnectError | errors.CredentialError] = []
+        self.task: asyncio.Task[Outcome | None] | None = None
+        self.means = Means(
+            driver=self.driver,
+            resolver=FakeResolver(),
+            clock=clock,
+            credentials=self.credentials,
+            tls=self.tls,
+            limit=asyncio.Semaphore(1),
+        )
+
+    async def start(self) -> None:
+        self.task = asyncio.get_running_loop().create_task(
+            renewal.renew(
+                self.live,
+                a_spec(),
+                self.means,
+                IgnoredProgress(),
+                rng=FixedRandom(),
+                refused=self.refusals.append,
+            )
+        )
+        await self.clock.settle()
+
+    @property
+    def is_done(self) -> bool:
+        return self.task is not None and self.task.done()
+
+    @property
+    def outcome(self) -> Outcome | None:
+        assert self.task is not None
+        return self.task.result()
+
+
+@pytest.fixture
+async def renewing(clock: FakeClock) -> Renewing:
+    return Renewing(clock)
+
+
+async def test_a_new_secret_is_verified_before_it_is_updated_in_place(renewing: Renewing) -> None:
+    await renewing.start()
+    assert renewing.outcome == UpdatedInPlace(a_credential("second", version="2"))
+    assert renewing.journal == [
+        "read the credential",
+        "read the credential",
+        "open rabbit-0.example:5672",
+        "connection 1: close",
+        "live: update secret",
+    ]
+    [request] = renewing.driver.requests
+    assert request.credential.secret.reveal() == "second"
+    assert request.parameters.connection_name.endswith(" (verification)")
+
+
+async def test_an_unchanged_value_needs_nothing(renewing: Renewing) -> None:
+    renewing.credentials.answer = a_credential("first", version="2")
+    await renewing.start()
+    assert renewing.outcome == Unchanged(a_credential("first", version="2"))
+    assert not renewing.driver.requests
+    assert not renewing.connection.updates
+
+
+async def test_another_user_gets_a_connection_of_its_own(renewing: Renewing) -> None:
+    renewing.credentials.answer = a_credential("second", username="other")
+    await renewing.start()
+    assert isinstance(renewing.outcome, Replaced)
+    assert renewing.outcome.success.credential.username == "other"
+    assert renewing.outcome.success.connection.is_open
+    assert renewing.connection.is_open, "the old one is closed by whoever takes the new one"
+    assert not renewing.connection.updates
+
+
+async def test_a_blocked_connection_is_replaced(renewing: Renewing) -> None:
+    """The broker no longer reads from it, so update-secret would never be answered."""
+    renewing.connection.block()
+    await renewing.start()
+    assert isinstance(renewing.outcome, Replaced)
+    assert not renewing.connection.updates
+
+
+async def test_a_connection_that_is_blocked_during_the_verification_is_replaced(
+    renewing: Renewing,
+) -> None:
+    renewing.driver.then(SILENCE, None)
+    await renewing.start()
+    renewing.connection.block()
+    renewing.driver.release()
+    await renewing.clock.settle()
+    assert isinstance(renewing.outcome, Replaced)
+    assert not renewing.connection.updates
+
+
+async def test_other_certificates_replace_the_connection(renewing: Renewing) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    renewing.tls.answer = TLSClient(context=context, has_client_certificate=True)
+    renewing.credentials.answer = a_credential("first")
+    await renewing.start()
+    assert isinstance(renewing.outcome, Replaced)
+    assert renewing.outcome.success.tls is renewing.tls.answer
+
+
+async def test_the_same_certificates_replace_nothing(renewing: Renewing) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    tls = TLSClient(context=context, has_client_certificate=True)
+    external = Credential(kind=CredentialKind.EXTERNAL, source="external")
+    renewing.live = Success(connection=renewing.connection, credential=external, tls=tls)
+    renewing.tls.answer = tls
+    renewing.credentials.answer = external
+    await renewing.start()
+    assert renewing.outcome == Unchanged(external)
+
+
+async def test_an_update_that_is_not_answered_replaces_the_connection(renewing: Renewing) -> None:
+    """Nobody knows what became of the update, so the connection is given up."""
+    renewing.connection.update_answer = SILENCE
+    await renewing.start()
+    await renewing.clock.advance(9.9)
+    assert not renewing.is_done
+    await renewing.clock.advance(0.1)
+    assert isinstance(renewing.outcome, Replaced)
+    assert renewing.outcome.success.connection is renewing.driver.connections[1]
+
+
+async def test_a_broker_that_ends_the_verification_first_has_verified_all_the_same(
+    renewing: Renewing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(self: FakeConnection, **_: object) -> None:
+        self.end(server_close())
+        raise errors.NotOpenError
+
+    monkeypatch.setattr(FakeConnection, "close", refuse)
+    await renewing.start()
+    assert isinstance(renewing.outcome, UpdatedInPlace)
+
+
+# --- refused
+
+
+async def test_a_refused_secret_keeps_the_live_connection(renewing: Renewing) -> None:
+    renewing.driver.otherwise = credential_refused()
+    await renewing.start()
+    assert renewing.refusals == [renewing.driver.otherwise]
+    assert renewing.connection.is_open
+    assert not renewing.connection.updates
+    assert not renewing.is_done
+
+
+async def test_a_refused_secret_is_tried_again_slowly_and_recovers(renewing: Renewing) -> None:
+    """A Secret is often changed a little before the broker's user is."""
+    renewing.driver.then(credential_refused(), credential_refused(), None)
+    await renewing.start()
+    await renewing.clock.advance(59.9)
+    assert len(renewing.driver.requests) == 1
+    await renewing.clock.advance(60.1)
+    assert len(renewing.refusals) == 2
+    assert isinstance(renewing.outcome, UpdatedInPlace)
+
+
+async def test_a_broker_that_cannot_be_reached_is_tried_with_growing_delays(
+    renewing: Renewing,
+) -> None:
+    renewing.driver.then(unreachable(), unreachable(), None)
+    await renewing.start()
+    await renewing.clock.advance(10.0)
+    assert len(renewing.driver.requests) == 2
+    await renewing.clock.advance(19.9)
+    assert len(renewing.driver.requests) == 2
+    await renewing.clock.advance(0.1)
+    assert isinstance(renewing.outcome, UpdatedInPlace)
+
+
+async def test_the_delay_counts_from_the_start_of_the_try(renewing: Renewing) -> None:
+    renewing.driver.then(SILENCE, None)
+    await renewing.start()
+    await renewing.clock.advance(10.0)
+    assert [error.reason for error in renewing.refusals] == [Reason.CONNECT_TIMEOUT]
+    assert isinstance(renewing.outcome, UpdatedInPlace)
+
+
+async def test_every_try_reads_the_credential_anew(renewing: Renewing) -> None:
+    renewing.credentials.answer = no_secret()
+    await renewing.start()
+    assert [error.reason for error in renewing.refusals] == [Reason.SECRET_NOT_FOUND]
+    assert not renewing.driver.requests
+    renewing.credentials.answer = a_credential("third")
+    await renewing.clock.advance(60.0)
+    assert renewing.outcome == UpdatedInPlace(a_credential("third"))
+
+
+# --- the live connection ends meanwhile
+
+
+async def test_an_update_that_the_broker_answers_with_a_close_is_the_sessions_to_handle(
+    renewing: Renewing,
+) -> None:
+    renewing.connection.update_answer = errors.SecretRefusedError(code=530, text="NOT_ALLOWED")
+    await renewing.start()
+    assert renewing.outcome is None
+    assert not renewing.connection.is_open
+
+
+async def test_a_connection_that_ends_during_the_verification_needs_no_renewal(
+    renewing: Renewing,
+) -> None:
+    renewing.driver.then(SILENCE)
+    await renewing.start()
+    renewing.connection.end(server_close())
+    renewing.driver.release()
+    await renewing.clock.settle()
+    assert renewing.outcome is None
+    assert not renewing.driver.open_connections
+
+
+async def test_a_connection_that_ends_between_two_tries_needs_no_renewal(
+    renewing: Renewing,
+) -> None:
+    renewing.driver.otherwise = credential_refused()
+    await renewing.start()
+    renewing.connection.end(server_close())
+    await renewing.clock.advance(60.0)
+    assert renewing.outcome is None
+    assert len(renewing.driver.requests) == 1
+
+
+async def test_a_cancelled_renewal_leaves_the_live_connection_as_it_is(
+    renewing: Renewing,
+) -> None:
+    renewing.driver.then(SILENCE)
+    await renewing.start()
+    assert renewing.task is not None
+    renewing.task.cancel()
+    await renewing.clock.settle()
+    assert renewing.connection.is_open
+    assert not renewing.driver.connections

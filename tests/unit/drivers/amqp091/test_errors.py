@@ -1,0 +1,561 @@
+"""What a broker says in a Close, and what the system says, becomes one reason and one family."""
+
+import asyncio
+import errno
+import ssl
+import struct
+import traceback
+
+import aiormq
+import pytest
+from pamqp.exceptions import UnmarshalingException
+
+from springline.core.values import ClosedBy, Endpoint
+from springline.drivers.amqp091 import errors, peers, replies
+from springline.drivers.amqp091.errors import Progress, Step
+from springline.drivers.amqp091.replies import Close
+from springline.errors import (
+    ConnectError,
+    CredentialRejectedError,
+    RejectedError,
+    TerminalError,
+    TransientError,
+)
+from springline.reasons import Reason
+
+LONG_NAME = "v" * 300
+
+# code, text, whether the login was accepted before, family, reason
+CLOSES_AT_OPEN = [
+    pytest.param(
+        403,
+        "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. For details see"
+        " the broker logfile.",
+        False,
+        CredentialRejectedError,
+        Reason.ACCESS_REFUSED,
+        id="wrong password",
+    ),
+    pytest.param(
+        403,
+        "ACCESS_REFUSED - access to vhost refused",
+        True,
+        RejectedError,
+        Reason.ACCESS_REFUSED,
+        id="403 for the virtual host, as other brokers say it",
+    ),
+    pytest.param(
+        530,
+        "NOT_ALLOWED - vhost orders not found",
+        True,
+        RejectedError,
+        Reason.VIRTUAL_HOST_NOT_FOUND,
+        id="unknown virtual host",
+    ),
+    pytest.param(
+        530,
+        "NOT_ALLOWED - vhost access to vhost 'x' refused not found",
+        True,
+        RejectedError,
+        Reason.VIRTUAL_HOST_NOT_FOUND,
+        id="unknown virtual host with a misleading name",
+    ),
+    pytest.param(
+        402,
+        "INVALID_PATH - no such virtual host",
+        True,
+        RejectedError,
+        Reason.VIRTUAL_HOST_NOT_FOUND,
+        id="unknown virtual host, by the book",
+    ),
+    pytest.param(
+        404,
+        "NOT_FOUND - no such virtual host",
+        True,
+        RejectedError,
+        Reason.VIRTUAL_HOST_NOT_FOUND,
+        id="unknown virtual host, as other brokers say it",
+    ),
+    pytest.param(
+        530,
+        "NOT_ALLOWED - access to vhost 'orders' refused for user 'ann'",
+        True,
+        RejectedError,
+        Reason.ACCESS_REFUSED,
+        id="no permission",
+    ),
+    pytest.param(
+        530,
+        "NOT_ALLOWED - access to vhost 'x not found' refused for user 'ann'",
+        True,
+        RejectedError,
+        Reason.ACCESS_REFUSED,
+        id="no permission, misleading name",
+    ),
+    pytest.param(
+        530,
+        f"NOT_ALLOWED - access to vhost '{LONG_NAME}"[:255],
+        True,
+        RejectedError,
+        Reason.ACCESS_REFUSED,
+        id="no permission, text cut off",
+    ),
+    pytest.param(
+        530,
+        "NOT_ALLOWED - access to vhost 'orders' refused for user 'ann': connection limit (5) is"
+        " reached",
+        True,
+        TransientError,
+        Reason.CONNECTION_LIMIT_REACHED,
+        id="limit of the virtual host",
+    ),
+    pytest.param(
+        530,
+        "NOT_ALLOWED - connection refused for user 'ann': user connection limit (5) is reached",
+        True,
+        TransientError,
+        Reason.CONNECTION_LIMIT_REACHED,
+        id="limit of the user",
+    ),
+    pytest.param(
+        530,
+        "NOT_ALLOWED - connection refused: node connection limit (5) is reached",
+        True,
+        TransientError,
+        Reason.CONNECTION_LIMIT_REACHED,
+        id="limit of the node",
+    ),
+    pytest.param(
+        530,
+        "NOT_ALLOWED - negotiated frame_max = 100 is lower than the minimum allowed value (4096)",
+        True,
+        TerminalError,
+        Reason.NEGOTIATION_FAILED,
+        id="frame-max too low",
+    ),
+    pytest.param(
+        530,
+        "NOT_ALLOWED - negotiated channel_max = 0 (no limit) is higher than the maximum allowed"
+        " value (2047)",
+        True,
+        TerminalError,
+        Reason.NEGOTIATION_FAILED,
+        id="channel-max too high",
+    ),
+    pytest.param(
+        541,
+        "INTERNAL_ERROR - access to vhost 'orders' refused for user 'ann': vhost 'orders' is down",
+        True,
+        TransientError,
+        Reason.VIRTUAL_HOST_DOWN,
+        id="virtual host down",
+    ),
+    pytest.param(
+        541,
+        f"INTERNAL_ERROR - access to vhost '{LONG_NAME}"[:255],
+        True,
+        TransientError,
+        Reason.VIRTUAL_HOST_DOWN,
+        id="virtual host down, text cut off",
+    ),
+    pytest.param(
+        541,
+        "INTERNAL_ERROR",
+        True,
+        TransientError,
+        Reason.PEER_CLOSED,
+        id="the broker's own trouble",
+    ),
+    pytest.param(
+        320,
+        "CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'",
+        False,
+        TransientError,
+        Reason.SERVER_SHUTDOWN,
+        id="shutdown during the handshake",
+    ),
+    pytest.param(
+        501, "FRAME_ERROR - …", False, RejectedError, Reason.PROTOCOL_MISMATCH, id="frame error"
+    ),
+    pytest.param(
+        503, "COMMAND_INVALID", False, RejectedError, Reason.PROTOCOL_MISMATCH, id="invalid command"
+    ),
+    pytest.param(
+        540, "NOT_IMPLEMENTED", False, RejectedError, Reason.PROTOCOL_MISMATCH, id="not implemented"
+    ),
+    pytest.param(
+        506, "RESOURCE_ERROR", False, TransientError, Reason.PEER_CLOSED, id="resource error"
+    ),
+    pytest.param(999, "", False, TransientError, Reason.PEER_CLOSED, id="a code nobody knows"),
+]
+
+
+# R1.7
+@pytest.mark.parametrize(("code", "text", "authenticated", "family", "reason"), CLOSES_AT_OPEN)
+def test_a_close_during_the_open_handshake_is_classified(
+    code: int, text: str, authenticated: bool, family: type[ConnectError], reason: Reason
+) -> None:
+    error = replies.at_open(Close(code=code, text=text), authenticated=authenticated)
+    assert type(error) is family
+    assert error.reason is reason
+    assert error.authenticated is authenticated
+    assert f"{code} {text}".strip() in str(error)
+
+
+# R1.8
+@pytest.mark.parametrize(
+    ("code", "text", "reason"),
+    [
+        (
+            320,
+            "CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'",
+            Reason.SERVER_SHUTDOWN,
+        ),
+        (
+            320,
+            "CONNECTION_FORCED - Node was put into maintenance mode",
+            Reason.SERVER_SHUTDOWN,
+        ),
+        (320, "CONNECTION_FORCED - Closed via management plugin", Reason.CONNECTION_FORCED),
+        (320, "CONNECTION_FORCED - vhost 'orders' is deleted", Reason.CONNECTION_FORCED),
+        (320, "CONNECTION_FORCED - user 'ann' is deleted", Reason.CONNECTION_FORCED),
+        (320, "CONNECTION_FORCED - credential expired", Reason.CONNECTION_FORCED),
+        (320, "CONNECTION_FORCED - any reason someone gives", Reason.CONNECTION_FORCED),
+        (
+            530,
+            "NOT_ALLOWED - New secret was refused by one of the backends",
+            Reason.ACCESS_REFUSED,
+        ),
+        (530, "NOT_ALLOWED - Secret update failed", Reason.ACCESS_REFUSED),
+        (
+            530,
+            "NOT_ALLOWED - number of channels opened for user 'ann' has reached the maximum allo",
+            Reason.CONNECTION_LIMIT_REACHED,
+        ),
+        (504, "CHANNEL_ERROR - expected 'channel.open'", Reason.PROTOCOL_MISMATCH),
+        (541, "INTERNAL_ERROR", Reason.PEER_CLOSED),
+    ],
+)
+def test_a_close_of_an_open_connection_is_classified(code: int, text: str, reason: Reason) -> None:
+    info = replies.when_open(Close(code=code, text=text, class_id=10, method_id=50))
+    assert info.by is ClosedBy.SERVER
+    assert info.reason is reason
+    assert (info.code, info.text, info.class_id, info.method_id) == (code, text, 10, 50)
+
+
+def test_a_peers_text_is_made_fit_to_be_shown() -> None:
+    assert replies.cleaned("vhost\x1b[31m\x00gone\u2028\u202eback\r\n") == "vhost [31m gone  back"
+    assert replies.cleaned(b"caf\xc3\xa9 \xff") == "café \ufffd"
+    assert replies.cleaned("x" * 10_000) == "x" * 255
+    assert replies.cleaned(None) == ""
+    assert replies.cleaned({"not": "text"}) == ""
+
+
+def progress(step: Step, **fields: int) -> Progress:
+    return Progress(
+        endpoint=Endpoint("rabbit", 5672), timeout=3, address="10.0.0.7", step=step, **fields
+    )
+
+
+def raised(error: BaseException, step: Step, **fields: int) -> ConnectError:
+    with pytest.raises(ConnectError) as caught, errors.translated(progress(step, **fields)):
+        raise error
+    return caught.value
+
+
+def tls_error(reason: str, kind: type[ssl.SSLError] = ssl.SSLError) -> ssl.SSLError:
+    error = kind(1, f"[SSL: {reason}] …")
+    error.reason = reason
+    return error
+
+
+def wrapped(cause: BaseException) -> aiormq.AMQPConnectionError:
+    error = aiormq.AMQPConnectionError("Server connection error")
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "step", "family", "reason", "says"),
+    [
+        pytest.param(
+            ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"),
+            Step.TCP,
+            TransientError,
+            Reason.CONNECTION_REFUSED,
+            "connection refused",
+            id="no listener",
+        ),
+        pytest.param(
+            OSError(errno.ENETUNREACH, "Network is unreachable"),
+            Step.TCP,
+            TransientError,
+            Reason.CONNECTION_REFUSED,
+            "network is unreachable",
+            id="no route",
+        ),
+        pytest.param(
+            TimeoutError(),
+            Step.TCP,
+            TransientError,
+            Reason.CONNECT_TIMEOUT,
+            "nothing answered within 3 s (no TCP connection)",
+            id="time-out of TCP",
+        ),
+        pytest.param(
+            TimeoutError(),
+            Step.TLS,
+            TransientError,
+            Reason.CONNECT_TIMEOUT,
+            "connected, but the TLS handshake",
+            id="time-out of TLS",
+        ),
+        pytest.param(
+            TimeoutError(),
+            Step.START,
+            TransientError,
+            Reason.CONNECT_TIMEOUT,
+            "connected, but the peer sent no AMQP greeting",
+            id="time-out of the greeting",
+        ),
+        pytest.param(
+            TimeoutError(),
+            Step.LOGIN,
+            TransientError,
+            Reason.CONNECT_TIMEOUT,
+            "the login (Connection.Start-Ok) was not answered",
+            id="time-out of the login",
+        ),
+        pytest.param(
+            TimeoutError(),
+            Step.OPEN,
+            TransientError,
+            Reason.CONNECT_TIMEOUT,
+            "logged in, but opening the virtual host was not answered",
+            id="time-out of the virtual host",
+        ),
+        pytest.param(
+            ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
+            Step.TLS,
+            TransientError,
+            Reason.TLS_FAILED,
+            "reset the connection",
+            id="reset in the TLS handshake",
+        ),
+        pytest.param(
+            tls_error("WRONG_VERSION_NUMBER"),
+            Step.TLS,
+            RejectedError,
+            Reason.TLS_FAILED,
+            "the peer does not speak TLS",
+            id="plaintext peer",
+        ),
+        pytest.param(
+            tls_error("TLSV1_ALERT_PROTOCOL_VERSION"),
+            Step.TLS,
+            RejectedError,
+            Reason.TLS_FAILED,
+            "no TLS version or cipher in common",
+            id="no version in common",
+        ),
+        pytest.param(
+            wrapped(tls_error("TLSV13_ALERT_CERTIFICATE_REQUIRED")),
+            Step.START,
+            RejectedError,
+            Reason.TLS_FAILED,
+            "wants a client certificate",
+            id="client certificate wanted, told after the handshake (TLS 1.3)",
+        ),
+        pytest.param(
+            tls_error("TLSV1_ALERT_INTERNAL_ERROR"),
+            Step.TLS,
+            TransientError,
+            Reason.TLS_FAILED,
+            "tlsv1 alert internal error",
+            id="another TLS error",
+        ),
+        pytest.param(
+            wrapped(asyncio.IncompleteReadError(b"", 1)),
+            Step.START,
+            TransientError,
+            Reason.PEER_CLOSED,
+            "no AMQP greeting",
+            id="end of file before the greeting",
+        ),
+        pytest.param(
+            wrapped(ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")),
+            Step.OPEN,
+            TransientError,
+            Reason.PEER_CLOSED,
+            "opening the virtual host was not answered",
+            id="reset while opening the virtual host",
+        ),
+        pytest.param(
+            StopAsyncIteration(),
+            Step.LOGIN,
+            TransientError,
+            Reason.PEER_CLOSED,
+            "a mechanism they do not accept",
+            id="hung up on the login",
+        ),
+        pytest.param(
+            aiormq.InvalidFrameError("bytes of the peer"),
+            Step.START,
+            RejectedError,
+            Reason.PROTOCOL_MISMATCH,
+            "cannot be decoded",
+            id="a frame that cannot be decoded",
+        ),
+        pytest.param(
+            OverflowError("timestamp out of range"),
+            Step.START,
+            RejectedError,
+            Reason.PROTOCOL_MISMATCH,
+            "cannot be decoded",
+            id="a table that cannot be decoded",
+        ),
+        pytest.param(
+            struct.error("unpack requires 4 bytes"),
+            Step.OPEN,
+            RejectedError,
+            Reason.PROTOCOL_MISMATCH,
+            "cannot be decoded",
+            id="a cut-off field",
+        ),
+    ],
+)
+def test_a_foreign_failure_is_translated(
+    error: BaseException, step: Step, family: type[ConnectError], reason: Reason, says: str
+) -> None:
+    translation = raised(error, step)
+    assert type(translation) is family
+    assert translation.reason is reason
+    assert says in translation.message
+    assert translation.authenticated is (step is Step.OPEN and family is TransientError)
+
+
+def test_a_refused_certificate_says_what_is_wrong_with_it() -> None:
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    error.verify_message = "certificate has expired"
+    translation = raised(error, Step.TLS)
+    assert type(translation) is RejectedError
+    assert translation.reason is Reason.TLS_FAILED
+    assert "certificate has expired" in translation.message
+
+
+def test_hanging_up_on_a_long_login_is_blamed_on_its_length() -> None:
+    """RabbitMQ reads 4096 octets before the login, and says nothing about longer ones."""
+    translation = raised(
+        wrapped(asyncio.IncompleteReadError(b"", 1)), Step.LOGIN, start_ok_octets=5000
+    )
+    assert type(translation) is CredentialRejectedError
+    assert translation.reason is Reason.ACCESS_REFUSED
+    assert "5000 octets" in translation.message
+    assert "4096" in translation.message
+
+
+def test_our_own_errors_pass_unchanged_and_lose_aiormqs_cancellation() -> None:
+    error = RejectedError(Reason.NO_AUTHENTICATION_MECHANISM, "none in common")
+    error.__cause__ = asyncio.CancelledError()
+    assert raised(error, Step.LOGIN) is error
+    assert error.__cause__ is None
+
+
+def test_a_cancellation_is_not_translated() -> None:
+    with pytest.raises(asyncio.CancelledError), errors.translated(progress(Step.LOGIN)):
+        raise asyncio.CancelledError
+
+
+def test_what_may_quote_the_peer_is_not_chained() -> None:
+    """A peer can echo our login, and a decoder quotes what it cannot decode."""
+    planted = "pl4nted-s3cret"
+    error = UnmarshalingException(f"{planted}", ValueError(planted))
+    translation = raised(error, Step.LOGIN)
+    assert planted not in "".join(traceback.format_exception(translation))
+    assert translation.__cause__ is None
+
+
+def test_the_place_is_named_with_the_address_behind_it() -> None:
+    assert progress(Step.TCP).where == "rabbit:5672 (10.0.0.7)"
+
+
+@pytest.mark.parametrize(
+    ("failures", "reason"),
+    [
+        pytest.param(
+            [("10.0.0.1", ConnectionRefusedError(111, "Connection refused"))],
+            Reason.CONNECTION_REFUSED,
+            id="refused",
+        ),
+        pytest.param(
+            [
+                ("10.0.0.1", TimeoutError()),
+                ("10.0.0.2", ConnectionRefusedError(111, "Connection refused")),
+            ],
+            Reason.CONNECTION_REFUSED,
+            id="one silent, one refused",
+        ),
+        pytest.param(
+            [("10.0.0.1", TimeoutError()), ("10.0.0.2", TimeoutError())],
+            Reason.CONNECT_TIMEOUT,
+            id="all silent",
+        ),
+    ],
+)
+def test_every_address_that_failed_is_named(
+    failures: list[tuple[str, OSError]], reason: Reason
+) -> None:
+    error = errors.refused_addresses(failures, progress(Step.TCP))
+    assert type(error) is TransientError
+    assert error.reason is reason
+    for address, _ in failures:
+        assert address in error.message
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        pytest.param(None, Reason.PEER_CLOSED, id="end of file"),
+        pytest.param(
+            wrapped(ConnectionResetError(errno.ECONNRESET, "…")), Reason.PEER_CLOSED, id="reset"
+        ),
+        pytest.param(
+            wrapped(asyncio.IncompleteReadError(b"", 7)), Reason.PEER_CLOSED, id="half a frame"
+        ),
+        pytest.param(errors.mismatch("nonsense"), Reason.PROTOCOL_MISMATCH, id="not a frame"),
+        pytest.param(
+            aiormq.InvalidFrameError("…"), Reason.PROTOCOL_MISMATCH, id="undecodable frame"
+        ),
+    ],
+)
+def test_a_lost_connection_is_told_as_the_transports_end(
+    error: BaseException | None, reason: Reason
+) -> None:
+    info = errors.lost(error)
+    assert info.by is ClosedBy.TRANSPORT
+    assert info.reason is reason
+    assert info.text
+    assert info.code == 0
+
+
+@pytest.mark.parametrize(
+    ("sample", "says"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n", "speaks HTTP"),
+        (b"\x15\x03\x03\x00\x02\x02\x46", "speaks TLS"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "speaks SSH"),
+        (b"AMQP\x00\x00\x09\x01", "refuses our version"),
+        (b"AMQP\x00\x01\x00\x00", "AMQP 1.0: set protocol: amqp10"),
+        (b"AMQP\x03\x01\x00\x00", "AMQP 1.0 and wants SASL"),
+        (b"AMQP\x02\x01\x00\x00", "AMQP 1.0 and wants TLS"),
+        (b"AMQP\x01\x01\x00\x0a", "AMQP 0-10"),
+        (b"AMQP\x01\x01\x00\x09", "AMQP 0-9,"),
+        (b"AMQP\x01\x01\x08\x00", "AMQP 0-8"),
+        (b"AMQP\x00\x07\x07\x07", "another version (7-7-7)"),
+        (b"AMQP", "another version"),
+        (b"220 mail.example.com ESMTP\r\n", "does not speak AMQP 0-9-1"),
+        (b"\x00", "does not speak AMQP 0-9-1"),
+    ],
+)
+def test_a_peer_is_recognised_by_its_first_bytes(sample: bytes, says: str) -> None:
+    assert says in peers.describe(sample)
