@@ -25,6 +25,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 venv: $(INSTALLED) ## Make .venv with Springline and its tools (needs Python 3.11 or later)
+	@echo "Springline is installed: $(BIN)/springline --help"
 
 rabbitmq: ## Install RabbitMQ from Debian's packages, unless it is there
 	@tests/support/install-rabbitmq.sh

@@ -2,18 +2,16 @@
 
 import json
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from springline.core.events import EventType
 from support import leaks
+from support.identities import Issuer
 from support.rabbitmq import RabbitMQNode
 from support.running import Running, a_broker, a_connection, a_secret, running
 from support.waiting import eventually
-
-if TYPE_CHECKING:
-    from conftest import Issuer
 
 NAME = "springline/default/orders"
 
@@ -69,7 +67,7 @@ def method(held: Running) -> str:
 
 # R1.12, R1.13
 async def test_a_new_token_is_brought_to_the_live_connection(
-    broker: RabbitMQNode, issuer: "Issuer"
+    broker: RabbitMQNode, issuer: Issuer
 ) -> None:
     """The same connection at the broker, with the new token's expiry in status."""
     async with running(*with_token(broker, issuer.token("ann", seconds=600))) as held:
@@ -86,7 +84,7 @@ async def test_a_new_token_is_brought_to_the_live_connection(
 
 
 async def test_a_token_of_another_subject_replaces_the_session(
-    broker: RabbitMQNode, issuer: "Issuer"
+    broker: RabbitMQNode, issuer: Issuer
 ) -> None:
     """The new session is open before the old one is closed."""
     async with running(*with_token(broker, issuer.token("ann"))) as held:
@@ -101,7 +99,7 @@ async def test_a_token_of_another_subject_replaces_the_session(
 
 
 async def test_a_garbage_token_never_reaches_the_live_connection(
-    broker: RabbitMQNode, issuer: "Issuer"
+    broker: RabbitMQNode, issuer: Issuer
 ) -> None:
     """It is refused on a handshake of its own; the session keeps the good one."""
     garbage = "eyJhbGciOiJIUzI1NiJ9.bm90LWpzb24.pl4nted"

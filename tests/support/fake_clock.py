@@ -69,7 +69,7 @@ class FakeClock:
             return handle
 
         loop.time = self.monotonic  # type: ignore[method-assign]  # there is no other way in
-        loop.call_at = call_at  # type: ignore[method-assign]  # likewise
+        loop.call_at = call_at  # type: ignore[method-assign, assignment]  # likewise
         try:
             yield
         finally:

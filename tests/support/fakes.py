@@ -53,9 +53,8 @@ async def _given(answer: "T | Exception | Silence") -> T:
     """Give the answer: return it, raise it, or never come back."""
     if isinstance(answer, Exception):
         raise answer
-    if isinstance(answer, Silence):
+    while isinstance(answer, Silence):
         await asyncio.get_running_loop().create_future()
-        raise AssertionError("unreachable")
     return answer
 
 
@@ -176,7 +175,7 @@ class FakeConnection:
         *,
         code: int = 200,
         text: str = "",
-        timeout: float = 3.0,  # noqa: ASYNC109  # the port's
+        timeout: float = 3.0,
     ) -> None:
         if not self._is_open:
             raise errors.NotOpenError
@@ -229,11 +228,15 @@ class FakeDriver:
         """Answer the next attempts so, one by one."""
         self._script.extend(answers)
 
-    def release(self) -> None:
-        """Let the attempts that hang succeed."""
+    def release(self, error: Exception | None = None) -> None:
+        """Let the attempts that hang succeed, or fail."""
         for held in self._held:
-            if not held.done():
+            if held.done():
+                continue
+            if error is None:
                 held.set_result(None)
+            else:
+                held.set_exception(error)
         self._held.clear()
 
     @property
@@ -363,13 +366,17 @@ class RecordingEvents:
     def hold(self, *types: EventType) -> None:
         """Be slow with events of these types, until `release`."""
         for kind in types:
-            self._held[kind] = asyncio.Event()
+            self._held.setdefault(kind, asyncio.Event())
 
     def release(self) -> None:
         """Finish with everything that is held, and be quick again."""
         for event in self._held.values():
             event.set()
         self._held.clear()
+
+    @property
+    def is_slow(self) -> bool:
+        return bool(self._held)
 
     @property
     def types(self) -> list[EventType]:

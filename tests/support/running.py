@@ -5,6 +5,7 @@ What a test asserts on is what a user would see: the status of a resource.
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -71,7 +72,7 @@ class Running:
         """Wait until all these connections are shown as Ready."""
         for name in names:
             await eventually(
-                lambda name=name: self.is_ready(name), timeout=timeout, what=f"{name} is Ready"
+                functools.partial(self.is_ready, name), timeout=timeout, what=f"{name} is Ready"
             )
 
     async def until_reason(self, name: str, kind: str, reason: str, timeout: float = 15.0) -> str:

@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from random import Random
 from typing import Any
 
+from springline.core import ports
 from springline.core.desired import SessionSpec
 from springline.core.environment import Environment
 from springline.core.session import Desired, Session
+from springline.core.state import Failure, SessionState
 from springline.core.view import SessionView
 from support import builders
 from support.fake_clock import FakeClock, FixedRandom
@@ -27,7 +29,13 @@ __all__ = ["Stage", "staged"]
 class Stage:
     """A session and everything it plays with."""
 
-    def __init__(self, clock: FakeClock, *, rng: Random | None = None) -> None:
+    def __init__(
+        self,
+        clock: FakeClock,
+        *,
+        rng: Random | None = None,
+        drivers: Mapping[str, ports.Driver] | None = None,
+    ) -> None:
         self.clock = clock
         self._set_at = clock.monotonic()
         self.journal: list[str] = []
@@ -41,7 +49,7 @@ class Stage:
         self.changes: list[SessionView] = []
         """What could be shown after every change."""
         self.environment = Environment(
-            drivers={"amqp091": self.driver},
+            drivers={"amqp091": self.driver, **(drivers or {})},
             resolver=self.resolver,
             clock=clock,
             rng=self.rng,
@@ -61,6 +69,23 @@ class Stage:
     @property
     def view(self) -> SessionView:
         return self.session.view
+
+    # Calls, because a type checker takes what it has once seen in an attribute for settled.
+
+    def state(self) -> SessionState:
+        return self.session.view.state
+
+    def failure(self) -> Failure:
+        """What keeps the session from being connected."""
+        failure = self.state().failure
+        assert failure is not None
+        return failure
+
+    def connection(self) -> ports.Connection | None:
+        return self.session.connection
+
+    def is_closed(self) -> bool:
+        return self.session.is_closed
 
     def desired(self, spec: SessionSpec | None = None, **changes: Any) -> Desired:
         return Desired(
@@ -95,10 +120,10 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def staged(clock: FakeClock, *, rng: Random | None = None) -> AsyncIterator[Stage]:
+async def staged(clock: FakeClock, **options: Any) -> AsyncIterator[Stage]:
     """Run a session among fakes; afterwards no task and no connection of it may be left."""
     before = asyncio.all_tasks()
-    stage = Stage(clock, rng=rng)
+    stage = Stage(clock, **options)
     stage.start()
     assert stage.task is not None
     try:

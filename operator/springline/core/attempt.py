@@ -148,5 +148,10 @@ def _combined(failures: Sequence[tuple[Endpoint, errors.ConnectError]]) -> error
         return last
     transient = [error for _, error in failures if isinstance(error, errors.TransientError)]
     decisive = transient[-1] if transient else last
-    message = "; ".join(f"{endpoint}: {error.message}" for endpoint, error in failures)
+    message = "; ".join(_told_where(endpoint, error.message) for endpoint, error in failures)
     return type(decisive)(decisive.reason, message)
+
+
+def _told_where(endpoint: Endpoint, message: str) -> str:
+    """Put the endpoint in front, unless the driver has done so."""
+    return message if message.startswith(str(endpoint)) else f"{endpoint}: {message}"

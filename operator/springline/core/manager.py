@@ -90,7 +90,11 @@ class Manager:
     def drop_connection(self, key: SessionKey) -> None:
         """Forget a connection. Its session closes in the background."""
         entry = self._entries.pop(key, None)
-        if entry is not None and self._tasks is not None:
+        if entry is None:
+            return
+        if entry.broker is not None and entry.broker not in self._brokers:
+            self._limits.pop(entry.broker, None)  # the broker in place goes with its connection
+        if self._tasks is not None:
             self._tasks.create_task(entry.session.close(), name=f"close/{key}")
 
     def object_changed(self, identity: Identity) -> None:
@@ -150,16 +154,30 @@ class Manager:
             await session.run()
         except Exception:  # the top of a task: a defect ends one session, not the process
             logger.exception("session ended unexpectedly", extra={"session": session.key})
-            entry = self._entries.get(session.key)
-            if entry is None or entry.session is not session or self._stop.is_set():
-                return
-            await self._environment.clock.sleep(_RESTART_SECONDS)
-            if self._entries.get(session.key) is entry:
-                entry.session = Session(
-                    session.key, self._environment, on_change=self._session_changed
-                )
-                self._redeclare([entry])
-                self._start(entry.session)
+            await self._replace_crashed(session)
+
+    async def _replace_crashed(self, crashed: Session) -> None:
+        entry = self._entries.get(crashed.key)
+        if entry is None or entry.session is not crashed:
+            return
+        await self._stopped_within(_RESTART_SECONDS)
+        if self._entries.get(crashed.key) is not entry or self._stop.is_set():
+            return
+        entry.session = Session(crashed.key, self._environment, on_change=self._session_changed)
+        self._redeclare([entry])
+        self._start(entry.session)
+
+    async def _stopped_within(self, seconds: float) -> None:
+        """Return after so many seconds, or as soon as the manager is to stop."""
+        waits = {
+            asyncio.ensure_future(self._environment.clock.sleep(seconds)),
+            asyncio.ensure_future(self._stop.wait()),
+        }
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
 
     def _session_changed(self, session: Session) -> None:
         entry = self._entries.get(session.key)

@@ -5,7 +5,6 @@ connection of its own. A refusal is reported and tried again, because a Secret i
 little before the broker's user is.
 """
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -13,13 +12,12 @@ from random import Random
 from springline import errors
 from springline.core import backoff, rotation
 from springline.core.attempt import Means, Progress, Success, attempt
+from springline.core.closing import close_quietly
 from springline.core.desired import SessionSpec
 from springline.core.rotation import Plan
 from springline.core.values import Credential
 
 __all__ = ["Outcome", "Replaced", "Unchanged", "UpdatedInPlace", "renew"]
-
-logger = logging.getLogger(__name__)
 
 _UPDATE_TIMEOUT_SECONDS = 10.0
 
@@ -102,13 +100,15 @@ async def _verify_and_update(
     live: Success, spec: SessionSpec, means: Means, progress: Progress
 ) -> Outcome:
     trial = await attempt(spec, means, progress, name_suffix=" (verification)")
-    try:
-        await trial.connection.close(text="credential verified")
-    except errors.NotOpenError:
-        logger.debug("the verification's connection was closed by the broker first")
+    await close_quietly(trial.connection, "credential verified")
     try:
         await live.connection.update_secret(trial.credential, timeout=_UPDATE_TIMEOUT_SECONDS)
     except errors.SecretUpdateTimeoutError:
         # Blocked or slow: nobody knows what became of the update, so this connection is given up.
+        return Replaced(await attempt(spec, means, progress))
+    except errors.SecretRefusedError:
+        if not live.connection.is_open:
+            raise
+        # The driver cannot send it in place; a handshake took it, so another one will.
         return Replaced(await attempt(spec, means, progress))
     return UpdatedInPlace(trial.credential)

@@ -17,6 +17,7 @@ from springline import errors
 from springline.api.conditions import ConditionStatus
 from springline.core import backoff, ports, renewal, state
 from springline.core.attempt import Success
+from springline.core.closing import close_quietly
 from springline.core.desired import ProbeSettings, SessionSpec
 from springline.core.environment import Environment
 from springline.core.events import Deduplicator, Event, EventType
@@ -184,18 +185,42 @@ class Session:
         self._inbox.put_nowait(message)
 
     async def run(self) -> None:
-        """Keep the session until it is closed. If cancelled, the connection is aborted."""
+        """Keep the session until it is closed. If cancelled, the connection is aborted.
+
+        An exception is a defect of ours; it is raised when everything is released and the state
+        says that there is no session.
+        """
         try:
             async with self._tasks:
                 while not self._finished.is_set():
                     await self._handle(await self._inbox.get())
+        except Exception:
+            error = errors.TransientError(
+                Reason.INTERNAL_ERROR, "an internal error ended the session; see Springline's log"
+            )
+            self._state = state.step(self._state, state.AttemptFailed(error=error)).state
+            raise
         finally:
             if self._connection is not None:
                 self._connection.abort()
                 self._connection = None
+            self._abort_undelivered()
             self._finished.set()
             self._awaiting_connection.refuse(SessionClosedError())
             self._awaiting_result.refuse(SessionClosedError())
+            self._on_change(self)
+
+    def _abort_undelivered(self) -> None:
+        """Drop connections that were opened just when the session ended: nobody takes them over."""
+        while not self._inbox.empty():
+            match self._inbox.get_nowait():
+                case (
+                    AttemptEnded(result=Success(connection=connection))
+                    | RenewalEnded(outcome=renewal.Replaced(success=Success(connection=connection)))
+                ):
+                    connection.abort()
+                case _:
+                    pass
 
     async def _handle(self, message: Message) -> None:
         match message:
@@ -257,6 +282,7 @@ class Session:
                 await self._stand_down("the session is stood down")
             case Command.FINISH:
                 await self._stand_down("the session was ended")
+                self._abort_undelivered()
                 self._finished.set()
             case _:
                 assert_never(command)
@@ -308,7 +334,7 @@ class Session:
     ) -> None:
         if number != self._number:  # dropped meanwhile
             if isinstance(result, Success):
-                await _close_quietly(result.connection, "no longer wanted")
+                await close_quietly(result.connection, "no longer wanted")
             return
         if not isinstance(result, Success):
             await self._advance(state.AttemptFailed(error=result))
@@ -367,7 +393,7 @@ class Session:
     async def _handle_renewal(self, live: Success, outcome: renewal.Outcome) -> None:
         if live is not self._opened_with:  # a newer one took its place meanwhile
             if isinstance(outcome, renewal.Replaced):
-                await _close_quietly(outcome.success.connection, "no longer wanted")
+                await close_quietly(outcome.success.connection, "no longer wanted")
             return
         now = self._environment.clock.now()
         match outcome:
@@ -416,12 +442,17 @@ class Session:
         """Put the new connection in the old one's place, then close the old one."""
         old = self._connection
         self._take_over(success)
-        await self._advance(state.Opened(probing=self._probe_settings is not None))
-        await self._emit(EventType.SESSION_REPLACED, _opened_message(success))
-        success.connection.observe(self)
-        await self._start_probing()
+        try:
+            await self._advance(state.Opened(probing=self._probe_settings is not None))
+            await self._emit(EventType.SESSION_REPLACED, _opened_message(success))
+            success.connection.observe(self)
+            await self._start_probing()
+        except BaseException:
+            if old is not None:
+                old.abort()  # nobody else knows of it any more
+            raise
         if old is not None:
-            await _close_quietly(old, "replaced by a session with a newer credential")
+            await close_quietly(old, "replaced by a session with a newer credential")
 
     async def _stand_down(self, text: str) -> None:
         """Drop every helper and close the connection in an orderly way, if there is one."""
@@ -433,7 +464,7 @@ class Session:
         self._let_go(
             CloseInfo(by=ClosedBy.CLIENT, reason=Reason.CLIENT_CLOSED, text=text, code=200)
         )
-        await _close_quietly(connection, text)
+        await close_quietly(connection, text)
         await self._emit(EventType.CLOSED, text)
 
     # ConnectionObserver: called by the driver, from the event loop.
@@ -526,16 +557,6 @@ class Session:
             await self._environment.events.report(event)
         except Exception:  # a sink's defect must not end the session it reports on
             logger.exception("event sink failed", extra={"session": self.key})
-
-
-async def _close_quietly(connection: ports.Connection, text: str) -> None:
-    try:
-        await connection.close(text=text)
-    except errors.NotOpenError:
-        connection.abort()  # somebody else closed it first; make sure that it is gone
-    except BaseException:
-        connection.abort()  # nobody else knows of it any more
-        raise
 
 
 def _differs_in_generation_only(one: SessionSpec, other: SessionSpec) -> bool:

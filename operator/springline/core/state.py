@@ -368,9 +368,11 @@ def _credential_changed(state: SessionState) -> Transition:
         case Phase.CONNECTED:
             return Transition(state=state, command=Command.RENEW)
         case Phase.CONNECTING | Phase.WAITING:
-            return Transition(state=_fresh(state), command=Command.CONNECT_NOW)
+            untried = replace(_fresh(state), credentials=NOT_CHECKED)
+            return Transition(state=untried, command=Command.CONNECT_NOW)
         case Phase.REJECTED if not state.standing:
-            return Transition(state=_fresh(state), command=Command.CONNECT_NOW)
+            untried = replace(_fresh(state), credentials=NOT_CHECKED)
+            return Transition(state=untried, command=Command.CONNECT_NOW)
         case _:
             return Transition(state=state)
 

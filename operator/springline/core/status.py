@@ -211,6 +211,20 @@ def broker_status(
     return result, new
 
 
+# What keeps a session from being open without a word from the broker.
+_ASKED_NOTHING = frozenset(
+    {
+        Reason.SUSPENDED,
+        Reason.STAY_CLOSED,
+        Reason.CLIENT_CLOSED,
+        Reason.NO_CREDENTIALS,
+        Reason.INVALID_SPEC,
+        Reason.INSECURE_MECHANISM,
+        Reason.INTERNAL_ERROR,
+    }
+)
+
+
 def _broker_ready(views: Sequence[SessionView], open_views: Sequence[SessionView]) -> Verdict:
     if open_views:
         return Verdict(
@@ -218,7 +232,8 @@ def _broker_ready(views: Sequence[SessionView], open_views: Sequence[SessionView
             reason=Reason.CONNECTED,
             message=f"{len(open_views)} of {len(views)} sessions are open",
         )
-    failure = next((view.state.failure for view in views if view.state.failure is not None), None)
+    failures = (view.state.failure for view in views)
+    failure = next((each for each in failures if each and each.reason not in _ASKED_NOTHING), None)
     if failure is None:
         return Verdict(
             status=ConditionStatus.UNKNOWN,

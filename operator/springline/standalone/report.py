@@ -135,10 +135,13 @@ class Report:
                 async with asyncio.timeout(_RETRY_SECONDS if self._unwritten else None):
                     await self._wake.wait()
             await asyncio.sleep(_GATHER_SECONDS)
-            self._project_changed()
-            for batch in _batches(self._unwritten):
-                self._write_out(batch)
-                await asyncio.sleep(0)
+            try:
+                self._project_changed()
+                for batch in _batches(self._unwritten):
+                    self._write_out(batch)
+                    await asyncio.sleep(0)
+            except Exception:  # a defect of ours must not end the sessions that it reports on
+                logger.exception("status not reported")
 
     def flush(self) -> None:
         """Project and write what has changed, now."""
@@ -244,7 +247,7 @@ def _document(identity: Identity, status: dict[str, Any]) -> dict[str, Any]:
 
 def _file_name(identity: Identity) -> str:
     # Of a document that cannot be used the name may be anything, a path for example.
-    parts = [quote(part, safe="") for part in identity if part]
+    parts = [quote(part, safe="", errors="surrogatepass") for part in identity if part]
     name = ".".join(parts)
     if len(name) > _LONGEST_NAME:
         digest = hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
@@ -255,7 +258,7 @@ def _file_name(identity: Identity) -> str:
 def _write_atomically(path: Path, content: dict[str, Any]) -> None:
     """A reader sees the old status or the new one, never half of one."""
     temporary = path.with_name(f".{path.name}.new")
-    text = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    text = _text(content)
     try:
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
@@ -263,6 +266,14 @@ def _write_atomically(path: Path, content: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+
+
+def _text(content: dict[str, Any]) -> str:
+    for dumper in (_Dumper, yaml.SafeDumper):
+        # The C one cannot escape what is no text, such as half of a character in a broker's words.
+        with contextlib.suppress(UnicodeEncodeError):
+            return str(yaml.dump(content, Dumper=dumper, sort_keys=False, allow_unicode=True))
+    raise AssertionError("SafeDumper escapes everything")
 
 
 def _remove_others(directory: Path, names: Collection[str]) -> None:

@@ -9,20 +9,18 @@ import pytest
 from springline.api.conditions import Condition
 from springline.api.status import as_document
 from springline.core import state, status
-from springline.core.state import SessionState
 from springline.core.values import ServerInfo
 from springline.core.view import SessionView
 from springline.reasons import Reason
-from support.builders import KEY, a_spec, an_open_info, credential_refused, unreachable
+from support.builders import KEY, a_spec, an_open_info, credential_refused, no_secret, unreachable
 from support.fake_clock import EIGHT
+from support.states import after
 
 NINE = EIGHT + timedelta(hours=1)
 
 
 def a_view(*events: state.StateEvent) -> SessionView:
-    current = SessionState()
-    for event in events:
-        current = state.step(current, event).state
+    current = after(*events)
     is_open = current.phase is state.Phase.CONNECTED
     return SessionView(
         key=KEY,
@@ -121,3 +119,15 @@ def test_its_transition_time_moves_only_when_the_status_flips() -> None:
     [third] = ready(UNREACHABLE, previous=known)
     assert first.last_transition_time == second.last_transition_time == EIGHT
     assert third.last_transition_time == NINE
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        pytest.param(state.Declared(suspend=True), id="suspended"),
+        pytest.param(state.AttemptFailed(error=no_secret()), id="without a Secret"),
+    ],
+)
+def test_a_session_that_asked_nothing_says_nothing_of_the_broker(event: state.StateEvent) -> None:
+    [condition] = shown(a_view(event))["conditions"]
+    assert (condition["status"], condition["reason"]) == ("Unknown", Reason.NOT_CHECKED)

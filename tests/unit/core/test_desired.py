@@ -27,7 +27,6 @@ def document(**spec: Any) -> v1alpha1.BrokerConnection:
     }
     fields |= spec
     return v1alpha1.BrokerConnection(
-        api_version=v1alpha1.API_VERSION,
         metadata=v1alpha1.ObjectMeta(name="orders", namespace="apps"),
         spec=v1alpha1.BrokerConnectionSpec(**fields),
     )
@@ -112,9 +111,7 @@ def test_a_broker_in_place_is_not_looked_for() -> None:
 )
 def test_external_needs_a_client_certificate(tls: v1alpha1.TLS) -> None:
     external = v1alpha1.Credentials(external=v1alpha1.External())
-    failure = problem(
-        document(credentials=external), RABBIT_SPEC.model_copy(update={"tls": tls})
-    )
+    failure = problem(document(credentials=external), RABBIT_SPEC.model_copy(update={"tls": tls}))
     assert failure.reason is Reason.INVALID_SPEC
     assert 'Broker "rabbit" in namespace "apps" declares none' in failure.message
     assert "tls.clientCertificateRef" in failure.message
@@ -126,9 +123,7 @@ def test_external_with_a_client_certificate_is_usable() -> None:
         client_certificate_ref=v1alpha1.ClientCertificateReference(name="client-tls"),
     )
     external = v1alpha1.Credentials(external=v1alpha1.External())
-    spec = resolved(
-        document(credentials=external), RABBIT_SPEC.model_copy(update={"tls": tls})
-    )
+    spec = resolved(document(credentials=external), RABBIT_SPEC.model_copy(update={"tls": tls}))
     assert spec.credentials.external is not None
 
 

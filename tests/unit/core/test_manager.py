@@ -1,138 +1,23 @@
 """From the declared set to running sessions."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
 from springline.api import v1alpha1
 from springline.api.meta import Identity
-from springline.core import ports
-from springline.core.desired import SessionSpec
-from springline.core.environment import Environment
 from springline.core.events import Event, EventType
-from springline.core.manager import Manager
-from springline.core.session import Session
 from springline.core.state import Phase
-from springline.core.values import SessionKey
 from springline.reasons import Reason
-from support.builders import BROKER, RABBIT, a_credential, unreachable
-from support.fake_clock import FakeClock, FixedRandom
-from support.fakes import (
-    SILENCE,
-    FakeConnection,
-    FakeCredentialSource,
-    FakeDriver,
-    FakeResolver,
-    FakeTLSSource,
-    RecordingEvents,
-)
-
-OTHER_BROKER = Identity("Broker", "apps", "other")
-ORDERS, BILLING = SessionKey("apps", "orders"), SessionKey("apps", "billing")
-
-
-class Sources:
-    """Gives every session one credential source of its own."""
-
-    def __init__(self) -> None:
-        self.credential_sources: dict[SessionKey, FakeCredentialSource] = {}
-
-    def credentials(self, spec: SessionSpec) -> ports.CredentialSource:
-        return self.credential_sources.setdefault(spec.key, FakeCredentialSource())
-
-    def tls(self, spec: SessionSpec) -> ports.TLSSource:
-        return FakeTLSSource()
-
-
-class Fleet:
-    """A manager among fakes."""
-
-    def __init__(self, clock: FakeClock) -> None:
-        self.clock = clock
-        self.driver = FakeDriver()
-        self.events = RecordingEvents()
-        self.sources = Sources()
-        self.changed: list[Session] = []
-        self.manager = Manager(
-            Environment(
-                drivers={"amqp091": self.driver},
-                resolver=FakeResolver(),
-                clock=clock,
-                rng=FixedRandom(),
-                events=self.events,
-            ),
-            self.sources,
-            on_change=self.changed.append,
-        )
-        self.task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        self.task = asyncio.get_running_loop().create_task(self.manager.run())
-        await self.clock.settle()
-
-    async def put_broker(self, identity: Identity = BROKER, **spec: Any) -> None:
-        self.manager.put_broker(identity, a_broker(**spec))
-        await self.clock.settle()
-
-    async def put(self, *names: str, generation: int = 1, **spec: Any) -> None:
-        for name in names:
-            self.manager.put_connection(a_connection(name, **spec), generation=generation)
-        await self.clock.settle()
-
-    def session(self, key: SessionKey = ORDERS) -> Session:
-        session = self.manager.session(key)
-        assert session is not None
-        return session
-
-    def phase(self, key: SessionKey = ORDERS) -> Phase:
-        return self.session(key).view.state.phase
-
-    def reason(self, key: SessionKey = ORDERS) -> Reason | None:
-        failure = self.session(key).view.state.failure
-        return failure.reason if failure is not None else None
-
-    @property
-    def open_connections(self) -> list[FakeConnection]:
-        return self.driver.open_connections
-
-
-def a_broker(host: str = RABBIT.host, **spec: Any) -> v1alpha1.BrokerSpec:
-    return v1alpha1.BrokerSpec(endpoints=(v1alpha1.Endpoint(host=host),), **spec)
-
-
-def a_connection(
-    name: str = "orders", *, broker: str = "rabbit", **spec: Any
-) -> v1alpha1.BrokerConnection:
-    fields: dict[str, Any] = {
-        "broker_ref": v1alpha1.BrokerReference(name=broker),
-        "credentials": v1alpha1.Credentials(
-            secret_ref=v1alpha1.SecretReference(name=f"{name}-amqp")
-        ),
-        "probe": v1alpha1.Probe(mode="None"),
-    }
-    fields |= spec
-    return v1alpha1.BrokerConnection(
-        api_version=v1alpha1.API_VERSION,
-        metadata=v1alpha1.ObjectMeta(name=name, namespace="apps"),
-        spec=v1alpha1.BrokerConnectionSpec(**fields),
-    )
+from support.builders import BROKER
+from support.fake_clock import FakeClock
+from support.fleet import BILLING, ORDERS, OTHER_BROKER, Fleet, running
 
 
 @pytest.fixture
 async def fleet(clock: FakeClock) -> AsyncIterator[Fleet]:
-    """A manager that runs; afterwards nothing of it may be left."""
-    before = asyncio.all_tasks()
-    fleet = Fleet(clock)
-    await fleet.start()
-    yield fleet
-    assert fleet.task is not None
-    fleet.task.cancel()
-    await clock.settle()
-    left = {task for task in asyncio.all_tasks() - before if task is not asyncio.current_task()}
-    assert not left
-    assert not fleet.open_connections
+    async with running(clock) as fleet:
+        yield fleet
 
 
 # --- declared
@@ -309,9 +194,7 @@ async def test_a_changed_secret_reaches_only_the_sessions_that_read_it(fleet: Fl
         pytest.param(Identity("Secret", "apps", "something"), id="of another name"),
     ],
 )
-async def test_an_object_that_nobody_reads_reaches_nobody(
-    fleet: Fleet, identity: Identity
-) -> None:
+async def test_an_object_that_nobody_reads_reaches_nobody(fleet: Fleet, identity: Identity) -> None:
     await fleet.put_broker()
     await fleet.put("orders")
     fetches = fleet.sources.credential_sources[ORDERS].fetches
@@ -344,206 +227,7 @@ async def test_one_session_can_be_asked_to_reconnect(fleet: Fleet) -> None:
     assert fleet.session(BILLING).connection is billing
 
 
-# --- the connect limit
-
-
-async def test_the_connect_limit_of_a_broker_is_never_exceeded(fleet: Fleet) -> None:
-    fleet.driver.otherwise = SILENCE
-    await fleet.put_broker(connect_limit=v1alpha1.ConnectLimit(concurrent=2))
-    await fleet.put(*(f"orders-{number}" for number in range(7)))
-    assert fleet.driver.running == 2
-    for _ in range(4):
-        fleet.driver.release()
-        await fleet.clock.settle()
-    assert len(fleet.open_connections) == 7
-    assert fleet.driver.most_running == 2
-
-
-async def test_brokers_do_not_share_their_limits(fleet: Fleet) -> None:
-    fleet.driver.otherwise = SILENCE
-    one = v1alpha1.ConnectLimit(concurrent=1)
-    await fleet.put_broker(connect_limit=one)
-    await fleet.put_broker(OTHER_BROKER, connect_limit=one)
-    await fleet.put("orders", "orders-2")
-    await fleet.put("billing", "billing-2", broker="other")
-    assert fleet.driver.running == 2
-
-
-async def test_a_renewal_waits_for_its_turn_too(fleet: Fleet) -> None:
-    await fleet.put_broker(connect_limit=v1alpha1.ConnectLimit(concurrent=1))
-    await fleet.put("orders")
-    fleet.driver.then(SILENCE)
-    await fleet.put("billing")
-    fleet.sources.credential_sources[ORDERS].answer = a_credential("second")
-    fleet.manager.object_changed(Identity("Secret", "apps", "orders-amqp"))
-    await fleet.clock.settle()
-    assert fleet.driver.running == 1
-    assert fleet.driver.most_running == 1
-    fleet.driver.release()
-    await fleet.clock.settle()
-    assert len(fleet.driver.requests) == 3
-
-
-async def test_another_limit_counts_from_then_on(fleet: Fleet) -> None:
-    fleet.driver.otherwise = SILENCE
-    await fleet.put_broker(connect_limit=v1alpha1.ConnectLimit(concurrent=1))
-    await fleet.put("a", "b", "c")
-    assert fleet.driver.running == 1
-    await fleet.put_broker(connect_limit=v1alpha1.ConnectLimit(concurrent=2))
-    assert fleet.driver.running == 2
-    assert fleet.driver.most_running == 2
-
-
-# --- stopping
-
-
-async def test_stop_closes_every_session_in_an_orderly_way(fleet: Fleet) -> None:
-    await fleet.put_broker()
-    await fleet.put("orders", "billing")
-    fleet.driver.then(unreachable())
-    await fleet.put("waiting")
-    fleet.manager.stop()
-    fleet.manager.stop()
-    await fleet.clock.settle()
-    assert fleet.task is not None
-    assert fleet.task.done()
-    assert fleet.task.exception() is None
-    assert [connection.close_texts for connection in fleet.driver.connections] == [
-        ["the session was ended"],
-        ["the session was ended"],
-    ]
-    assert {session.view.state.phase for session in fleet.manager.sessions()} == {Phase.CLOSED}
-
-
-async def test_stop_waits_until_everything_is_released(fleet: Fleet) -> None:
-    await fleet.put_broker()
-    await fleet.put("orders")
-    fleet.driver.connection.close_answer = SILENCE
-    fleet.manager.stop()
-    await fleet.clock.advance(2.9)
-    assert fleet.task is not None
-    assert not fleet.task.done()
-    await fleet.clock.advance(0.1)
-    assert fleet.task.done()
-
-
-async def test_a_manager_without_sessions_stops_at_once(fleet: Fleet) -> None:
-    fleet.manager.stop()
-    await fleet.clock.settle()
-    assert fleet.task is not None
-    assert fleet.task.done()
-
-
-# --- defects
-
-
-class _Defect(Exception):
-    pass
-
-
-class _DefectiveSessions:
-    """Makes the next change of a session end it."""
-
-    def __init__(self, fleet: Fleet) -> None:
-        self.fleet = fleet
-        self.armed = False
-
-    def __call__(self, session: Session) -> None:
-        if self.armed:
-            self.armed = False
-            raise _Defect("a defect")
-        self.fleet.changed.append(session)
-
-
-@pytest.fixture
-def defect(fleet: Fleet) -> _DefectiveSessions:
-    defect = _DefectiveSessions(fleet)
-    fleet.manager._on_change = defect
-    return defect
-
-
-async def test_a_session_that_crashes_is_logged_and_restarted(
-    fleet: Fleet, defect: _DefectiveSessions, caplog: pytest.LogCaptureFixture
-) -> None:
-    await fleet.put_broker()
-    await fleet.put("orders", "billing")
-    crashed, billing = fleet.session(), fleet.session(BILLING).connection
-    defect.armed = True
-    fleet.manager.reconnect(ORDERS)
-    await fleet.clock.settle()
-    assert "a defect" in caplog.text
-    assert crashed.is_closed
-    assert fleet.session(BILLING).connection is billing
-    await fleet.clock.advance(10.0)
-    assert fleet.session() is not crashed
-    assert fleet.phase() is Phase.CONNECTED
-    assert fleet.session(BILLING).connection is billing
-    assert len(fleet.open_connections) == 2
-    fleet.manager.reconnect(ORDERS)
-    await fleet.clock.settle()
-    assert fleet.changed[-1] is fleet.session()
-
-
-async def test_a_crashed_session_is_restarted_with_what_is_declared_by_then(
-    fleet: Fleet, defect: _DefectiveSessions
-) -> None:
-    await fleet.put_broker()
-    await fleet.put("orders")
-    defect.armed = True
-    fleet.manager.reconnect(ORDERS)
-    await fleet.clock.settle()
-    await fleet.put("orders", generation=2, virtual_host="other")
-    await fleet.clock.advance(10.0)
-    assert fleet.session().view.generation == 2
-    assert fleet.driver.requests[-1].parameters.virtual_host == "other"
-
-
-async def test_a_crashed_session_that_is_dropped_is_not_restarted(
-    fleet: Fleet, defect: _DefectiveSessions
-) -> None:
-    await fleet.put_broker()
-    await fleet.put("orders")
-    defect.armed = True
-    fleet.manager.reconnect(ORDERS)
-    await fleet.clock.settle()
-    fleet.manager.drop_connection(ORDERS)
-    await fleet.clock.advance(60.0)
-    assert fleet.manager.sessions() == []
-    assert not fleet.open_connections
-
-
-async def test_a_session_that_crashes_after_it_was_dropped_is_only_logged(
-    fleet: Fleet, caplog: pytest.LogCaptureFixture
-) -> None:
-    await fleet.put_broker()
-    await fleet.put("orders")
-
-    async def break_down(**_: object) -> None:
-        raise _Defect("a defect")
-
-    fleet.driver.connection.close = break_down  # type: ignore[method-assign]  # a broken driver
-    fleet.manager.drop_connection(ORDERS)
-    await fleet.clock.advance(60.0)
-    assert "a defect" in caplog.text
-    assert fleet.manager.sessions() == []
-    assert fleet.driver.connection.was_aborted
-
-
-async def test_a_crashed_session_does_not_come_back_after_stop(
-    fleet: Fleet, defect: _DefectiveSessions
-) -> None:
-    await fleet.put_broker()
-    await fleet.put("orders", "billing")
-    defect.armed = True
-    fleet.manager.reconnect(ORDERS)
-    await fleet.clock.settle()
-    requests = len(fleet.driver.requests)
-    fleet.manager.stop()
-    await fleet.clock.advance(10.0)
-    assert fleet.task is not None
-    assert fleet.task.done()
-    assert len(fleet.driver.requests) == requests
-    assert not fleet.open_connections
+# --- events
 
 
 async def test_a_failing_sink_does_not_stop_the_fleet(fleet: Fleet) -> None:

@@ -43,9 +43,7 @@ class Renewing:
         self.credentials.answer = a_credential("second", version="2")
         self.tls = FakeTLSSource()
         self.connection = FakeConnection(an_open_info(), name="live", journal=self.journal)
-        self.live = Success(
-            connection=self.connection, credential=a_credential("first"), tls=None
-        )
+        self.live = Success(connection=self.connection, credential=a_credential("first"), tls=None)
         self.refusals: list[errors.ConnectError | errors.CredentialError] = []
         self.task: asyncio.Task[Outcome | None] | None = None
         self.means = Means(

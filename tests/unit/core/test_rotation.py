@@ -120,9 +120,7 @@ CREDENTIALS = st.builds(
 def test_the_plan_for_a_changed_credential(
     current: Credential, new: Credential, blocked: bool, same_certificates: bool, plan: Plan
 ) -> None:
-    assert (
-        rotation.plan(current, new, blocked=blocked, same_certificates=same_certificates) is plan
-    )
+    assert rotation.plan(current, new, blocked=blocked, same_certificates=same_certificates) is plan
 
 
 @given(current=CREDENTIALS, new=CREDENTIALS, blocked=st.booleans(), same=st.booleans())

@@ -23,13 +23,14 @@ async def blocked(stage: Stage, *, after: float = 0.0) -> FakeConnection:
     return connection
 
 
+# R1.10
 async def test_a_block_is_shown_with_its_reason_and_since_when(stage: Stage) -> None:
     await blocked(stage, after=7.0)
-    verdict = stage.view.state.blocked
+    verdict = stage.state().blocked
     assert verdict.status is ConditionStatus.TRUE
     assert verdict.reason is Reason.LOW_ON_MEMORY
     assert stage.view.blocked_since == EIGHT + timedelta(seconds=7)
-    assert stage.view.state.phase is Phase.CONNECTED
+    assert stage.state().phase is Phase.CONNECTED
     [event] = stage.events.of(EventType.BLOCKED)
     assert (event.message, event.reason) == ("low on memory", Reason.LOW_ON_MEMORY)
 
@@ -40,16 +41,17 @@ async def test_a_block_that_is_told_again_is_the_same_block(stage: Stage) -> Non
     connection.block("low on memory & low on disk")
     await stage.clock.settle()
     assert stage.view.blocked_since == EIGHT
-    assert stage.view.state.blocked.reason is Reason.LOW_ON_MEMORY_AND_DISK
+    assert stage.state().blocked.reason is Reason.LOW_ON_MEMORY_AND_DISK
     assert len(stage.events.of(EventType.BLOCKED)) == 1
 
 
+# R1.11
 async def test_the_end_of_a_block_is_shown_at_once(stage: Stage) -> None:
     connection = await blocked(stage)
     await stage.clock.advance(1.0)
     connection.unblock()
     await stage.clock.settle()
-    assert stage.view.state.blocked.reason is Reason.NOT_BLOCKED
+    assert stage.state().blocked.reason is Reason.NOT_BLOCKED
     assert stage.view.blocked_since is None
     assert stage.events.types[-1] is EventType.UNBLOCKED
 
@@ -72,24 +74,24 @@ async def test_a_connection_that_was_blocked_before_it_was_observed_is_shown_as_
     stage.driver.connection.block()
     stage.events.release()
     await stage.clock.settle()
-    assert stage.view.state.blocked.status is ConditionStatus.TRUE
+    assert stage.state().blocked.status is ConditionStatus.TRUE
     assert not stage.driver.connection.probes, "publishing into a block waits for its end"
 
 
 async def test_nothing_is_known_before_the_first_confirm(stage: Stage) -> None:
     stage.events.hold(EventType.CONNECTED)
     await stage.declare(probe=PROBE)
-    assert stage.view.state.blocked.reason is Reason.NOT_CHECKED
+    assert stage.state().blocked.reason is Reason.NOT_CHECKED
     stage.events.release()
     await stage.clock.settle()
-    assert stage.view.state.blocked.reason is Reason.NOT_BLOCKED
+    assert stage.state().blocked.reason is Reason.NOT_BLOCKED
     assert EventType.UNBLOCKED not in stage.events.types
 
 
 async def test_without_a_probe_nobody_can_tell(stage: Stage) -> None:
     await stage.connect(probe=None)
-    assert stage.view.state.blocked.status is ConditionStatus.UNKNOWN
-    assert stage.view.state.blocked.reason is Reason.PROBE_DISABLED
+    assert stage.state().blocked.status is ConditionStatus.UNKNOWN
+    assert stage.state().blocked.reason is Reason.PROBE_DISABLED
 
 
 async def test_a_block_is_shown_without_a_probe_too(stage: Stage) -> None:
@@ -97,7 +99,7 @@ async def test_a_block_is_shown_without_a_probe_too(stage: Stage) -> None:
     connection = await stage.connect(probe=None)
     connection.block()
     await stage.clock.settle()
-    assert stage.view.state.blocked.status is ConditionStatus.TRUE
+    assert stage.state().blocked.status is ConditionStatus.TRUE
 
 
 async def test_an_unanswered_probe_makes_it_unknown_and_a_confirm_known_again(
@@ -106,11 +108,11 @@ async def test_an_unanswered_probe_makes_it_unknown_and_a_confirm_known_again(
     connection = await stage.connect(probe=PROBE)
     connection.probe_answer = SILENCE
     await stage.clock.advance(20.0)
-    assert stage.view.state.blocked.status is ConditionStatus.UNKNOWN
-    assert stage.view.state.phase is Phase.CONNECTED
+    assert stage.state().blocked.status is ConditionStatus.UNKNOWN
+    assert stage.state().phase is Phase.CONNECTED
     connection.probe_answer = 0.25
     await stage.clock.advance(15.0)
-    assert stage.view.state.blocked.reason is Reason.NOT_BLOCKED
+    assert stage.state().blocked.reason is Reason.NOT_BLOCKED
     assert stage.view.confirm_seconds == 0.25
     assert EventType.UNBLOCKED not in stage.events.types
 
@@ -127,7 +129,7 @@ async def test_a_block_together_with_a_confirm_is_a_block(stage: Stage) -> None:
     connection.confirm(0.5)
     connection.block()
     await stage.clock.advance(60.0)
-    assert stage.view.state.blocked.status is ConditionStatus.TRUE
+    assert stage.state().blocked.status is ConditionStatus.TRUE
     assert stage.view.blocked_since == EIGHT
 
 
@@ -142,11 +144,11 @@ async def test_a_refused_probe_is_turned_off_and_reported(stage: Stage) -> None:
     stage.events.release()
     await stage.clock.advance(120.0)
     assert len(connection.probes) == 1
-    assert stage.session.connection is connection
-    assert stage.view.state.blocked.reason is Reason.PROBE_DISABLED
+    assert stage.connection() is connection
+    assert stage.state().blocked.reason is Reason.PROBE_DISABLED
     [event] = stage.events.of(EventType.PROBE_REFUSED)
     assert "403 ACCESS_REFUSED" in event.message
-    assert event.message == stage.view.state.blocked.message
+    assert event.message == stage.state().blocked.message
 
 
 async def test_the_next_connection_is_probed_again(stage: Stage) -> None:
@@ -156,7 +158,7 @@ async def test_the_next_connection_is_probed_again(stage: Stage) -> None:
     connection.end(transport_close())
     await stage.clock.settle()
     assert stage.driver.connections[1].probes
-    assert stage.view.state.blocked.reason is Reason.NOT_BLOCKED
+    assert stage.state().blocked.reason is Reason.NOT_BLOCKED
 
 
 async def test_a_defect_of_the_probe_turns_it_off_and_keeps_the_session(
@@ -165,9 +167,9 @@ async def test_a_defect_of_the_probe_turns_it_off_and_keeps_the_session(
     connection = await stage.connect(probe=PROBE)
     connection.probe_answer = ZeroDivisionError("a defect")
     await stage.clock.advance(60.0)
-    assert stage.session.connection is connection
-    assert stage.view.state.blocked.reason is Reason.PROBE_DISABLED
-    assert "internal error" in stage.view.state.blocked.message
+    assert stage.connection() is connection
+    assert stage.state().blocked.reason is Reason.PROBE_DISABLED
+    assert "internal error" in stage.state().blocked.message
     assert "a defect" in caplog.text
     assert len(connection.probes) == 2
 
@@ -181,7 +183,7 @@ async def test_a_block_ends_with_its_connection(stage: Stage) -> None:
     await stage.clock.advance(60.0)
     connection.end(transport_close())
     await stage.clock.settle()
-    assert stage.view.state.blocked.reason is Reason.NOT_CONNECTED
+    assert stage.state().blocked.reason is Reason.NOT_CONNECTED
     assert stage.view.blocked_since is None
 
 
@@ -198,7 +200,7 @@ async def test_the_end_of_a_block_is_reported_when_the_next_connection_is_confir
     stage.events.release()
     await stage.clock.settle()
     assert len(stage.events.of(EventType.UNBLOCKED)) == 1
-    assert stage.view.state.blocked.reason is Reason.NOT_BLOCKED
+    assert stage.state().blocked.reason is Reason.NOT_BLOCKED
 
 
 async def test_a_block_that_goes_on_over_a_reconnect_counts_from_the_new_connection(
@@ -212,7 +214,7 @@ async def test_a_block_that_goes_on_over_a_reconnect_counts_from_the_new_connect
     stage.driver.connections[1].block()
     stage.events.release()
     await stage.clock.settle()
-    assert stage.view.state.blocked.status is ConditionStatus.TRUE
+    assert stage.state().blocked.status is ConditionStatus.TRUE
     assert stage.view.blocked_since == EIGHT + timedelta(seconds=61)
     assert len(stage.events.of(EventType.BLOCKED)) == 1
     assert EventType.UNBLOCKED not in stage.events.types
@@ -224,6 +226,6 @@ async def test_news_of_a_former_connection_is_ignored(stage: Stage) -> None:
     former.block()
     former.end(transport_close())
     await stage.clock.settle()
-    assert stage.view.state.blocked.reason is Reason.NOT_BLOCKED
-    assert stage.view.state.phase is Phase.CONNECTED
+    assert stage.state().blocked.reason is Reason.NOT_BLOCKED
+    assert stage.state().phase is Phase.CONNECTED
     assert EventType.BLOCKED not in stage.events.types

@@ -1,5 +1,6 @@
 """What a session does when its declaration changes."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -20,8 +21,9 @@ from support.builders import (
     transport_close,
     unreachable,
 )
-from support.fakes import SILENCE
-from support.stage import Stage
+from support.fake_clock import FakeClock
+from support.fakes import SILENCE, FakeDriver
+from support.stage import Stage, staged
 
 INVALID = Failure(reason=Reason.INVALID_SPEC, message="it contradicts itself")
 
@@ -37,7 +39,9 @@ def unusable(problem: Failure = INVALID, *, generation: int = 2) -> Unusable:
     "change",
     [
         pytest.param({}, id="nothing but the generation"),
-        pytest.param({"target": a_target(endpoints=(RABBIT, OTHER_RABBIT))}, id="one endpoint more"),
+        pytest.param(
+            {"target": a_target(endpoints=(RABBIT, OTHER_RABBIT))}, id="one more endpoint"
+        ),
         pytest.param({"connect_timeout": 30.0}, id="the connect time-out"),
         pytest.param({"concurrent": 1}, id="the connect limit"),
         pytest.param({"stay_closed": True}, id="what follows a close"),
@@ -46,7 +50,7 @@ def unusable(problem: Failure = INVALID, *, generation: int = 2) -> Unusable:
 async def test_a_connection_that_still_fits_is_kept(stage: Stage, change: dict[str, Any]) -> None:
     connection = await stage.connect()
     await stage.declare(generation=2, **change)
-    assert stage.session.connection is connection
+    assert stage.connection() is connection
     assert connection.is_open
     assert len(stage.driver.requests) == 1
     assert stage.view.generation == 2
@@ -67,7 +71,7 @@ async def test_a_connection_that_no_longer_fits_is_opened_anew(
     connection = await stage.connect()
     await stage.declare(generation=2, target=a_target(**change))
     assert connection.close_texts == ["the session is opened anew"]
-    assert stage.session.connection is stage.driver.connections[1]
+    assert stage.connection() is stage.driver.connections[1]
     assert stage.driver.requests[1].parameters == a_target(**change).parameters
     last = stage.view.last_close
     assert last is not None
@@ -89,7 +93,7 @@ async def test_other_credentials_in_the_declaration_are_renewed(stage: Stage) ->
     other = v1alpha1.Credentials(secret_ref=v1alpha1.SecretReference(name="other"))
     fetches = stage.credentials.fetches
     await stage.declare(generation=2, credentials=other)
-    assert stage.session.connection is connection
+    assert stage.connection() is connection
     assert stage.credentials.fetches == fetches + 1
 
 
@@ -103,15 +107,27 @@ async def test_the_probe_follows_the_declaration(stage: Stage) -> None:
     await stage.declare(generation=3, probe=None)
     await stage.clock.advance(60.0)
     assert len(connection.probes) == 3
-    assert stage.view.state.blocked.reason is Reason.PROBE_DISABLED
+    assert stage.state().blocked.reason is Reason.PROBE_DISABLED
 
 
 async def test_a_probe_that_is_switched_on_begins_at_once(stage: Stage) -> None:
     connection = await stage.connect()
-    assert stage.view.state.blocked.reason is Reason.PROBE_DISABLED
+    assert stage.state().blocked.reason is Reason.PROBE_DISABLED
     await stage.declare(generation=2, probe=PROBE)
     assert len(connection.probes) == 1
-    assert stage.view.state.blocked.reason is Reason.NOT_BLOCKED
+    assert stage.state().blocked.reason is Reason.NOT_BLOCKED
+
+
+# R2.8
+async def test_the_declared_protocol_names_the_driver_and_the_session_knows_no_other(
+    clock: FakeClock,
+) -> None:
+    """A session is the same over any transport; only the driver knows how to open one."""
+    other = FakeDriver()
+    async with staged(clock, drivers={"other": other}) as stage:
+        await stage.declare(target=a_target(protocol="other"))
+        assert stage.connection() is other.connection
+        assert not stage.driver.requests
 
 
 # --- while attempting
@@ -123,7 +139,7 @@ async def test_a_running_attempt_is_dropped_for_a_new_declaration(stage: Stage) 
     await stage.declare(generation=2, target=a_target(virtual_host="other"))
     assert stage.driver.cancelled == 1
     assert stage.driver.requests[1].parameters.virtual_host == "other"
-    assert stage.session.connection is stage.driver.connection
+    assert stage.connection() is stage.driver.connection
 
 
 async def test_a_running_attempt_is_dropped_for_a_new_credential(stage: Stage) -> None:
@@ -141,7 +157,7 @@ async def test_the_same_declaration_again_leaves_a_running_attempt_alone(stage: 
     assert stage.driver.cancelled == 0
     stage.driver.release()
     await stage.clock.settle()
-    assert stage.view.state.phase is Phase.CONNECTED
+    assert stage.state().phase is Phase.CONNECTED
     assert stage.view.generation == 2
 
 
@@ -155,7 +171,7 @@ async def test_a_success_that_comes_too_late_is_closed(stage: Stage) -> None:
     late, current = stage.driver.connections
     assert late.close_texts == ["no longer wanted"]
     assert late.is_released
-    assert stage.session.connection is current
+    assert stage.connection() is current
     assert len(stage.events.of(EventType.CONNECTED)) == 1
 
 
@@ -170,17 +186,17 @@ async def test_a_late_success_that_has_ended_already_is_dropped(stage: Stage) ->
     stage.events.release()
     await stage.clock.settle()
     assert stage.driver.connection.was_aborted
-    assert stage.session.connection is None
+    assert stage.connection() is None
 
 
 async def test_a_failure_that_comes_too_late_is_not_counted(stage: Stage) -> None:
-    stage.resolver.hosts[RABBIT.host] = SILENCE
-    await stage.declare(connect_timeout=5.0)
-    stage.resolver.hosts.clear()
-    stage.driver.then(SILENCE)
+    stage.driver.then(SILENCE, SILENCE)
+    await stage.declare()
+    stage.driver.release(unreachable())
     await stage.declare(generation=2, target=a_target(virtual_host="other"))
-    await stage.clock.advance(5.0)
-    assert stage.view.state.attempts == 0
+    assert len(stage.driver.requests) == 2
+    assert stage.state().attempts == 0
+    assert stage.state().phase is Phase.CONNECTING
     assert EventType.CONNECT_FAILED not in stage.events.types
 
 
@@ -191,12 +207,12 @@ async def test_suspending_closes_the_connection_and_resuming_opens_it(stage: Sta
     connection = await stage.connect()
     await stage.declare(generation=2, suspend=True)
     assert connection.close_texts == ["the session is stood down"]
-    assert stage.view.state.phase is Phase.SUSPENDED
+    assert stage.state().phase is Phase.SUSPENDED
     assert stage.events.types[-1] is EventType.CLOSED
     await stage.clock.advance(3600.0)
     assert len(stage.driver.requests) == 1
     await stage.declare(generation=3)
-    assert stage.view.state.phase is Phase.CONNECTED
+    assert stage.state().phase is Phase.CONNECTED
 
 
 async def test_suspending_stops_attempts(stage: Stage) -> None:
@@ -214,7 +230,7 @@ async def test_a_session_that_is_declared_suspended_never_connects(stage: Stage)
     stage.session.reconnect()
     await stage.clock.advance(3600.0)
     assert not stage.journal
-    assert stage.view.state.phase is Phase.SUSPENDED
+    assert stage.state().phase is Phase.SUSPENDED
 
 
 async def test_resuming_does_not_wait_for_the_delay(stage: Stage) -> None:
@@ -222,7 +238,7 @@ async def test_resuming_does_not_wait_for_the_delay(stage: Stage) -> None:
     await stage.declare()
     await stage.declare(generation=2, suspend=True)
     await stage.declare(generation=3)
-    assert stage.view.state.phase is Phase.CONNECTED
+    assert stage.state().phase is Phase.CONNECTED
     assert stage.clock.elapsed == 0.0
 
 
@@ -234,10 +250,9 @@ async def test_a_session_that_is_to_stay_closed_is_not_reopened(stage: Stage) ->
     connection.end(transport_close("the peer ended the connection"))
     await stage.clock.advance(3600.0)
     assert len(stage.driver.requests) == 1
-    assert stage.view.state.phase is Phase.CLOSED
-    assert stage.view.state.failure is not None
-    assert stage.view.state.failure.reason is Reason.STAY_CLOSED
-    assert not stage.session.is_closed, "the session itself goes on"
+    assert stage.state().phase is Phase.CLOSED
+    assert stage.failure().reason is Reason.STAY_CLOSED
+    assert not stage.is_closed(), "the session itself goes on"
 
 
 async def test_a_session_that_is_to_stay_closed_is_still_opened_once(stage: Stage) -> None:
@@ -245,7 +260,7 @@ async def test_a_session_that_is_to_stay_closed_is_still_opened_once(stage: Stag
     stage.driver.then(unreachable(), None)
     await stage.declare(stay_closed=True)
     await stage.clock.advance(10.0)
-    assert stage.view.state.phase is Phase.CONNECTED
+    assert stage.state().phase is Phase.CONNECTED
 
 
 @pytest.mark.parametrize("how", ["a new declaration", "a request"])
@@ -258,14 +273,14 @@ async def test_a_session_that_stayed_closed_is_reopened_by(stage: Stage, how: st
         await stage.clock.settle()
     else:
         await stage.declare(generation=2, stay_closed=False)
-    assert stage.view.state.phase is Phase.CONNECTED
+    assert stage.state().phase is Phase.CONNECTED
 
 
 async def test_a_session_that_stayed_closed_does_not_mind_a_new_credential(stage: Stage) -> None:
     connection = await stage.connect(stay_closed=True)
     connection.end(transport_close())
     await stage.change_credential()
-    assert stage.view.state.phase is Phase.CLOSED
+    assert stage.state().phase is Phase.CLOSED
     assert len(stage.driver.requests) == 1
 
 
@@ -281,7 +296,7 @@ async def test_a_declaration_that_cannot_be_used_closes_the_session_and_says_why
     assert connection.is_released
     assert stage.view.generation == 2
     assert stage.view.spec is None
-    assert stage.view.state.failure == INVALID
+    assert stage.failure() == INVALID
     [event] = stage.events.of(EventType.INVALID_SPEC)
     assert (event.message, event.reason) == (INVALID.message, INVALID.reason)
     await stage.change_credential()
@@ -304,7 +319,7 @@ async def test_a_repaired_declaration_connects_and_a_second_mistake_is_reported(
 ) -> None:
     stage.session.declare(unusable())
     await stage.declare(generation=3)
-    assert stage.view.state.phase is Phase.CONNECTED
+    assert stage.state().phase is Phase.CONNECTED
     stage.session.declare(unusable(generation=4))
     await stage.clock.settle()
     assert len(stage.events.of(EventType.INVALID_SPEC)) == 2
@@ -318,8 +333,8 @@ async def test_every_change_is_told(stage: Stage) -> None:
     await stage.declare()
     await stage.change_credential()
     await stage.close()
-    phases = [view.state.phase for view in stage.changes]
-    assert [phase for before, phase in zip([None, *phases], phases, strict=False) if phase != before] == [
+    phases = [phase for phase, _ in itertools.groupby(view.state.phase for view in stage.changes)]
+    assert phases == [
         Phase.CONNECTING,
         Phase.REJECTED,
         Phase.CONNECTING,

@@ -23,8 +23,8 @@ async def test_close_closes_the_connection_and_attempts_no_more(stage: Stage) ->
     assert connection.close_texts == ["the session was ended"]
     await stage.clock.advance(3600.0)
     assert len(stage.driver.requests) == 1
-    assert stage.session.connection is None
-    assert stage.view.state.phase is Phase.CLOSED
+    assert stage.connection() is None
+    assert stage.state().phase is Phase.CLOSED
 
 
 # R5.9
@@ -107,7 +107,7 @@ async def test_after_close_nothing_is_taken_in(stage: Stage) -> None:
     await stage.change_credential()
     await stage.declare(generation=2, connect_timeout=20.0)
     assert len(stage.driver.requests) == 1
-    assert stage.session.connection is None
+    assert stage.connection() is None
 
 
 # R5.9
@@ -120,6 +120,31 @@ async def test_what_is_asked_together_with_close_comes_too_late(stage: Stage) ->
     await stage.clock.settle()
     assert closing.done()
     assert len(stage.driver.requests) == 1
+
+
+# R5.9
+async def test_an_attempt_that_succeeds_in_the_moment_of_the_close_leaves_nothing_open(
+    stage: Stage,
+) -> None:
+    stage.driver.then(SILENCE)
+    await stage.declare()
+    stage.driver.release()
+    await stage.session.close()
+    assert len(stage.driver.connections) == 1
+    assert stage.driver.connection.is_released
+
+
+# R5.9
+async def test_a_replacement_that_is_open_in_the_moment_of_the_close_is_closed_as_well(
+    stage: Stage,
+) -> None:
+    await stage.connect()
+    stage.driver.then(SILENCE)
+    await stage.change_credential(username="other")
+    stage.driver.release()
+    await stage.session.close()
+    assert len(stage.driver.connections) == 2
+    assert not stage.driver.open_connections
 
 
 async def test_a_session_closed_by_us_is_shown_and_reported_as_such(stage: Stage) -> None:
@@ -150,13 +175,13 @@ async def test_a_connection_that_the_broker_is_closing_too_is_dropped(stage: Sta
 async def test_is_closed_is_true_from_the_first_call_of_close(stage: Stage) -> None:
     connection = await stage.connect()
     connection.close_answer = SILENCE
-    assert not stage.session.is_closed
+    assert not stage.is_closed()
     closing = asyncio.ensure_future(stage.session.close())
     await asyncio.sleep(0)
-    assert stage.session.is_closed
+    assert stage.is_closed()
     assert not closing.done()
     await stage.clock.advance(3.0)
-    assert stage.session.is_closed
+    assert stage.is_closed()
 
 
 # R5.11
@@ -165,7 +190,7 @@ async def test_close_finished_waits_without_causing_a_close(stage: Stage) -> Non
     finished = asyncio.ensure_future(stage.session.close_finished())
     await stage.clock.advance(3600.0)
     assert not finished.done()
-    assert not stage.session.is_closed
+    assert not stage.is_closed()
     assert connection.is_open
     await stage.close()
     assert finished.done()
@@ -185,10 +210,10 @@ async def test_close_when_current_connection_is_closed_leaves_it_alone_and_does_
     stage.session.close_when_current_connection_is_closed()
     await stage.clock.advance(3600.0)
     assert connection.is_open
-    assert not stage.session.is_closed
+    assert not stage.is_closed()
     connection.end(server_close())
     await stage.clock.advance(3600.0)
-    assert stage.session.is_closed
+    assert stage.is_closed()
     assert len(stage.driver.requests) == 1
     assert stage.events.types[-1] is EventType.DISCONNECTED
     await stage.clock.result(stage.session.close_finished())
@@ -202,7 +227,7 @@ async def test_close_when_current_connection_is_closed_ends_at_once_without_one(
     await stage.declare()
     stage.session.close_when_current_connection_is_closed()
     await stage.clock.settle()
-    assert stage.session.is_closed
+    assert stage.is_closed()
     await stage.clock.advance(3600.0)
     assert len(stage.driver.requests) == 1
 
@@ -214,7 +239,7 @@ async def test_a_reconnect_that_is_asked_for_ends_it_as_well(stage: Stage) -> No
     stage.session.reconnect()
     await stage.clock.settle()
     assert connection.is_released
-    assert stage.session.is_closed
+    assert stage.is_closed()
     assert len(stage.driver.requests) == 1
 
 
@@ -236,9 +261,7 @@ async def test_no_task_is_left_after_the_end(clock: FakeClock) -> None:
 
 
 @pytest.mark.parametrize("connected", [True, False], ids=["while connected", "mid-connect"])
-async def test_a_cancelled_session_leaves_nothing_behind(
-    clock: FakeClock, connected: bool
-) -> None:
+async def test_a_cancelled_session_leaves_nothing_behind(clock: FakeClock, connected: bool) -> None:
     before = asyncio.all_tasks()
     stage = Stage(clock)
     stage.start()
@@ -250,8 +273,8 @@ async def test_a_cancelled_session_leaves_nothing_behind(
     await clock.settle()
     assert stage.task.cancelled()
     assert waiting.done()
-    assert stage.session.is_closed
-    assert stage.session.connection is None
+    assert stage.is_closed()
+    assert stage.connection() is None
     assert not stage.driver.open_connections
     assert stage.driver.running == 0
     assert not stage.limit.locked()
@@ -277,6 +300,35 @@ async def test_cancelling_while_closing_aborts_the_connection(stage: Stage) -> N
     await stage.clock.settle()
     assert connection.was_aborted
     assert closing.done()
+
+
+async def test_cancelling_in_the_middle_of_a_replacement_leaves_neither_connection(
+    stage: Stage,
+) -> None:
+    old = await stage.connect()
+    stage.events.hold(EventType.SESSION_REPLACED)
+    await stage.change_credential(username="other")
+    assert len(stage.driver.open_connections) == 2
+    assert stage.task is not None
+    stage.task.cancel()
+    await stage.clock.settle()
+    assert old.is_released
+    assert not stage.driver.open_connections
+
+
+async def test_a_driver_that_fails_to_close_does_not_keep_the_connection(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def break_down(**_: object) -> None:
+        raise OSError("a defect")
+
+    connection = await stage.connect()
+    monkeypatch.setattr(connection, "close", break_down)
+    await stage.close()
+    assert connection.is_released
+    assert stage.task is not None
+    await stage.clock.settle()
+    assert isinstance(stage.task.exception(), ExceptionGroup)
 
 
 async def test_a_session_that_ends_refuses_those_who_wait(stage: Stage) -> None:

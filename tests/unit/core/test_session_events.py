@@ -108,7 +108,7 @@ async def test_an_attempt_goes_on_only_when_its_event_was_handled(
     await stage.clock.settle()
     handled = stage.journal.index(f"{held} is handled")
     assert stage.journal[handled + 1] == next_step
-    assert stage.view.state.phase is Phase.CONNECTED
+    assert stage.state().phase is Phase.CONNECTED
 
 
 # R5.2
@@ -157,11 +157,11 @@ async def test_the_next_cycle_waits_until_disconnected_was_handled(stage: Stage)
     stage.events.hold(EventType.DISCONNECTED)
     connection.end(transport_close())
     await stage.clock.advance(60.0)
-    assert stage.session.connection is None
+    assert stage.connection() is None
     assert stage.events.types[-1] is EventType.DISCONNECTED
     stage.events.release()
     await stage.clock.settle()
-    assert stage.session.connection is stage.driver.connections[1]
+    assert stage.connection() is stage.driver.connections[1]
 
 
 # --- R5.3
@@ -200,7 +200,7 @@ async def test_the_next_cycle_reports_the_same_failure_again(stage: Stage) -> No
     stage.driver.connection.end(transport_close())
     await stage.clock.advance(60.0)
     assert len(stage.events.of(EventType.CONNECT_FAILED)) == 2
-    assert stage.session.connection is not None
+    assert stage.connection() is not None
 
 
 # R5.3
@@ -259,11 +259,11 @@ async def test_a_sink_that_raises_does_not_end_the_session(
 ) -> None:
     stage.events.failure = OSError("the disk is full")
     connection = await stage.connect()
-    assert stage.session.connection is connection
+    assert stage.connection() is connection
     assert "the disk is full" in caplog.text
     connection.end(transport_close())
     await stage.clock.advance(10.0)
-    assert stage.session.connection is stage.driver.connections[1]
+    assert stage.connection() is stage.driver.connections[1]
 
 
 async def test_close_does_not_wait_for_a_sink_that_an_attempt_waits_for(clock: FakeClock) -> None:

@@ -22,13 +22,14 @@ from support.fakes import SILENCE
 from support.stage import Stage
 
 
+# R1.12
 async def test_a_new_secret_reaches_the_live_connection(stage: Stage) -> None:
     connection = await stage.connect()
     await stage.clock.advance(60.0)
     await stage.change_credential("second")
-    assert stage.session.connection is connection
+    assert stage.connection() is connection
     assert [credential.secret.reveal() for credential in connection.updates] == ["second"]
-    assert stage.view.state.credentials.reason is Reason.VERIFIED
+    assert stage.state().credentials.reason is Reason.VERIFIED
     use = stage.view.credential
     assert use is not None
     assert use.method == "InPlace"
@@ -48,7 +49,7 @@ async def test_an_object_that_changed_without_its_value_is_noted(stage: Stage) -
     await stage.connect()
     await stage.change_credential("first")
     assert len(stage.driver.requests) == 1
-    assert stage.view.state.credentials.reason is Reason.ACCEPTED
+    assert stage.state().credentials.reason is Reason.ACCEPTED
     assert stage.view.credential is not None
     assert stage.view.credential.credential.version == "2"
     assert stage.view.credential.method == "Handshake"
@@ -58,12 +59,12 @@ async def test_another_user_gets_a_new_session_before_the_old_one_is_closed(stag
     old = await stage.connect(probe=PROBE)
     await stage.change_credential(username="other")
     new = stage.driver.connection
-    assert stage.session.connection is new
+    assert stage.connection() is new
     assert old.close_texts == ["replaced by a session with a newer credential"]
     assert new.probes
     replaced = stage.journal.index("SessionReplaced is handled")
     assert stage.journal.index("connection 1: close") > replaced
-    assert stage.view.state.credentials.reason is Reason.VERIFIED
+    assert stage.state().credentials.reason is Reason.VERIFIED
     assert stage.view.credential is not None
     assert stage.view.credential.method == "Replaced"
     assert EventType.DISCONNECTED not in stage.events.types
@@ -76,8 +77,8 @@ async def test_a_blocked_session_is_replaced(stage: Stage) -> None:
     await stage.change_credential()
     assert not old.updates
     assert not old.is_open
-    assert stage.session.connection is stage.driver.connection
-    assert stage.view.state.blocked.reason is Reason.NOT_BLOCKED
+    assert stage.connection() is stage.driver.connection
+    assert stage.state().blocked.reason is Reason.NOT_BLOCKED
     assert stage.view.blocked_since is None
 
 
@@ -87,7 +88,7 @@ async def test_an_update_that_is_not_answered_replaces_the_session(stage: Stage)
     await stage.change_credential()
     await stage.clock.advance(10.0)
     assert not old.is_open
-    assert stage.session.connection is stage.driver.connection
+    assert stage.connection() is stage.driver.connection
     assert stage.view.credential is not None
     assert stage.view.credential.method == "Replaced"
 
@@ -99,10 +100,10 @@ async def test_a_refused_secret_keeps_the_live_session(stage: Stage) -> None:
     connection = await stage.connect()
     stage.driver.then(credential_refused("login refused"))
     await stage.change_credential()
-    assert stage.session.connection is connection
+    assert stage.connection() is connection
     assert connection.is_open
-    assert stage.view.state.phase is Phase.CONNECTED
-    assert stage.view.state.credentials.reason is Reason.REJECTED
+    assert stage.state().phase is Phase.CONNECTED
+    assert stage.state().credentials.reason is Reason.REJECTED
     [event] = stage.events.of(EventType.SECRET_REJECTED)
     assert (event.message, event.reason) == ("login refused", Reason.ACCESS_REFUSED)
 
@@ -113,8 +114,8 @@ async def test_a_refusal_is_reported_once_and_tried_again_until_it_works(stage: 
     await stage.change_credential()
     await stage.clock.advance(120.0)
     assert len(stage.events.of(EventType.SECRET_REJECTED)) == 1
-    assert stage.session.connection is connection
-    assert stage.view.state.credentials.reason is Reason.VERIFIED
+    assert stage.connection() is connection
+    assert stage.state().credentials.reason is Reason.VERIFIED
 
 
 async def test_a_secret_that_is_gone_is_reported_and_the_session_kept(stage: Stage) -> None:
@@ -122,8 +123,8 @@ async def test_a_secret_that_is_gone_is_reported_and_the_session_kept(stage: Sta
     stage.credentials.answer = no_secret()
     stage.session.credential_changed()
     await stage.clock.settle()
-    assert stage.session.connection is connection
-    assert stage.view.state.credentials.reason is Reason.SECRET_NOT_FOUND
+    assert stage.connection() is connection
+    assert stage.state().credentials.reason is Reason.SECRET_NOT_FOUND
     assert len(stage.events.of(EventType.SECRET_REJECTED)) == 1
 
 
@@ -133,10 +134,10 @@ async def test_a_broker_that_cannot_be_reached_has_not_refused_the_secret(stage:
     stage.driver.then(*[unreachable()] * 5, None)
     await stage.change_credential()
     await stage.clock.advance(4.5)
-    assert stage.view.state.credentials.reason is Reason.ACCEPTED
+    assert stage.state().credentials.reason is Reason.ACCEPTED
     assert EventType.SECRET_REJECTED not in stage.events.types
     await stage.clock.advance(1.0)
-    assert stage.view.state.credentials.reason is Reason.VERIFIED
+    assert stage.state().credentials.reason is Reason.VERIFIED
 
 
 async def test_a_secret_that_is_put_back_is_accepted(stage: Stage) -> None:
@@ -144,18 +145,19 @@ async def test_a_secret_that_is_put_back_is_accepted(stage: Stage) -> None:
     stage.driver.otherwise = credential_refused()
     await stage.change_credential("second")
     await stage.change_credential("first")
-    assert stage.view.state.credentials.reason is Reason.ACCEPTED
+    assert stage.state().credentials.reason is Reason.ACCEPTED
     await stage.clock.advance(600.0)
     assert len(stage.driver.requests) == 2, "the refused one is not tried any more"
 
 
+# R1.13
 async def test_a_close_instead_of_an_answer_reconnects_with_the_new_secret(stage: Stage) -> None:
     connection = await stage.connect()
     await stage.clock.advance(60.0)
     connection.update_answer = errors.SecretRefusedError(code=530, text="NOT_ALLOWED")
     await stage.change_credential("second")
     assert not connection.is_open
-    assert stage.session.connection is stage.driver.connection
+    assert stage.connection() is stage.driver.connection
     assert stage.driver.requests[-1].credential.secret.reveal() == "second"
     assert stage.view.last_close is not None
     assert stage.view.last_close.info.text == "NOT_ALLOWED"
@@ -172,7 +174,7 @@ async def test_a_newer_secret_takes_over_from_a_renewal_under_way(stage: Stage) 
     await stage.change_credential("third")
     assert stage.driver.cancelled == 1
     assert [credential.secret.reveal() for credential in connection.updates] == ["third"]
-    assert stage.view.state.credentials.reason is Reason.VERIFIED
+    assert stage.state().credentials.reason is Reason.VERIFIED
 
 
 async def test_a_newer_secret_that_comes_while_a_replacement_is_opened_is_not_lost(
@@ -189,7 +191,7 @@ async def test_a_newer_secret_that_comes_while_a_replacement_is_opened_is_not_lo
     assert not old.is_open
     assert len(stage.driver.open_connections) == 1
     current = stage.driver.open_connections[0]
-    assert stage.session.connection is current
+    assert stage.connection() is current
     assert [credential.secret.reveal() for credential in current.updates] == ["third"]
 
 
@@ -201,7 +203,7 @@ async def test_a_newer_secret_that_comes_during_the_update_is_not_lost(stage: St
     await stage.change_credential("third")
     assert not old.is_open
     assert len(stage.driver.open_connections) == 1
-    assert stage.session.connection is stage.driver.open_connections[0]
+    assert stage.connection() is stage.driver.open_connections[0]
     assert stage.driver.requests[-1].credential.secret.reveal() == "third"
 
 
@@ -210,11 +212,26 @@ async def test_a_replacement_that_comes_too_late_is_closed(stage: Stage) -> None
     old = await stage.connect()
     stage.driver.then(SILENCE, None)
     await stage.change_credential(username="other")
-    old.end(transport_close())
     stage.driver.release()
+    old.end(transport_close())
     await stage.clock.advance(10.0)
+    assert stage.driver.connections[1].close_texts == ["no longer wanted"]
     assert len(stage.driver.open_connections) == 1
-    assert stage.session.connection is stage.driver.open_connections[0]
+    assert stage.connection() is stage.driver.open_connections[0]
+
+
+async def test_an_update_that_was_confirmed_too_late_is_not_shown(stage: Stage) -> None:
+    """The live connection ended in the moment in which the broker confirmed its new secret."""
+    live = await stage.connect()
+    stage.driver.then(SILENCE, None)
+    await stage.change_credential("second")
+    stage.driver.release()
+    live.end(transport_close())
+    await stage.clock.advance(10.0)
+    assert stage.connection() is stage.driver.connection
+    assert EventType.SECRET_UPDATED not in stage.events.types
+    assert stage.view.credential is not None
+    assert stage.view.credential.method == "Handshake"
 
 
 async def test_a_renewal_ends_with_its_connection(stage: Stage) -> None:
@@ -245,5 +262,5 @@ async def test_a_defect_of_a_renewal_keeps_the_session(
     connection = await stage.connect()
     connection.update_answer = ZeroDivisionError("a defect")
     await stage.change_credential()
-    assert stage.session.connection is connection
+    assert stage.connection() is connection
     assert "a defect" in caplog.text

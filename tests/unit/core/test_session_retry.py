@@ -22,7 +22,6 @@ from support.fake_clock import EIGHT, FakeClock, FixedRandom
 from support.fakes import SILENCE
 from support.stage import Stage, staged
 
-
 # --- spacing
 
 
@@ -61,7 +60,7 @@ async def test_a_long_lived_connection_that_dies_is_reopened_at_once(stage: Stag
     await stage.clock.advance(3600.0)
     connection.end(transport_close())
     await stage.clock.settle()
-    assert stage.session.connection is stage.driver.connections[1]
+    assert stage.connection() is stage.driver.connections[1]
     assert stage.clock.elapsed == 3600.0
 
 
@@ -73,11 +72,11 @@ async def test_a_connection_that_dies_young_is_reopened_when_the_delay_has_passe
     await stage.clock.advance(4.0)
     connection.end(transport_close())
     await stage.clock.advance(5.9)
-    assert stage.session.connection is None
+    assert stage.connection() is None
     assert stage.view.retry_at is not None
     assert (stage.view.retry_at - EIGHT).total_seconds() == 10.0
     await stage.clock.advance(0.1)
-    assert stage.session.connection is stage.driver.connections[1]
+    assert stage.connection() is stage.driver.connections[1]
     assert stage.view.retry_at is None
 
 
@@ -87,7 +86,7 @@ async def test_a_connection_that_flaps_is_not_opened_more_often_than_the_delay_s
 ) -> None:
     await stage.connect()
     for _ in range(100):
-        if stage.session.connection is not None:
+        if stage.connection() is not None:
             stage.driver.connection.end(transport_close())
         await stage.clock.advance(1.0)
     assert len(stage.driver.requests) == 11
@@ -139,22 +138,22 @@ async def test_success_forgets_the_failures_before_it(stage: Stage) -> None:
     stage.driver.then(unreachable(), unreachable(), unreachable(), None, unreachable(), None)
     await stage.declare()
     await stage.clock.advance(70.0)
-    assert stage.view.state.attempts == 0
+    assert stage.state().attempts == 0
     await stage.clock.advance(60.0)
     stage.driver.connection.end(transport_close())
     await stage.clock.advance(10.0)
-    assert stage.session.connection is stage.driver.connections[1]
+    assert stage.connection() is stage.driver.connections[1]
 
 
 async def test_attempts_are_counted_for_status(stage: Stage) -> None:
     stage.driver.then(unreachable(), unreachable(), None)
     await stage.declare()
-    assert stage.view.state.attempts == 1
-    assert stage.view.state.phase is Phase.WAITING
+    assert stage.state().attempts == 1
+    assert stage.state().phase is Phase.WAITING
     await stage.clock.advance(10.0)
-    assert stage.view.state.attempts == 2
+    assert stage.state().attempts == 2
     await stage.clock.advance(20.0)
-    assert stage.view.state.attempts == 0
+    assert stage.state().attempts == 0
 
 
 # --- refused: slowly, or when something changes
@@ -175,24 +174,24 @@ async def test_a_refused_session_is_tried_again_slowly(
     await stage.declare()
     await stage.clock.advance(121.0)
     assert stage.starts == [0.0, 60.0, 120.0]
-    assert stage.view.state.phase is phase
+    assert stage.state().phase is phase
 
 
 async def test_a_refused_session_comes_back_when_the_user_was_repaired(stage: Stage) -> None:
     stage.driver.then(credential_refused(), None)
     await stage.declare()
     await stage.clock.advance(60.0)
-    assert stage.view.state.phase is Phase.CONNECTED
+    assert stage.state().phase is Phase.CONNECTED
 
 
 async def test_a_missing_secret_is_looked_for_slowly(stage: Stage) -> None:
     stage.credentials.answer = no_secret()
     await stage.declare()
-    assert stage.view.state.phase is Phase.WAITING
+    assert stage.state().phase is Phase.WAITING
     await stage.clock.advance(120.0)
     assert stage.credentials.fetches == 3
     assert not stage.driver.requests
-    assert stage.view.state.attempts == 0
+    assert stage.state().attempts == 0
 
 
 async def test_what_cannot_work_is_not_tried_again(stage: Stage) -> None:
@@ -201,7 +200,7 @@ async def test_what_cannot_work_is_not_tried_again(stage: Stage) -> None:
     await stage.clock.advance(24 * 3600.0)
     await stage.change_credential()
     assert len(stage.driver.requests) == 1
-    assert stage.view.state.phase is Phase.REJECTED
+    assert stage.state().phase is Phase.REJECTED
     assert stage.view.retry_at is None
 
 
@@ -209,7 +208,7 @@ async def test_what_cannot_work_is_tried_once_more_with_a_new_declaration(stage:
     stage.driver.then(terminal(), None)
     await stage.declare()
     await stage.declare(generation=2, connect_timeout=20.0)
-    assert stage.view.state.phase is Phase.CONNECTED
+    assert stage.state().phase is Phase.CONNECTED
 
 
 # --- what ends a wait
@@ -226,7 +225,7 @@ async def test_a_new_credential_is_tried_at_once(stage: Stage, error: Exception)
     stage.driver.then(error, None)
     await stage.declare()
     await stage.change_credential("second")
-    assert stage.view.state.phase is Phase.CONNECTED
+    assert stage.state().phase is Phase.CONNECTED
     assert stage.clock.elapsed == 0.0
     assert stage.driver.requests[1].credential.secret.reveal() == "second"
 
@@ -235,7 +234,7 @@ async def test_a_secret_that_appears_is_used_at_once(stage: Stage) -> None:
     stage.credentials.answer = no_secret()
     await stage.declare()
     await stage.change_credential()
-    assert stage.view.state.phase is Phase.CONNECTED
+    assert stage.state().phase is Phase.CONNECTED
 
 
 async def test_a_request_ends_the_wait(stage: Stage) -> None:
@@ -243,7 +242,7 @@ async def test_a_request_ends_the_wait(stage: Stage) -> None:
     await stage.declare()
     stage.session.reconnect()
     await stage.clock.settle()
-    assert stage.view.state.phase is Phase.CONNECTED
+    assert stage.state().phase is Phase.CONNECTED
 
 
 async def test_a_request_opens_a_live_session_anew(stage: Stage) -> None:
@@ -251,7 +250,7 @@ async def test_a_request_opens_a_live_session_anew(stage: Stage) -> None:
     stage.session.reconnect()
     await stage.clock.settle()
     assert connection.close_texts
-    assert stage.session.connection is stage.driver.connections[1]
+    assert stage.connection() is stage.driver.connections[1]
     assert stage.events.types[-4:] == [
         EventType.CLOSED,
         EventType.ATTEMPTING,
@@ -264,7 +263,7 @@ async def test_a_new_declaration_ends_the_wait(stage: Stage) -> None:
     stage.driver.then(unreachable(), None)
     await stage.declare()
     await stage.declare(generation=2, connect_timeout=20.0)
-    assert stage.view.state.phase is Phase.CONNECTED
+    assert stage.state().phase is Phase.CONNECTED
 
 
 async def test_the_same_declaration_again_does_not_end_the_wait(stage: Stage) -> None:
@@ -274,7 +273,7 @@ async def test_the_same_declaration_again_does_not_end_the_wait(stage: Stage) ->
     assert len(stage.driver.requests) == 1
     assert stage.view.generation == 2
     await stage.clock.advance(10.0)
-    assert stage.view.state.phase is Phase.CONNECTED
+    assert stage.state().phase is Phase.CONNECTED
 
 
 async def test_before_a_declaration_nothing_is_attempted(stage: Stage) -> None:
@@ -282,7 +281,7 @@ async def test_before_a_declaration_nothing_is_attempted(stage: Stage) -> None:
     stage.session.credential_changed()
     await stage.clock.advance(3600.0)
     assert not stage.journal
-    assert stage.view.state.phase is Phase.CONNECTING
+    assert stage.state().phase is Phase.CONNECTING
     assert stage.view.spec is None
 
 
@@ -294,19 +293,18 @@ async def test_a_defect_ends_the_attempt_and_not_the_session(
 ) -> None:
     stage.driver.then(ZeroDivisionError("a defect"), None)
     await stage.declare()
-    assert stage.view.state.failure is not None
-    assert stage.view.state.failure.reason is Reason.INTERNAL_ERROR
+    assert stage.failure().reason is Reason.INTERNAL_ERROR
     assert "a defect" in caplog.text
-    assert "a defect" not in stage.view.state.failure.message
+    assert "a defect" not in stage.failure().message
     await stage.clock.advance(10.0)
-    assert stage.view.state.phase is Phase.CONNECTED
+    assert stage.state().phase is Phase.CONNECTED
 
 
 async def test_a_protocol_without_a_driver_ends_the_attempt_and_not_the_session(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
     await stage.declare(target=a_target(protocol="unknown"))
-    assert stage.view.state.phase is Phase.WAITING
+    assert stage.state().phase is Phase.WAITING
     assert "KeyError" in caplog.text
 
 
@@ -315,5 +313,5 @@ async def test_certificates_that_cannot_be_read_are_a_declaration_that_cannot_wo
 ) -> None:
     stage.tls.answer = errors.TerminalError(Reason.TLS_FAILED, "the CA is not PEM")
     await stage.declare()
-    assert stage.view.state.phase is Phase.REJECTED
+    assert stage.state().phase is Phase.REJECTED
     assert not stage.driver.requests

@@ -108,9 +108,7 @@ async def test_connected_or_failed_returns_the_next_failure(stage: Stage) -> Non
     stage.driver.then(unreachable("nobody listens"), None)
     waiting = asyncio.ensure_future(stage.session.connected_or_failed())
     await stage.declare()
-    assert waiting.result() == Failure(
-        reason=Reason.CONNECTION_REFUSED, message="nobody listens"
-    )
+    assert waiting.result() == Failure(reason=Reason.CONNECTION_REFUSED, message="nobody listens")
 
 
 # R5.7
@@ -172,19 +170,19 @@ async def test_a_failure_that_stands_is_told_at_once(stage: Stage) -> None:
 
 # R5.8
 async def test_the_current_connection_is_readable_at_any_time(stage: Stage) -> None:
-    assert stage.session.connection is None
+    assert stage.connection() is None
     connection = await stage.connect()
-    assert stage.session.connection is connection
+    assert stage.connection() is connection
     stage.driver.then(SILENCE)
     connection.end(transport_close())
     await stage.clock.settle()
-    assert stage.session.connection is None
+    assert stage.connection() is None
     await stage.clock.advance(10.0)
     stage.driver.release()
     await stage.clock.settle()
-    assert stage.session.connection is stage.driver.connections[1]
+    assert stage.connection() is stage.driver.connections[1]
     await stage.close()
-    assert stage.session.connection is None
+    assert stage.connection() is None
 
 
 # --- waiters

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from springline.api.conditions import Condition, ConditionStatus, ConditionType
 from springline.api.status import as_document
 from springline.core import state, status
-from springline.core.state import Failure, Phase, SessionState
+from springline.core.state import Phase, SessionState
 from springline.core.values import CloseInfo, ServerInfo, TLSInfo
 from springline.core.view import CredentialUse, LastClose, SessionView
 from springline.reasons import Reason
@@ -28,20 +28,9 @@ from support.builders import (
     unreachable,
 )
 from support.fake_clock import EIGHT
+from support.states import CONNECTED, GONE, INVALID, after
 
 NINE = EIGHT + timedelta(hours=1)
-GONE = Failure(reason=Reason.PEER_CLOSED, message="the peer ended the connection")
-INVALID = Failure(reason=Reason.INVALID_SPEC, message="it contradicts itself")
-
-
-def after(*events: state.StateEvent) -> SessionState:
-    current = SessionState()
-    for event in events:
-        current = state.step(current, event).state
-    return current
-
-
-CONNECTED = after(state.Opened())
 WAITING = after(state.AttemptFailed(error=unreachable("nobody listens")))
 
 
@@ -64,9 +53,7 @@ def shown(view: SessionView, *, now: datetime = EIGHT) -> dict[str, Any]:
     return as_document(status.connection_status(view, conditions))
 
 
-def condition(
-    kind: ConditionType, current: SessionState, *, now: datetime = EIGHT
-) -> Condition:
+def condition(kind: ConditionType, current: SessionState, *, now: datetime = EIGHT) -> Condition:
     return next(each for each in status.conditions(a_view(current), now=now) if each.type is kind)
 
 
@@ -258,7 +245,9 @@ def test_every_time_is_that_of_the_last_flip(states: list[SessionState]) -> None
 
 
 def test_an_open_session_is_shown_in_full() -> None:
-    tls = TLSInfo(version="TLSv1.3", cipher="TLS_AES_256_GCM_SHA384", peer_certificate_not_after=NINE)
+    tls = TLSInfo(
+        version="TLSv1.3", cipher="TLS_AES_256_GCM_SHA384", peer_certificate_not_after=NINE
+    )
     info = an_open_info()
     info = dataclasses.replace(info, negotiated=dataclasses.replace(info.negotiated, tls=tls))
     document = shown(a_view(info=info))
@@ -345,13 +334,11 @@ def test_a_block_is_shown_with_the_brokers_words() -> None:
         ),
     ],
 )
-def test_no_block_is_shown_that_is_not_there(
-    current: SessionState, since: datetime | None
-) -> None:
+def test_no_block_is_shown_that_is_not_there(current: SessionState, since: datetime | None) -> None:
     assert "blocked" not in shown(a_view(current, blocked_since=since))
 
 
-# R1.9
+# R1.8
 @pytest.mark.parametrize(
     ("info", "expected"),
     [

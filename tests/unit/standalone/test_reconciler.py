@@ -135,8 +135,10 @@ def test_generation_goes_on_when_a_connection_comes_back(scene: Scene) -> None:
     scene.apply(a_connection("orders"))
     scene.apply()
     scene.apply(a_connection("orders"))
-    assert scene.manager.take() == ["put orders generation 1", "drop orders"] + [
-        "put orders generation 2"
+    assert scene.manager.take() == [
+        "put orders generation 1",
+        "drop orders",
+        "put orders generation 2",
     ]
 
 

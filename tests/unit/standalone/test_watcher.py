@@ -1,8 +1,9 @@
-"""Following a directory: real files, real notifications of the kernel, and what it does not tell."""
+"""Following a directory: real files, what the kernel tells of them, and what it does not."""
 
 import asyncio
 import contextlib
 import os
+import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 
@@ -22,6 +23,19 @@ def a_secret(name: str, password: str = "x") -> str:
         f"apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\n"
         f"stringData: {{password: {password}}}\n"
     )
+
+
+def move(directory: Path, to: Path) -> None:
+    directory.rename(to)
+
+
+def delete(directory: Path) -> None:
+    shutil.rmtree(directory)
+
+
+def make(directory: Path, name: str, text: str) -> None:
+    directory.mkdir()
+    (directory / name).write_text(text)
 
 
 class Follower:
@@ -172,13 +186,13 @@ async def test_directory_that_vanishes_for_a_while_keeps_what_it_held(
     folder: Path, follower: Follower
 ) -> None:
     away = folder.with_name("away")
-    folder.rename(away)
+    move(folder, away)
     await follower.until_problem(
         f"{folder}: cannot be read: No such file or directory; what it held before is kept"
     )
     assert follower.names == {"one"}
     (away / "b.yaml").write_text(a_secret("two"))
-    away.rename(folder)
+    move(away, folder)
     await follower.until_names("one", "two")
     assert follower.problems == []
     (folder / "c.yaml").write_text(a_secret("three"))
@@ -188,11 +202,9 @@ async def test_directory_that_vanishes_for_a_while_keeps_what_it_held(
 async def test_directory_that_is_deleted_and_made_anew_is_followed(
     folder: Path, follower: Follower
 ) -> None:
-    (folder / "a.yaml").unlink()
-    folder.rmdir()
+    delete(folder)
     await follower.until_problem("cannot be read")
-    folder.mkdir()
-    (folder / "b.yaml").write_text(a_secret("two"))
+    make(folder, "b.yaml", a_secret("two"))
     await follower.until_names("two")
     (folder / "b.yaml").write_text(a_secret("three"))
     await follower.until_names("three")
@@ -282,7 +294,7 @@ async def test_cancelling_while_files_are_read_leaves_nothing_behind(
     monkeypatch.setattr(watcher, "_loaded", told)
     async with leaks.checked(), asyncio.timeout(DEADLINE):
         sets = watcher.follow(folder)
-        first = asyncio.ensure_future(anext(sets))  # type: ignore[arg-type]  # it is a coroutine
+        first = asyncio.ensure_future(anext(sets))
         await reading.wait()
         first.cancel()
         await asyncio.wait({first})

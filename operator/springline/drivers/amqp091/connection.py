@@ -5,6 +5,7 @@ waited for under a time-out.
 """
 
 import asyncio
+import contextlib
 
 from pamqp import commands as spec
 
@@ -201,8 +202,9 @@ class Amqp091Connection(Listener):
 
     async def _drop(self) -> None:
         self.abort()
-        async with asyncio.timeout(CLOSE_GRACE):
-            await self._wait_over()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_GRACE):
+                await self._wait_over()
 
     def _tell_closed(self) -> None:
         observer, self._observer = self._observer, None

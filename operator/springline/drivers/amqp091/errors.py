@@ -164,7 +164,10 @@ def refused_addresses(failures: list[tuple[str, OSError]], progress: Progress) -
             f"{progress.endpoint}: nothing answered within {progress.timeout:g} s"
             f" ({Step.TCP.value} to {addresses})",
         )
-    each = "; ".join(f"{address}: {_os_text(error)}" for address, error in failures)
+    each = "; ".join(
+        _os_text(error) if address == progress.endpoint.host else f"{address}: {_os_text(error)}"
+        for address, error in failures
+    )
     return TransientError(Reason.CONNECTION_REFUSED, f"{progress.endpoint}: {each}")
 
 

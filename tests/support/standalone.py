@@ -1,0 +1,109 @@
+"""Standalone mode between real documents and a broker that the test plays, on the test's clock."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from springline.api import documents
+from springline.api.meta import Identity
+from springline.core.environment import Environment
+from springline.core.manager import Manager
+from springline.core.session import Session
+from springline.core.values import SessionKey
+from springline.credentials.sources import DeclaredSources
+from springline.standalone.loader import Manifests, Problem
+from springline.standalone.reconciler import ManifestReader, Reconciler
+from springline.standalone.report import Report, Shown
+from support.fake_clock import FakeClock, FixedRandom
+from support.fakes import FakeDriver, FakeResolver, RecordingEvents
+
+__all__ = ["Scene", "playing"]
+
+
+class Scene:
+    """The manager, the reconciler and the report, wired as the program wires them."""
+
+    def __init__(self, clock: FakeClock, status_dir: Path | None = None) -> None:
+        self.clock = clock
+        self.status_dir = status_dir
+        self.driver = FakeDriver()
+        self.events = RecordingEvents()
+        self.reader = ManifestReader()
+        self.manager = Manager(
+            Environment(
+                drivers={"amqp091": self.driver},
+                resolver=FakeResolver(),
+                clock=clock,
+                rng=FixedRandom(),
+                events=self.events,
+            ),
+            DeclaredSources(self.reader),
+            on_change=self._session_changed,
+        )
+        self.reconciler = Reconciler(self.manager, self.reader)
+        self.report = self.new_report()
+
+    def _session_changed(self, session: Session) -> None:
+        self.report.session_changed(session)
+
+    def new_report(self) -> Report:
+        """Return a report that knows nothing yet, as after a start."""
+        return Report(
+            self.manager,
+            self.clock,
+            status_dir=self.status_dir,
+            generation=self.reconciler.generation,
+        )
+
+    async def apply(
+        self, *written: dict[str, Any], unusable: dict[Identity, str] | None = None
+    ) -> None:
+        """Declare these documents and no others, and let everything come of it."""
+        parsed = [documents.parse(each) for each in written]
+        problems = (
+            Problem("a.yaml:1", text, identity) for identity, text in (unusable or {}).items()
+        )
+        manifests = Manifests(
+            objects={each.identity: each for each in parsed}, problems=tuple(problems)
+        )
+        self.reconciler.apply(manifests)
+        self.report.declare(manifests.objects.keys() | manifests.unusable.keys())
+        await self.clock.advance(1)
+
+    def shown(self, name: str) -> Shown:
+        """What is shown of a connection of the default namespace."""
+        return self.report.shown[SessionKey("default", name)]
+
+    @property
+    def files(self) -> set[str]:
+        """The files in the status directory, hidden ones too."""
+        assert self.status_dir is not None
+        return {path.name for path in self.status_dir.iterdir()}
+
+    def written(self, name: str) -> dict[str, Any]:
+        """The document in a status file."""
+        assert self.status_dir is not None
+        text = (self.status_dir / name).read_text(encoding="utf-8")
+        document = yaml.safe_load(text)
+        assert isinstance(document, dict)
+        return document
+
+
+@contextlib.asynccontextmanager
+async def playing(clock: FakeClock, status_dir: Path | None = None) -> AsyncIterator[Scene]:
+    """Run a scene; the event loop is driven by `clock`."""
+    scene = Scene(clock, status_dir)
+    async with asyncio.TaskGroup() as tasks:
+        managing = tasks.create_task(scene.manager.run())
+        reporting = tasks.create_task(scene.report.run())
+        try:
+            yield scene
+        finally:
+            scene.manager.stop()
+            await clock.advance(5)
+            assert managing.done()
+            reporting.cancel()

@@ -1,0 +1,332 @@
+"""The TLS client side: what certificates are taken, what is said of others, and who shares them."""
+
+import contextlib
+import errno
+import gc
+import os
+import ssl
+import tempfile
+import traceback
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from cryptography.hazmat.primitives import serialization
+
+from springline.api import v1alpha1
+from springline.api.broker import ClusterTLS
+from springline.core.values import TLSClient
+from springline.credentials import certificates
+from springline.credentials.certificates import CertificateSource, PreparedClients
+from springline.errors import RejectedError
+from springline.reasons import Reason
+from support.objects import FakeReader
+
+AUTHORITY = trustme.CA()
+CA = AUTHORITY.cert_pem.bytes()
+ISSUED = AUTHORITY.issue_cert("client", common_name="client")
+CERTIFICATE = b"".join(blob.bytes() for blob in ISSUED.cert_chain_pems)
+KEY = ISSUED.private_key_pem.bytes()
+OTHER_KEY = AUTHORITY.issue_cert("other").private_key_pem.bytes()
+ENCRYPTED_KEY = serialization.load_pem_private_key(KEY, None).private_bytes(
+    serialization.Encoding.PEM,
+    serialization.PrivateFormat.PKCS8,
+    serialization.BestAvailableEncryption(b"pl4nted"),
+)
+
+CA_REF = {"kind": "ConfigMap", "name": "ca"}
+CLIENT_REF = {"name": "client"}
+
+
+class Tls:
+    """Certificates of one process."""
+
+    def __init__(self, reader: FakeReader) -> None:
+        self.reader = reader
+        self.clients = PreparedClients()
+
+    def put_ca(self, content: bytes = CA, *, kind: str = "ConfigMap") -> None:
+        self.reader.put("ca", {"ca.crt": content}, kind=kind)
+
+    def put_client(self, certificate: bytes = CERTIFICATE, key: bytes = KEY) -> None:
+        self.reader.put("client", {"tls.crt": certificate, "tls.key": key})
+
+    async def fetch(self, *, namespace: str = "apps", **tls: Any) -> TLSClient | None:
+        declared = v1alpha1.TLS.model_validate({"enabled": True, **tls})
+        return await CertificateSource(self.reader, self.clients, namespace, declared).fetch()
+
+    async def client(self, **tls: Any) -> TLSClient:
+        found = await self.fetch(**tls)
+        assert found is not None
+        return found
+
+    async def refused(self, **tls: Any) -> str:
+        """Return why there is no TLS client; the key must not be seen anywhere in it."""
+        with pytest.raises(RejectedError) as caught:
+            await self.fetch(**tls)
+        shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
+        assert "PRIVATE KEY" not in shown
+        assert "pl4nted" not in shown
+        assert KEY.splitlines()[1].decode() not in shown
+        assert caught.value.reason is Reason.TLS_FAILED
+        return caught.value.message
+
+
+@pytest.fixture
+def tls(reader: FakeReader) -> Tls:
+    return Tls(reader)
+
+
+def files_in(directory: Path) -> set[str]:
+    return {path.name for path in directory.iterdir()}
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[ssl.SSLContext]:
+    """A server's side that asks for a client certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    AUTHORITY.issue_cert("localhost").configure_cert(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    AUTHORITY.configure_trust(context)
+    yield context
+
+
+def shake_hands(client: TLSClient, server: ssl.SSLContext) -> dict[str, Any]:
+    """Carry out a handshake in memory and return the certificate that the server saw."""
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    near = client.context.wrap_bio(to_client, to_server, server_hostname="localhost")
+    far = server.wrap_bio(to_server, to_client, server_side=True)
+    done: set[ssl.SSLObject] = set()
+    for _ in range(10):
+        for side in (near, far):
+            if side not in done:
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    side.do_handshake()
+                    done.add(side)
+    assert len(done) == 2
+    seen = far.getpeercert()
+    assert seen
+    return dict(seen)
+
+
+# --- what is declared
+
+
+async def test_there_is_nothing_without_tls(tls: Tls) -> None:
+    assert await tls.fetch(enabled=False) is None
+
+
+async def test_system_trust_is_used_without_a_ca(tls: Tls) -> None:
+    client = await tls.client()
+    assert client.context.verify_mode is ssl.CERT_REQUIRED
+    assert client.context.check_hostname
+    assert client.context.minimum_version >= ssl.TLSVersion.TLSv1_2
+    assert (client.server_name, client.has_client_certificate) == (None, False)
+
+
+@pytest.mark.parametrize("kind", ["ConfigMap", "Secret"])
+async def test_declared_ca_is_trusted_and_no_other(tls: Tls, kind: str) -> None:
+    tls.put_ca(kind=kind)
+    client = await tls.client(caRef={**CA_REF, "kind": kind})
+    assert len(client.context.get_ca_certs()) == 1
+
+
+async def test_key_of_the_ca_may_have_another_name(tls: Tls) -> None:
+    tls.reader.put("ca", {"root.pem": CA}, kind="ConfigMap")
+    client = await tls.client(caRef={**CA_REF, "key": "root.pem"})
+    assert len(client.context.get_ca_certs()) == 1
+
+
+async def test_bundle_may_have_comments_in_any_language(tls: Tls) -> None:
+    bundle = "# Főtanúsítvány\n".encode() + CA + b"\xff\n" + trustme.CA().cert_pem.bytes()
+    tls.put_ca(bundle)
+    client = await tls.client(caRef=CA_REF)
+    assert len(client.context.get_ca_certs()) == 2
+
+
+async def test_name_to_verify_is_handed_on(tls: Tls) -> None:
+    assert (await tls.client(serverName="rabbit.example")).server_name == "rabbit.example"
+
+
+async def test_verification_can_be_turned_off(tls: Tls) -> None:
+    client = await tls.client(insecureSkipVerify=True)
+    assert client.context.verify_mode is ssl.CERT_NONE
+    assert not client.context.check_hostname
+
+
+async def test_objects_are_read_in_the_namespace_of_the_connection(tls: Tls) -> None:
+    tls.put_ca()
+    assert 'in namespace "other"' in await tls.refused(namespace="other", caRef=CA_REF)
+
+
+async def test_cluster_broker_says_itself_where_its_objects_are(tls: Tls) -> None:
+    tls.put_ca()
+    declared = ClusterTLS.model_validate(
+        {"enabled": True, "caRef": {**CA_REF, "namespace": "apps"}}
+    )
+    source = CertificateSource(tls.reader, tls.clients, "other", declared)
+    assert await source.fetch() is not None
+
+
+async def test_client_certificate_is_shown_to_the_server(tls: Tls) -> None:
+    tls.put_ca()
+    tls.put_client()
+    client = await tls.client(caRef=CA_REF, clientCertificateRef=CLIENT_REF)
+    assert client.has_client_certificate
+    with serving() as server:
+        seen = shake_hands(client, server)
+    assert ("commonName", "client") in [pair for [pair] in seen["subject"]]
+
+
+async def test_encrypted_connection_works_where_files_have_to_be_written(
+    tls: Tls, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where the system has no files without a name; afterwards none is left."""
+
+    def forbidden(*_: object) -> int:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "memfd_create", forbidden)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    tls.put_ca()
+    tls.put_client()
+    client = await tls.client(caRef=CA_REF, clientCertificateRef=CLIENT_REF)
+    with serving() as server:
+        assert shake_hands(client, server)
+    assert files_in(tmp_path) == set()
+
+
+def test_written_key_is_nobody_elses_to_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delattr(os, "memfd_create")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with certificates._as_file(KEY) as name:
+        path = Path(name)
+        assert path.read_bytes() == KEY
+        assert path.parent.stat().st_mode & 0o077 == 0
+    assert not path.exists()
+
+
+async def test_key_never_touches_a_file_system_on_linux(
+    tls: Tls, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """So a read-only one is enough."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    tls.put_client()
+    before = files_in(Path("/proc/self/fd"))
+    assert (await tls.client(clientCertificateRef=CLIENT_REF)).has_client_certificate
+    assert files_in(Path("/proc/self/fd")) == before
+
+
+# --- what is missing or wrong
+
+
+async def test_missing_object_is_named(tls: Tls) -> None:
+    assert await tls.refused(caRef=CA_REF) == (
+        'there is no ConfigMap "ca" in namespace "apps"; create it'
+    )
+    assert await tls.refused(clientCertificateRef=CLIENT_REF) == (
+        'there is no Secret "client" in namespace "apps"; create it'
+    )
+
+
+@pytest.mark.parametrize("missing", ["tls.crt", "tls.key"])
+async def test_missing_key_is_named(tls: Tls, missing: str) -> None:
+    values = {"tls.crt": CERTIFICATE, "tls.key": KEY}
+    del values[missing]
+    tls.reader.put("client", values)
+    assert await tls.refused(clientCertificateRef=CLIENT_REF) == (
+        f'Secret "client" has no key "{missing}"; add it'
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b" \n"])
+async def test_empty_value_is_named(tls: Tls, content: bytes) -> None:
+    tls.put_ca(content)
+    assert await tls.refused(caRef=CA_REF) == 'key "ca.crt" of ConfigMap "ca" is empty; correct it'
+
+
+BROKEN = {
+    "no PEM": b"pl4nted",
+    "a word that Python would print": b"None",
+    "a certificate cut off": CA[: len(CA) // 2],
+    "a certificate with wrong bytes": CA.replace(b"MII", b"!!!", 1),
+    "a second certificate with wrong bytes": CA + CA.replace(b"MII", b"AAA", 1),
+    "DER": ssl.PEM_cert_to_DER_cert(CA.decode()),
+    "a private key": KEY,
+}
+
+
+@pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN.keys())
+async def test_what_holds_no_certificates_is_no_ca(tls: Tls, content: bytes) -> None:
+    await tls.client()  # what is prepared without a CA is never taken for it
+    tls.put_ca(content)
+    assert await tls.refused(caRef=CA_REF) == "tls.caRef does not hold certificates in PEM"
+
+
+PAIRS = {
+    "the key of another certificate": (CERTIFICATE, OTHER_KEY),
+    "an encrypted key": (CERTIFICATE, ENCRYPTED_KEY),
+    "no PEM for a key": (CERTIFICATE, b"pl4nted"),
+    "no PEM for a certificate": (b"pl4nted", KEY),
+    "exchanged parts": (KEY, CERTIFICATE),
+    "a key cut off": (CERTIFICATE, KEY[: len(KEY) // 2]),
+}
+
+
+@pytest.mark.parametrize(("certificate", "key"), PAIRS.values(), ids=PAIRS.keys())
+async def test_pair_that_does_not_fit_is_refused(
+    tls: Tls, certificate: bytes, key: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """OpenSSL would ask for the password of an encrypted key on the terminal."""
+    tls.put_client(certificate, key)
+    assert await tls.refused(clientCertificateRef=CLIENT_REF) == (
+        "tls.clientCertificateRef: tls.crt and tls.key are not a certificate and its unencrypted "
+        "private key in PEM"
+    )
+    assert capfd.readouterr() == ("", "")
+
+
+# --- who shares it
+
+
+async def test_same_certificates_are_prepared_once(tls: Tls) -> None:
+    tls.put_ca()
+    tls.put_client()
+    declared = {"caRef": CA_REF, "clientCertificateRef": CLIENT_REF}
+    first = await tls.client(**declared)
+    assert await tls.client(**declared) is first
+    tls.put_ca()  # another version of the same content
+    assert await tls.client(**declared) is first
+
+
+async def test_whatever_differs_is_prepared_on_its_own(tls: Tls) -> None:
+    tls.put_ca()
+    tls.put_client()
+    declared = {"caRef": CA_REF, "clientCertificateRef": CLIENT_REF}
+    clients = [
+        await tls.client(),
+        await tls.client(caRef=CA_REF),
+        await tls.client(**declared),
+        await tls.client(**declared, serverName="rabbit.example"),
+        await tls.client(insecureSkipVerify=True),
+    ]
+    other = trustme.CA()
+    tls.put_ca(other.cert_pem.bytes())
+    clients.append(await tls.client(caRef=CA_REF))
+    assert len({id(client) for client in clients}) == len(clients)
+
+
+async def test_what_nobody_holds_any_more_is_released(tls: Tls) -> None:
+    tls.put_ca()
+    client = await tls.client(caRef=CA_REF)
+    released = weakref.ref(client)
+    assert len(tls.clients._clients) == 1
+    del client
+    gc.collect()
+    assert released() is None
+    assert len(tls.clients._clients) == 0

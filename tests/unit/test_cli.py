@@ -1,0 +1,448 @@
+"""The command line: what it takes, what it prints where, and its exit codes."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TextIO
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+import springline
+from springline import app, cli
+from springline.settings import CheckSettings, RunSettings
+from support import ports, waiting
+
+PLANTED = "pl4nted-s3cret"
+SOURCES = Path(springline.__file__).parents[1]
+
+
+def invoke(*args: str | Path, env: Mapping[str, str] | None = None) -> Result:
+    return CliRunner().invoke(cli.main, [str(arg) for arg in args], env=env)
+
+
+def refused(*args: str | Path, env: Mapping[str, str] | None = None) -> str:
+    """Return what is said about wrong usage."""
+    result = invoke(*args, env=env)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    return result.stderr.rpartition("Error: ")[2].strip()
+
+
+def a_broker(port: int) -> str:
+    return f"""\
+apiVersion: springline.dev/v1alpha1
+kind: Broker
+metadata: {{name: rabbit}}
+spec:
+  endpoints: [{{host: 127.0.0.1, port: {port}}}]
+  sasl: {{allowInsecure: true}}
+  connectTimeout: 5s
+"""
+
+
+def a_connection(name: str = "orders", extra: str = "") -> str:
+    return f"""\
+apiVersion: springline.dev/v1alpha1
+kind: BrokerConnection
+metadata: {{name: {name}}}
+spec:
+  brokerRef: {{name: rabbit}}
+  credentials: {{secretRef: {{name: login}}}}
+{extra}"""
+
+
+SECRET = f"""\
+apiVersion: v1
+kind: Secret
+metadata: {{name: login}}
+stringData: {{username: ann, password: {PLANTED}}}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "manifests"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def unreachable(folder: Path) -> Path:
+    """Manifests of one connection to a port that nobody listens on."""
+    lease = ports.lease(1)
+    text = "---\n".join([a_broker(lease.ports[0]), SECRET, a_connection()])
+    (folder / "all.yaml").write_text(text)
+    lease.release()
+    return folder
+
+
+# --- help
+
+
+def test_help_lists_the_commands() -> None:
+    result = invoke("--help")
+    assert result.exit_code == 0
+    assert "Keep broker client connections" in result.stdout
+    for command in ("check", "run"):
+        assert f"\n  {command} " in result.stdout
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_help_explains_every_option(command: str) -> None:
+    result = invoke(command, "--help")
+    assert result.exit_code == 0
+    for parameter in cli.main.commands[command].params:
+        assert any(option in result.stdout for option in parameter.opts)
+        assert getattr(parameter, "help", None), parameter.name
+
+
+def test_version_is_told() -> None:
+    result = invoke("--version")
+    assert result.stdout == f"springline, version {springline.__version__}\n"
+
+
+def test_package_can_be_run_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "springline", "--version"],
+        env={**os.environ, "PYTHONPATH": str(SOURCES)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout == f"springline, version {springline.__version__}\n"
+    assert done.stderr == ""
+
+
+# --- run: what it takes
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> list[RunSettings]:
+    """The settings that `run` would have run with."""
+    taken: list[RunSettings] = []
+
+    async def run(settings: RunSettings, _: TextIO) -> None:
+        taken.append(settings)
+
+    monkeypatch.setattr(app, "run", run)
+    return taken
+
+
+def test_run_has_defaults_for_all_but_the_directory(
+    settings: list[RunSettings], folder: Path
+) -> None:
+    assert invoke("run", "--manifests", folder).exit_code == 0
+    assert settings == [
+        RunSettings(
+            manifests=folder, status_dir=None, table=False, steps=False, shutdown_seconds=10.0
+        )
+    ]
+
+
+def test_run_takes_every_option(settings: list[RunSettings], folder: Path, tmp_path: Path) -> None:
+    status_dir = tmp_path / "a" / "status"
+    result = invoke(
+        *("run", "--manifests", folder, "--status-dir", status_dir, "--output", "table"),
+        *("--steps", "--shutdown-timeout", "2.5", "--log-level", "error"),
+    )
+    assert result.exit_code == 0
+    assert settings == [
+        RunSettings(
+            manifests=folder, status_dir=status_dir, table=True, steps=True, shutdown_seconds=2.5
+        )
+    ]
+    assert status_dir.is_dir()
+
+
+def test_every_option_of_run_is_a_variable_too(
+    settings: list[RunSettings], folder: Path, tmp_path: Path
+) -> None:
+    result = invoke(
+        "run",
+        env={
+            "SPRINGLINE_RUN_MANIFESTS": str(folder),
+            "SPRINGLINE_RUN_STATUS_DIR": str(tmp_path / "status"),
+            "SPRINGLINE_RUN_OUTPUT": "table",
+            "SPRINGLINE_RUN_STEPS": "true",
+            "SPRINGLINE_RUN_SHUTDOWN_TIMEOUT": "3",
+            "SPRINGLINE_RUN_LOG_LEVEL": "debug",
+        },
+    )
+    assert result.exit_code == 0
+    assert settings == [
+        RunSettings(
+            manifests=folder,
+            status_dir=tmp_path / "status",
+            table=True,
+            steps=True,
+            shutdown_seconds=3.0,
+        )
+    ]
+
+
+def test_option_wins_over_variable(settings: list[RunSettings], folder: Path) -> None:
+    env = {"SPRINGLINE_RUN_SHUTDOWN_TIMEOUT": "3"}
+    assert invoke("run", "--manifests", folder, "--shutdown-timeout", "4", env=env).exit_code == 0
+    assert settings[0].shutdown_seconds == 4.0
+
+
+@pytest.mark.parametrize(("output", "table"), [("auto", False), ("lines", False), ("table", True)])
+def test_table_is_shown_on_a_terminal_or_on_demand(
+    settings: list[RunSettings], folder: Path, output: str, table: bool
+) -> None:
+    assert invoke("run", "--manifests", folder, "--output", output).exit_code == 0
+    assert settings[0].table is table
+
+
+# --- run: what it refuses
+
+
+def test_run_needs_a_directory() -> None:
+    assert refused("run").startswith("Missing option '--manifests'")
+
+
+def test_directory_must_be_there(tmp_path: Path) -> None:
+    message = refused("run", "--manifests", tmp_path / "none")
+    assert message.startswith("Invalid value for '--manifests': Directory ")
+    assert "does not exist" in message
+
+
+def test_directory_must_be_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.touch()
+    assert "is a file" in refused("run", "--manifests", path)
+
+
+@pytest.mark.parametrize("path", ["{}", "{}/", "{}/../manifests", "{}/../link"])
+def test_status_must_not_be_written_where_manifests_are_read(folder: Path, path: str) -> None:
+    (folder.parent / "link").symlink_to(folder)
+    message = refused("run", "--manifests", folder, "--status-dir", path.format(folder))
+    assert message == "--status-dir must not be the directory of the manifests"
+
+
+def test_status_directory_must_be_creatable(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "status"
+    assert refused("run", "--manifests", folder, "--status-dir", path) == (
+        f"--status-dir {path} cannot be created: Not a directory"
+    )
+
+
+def test_status_directory_must_not_be_a_file(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "is a file" in refused("run", "--manifests", folder, "--status-dir", tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--output", "html"),
+        ("--log-level", "loud"),
+        ("--shutdown-timeout", "0"),
+        ("--shutdown-timeout", "601"),
+        ("--shutdown-timeout", "soon"),
+    ],
+)
+def test_value_that_an_option_does_not_have_is_refused(
+    folder: Path, option: str, value: str
+) -> None:
+    assert f"Invalid value for '{option}'" in refused("run", "--manifests", folder, option, value)
+
+
+def test_unknown_option_and_command_are_refused() -> None:
+    assert refused("run", "--manifest", "x").startswith("No such option '--manifest'")
+    assert refused("walk") == "No such command 'walk'."
+
+
+# --- check
+
+
+def test_check_needs_a_file() -> None:
+    assert refused("check").startswith("Missing option '-f'")
+
+
+def test_checked_file_must_be_there(tmp_path: Path) -> None:
+    assert "does not exist" in refused("check", "-f", tmp_path / "none.yaml")
+
+
+def test_checked_files_may_be_given_as_a_variable(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    taken: list[CheckSettings] = []
+
+    async def check(settings: CheckSettings) -> app.Checked:
+        taken.append(settings)
+        return app.Checked(shown=(), documents=(), at=datetime.now(UTC))
+
+    monkeypatch.setattr(app, "check", check)
+    paths = [tmp_path / "a.yaml", tmp_path / "b.yaml"]
+    for path in paths:
+        path.touch()
+    env = {"SPRINGLINE_CHECK_FILES": os.pathsep.join(map(str, paths))}
+    assert invoke("check", env=env).exit_code == 0
+    assert taken == [CheckSettings(files=tuple(paths))]
+
+
+def test_every_mistake_of_every_file_is_listed(folder: Path) -> None:
+    """The exit code is 2, and standard output stays empty."""
+    (folder / "a.yaml").write_text(a_connection(extra="  hartbeat: 3\n  nope: 1\n"))
+    (folder / "b.yaml").write_text(f"password: *{PLANTED}\n")
+    other = folder.parent / "c.yaml"
+    other.write_text("kind: Deployment\n")
+    result = invoke("check", "-f", folder, "-f", other)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    lines = result.stderr.splitlines()
+    assert [line.partition(" ")[0] for line in lines] == ["error:"] * 4
+    places = [line.split()[1].rstrip(":") for line in lines]
+    assert places == ["a.yaml:1", "a.yaml:1", "b.yaml", "c.yaml:1"]
+    assert PLANTED not in result.output
+
+
+def test_file_without_a_connection_cannot_be_checked(folder: Path) -> None:
+    (folder / "a.yaml").write_text(SECRET)
+    result = invoke("check", "-f", folder)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "error: there is no BrokerConnection to check\n"
+
+
+def test_directory_that_cannot_be_read_is_a_mistake(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")  # permissions do not count for root
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    result = invoke("check", "-f", folder)
+    assert result.exit_code == 2
+    assert result.stderr == f"error: {folder}: cannot be read: Permission denied\n"
+
+
+def test_connection_that_is_not_ready_is_exit_code_1(unreachable: Path) -> None:
+    """The table goes to standard output, the explanation to standard error."""
+    result = invoke("check", "-f", unreachable)
+    assert result.exit_code == 1
+    header, row = result.stdout.splitlines()
+    assert header.split()[:3] == ["NAMESPACE", "NAME", "READY"]
+    assert row.split()[:3] == ["default", "orders", "False"]
+    assert row.endswith("ConnectionRefused")
+    assert result.stderr.startswith("default/orders: ")
+    assert PLANTED not in result.output
+
+
+def test_connection_without_its_broker_is_exit_code_1(folder: Path) -> None:
+    (folder / "a.yaml").write_text(a_connection())
+    result = invoke("check", "-f", folder / "a.yaml")
+    assert result.exit_code == 1
+    assert "there is no Broker named" in result.stderr
+
+
+def test_documents_may_be_spread_over_files_in_any_order(unreachable: Path) -> None:
+    text = (unreachable / "all.yaml").read_text()
+    paths = []
+    for number, document in enumerate(text.split("---\n")):
+        paths.append(unreachable.parent / f"{number}.yaml")
+        paths[-1].write_text(document)
+    arguments = [part for path in reversed(paths) for part in ("-f", path)]
+    result = invoke("check", *arguments)
+    assert result.exit_code == 1
+    assert "ConnectionRefused" in result.stdout
+
+
+@pytest.mark.parametrize("output", ["json", "yaml"])
+def test_status_is_printed_as_a_list_of_documents(unreachable: Path, output: str) -> None:
+    result = invoke("check", "-f", unreachable, "-o", output)
+    assert result.exit_code == 1
+    assert result.stderr == ""
+    read = json.loads if output == "json" else yaml.safe_load
+    found = read(result.stdout)
+    assert (found["apiVersion"], found["kind"]) == ("v1", "List")
+    [item] = found["items"]
+    assert item["kind"] == "BrokerConnection"
+    assert item["metadata"] == {"name": "orders", "namespace": "default"}
+    conditions = {each["type"]: each["reason"] for each in item["status"]["conditions"]}
+    assert conditions["Ready"] == "ConnectionRefused"
+    assert PLANTED not in result.output
+
+
+def test_value_that_output_does_not_have_is_refused(folder: Path) -> None:
+    assert "Invalid value for '-o'" in refused("check", "-f", folder, "-o", "wide")
+
+
+# --- as a process
+
+
+def start(*args: str | Path, stdout: int, encoding: str = "utf-8") -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "springline", *map(str, args)],
+        env={**os.environ, "PYTHONPATH": str(SOURCES), "PYTHONIOENCODING": encoding},
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+    )
+
+
+async def first_line(process: "subprocess.Popen[bytes]", number: signal.Signals) -> str:
+    """Return the first line, and stop the process with this signal, which is a success."""
+    lines: list[bytes] = []
+    assert process.stdout is not None
+    reading = asyncio.ensure_future(asyncio.to_thread(lines.extend, process.stdout))
+    try:
+        await waiting.eventually(lambda: lines, timeout=30, what="a line")
+        process.send_signal(number)
+        await asyncio.wait_for(asyncio.to_thread(process.wait), 30)
+    finally:
+        process.kill()
+        await reading
+        _, err = process.communicate()
+    assert (process.returncode, err) == (0, b"")
+    return lines[0].decode()
+
+
+async def test_run_without_manifests_waits_for_some(folder: Path) -> None:
+    process = start("run", "--manifests", folder, stdout=subprocess.PIPE)
+    (folder / "a.yaml").write_text(a_connection())
+    assert "InvalidSpec" in await first_line(process, signal.SIGINT)
+
+
+async def test_output_that_the_locale_cannot_express_is_escaped(folder: Path) -> None:
+    (folder / "a.yaml").write_text(a_connection("größe"))
+    process = start("run", "--manifests", folder, stdout=subprocess.PIPE, encoding="ascii")
+    assert "gr\\xf6\\xdfe" in await first_line(process, signal.SIGTERM)
+
+
+async def test_run_goes_on_when_nobody_reads_its_output(unreachable: Path, tmp_path: Path) -> None:
+    """Sessions matter more than their reports; ended by a signal it is a success as ever."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    status_dir = tmp_path / "status"
+    process = start("run", "--manifests", unreachable, "--status-dir", status_dir, stdout=writing)
+    os.close(writing)
+    try:
+        path = status_dir / "BrokerConnection.default.orders.yaml"
+        await waiting.eventually(
+            lambda: exists_with(path, "ConnectionRefused"), timeout=30, what="a status"
+        )
+        process.send_signal(signal.SIGTERM)
+        _, err = await asyncio.to_thread(process.communicate, timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0
+    assert err.count(b"output not written any more") == 1
+    assert b"Traceback" not in err
+    assert b"Exception ignored" not in err
+
+
+def exists_with(path: Path, text: str) -> bool:
+    return path.exists() and text in path.read_text()
