@@ -136,10 +136,10 @@ async def _shut_down(
 
 @contextlib.contextmanager
 def _on_signal() -> Iterator[asyncio.Event]:
-    """Give an event that SIGTERM and SIGINT set."""
+    """Give an event that SIGTERM, SIGINT, and the end of the terminal set."""
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
-    numbers = (signal.SIGTERM, signal.SIGINT)
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     for number in numbers:
         loop.add_signal_handler(number, stopping.set)
     try:

@@ -19,6 +19,7 @@ __all__ = ["main"]
 
 _NOT_READY = 1
 _UNUSABLE_INPUT = 2
+_STANDARD_INPUT = Path("/dev/stdin")
 
 _log_level = click.option(
     "--log-level",
@@ -121,10 +122,10 @@ def _prepare_status_dir(status_dir: Path, manifests: Path) -> None:
     "-f",
     "--filename",
     "files",
-    type=click.Path(exists=True, path_type=Path),
+    type=click.Path(exists=True, allow_dash=True, path_type=Path),
     multiple=True,
     required=True,
-    help="Manifest file or directory of manifests; may be given several times.",
+    help="Manifest file, directory of manifests, or - for standard input; may be repeated.",
 )
 @click.option(
     "-o",
@@ -143,7 +144,7 @@ def check(files: tuple[Path, ...], output: str, log_level: str) -> None:
     """
     logs.configure(log_level)
     try:
-        checked = asyncio.run(app.check(CheckSettings(files=files)))
+        checked = asyncio.run(app.check(CheckSettings(files=tuple(map(_input, files)))))
     except ManifestError as error:
         for problem in str(error).splitlines():
             click.echo(f"error: {problem}", err=True)
@@ -151,6 +152,10 @@ def check(files: tuple[Path, ...], output: str, log_level: str) -> None:
     _print(checked, output)
     if not checked.all_ready:
         raise SystemExit(_NOT_READY)
+
+
+def _input(path: Path) -> Path:
+    return _STANDARD_INPUT if path == Path("-") else path
 
 
 def _print(checked: app.Checked, output: str) -> None:

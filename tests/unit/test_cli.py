@@ -359,6 +359,20 @@ def test_documents_may_be_spread_over_files_in_any_order(unreachable: Path) -> N
     assert "ConnectionRefused" in result.stdout
 
 
+def test_documents_may_come_from_standard_input(unreachable: Path) -> None:
+    """As `kubectl apply -f -` takes them."""
+    result = subprocess.run(
+        [sys.executable, "-m", "springline", "check", "-f", "-"],
+        input=(unreachable / "all.yaml").read_text(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "ConnectionRefused" in result.stdout
+
+
 @pytest.mark.parametrize("output", ["json", "yaml"])
 def test_status_is_printed_as_a_list_of_documents(unreachable: Path, output: str) -> None:
     result = invoke("check", "-f", unreachable, "-o", output)

@@ -21,6 +21,9 @@ __all__ = ["Display", "LineDisplay", "TableDisplay", "line"]
 logger = logging.getLogger(__name__)
 
 _REFRESH_SECONDS = 0.25
+_SHARE_FOR_DRAWING = 0.1
+"""Of the time of a process with very many sessions; they matter more than a smooth picture."""
+
 _RECENT_EVENTS = 8
 
 _STEPS = frozenset({EventType.ATTEMPTING, EventType.OBTAINED_ADDRESS})
@@ -45,7 +48,8 @@ class Display(Protocol):
 
 def line(event: Event) -> str:
     """Return an event as one line: when, which session, what, why."""
-    reason = f"{event.reason}: " if event.reason is not None else ""
+    says_more = event.reason is not None and event.reason.value != event.type.value
+    reason = f"{event.reason}: " if says_more else ""
     return printable(  # brokers may write line breaks or worse
         f"{event.at:%Y-%m-%dT%H:%M:%SZ}  {event.key!s:<28}  {event.type.value:<15}  "
         f"{reason}{event.message}"
@@ -123,15 +127,18 @@ class TableDisplay:
         with live:
             try:
                 while True:
-                    live.update(self._picture(), refresh=True)
-                    await asyncio.sleep(_REFRESH_SECONDS)
+                    started = self._clock.monotonic()
+                    live.update(self._picture(console.height), refresh=True)
+                    spent = self._clock.monotonic() - started
+                    await asyncio.sleep(max(_REFRESH_SECONDS, spent / _SHARE_FOR_DRAWING))
             finally:
-                live.update(self._picture(), refresh=True)
+                live.update(self._picture(console.height), refresh=True)
 
-    def _picture(self) -> RenderableType:
+    def _picture(self, height: int) -> RenderableType:
         return table.for_terminal(
             self._report().shown.values(),
             now=self._clock.now(),
+            height=height,
             problems=self._problems,
             recent=tuple(self._recent),
         )

@@ -31,7 +31,8 @@ class Problem:
     identity: Identity | None = None
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.sentence}" if self.where else self.sentence
+        about = _named(self.identity) if self.identity is not None else ""
+        return ": ".join(part for part in (self.where, about, self.sentence) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +165,7 @@ def _parsed(
             document = documents.parse(entry.content, where=where)
         except ManifestError as error:
             identity = documents.identify(entry.content)
-            about = f"{_named(identity)}: " if identity is not None else ""
-            problems.extend(
-                Problem(where, about + sentence, identity) for sentence in error.problems
-            )
+            problems.extend(Problem(where, sentence, identity) for sentence in error.problems)
             complete = complete and _is_foreign(entry.content)
             continue
         if document.identity in objects:

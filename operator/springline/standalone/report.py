@@ -179,6 +179,8 @@ class Report:
         )
 
     def _project_broker(self, broker: Identity) -> None:
+        if self._status_dir is None:
+            return  # nothing else shows it, and it costs a look at every session of the broker
         _, previous = self._brokers[broker]
         status, conditions = projection.broker_status(
             [session.view for session in self._manager.sessions(broker)],

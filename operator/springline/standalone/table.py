@@ -21,6 +21,7 @@ _COLUMNS = (
     *("EXPIRES", "AGE", "CONFIRM", "SERVER", "HEARTBEAT", "ENDPOINT", "REASON"),
 )
 _GAP = 3
+_FEWEST_LINES = 3
 
 _LEFT_OUT_FIRST = (
     *("ENDPOINT", "HEARTBEAT", "SERVER", "CONFIRM", "USER", "EXPIRES"),
@@ -33,18 +34,36 @@ def for_terminal(
     shown: Iterable[Shown],
     *,
     now: datetime,
+    height: int,
     problems: Sequence[str] = (),
     recent: Sequence[str] = (),
 ) -> RenderableType:
-    """Return the live display: the table, what is wrong, and what happened last."""
+    """Return the live display: the table, what is wrong, and what happened last.
+
+    Where there are more connections than lines, those that are not Ready come first.
+    """
     rows = list(shown)
-    parts: list[RenderableType] = [_FittingTable([_styled(row, now=now) for row in rows])]
-    if not rows:
-        parts.append(Text("no BrokerConnection is declared", style="dim"))
-    parts.extend(Text(line, style="yellow") for line in explanations(rows, now=now))
-    parts.extend(Text(problem, style="red") for problem in problems)
-    parts.extend(Text(line, style="dim") for line in recent)
-    return Group(*parts)
+    below = [Text(line, style="yellow") for line in explanations(rows, now=now)]
+    below += [Text(problem, style="red") for problem in problems]
+    below = _cut(below, to=max(height // 3, _FEWEST_LINES))
+    below += [Text(line, style="dim") for line in recent]
+    room = max(height - len(below) - 2, _FEWEST_LINES)
+    if len(rows) > room:
+        rows.sort(key=lambda row: row.is_ready)
+        below.insert(0, Text(_summary(rows[room:]), style="dim"))
+    elif not rows:
+        below.insert(0, Text("no BrokerConnection is declared", style="dim"))
+    return Group(_FittingTable([_styled(row, now=now) for row in rows[:room]]), *below)
+
+
+def _cut(lines: list[Text], *, to: int) -> list[Text]:
+    if len(lines) <= to:
+        return lines
+    return [*lines[: to - 1], Text(f"… and {len(lines) - to + 1} more", style="dim")]
+
+
+def _summary(rows: Sequence[Shown]) -> str:
+    return f"… and {len(rows)} more, {sum(row.is_ready for row in rows)} of them Ready"
 
 
 class _FittingTable:

@@ -199,8 +199,8 @@ def test_unusable_connection_without_a_good_version_is_known_with_its_mistakes(
     folder.write("a.yaml", a_connection("broken", extra="  hartbeat: 3\n  nope: 1\n"))
     assert folder.load().unusable == {
         connection("broken"): (
-            'BrokerConnection apps/broken: spec.hartbeat: unknown field; did you mean "heartbeat"?',
-            "BrokerConnection apps/broken: spec.nope: unknown field",
+            'spec.hartbeat: unknown field; did you mean "heartbeat"?',
+            "spec.nope: unknown field",
         )
     }
 

@@ -38,10 +38,10 @@ def row(scene: Scene, name: str = "orders") -> dict[str, str]:
     return dict(zip(table._COLUMNS, cells, strict=True))
 
 
-def rendered(scene: Scene, *, width: int, **more: list[str]) -> list[str]:
+def rendered(scene: Scene, *, width: int, height: int = 60, **more: list[str]) -> list[str]:
     out = io.StringIO()
-    console = Console(file=out, width=width, height=60, force_terminal=False)
-    console.print(table.for_terminal(shown(scene), now=scene.clock.now(), **more))
+    console = Console(file=out, width=width, height=height, force_terminal=False)
+    console.print(table.for_terminal(shown(scene), now=scene.clock.now(), height=height, **more))
     return out.getvalue().rstrip("\n").split("\n")
 
 
@@ -243,3 +243,26 @@ async def test_control_characters_never_reach_the_terminal(scene: Scene) -> None
 async def test_no_secret_is_shown(scene: Scene) -> None:
     await scene.apply(*EVERYTHING)
     assert PLANTED not in "\n".join([*plain(scene), *rendered(scene, width=300)])
+
+
+FLEET = [a_connection(f"c{number:03}", suspend=number == 40) for number in range(50)]
+
+
+async def test_more_connections_than_lines_are_summed_up_with_the_troubled_ones_first(
+    scene: Scene,
+) -> None:
+    await scene.apply(*EVERYTHING[:2], *FLEET)
+    lines = rendered(scene, width=300, height=12)
+    assert len(lines) <= 12
+    assert "c040" in lines[1]
+    summed_up = [line for line in lines if line.startswith("…")]
+    left = 50 - sum(line.startswith("default ") for line in lines)
+    assert summed_up == [f"… and {left} more, {left} of them Ready"]
+
+
+async def test_mistakes_never_push_the_table_off_the_terminal(scene: Scene) -> None:
+    await scene.apply(*EVERYTHING)
+    lines = rendered(scene, width=300, height=12, problems=[f"mistake {n}" for n in range(40)])
+    assert len(lines) <= 12
+    assert "orders" in lines[1]
+    assert "… and 37 more" in lines

@@ -146,7 +146,8 @@ class Springline:
 
     def start(self, *options: str, program: Sequence[str | Path] | None = None) -> None:
         """Start `springline run`, or `program` in its place, with the usual options and these."""
-        arguments = ["--manifests", self.manifests, "--status-dir", self.status_dir]
+        arguments: list[str | Path] = ["--manifests", self.manifests]
+        arguments += ["--status-dir", self.status_dir]
         self._process = processes.spawn(
             [*(program or command("run")), *arguments, "--log-level", "debug", *options],
             env=environment(),
