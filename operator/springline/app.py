@@ -159,6 +159,8 @@ class Checked:
     shown: Sequence[Shown]
     documents: Sequence[dict[str, Any]]
     """The same as BrokerConnections with `status`."""
+    ignored: Sequence[str]
+    """What the files also hold, and others read."""
     at: datetime
 
     @property
@@ -183,8 +185,9 @@ async def check(settings: CheckSettings) -> Checked:
     for path in settings.files:
         paths.extend(loader.manifest_files(path) if path.is_dir() else [path])
     manifests = loader.load(paths)
-    if manifests.problems:
-        raise ManifestError([str(problem) for problem in manifests.problems])
+    mistakes = [str(problem) for problem in manifests.problems if not problem.is_foreign]
+    if mistakes:
+        raise ManifestError(mistakes)
     if not any(identity.kind == "BrokerConnection" for identity in manifests.objects):
         raise ManifestError(["there is no BrokerConnection to check"])
 
@@ -202,7 +205,8 @@ async def check(settings: CheckSettings) -> Checked:
         shown = tuple(parts.report.shown.values())
         documents = [parts.report.connection_document(each.view.key) for each in shown]
         parts.manager.stop()
-    return Checked(shown=shown, documents=documents, at=parts.clock.now())
+    ignored = [str(problem) for problem in manifests.problems]
+    return Checked(shown=shown, documents=documents, ignored=ignored, at=parts.clock.now())
 
 
 def _has_result(view: SessionView) -> bool:

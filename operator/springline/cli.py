@@ -149,6 +149,8 @@ def check(files: tuple[Path, ...], output: str, log_level: str) -> None:
         for problem in str(error).splitlines():
             click.echo(f"error: {problem}", err=True)
         raise SystemExit(_UNUSABLE_INPUT) from None
+    for document in checked.ignored:
+        click.echo(f"ignored: {document}", err=True)
     _print(checked, output)
     if not checked.all_ready:
         raise SystemExit(_NOT_READY)

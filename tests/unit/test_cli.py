@@ -282,7 +282,7 @@ def test_checked_files_may_be_given_as_a_variable(
 
     async def check(settings: CheckSettings) -> app.Checked:
         taken.append(settings)
-        return app.Checked(shown=(), documents=(), at=datetime.now(UTC))
+        return app.Checked(shown=(), documents=(), ignored=(), at=datetime.now(UTC))
 
     monkeypatch.setattr(app, "check", check)
     paths = [tmp_path / "a.yaml", tmp_path / "b.yaml"]
@@ -357,6 +357,25 @@ def test_documents_may_be_spread_over_files_in_any_order(unreachable: Path) -> N
     result = invoke("check", *arguments)
     assert result.exit_code == 1
     assert "ConnectionRefused" in result.stdout
+
+
+DEPLOYMENT = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: orders}\n"
+
+
+def test_documents_that_others_read_are_ignored(unreachable: Path) -> None:
+    """The directory that one applies to a cluster can be checked as it is."""
+    (unreachable / "deployment.yaml").write_text(DEPLOYMENT)
+    result = invoke("check", "-f", unreachable)
+    assert result.exit_code == 1
+    assert "ConnectionRefused" in result.stdout
+    assert result.stderr.startswith('ignored: deployment.yaml:1: kind "Deployment" (apps/v1)')
+
+
+def test_misspelled_kind_of_ours_is_a_mistake(unreachable: Path) -> None:
+    """It would be missing without a word."""
+    misspelled = DEPLOYMENT.replace("apps/v1", "springline.dev/v1alpha1")
+    (unreachable / "misspelled.yaml").write_text(misspelled)
+    assert invoke("check", "-f", unreachable).exit_code == 2
 
 
 def test_documents_may_come_from_standard_input(unreachable: Path) -> None:

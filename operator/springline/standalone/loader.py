@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from springline.api import documents
+from springline.api import documents, v1alpha1
 from springline.api.documents import Document
 from springline.api.meta import Identity
 from springline.api.problems import printable
@@ -29,6 +29,8 @@ class Problem:
     where: str
     sentence: str
     identity: Identity | None = None
+    is_foreign: bool = False
+    """Whether it is only a document of a kind that others read, a Deployment for example."""
 
     def __str__(self) -> str:
         about = _named(self.identity) if self.identity is not None else ""
@@ -165,8 +167,11 @@ def _parsed(
             document = documents.parse(entry.content, where=where)
         except ManifestError as error:
             identity = documents.identify(entry.content)
-            problems.extend(Problem(where, sentence, identity) for sentence in error.problems)
-            complete = complete and _is_foreign(entry.content)
+            is_foreign = _is_foreign(entry.content)
+            problems.extend(
+                Problem(where, sentence, identity, is_foreign) for sentence in error.problems
+            )
+            complete = complete and is_foreign
             continue
         if document.identity in objects:
             problems.append(_doubled(document.identity, where, name))
@@ -179,7 +184,10 @@ def _parsed(
 
 
 def _is_foreign(content: object) -> bool:
-    """Whether a document is about a kind that Springline does not read, and will not become one."""
+    """Whether a document is of a kind that Springline does not read, and will not become one."""
     if not isinstance(content, Mapping) or documents.identify(content) is not None:
         return False
-    return isinstance(content.get("kind"), str) and content["kind"] not in documents.MODELS
+    kind, version = content.get("kind"), content.get("apiVersion")
+    if not isinstance(kind, str) or not isinstance(version, str):
+        return False
+    return kind not in documents.MODELS and not version.startswith(f"{v1alpha1.GROUP}/")
