@@ -107,8 +107,7 @@ class Session:
     async def close(self) -> None:
         """Close the current connection, attempt no more, and return when all is released.
 
-        Idempotent.
-        Cancelling the wait does not cancel the close.
+        Idempotent. Cancelling the wait does not cancel the close.
         """
         if not self._closing:
             self._closing = True

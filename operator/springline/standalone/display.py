@@ -136,7 +136,7 @@ class TableDisplay:
 
     def _picture(self, height: int) -> RenderableType:
         return table.for_terminal(
-            self._report().shown.values(),
+            self._report().current(),
             now=self._clock.now(),
             height=height,
             problems=self._problems,

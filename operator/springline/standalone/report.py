@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -93,6 +93,14 @@ class Report:
     def shown(self) -> Mapping[SessionKey, Shown]:
         """Every declared connection as it was last projected."""
         return self._shown
+
+    def current(self) -> list[Shown]:
+        """Return what is shown, with figures that change too often to be projected each time."""
+        found = ((shown, self._manager.session(key)) for key, shown in self._shown.items())
+        return [
+            replace(shown, view=session.view) if session is not None else shown
+            for shown, session in found
+        ]
 
     def session_changed(self, session: Session) -> None:
         """Note that a session is not what it was. Returns at once."""

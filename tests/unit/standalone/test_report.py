@@ -289,3 +289,16 @@ async def test_full_disk_leaves_no_half_written_file(
         assert scene.files == {BROKER_FILE, ORDERS_FILE}
     await scene.clock.advance(10)
     assert scene.written(ORDERS_FILE) != before
+
+
+async def test_a_confirm_that_says_nothing_new_is_current_and_costs_no_projection(
+    scene: Scene,
+) -> None:
+    await scene.apply(*EVERYTHING)
+    [before] = scene.report.shown.values()
+    scene.driver.connection.probe_answer = 0.25
+    await scene.clock.advance(2)
+    [after] = scene.report.shown.values()
+    assert after is before
+    [current] = scene.report.current()
+    assert current.view.confirm_seconds == 0.25
