@@ -19,7 +19,7 @@ check: export MYPYPATH = examples/demo
 demo bench: export PYTHONPATH = tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv rabbitmq demo test test-unit check format bench constraints clean
+.PHONY: help venv rabbitmq apiserver demo test test-unit check format crds bench constraints clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -30,10 +30,13 @@ venv: $(INSTALLED) ## Make .venv with Springline and its tools (needs Python 3.1
 rabbitmq: ## Install RabbitMQ from Debian's packages, unless it is there
 	@tests/support/install-rabbitmq.sh
 
+apiserver: ## Get kube-apiserver and etcd for the cluster tests, unless they are there
+	@tests/support/install-apiserver.sh
+
 demo: $(INSTALLED) rabbitmq ## See Springline at work with a real broker, in under a minute
 	@$(BIN)/python examples/demo/walkthrough.py
 
-test: $(INSTALLED) rabbitmq ## Run all tests; PYTEST_ARGS='...' is passed on
+test: $(INSTALLED) rabbitmq apiserver ## Run all tests; PYTEST_ARGS='...' is passed on
 	@$(BIN)/pytest $(PYTEST_ARGS)
 
 test-unit: $(INSTALLED) ## Run the tests that need no broker
@@ -48,12 +51,16 @@ check: $(INSTALLED) ## Check format, lint, types, layers and shell scripts
 	@echo "Layers:"
 	@$(BIN)/lint-imports --no-logo
 	@sh -n tests/support/install-rabbitmq.sh
+	@sh -n tests/support/install-apiserver.sh
 	@bash -n .ci/run
 	@echo "Shell scripts can be parsed."
 
 format: $(INSTALLED) ## Format the code, and fix what the linter can fix
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
+
+crds: $(INSTALLED) ## Write crds/ anew from the models
+	@$(BIN)/python -m springline.api.crds crds
 
 bench: $(INSTALLED) rabbitmq ## Measure against bare aiormq; BENCH_ARGS='250 500' for those sizes
 	@$(BIN)/python -m bench $(BENCH_ARGS)

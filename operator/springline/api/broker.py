@@ -12,9 +12,9 @@ from springline.api.durations import Span
 from springline.api.fields import (
     Between,
     DataKey,
-    Distinct,
     DomainName,
     EndpointHost,
+    Entries,
     HostName,
     LocaleName,
     NamespaceName,
@@ -190,7 +190,9 @@ class ClusterTLS(TLS):
 class SASL(ApiModel):
     """How the client logs in."""
 
-    mechanisms: Annotated[tuple[Mechanism, ...], Strict(strict=False), Distinct()] = Field(
+    mechanisms: Annotated[
+        tuple[Mechanism, ...], Strict(strict=False), Entries(4, distinct=True)
+    ] = Field(
         default=("EXTERNAL", "PLAIN", "AMQPLAIN"),
         description=(
             "Authentication mechanisms in the order of preference. The first one that the broker"
@@ -215,7 +217,9 @@ class Locale(ApiModel):
             " Default: en_US, where select is not given either."
         ),
     )
-    select: Annotated[tuple[LocaleName, ...], Strict(strict=False), Distinct()] | None = Field(
+    select: (
+        Annotated[tuple[LocaleName, ...], Strict(strict=False), Entries(32, distinct=True)] | None
+    ) = Field(
         default=None,
         description=(
             "Locales in the order of preference. The first one that the broker offers is used;"
@@ -264,11 +268,9 @@ class BrokerSpec(ApiModel):
     protocol: Literal["amqp091"] = Field(
         default="amqp091", description="Protocol to speak: amqp091 is AMQP 0-9-1."
     )
-    endpoints: Annotated[tuple[Endpoint, ...], Strict(strict=False), Field(min_length=1)] | None = (
-        Field(
-            default=None,
-            description="Addresses of the broker, tried in order; this or endpointsFrom.",
-        )
+    endpoints: Annotated[tuple[Endpoint, ...], Strict(strict=False), Entries(64)] | None = Field(
+        default=None,
+        description="Addresses of the broker, tried in order; this or endpointsFrom.",
     )
     endpoints_from: EndpointsFrom | None = Field(
         default=None,

@@ -4,13 +4,15 @@ The fields are checked one by one here; rules over several of them are in `rules
 """
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from springline.api import problems
 from springline.api.broker import BrokerSpec
 from springline.api.durations import Span
 from springline.api.fields import (
+    RESERVED,
     Between,
     DataKey,
     ObjectName,
@@ -31,6 +33,16 @@ __all__ = [
     "SecretReference",
     "TokenReference",
 ]
+
+
+MOST_PROPERTIES: Final = 64
+
+
+def _not_too_many(properties: dict[str, str]) -> dict[str, str]:
+    if len(properties) > MOST_PROPERTIES:
+        limit = f"more than {MOST_PROPERTIES} entries"
+        raise problems.refused("", expected=f"must not have {limit}")
+    return properties
 
 
 class BrokerReference(ApiModel):
@@ -136,12 +148,30 @@ class BrokerConnectionSpec(ApiModel):
     frame_max: Annotated[int, Between(4096, 2147483647)] = Field(
         default=131072, description="Largest frame in bytes. The broker may ask for less."
     )
-    client_properties: dict[PropertyName, PlainText] = Field(
-        default_factory=dict,
-        description=(
-            "Text that the broker shows with the connection. Springline itself sets"
-            " connection_name, product, version, platform, capabilities and information."
-        ),
+    client_properties: Annotated[dict[PropertyName, PlainText], AfterValidator(_not_too_many)] = (
+        Field(
+            default_factory=dict,
+            description=(
+                "Text that the broker shows with the connection. Springline itself sets"
+                " connection_name, product, version, platform, capabilities and information."
+            ),
+            json_schema_extra={
+                # The API server's schemas say nothing of keys.
+                "maxProperties": MOST_PROPERTIES,
+                "x-kubernetes-validations": [
+                    {
+                        "rule": "self.all(key, size(key) > 0 && size(bytes(key)) <= 255)",
+                        "message": "names must have between 1 and 255 bytes",
+                    },
+                    {
+                        "rule": f"self.all(key, !(key in {sorted(RESERVED)}))",
+                        "message": (
+                            f"{', '.join(sorted(RESERVED))} are set by Springline; use another name"
+                        ),
+                    },
+                ],
+            },
+        )
     )
     probe: Probe = Field(
         default=Probe(),

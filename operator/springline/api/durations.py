@@ -41,6 +41,8 @@ NUMBER = r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+"
 TERM: Final = re.compile(rf"({NUMBER})(h|ms|m|s|us|µs|μs)")
 WHOLE: Final = re.compile(rf"(?:{TERM.pattern})+")
 
+_CEL_GRAMMAR: Final = "(([0-9]+([.][0-9]*)?|[.][0-9]+)(h|ms|m|s|us|µs|μs))+"
+
 EXAMPLES: Final = 'such as "30s", "2m" or "1h30m"'
 
 
@@ -110,7 +112,27 @@ class Span:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        return {"type": "string"}
+        # What `_validate` does, for the API server: CEL reads durations as Go does.
+        rule = (
+            f"self.matches('^{_CEL_GRAMMAR}$') && duration(self) >= duration('{self.minimum}')"
+            f" && duration(self) <= duration('{self.maximum}')"
+        )
+        if self.whole_seconds:
+            rule += " && duration(self).getMilliseconds() % 1000 == 0"
+        if self.zero:
+            rule = f"({rule}) || self.matches('^(0(h|ms|m|s|us))+$')"
+        return {
+            "type": "string",
+            "maxLength": LONGEST,
+            "x-kubernetes-validations": [{"rule": rule, "message": self._expected}],
+        }
+
+    @property
+    def _expected(self) -> str:
+        """One sentence for everything that can be wrong, where only one can be given."""
+        what = "a duration in whole seconds" if self.whole_seconds else "a duration"
+        off = " (0s turns it off)" if self.zero else ""
+        return f"must be {what} between {self.minimum} and {self.maximum}{off}, {EXAMPLES}"
 
     def _validate(self, value: object) -> timedelta:
         duration = value if isinstance(value, timedelta) else self._parse(value)

@@ -17,9 +17,9 @@ from springline.api import problems
 __all__ = [
     "Between",
     "DataKey",
-    "Distinct",
     "DomainName",
     "EndpointHost",
+    "Entries",
     "HostName",
     "LocaleName",
     "NamespaceName",
@@ -70,6 +70,18 @@ class Text:
             described["minLength"] = self.minimum
         if self.pattern:
             described["pattern"] = f"^(?:{self.pattern})$"
+        else:
+            # A schema counts characters, AMQP counts bytes.
+            described["x-kubernetes-validations"] = [
+                {
+                    "rule": f"size(bytes(self)) <= {self.maximum}",
+                    "message": f"must not be longer than {self.maximum} bytes",
+                },
+                {
+                    "rule": r"!self.contains('\x00')",
+                    "message": "must not hold a NUL character",
+                },
+            ]
         return described
 
     def _validate(self, value: str) -> str:
@@ -116,8 +128,11 @@ class Between:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Distinct:
-    """Annotate a tuple whose entries must differ, and of which there is at least one."""
+class Entries:
+    """Annotate a tuple with how many entries it may have, and whether they must differ."""
+
+    maximum: int
+    distinct: bool = False
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -127,15 +142,33 @@ class Distinct:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        return {**handler(schema), "minItems": 1, "uniqueItems": True}
+        described: dict[str, Any] = {
+            **handler(schema),
+            "minItems": 1,
+            "maxItems": self.maximum,
+            "x-kubernetes-list-type": "atomic",  # the order of the entries means something
+        }
+        if self.distinct:
+            # The API server knows no unique items beside a list type that loses the order.
+            described["x-kubernetes-validations"] = [
+                {
+                    "rule": "self.all(x, self.exists_one(y, y == x))",
+                    "message": "must not have an entry more than once",
+                }
+            ]
+        return described
 
-    def _validate(self, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _validate(self, value: tuple[Any, ...]) -> tuple[Any, ...]:
         if not value:
             raise problems.refused("", expected="must have at least one entry")
-        doubles = [entry for entry in dict.fromkeys(value) if value.count(entry) > 1]
-        if doubles:
-            listed = ", ".join(f"{problems.quoted(entry)}" for entry in doubles)
-            raise problems.refused("", expected=f"has {listed} more than once")
+        if len(value) > self.maximum:
+            limit = f"more than {self.maximum} entries"
+            raise problems.refused("", expected=f"must not have {limit}")
+        if self.distinct:
+            doubles = [entry for entry in dict.fromkeys(value) if value.count(entry) > 1]
+            if doubles:
+                listed = ", ".join(f"{problems.quoted(entry)}" for entry in doubles)
+                raise problems.refused("", expected=f"has {listed} more than once")
         return value
 
 
@@ -253,7 +286,29 @@ def _service_name(value: str) -> str:
     )
 
 
-HOST_SCHEMA: Final = Field(json_schema_extra={"minLength": 1, "maxLength": 253})
-EndpointHost = Annotated[str, AfterValidator(_endpoint_host), HOST_SCHEMA]
-HostName = Annotated[str, AfterValidator(_host_name), HOST_SCHEMA]
-DomainName = Annotated[str, AfterValidator(_service_name), HOST_SCHEMA]
+# The same for the API server.
+_CEL_LABEL: Final = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_CEL_DOMAIN: Final = f"self.matches('^{_CEL_LABEL}([.]{_CEL_LABEL})*[.]?$')"
+
+
+def _host_schema(rule: str, message: str) -> Any:
+    return Field(
+        json_schema_extra={
+            "minLength": 1,
+            "maxLength": 253,
+            "x-kubernetes-validations": [{"rule": rule, "message": message}],
+        }
+    )
+
+
+_HOST: Final = _host_schema(
+    f"isIP(self) || {_CEL_DOMAIN}",
+    "must be a host name or an IP address, without scheme, user and port",
+)
+_SERVICE: Final = _host_schema(
+    f"!isIP(self) && {_CEL_DOMAIN}", "must be the name of SRV records, without scheme and port"
+)
+
+EndpointHost = Annotated[str, AfterValidator(_endpoint_host), _HOST]
+HostName = Annotated[str, AfterValidator(_host_name), _HOST]
+DomainName = Annotated[str, AfterValidator(_service_name), _SERVICE]

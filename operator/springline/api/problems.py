@@ -153,9 +153,6 @@ def _sentence(
         case "literal_error":
             expected = "must be " + str(context["expected"]).replace("'", "")
             return f"{shown} is not accepted; it {expected}" if shown else expected
-        case "too_short":
-            # Entries that were refused are not counted; they have their own sentences.
-            return None if value else "must have at least one entry"
         case "string_unicode":
             return NOT_TEXT
         case "invalid_key":

@@ -2,7 +2,8 @@
 
 A rule names the object it belongs to and the fields it compares, and is evaluated on the document
 as it was written, so that what it finds can be reported together with fields that are wrong by
-themselves. Where a value has the wrong type, a rule leaves it to the field's own error.
+themselves. Where a value has the wrong type, a rule leaves it to the field's own error. Each rule
+can also write itself as CEL, in which the API server evaluates it.
 
 A field counts as *given* unless it is missing, null or false. False, because a flag that a schema's
 default put there must mean the same as one that nobody wrote.
@@ -11,12 +12,16 @@ default put there must mean the same as one that nobody wrote.
 import dataclasses
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from springline.api import broker, durations
 from springline.api.problems import Path, Problem
 
 __all__ = ["RULES", "AtMostOneOf", "ExactlyOneOf", "NotBelow", "Requires", "Rule", "check"]
+
+
+Schema = Mapping[str, Any]
+"""An OpenAPI schema, as far as a rule has to know which field is what."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +45,16 @@ class ExactlyOneOf:
             empty = [field for field in self.fields if field in holder]
             none = "neither" if len(self.fields) == 2 else "none"
             finding = f"{_listed(empty)} has no value" if empty else f"{none} is given"
-        yield Problem(
-            _path(self.at), f"exactly one of {_listed(self.fields)} is needed, and {finding}"
-        )
+        yield Problem(_path(self.at), f"{self._needed}, and {finding}")
+
+    @property
+    def _needed(self) -> str:
+        return f"exactly one of {_listed(self.fields)} is needed"
+
+    def cel(self, schema: Schema) -> tuple[str, str]:
+        """Return the same rule for the API server, as CEL on the object, and its message."""
+        given = ", ".join(_cel_given(schema, field) for field in self.fields)
+        return f"[{given}].exists_one(each, each)", self._needed
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +78,15 @@ class AtMostOneOf:
                 f"at most one of {_listed(self.fields)} can be given, and {finding}{reason}",
             )
 
+    def cel(self, schema: Schema) -> tuple[str, str]:
+        """Return the same rule for the API server, as CEL on the object, and its message."""
+        given = ", ".join(_cel_given(schema, field) for field in self.fields)
+        reason = f"; {self.because}" if self.because else ""
+        return (
+            f"[{given}].filter(each, each).size() <= 1",
+            f"at most one of {_listed(self.fields)} can be given{reason}",
+        )
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Requires:
@@ -82,6 +103,12 @@ class Requires:
             _lookup(holder, self.needs)
         ):
             yield Problem(_path(self.at) + _path(self.when[0]), self.sentence)
+
+    def cel(self, schema: Schema) -> tuple[str, str]:
+        """Return the same rule for the API server, as CEL on the object, and its message."""
+        when = " && ".join(_cel_given(schema, path) for path in self.when)
+        rule = f"!({when}) || ({_cel_given(schema, self.needs)})"
+        return rule, f"{self.when[0]} {self.sentence}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +136,12 @@ class NotBelow:
             f"{durations.format(value)}{note} is less than {self.floor}"
             f" ({durations.format(floor)}{floor_note})",
         )
+
+    def cel(self, schema: Schema) -> tuple[str, str]:  # noqa: ARG002 - as the other rules have it
+        """Return the same rule for the API server, as CEL on the object, and its message."""
+        value = _cel_duration(self.field, self.default)
+        floor = _cel_duration(self.floor, self.floor_default)
+        return f"{value} >= {floor}", f"{self.field} must not be less than {self.floor}"
 
 
 Rule = ExactlyOneOf | AtMostOneOf | Requires | NotBelow
@@ -190,6 +223,23 @@ def _duration(value: object, default: timedelta) -> timedelta | None:
         return durations.parse(value) if isinstance(value, str) else None
     except ValueError:
         return None
+
+
+def _cel_given(schema: Schema, path: str) -> str:
+    """Return CEL for whether the field at a path is given, from the object whose schema it is."""
+    terms, holder = [], "self"
+    for part in _path(path):
+        holder = f"{holder}.{part}"
+        terms.append(f"has({holder})")
+        schema = schema["properties"][part]
+    if schema.get("type") == "boolean":
+        terms.append(holder)
+    return " && ".join(terms)
+
+
+def _cel_duration(field: str, default: timedelta) -> str:
+    written = durations.format(default)
+    return f"duration(has(self.{field}) ? self.{field} : '{written}')"
 
 
 def _path(dotted: str) -> Path:

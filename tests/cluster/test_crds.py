@@ -1,0 +1,350 @@
+"""The resources at a real API server: it accepts and refuses what standalone mode does."""
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from springline.api import documents
+from springline.errors import ManifestError
+from support.apiserver import Answer, APIServer
+
+EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"
+API = "/apis/springline.dev/v1alpha1"
+DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+
+def create(cluster: APIServer, document: dict[str, Any]) -> Answer:
+    """Let the API server judge and default a document, without keeping it."""
+    kind, namespace = document["kind"], document["metadata"].get("namespace", "default")
+    plural = f"{kind.lower()}s"
+    where = f"/{plural}" if kind == "ClusterBroker" else f"/namespaces/{namespace}/{plural}"
+    path = f"{API}{where}?dryRun=All&fieldValidation=Strict"
+    return cluster.request("POST", path, document)
+
+
+def _of_examples() -> Iterator[Any]:
+    for path in sorted(EXAMPLES.rglob("*.yaml")):
+        for number, document in enumerate(yaml.safe_load_all(path.read_text())):
+            if document and document["apiVersion"].startswith("springline.dev/"):
+                yield pytest.param(document, id=f"{path.relative_to(EXAMPLES)}:{number}")
+
+
+@pytest.mark.parametrize("document", list(_of_examples()))
+def test_every_example_is_accepted_and_means_the_same(
+    cluster: APIServer, document: dict[str, Any]
+) -> None:
+    """What the API server fills in is what the models take for granted."""
+    namespace = document["metadata"].get("namespace", "default")
+    if namespace != "default":
+        made = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+        assert cluster.request("POST", "/api/v1/namespaces", made).code in (201, 409)
+    answer = create(cluster, document)
+    assert answer.code == 201, answer.message
+    declared, stored = documents.parse(document), documents.parse(answer.content)
+    assert declared.model_dump(include={"spec"}) == stored.model_dump(include={"spec"})
+
+
+BROKER: dict[str, Any] = {
+    "apiVersion": "springline.dev/v1alpha1",
+    "kind": "Broker",
+    "metadata": {"name": "rabbit"},
+    "spec": {"endpoints": [{"host": "rabbit.example.com"}]},
+}
+CLUSTER_BROKER = BROKER | {"kind": "ClusterBroker"}
+CONNECTION: dict[str, Any] = {
+    "apiVersion": "springline.dev/v1alpha1",
+    "kind": "BrokerConnection",
+    "metadata": {"name": "orders"},
+    "spec": {"brokerRef": {"name": "rabbit"}, "credentials": {"secretRef": {"name": "orders"}}},
+}
+INLINE = {"endpoints": [{"host": "rabbit.example.com"}]}
+
+
+def with_spec(document: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    changed = copy.deepcopy(document)
+    changed["spec"] |= fields
+    return {**changed, "spec": {key: each for key, each in changed["spec"].items() if each != ...}}
+
+
+# What is wrong, and the words that both answers have in common.
+REFUSED: list[Any] = [
+    pytest.param(
+        with_spec(CONNECTION, broker=INLINE),
+        "exactly one of brokerRef and broker is needed",
+        id="both brokerRef and broker",
+    ),
+    pytest.param(
+        with_spec(CONNECTION, brokerRef=...),
+        "exactly one of brokerRef and broker is needed",
+        id="neither brokerRef nor broker",
+    ),
+    pytest.param(
+        with_spec(CONNECTION, credentials={"secretRef": {"name": "a"}, "external": {}}),
+        "exactly one of secretRef, tokenRef and external is needed",
+        id="two sources of credentials",
+    ),
+    pytest.param(
+        with_spec(CONNECTION, credentials={}),
+        "exactly one of secretRef, tokenRef and external is needed",
+        id="no source of credentials",
+    ),
+    pytest.param(with_spec(CONNECTION, credentials=...), "equired", id="credentials left out"),
+    pytest.param(
+        with_spec(CONNECTION, brokerRef=..., broker=INLINE, credentials={"external": {}}),
+        "needs spec.broker.tls.clientCertificateRef",
+        id="external without a client certificate",
+    ),
+    pytest.param(
+        with_spec(CONNECTION, brokerRef=..., broker={}),
+        "exactly one of endpoints and endpointsFrom is needed",
+        id="a broker in place without endpoints",
+    ),
+    pytest.param(
+        with_spec(CONNECTION, brokerRef={"name": "Rabbit_1"}), "brokerRef.name", id="a bad name"
+    ),
+    pytest.param(
+        with_spec(CONNECTION, brokerRef={"name": "rabbit", "kind": "Server"}),
+        "brokerRef.kind",
+        id="a kind that there is not",
+    ),
+    pytest.param(with_spec(CONNECTION, heartbeat="30"), "heartbeat", id="a bare number"),
+    pytest.param(with_spec(CONNECTION, heartbeat="500ms"), "heartbeat", id="a heartbeat too short"),
+    pytest.param(
+        with_spec(CONNECTION, heartbeat="1500ms"), "heartbeat", id="half a second too much"
+    ),
+    pytest.param(with_spec(CONNECTION, heartbeat="20h"), "heartbeat", id="a heartbeat too long"),
+    pytest.param(with_spec(CONNECTION, heartbeat=30), "heartbeat", id="a number for a duration"),
+    pytest.param(with_spec(CONNECTION, channelMax=70000), "channelMax", id="a channel too high"),
+    pytest.param(with_spec(CONNECTION, frameMax=100), "frameMax", id="a frame too small"),
+    pytest.param(with_spec(CONNECTION, virtualHost=""), "virtualHost", id="an empty virtual host"),
+    pytest.param(
+        with_spec(CONNECTION, virtualHost="ö" * 200), "255 bytes", id="a virtual host too long"
+    ),
+    pytest.param(with_spec(CONNECTION, virtualHost="a\0b"), "NUL", id="a NUL in the virtual host"),
+    pytest.param(
+        with_spec(CONNECTION, clientProperties={"product": "x"}),
+        "use another name",
+        id="a property that Springline sets",
+    ),
+    pytest.param(
+        with_spec(CONNECTION, clientProperties={f"p{n}": "" for n in range(65)}),
+        "64",
+        id="too many properties",
+    ),
+    pytest.param(with_spec(CONNECTION, probe={"mode": "Ping"}), "probe.mode", id="a bad mode"),
+    pytest.param(
+        with_spec(CONNECTION, probe={"interval": "10ms"}), "probe.interval", id="a busy probe"
+    ),
+    pytest.param(with_spec(CONNECTION, whenClosed="Later"), "whenClosed", id="a bad policy"),
+    pytest.param(with_spec(CONNECTION, hartbeat="30s"), "spec.hartbeat", id="a misspelled field"),
+    pytest.param(
+        with_spec(BROKER, endpointsFrom={"dnsSRV": "_amqp._tcp.rabbit"}),
+        "exactly one of endpoints and endpointsFrom is needed",
+        id="both endpoints and endpointsFrom",
+    ),
+    pytest.param(with_spec(BROKER, endpoints=[]), "endpoints", id="no endpoint"),
+    pytest.param(
+        with_spec(BROKER, endpoints=[{"host": "amqp://rabbit"}]), "host", id="a URL for a host"
+    ),
+    pytest.param(
+        with_spec(BROKER, endpoints=[{"host": "rabbit:5672"}]), "host", id="a port in the host"
+    ),
+    pytest.param(
+        with_spec(BROKER, endpoints=[{"host": "[::1]"}]), "host", id="brackets around an address"
+    ),
+    pytest.param(
+        with_spec(BROKER, endpoints=[{"host": "rabbit", "port": 0}]), "port", id="port nought"
+    ),
+    pytest.param(
+        with_spec(BROKER, endpoints=..., endpointsFrom={"dnsSRV": "10.0.0.1"}),
+        "dnsSRV",
+        id="an address for an SRV name",
+    ),
+    pytest.param(with_spec(BROKER, protocol="mqtt"), "protocol", id="a protocol there is not"),
+    pytest.param(with_spec(BROKER, sasl={"mechanisms": []}), "mechanisms", id="no mechanism"),
+    pytest.param(
+        with_spec(BROKER, sasl={"mechanisms": ["PLAIN", "PLAIN"]}),
+        "more than once",
+        id="a mechanism twice",
+    ),
+    pytest.param(
+        with_spec(BROKER, sasl={"mechanisms": ["GSSAPI"]}), "mechanisms", id="an unknown mechanism"
+    ),
+    pytest.param(
+        with_spec(BROKER, tls={"serverName": "rabbit"}),
+        "has no effect without TLS",
+        id="a server name without TLS",
+    ),
+    pytest.param(
+        with_spec(
+            BROKER, tls={"enabled": True, "caRef": {"name": "a"}, "insecureSkipVerify": True}
+        ),
+        "at most one of caRef and insecureSkipVerify",
+        id="an authority that is not asked",
+    ),
+    pytest.param(
+        with_spec(BROKER, locale={"prefer": "en_US", "select": ["en_US"]}),
+        "at most one of prefer and select",
+        id="both ways to choose a locale",
+    ),
+    pytest.param(
+        with_spec(BROKER, retry={"delay": "2m"}), "maxDelay", id="a delay above the longest delay"
+    ),
+    pytest.param(with_spec(BROKER, retry={"jitter": 2}), "jitter", id="too much jitter"),
+    pytest.param(
+        with_spec(BROKER, connectTimeout="11m"), "connectTimeout", id="a time-out too long"
+    ),
+    pytest.param(
+        with_spec(BROKER, connectLimit={"concurrent": 0}), "concurrent", id="nobody may connect"
+    ),
+    pytest.param(
+        with_spec(CLUSTER_BROKER, tls={"enabled": True, "caRef": {"name": "ca"}}),
+        "namespace",
+        id="a reference of a cluster's broker without a namespace",
+    ),
+]
+
+
+@pytest.mark.parametrize(("document", "says"), REFUSED)
+def test_what_is_refused_here_is_refused_there(
+    cluster: APIServer, document: dict[str, Any], says: str
+) -> None:
+    """Both name the same thing."""
+    answer = create(cluster, document)
+    assert answer.code in (400, 422), answer.content
+    assert says in answer.message
+    with pytest.raises(ManifestError) as caught:
+        documents.parse(document)
+    assert says in str(caught.value)
+
+
+ACCEPTED: list[Any] = [
+    pytest.param(with_spec(CONNECTION, heartbeat=value), id=f"heartbeat {value}")
+    for value in ("0s", "0m", "1s", "1m30s", "18h", "60.0s")
+] + [
+    pytest.param(with_spec(CONNECTION, virtualHost="a/b %ö"), id="a virtual host of any letters"),
+    pytest.param(with_spec(CONNECTION, probe={"mode": "None"}), id="no probe"),
+    pytest.param(with_spec(BROKER, endpoints=[{"host": "::1", "port": 5672}]), id="an address"),
+    pytest.param(with_spec(BROKER, endpoints=[{"host": "a_b.example.com."}]), id="a full name"),
+    pytest.param(with_spec(BROKER, retry={"delay": "2m", "maxDelay": "2m"}), id="a steady delay"),
+    pytest.param(with_spec(BROKER, locale={"select": ["de_DE", "en_US"]}), id="a list of locales"),
+]
+
+
+@pytest.mark.parametrize("document", ACCEPTED)
+def test_what_is_accepted_here_is_accepted_there(
+    cluster: APIServer, document: dict[str, Any]
+) -> None:
+    """With the same meaning."""
+    answer = create(cluster, document)
+    assert answer.code == 201, answer.message
+    declared, stored = documents.parse(document), documents.parse(answer.content)
+    assert declared.model_dump(include={"spec"}) == stored.model_dump(include={"spec"})
+
+
+def test_the_schemas_are_structural(cluster: APIServer) -> None:
+    """Otherwise nothing is pruned and nothing defaulted."""
+    for definition in cluster.request("GET", DEFINITIONS).content["items"]:
+        conditions = {each["type"]: each["status"] for each in definition["status"]["conditions"]}
+        assert conditions["NamesAccepted"] == "True"
+        assert "NonStructuralSchema" not in conditions
+
+
+@pytest.fixture
+def stored(cluster: APIServer) -> Iterator[str]:
+    """A stored connection with a status, by its path."""
+    connections = f"{API}/namespaces/default/brokerconnections"
+    assert cluster.request("POST", connections, CONNECTION).code == 201
+    path = f"{connections}/orders"
+    status = {
+        "observedGeneration": 1,
+        "state": "Connected",
+        "endpoint": "rabbit.example.com:5671 (192.0.2.1)",
+        "negotiated": {
+            "mechanism": "PLAIN",
+            "locale": "en_US",
+            "heartbeat": "30s",
+            "channelMax": 2047,
+            "frameMax": 131072,
+        },
+        "server": {"product": "RabbitMQ", "version": "4.0.5"},
+        "credentials": {"source": "secretRef", "username": "ann"},
+        "attempts": 0,
+        "conditions": [
+            {
+                "type": "Ready",
+                "status": "True",
+                "reason": "Connected",
+                "message": "the session is open",
+                "lastTransitionTime": "2026-11-21T08:00:00Z",
+                "observedGeneration": 1,
+            }
+        ],
+    }
+    answer = cluster.request("PATCH", f"{path}/status", {"status": status}, strict=True)
+    assert answer.code == 200, answer.message
+    yield path
+    assert cluster.request("DELETE", path).code == 200
+
+
+def test_a_status_as_springline_writes_it_is_kept_whole(cluster: APIServer, stored: str) -> None:
+    """Nothing of it is pruned."""
+    status = cluster.request("GET", stored).content["status"]
+    assert status["negotiated"]["heartbeat"] == "30s"
+    assert status["conditions"][0]["reason"] == "Connected"
+
+
+def test_a_declaration_cannot_bring_its_own_status(cluster: APIServer, stored: str) -> None:
+    """Status is a subresource of its own."""
+    cluster.request("PATCH", stored, {"status": {"state": "Closed"}})
+    assert cluster.request("GET", stored).content["status"]["state"] == "Connected"
+
+
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize(
+    ("selector", "count"),
+    [
+        ("spec.brokerRef.name=rabbit", 1),
+        ("spec.brokerRef.name=other", 0),
+        ("status.state=Connected", 1),
+        ("status.state!=Connected", 0),
+    ],
+)
+def test_connections_can_be_selected_by_broker_and_state(
+    cluster: APIServer, selector: str, count: int
+) -> None:
+    """As `kubectl get --field-selector` does."""
+    path = (
+        f"{API}/namespaces/default/brokerconnections?fieldSelector={selector.replace('!', '%21')}"
+    )
+    assert len(cluster.request("GET", path).content["items"]) == count
+
+
+@pytest.mark.usefixtures("stored")
+def test_the_columns_are_those_of_the_documentation(cluster: APIServer) -> None:
+    """What `kubectl get` and `kubectl get -o wide` print."""
+    path = f"{API}/namespaces/default/brokerconnections"
+    answer = cluster.request("GET", path, accept="application/json;as=Table;v=v1;g=meta.k8s.io")
+    columns = answer.content["columnDefinitions"]
+    normal = [each["name"] for each in columns if each["priority"] == 0]
+    wide = [each["name"] for each in columns if each["priority"] == 1]
+    assert normal == [
+        "Name",
+        "Ready",
+        "Blocked",
+        "State",
+        "Broker",
+        "VHost",
+        "User",
+        "Expires",
+        "Age",
+    ]
+    assert wide == ["Server", "Heartbeat", "Endpoint", "Reason"]
+    [row] = answer.content["rows"]
+    cells = dict(zip((each["name"] for each in columns), row["cells"], strict=True))
+    assert (cells["Ready"], cells["State"], cells["Broker"]) == ("True", "Connected", "rabbit")
+    assert (cells["User"], cells["Heartbeat"], cells["Reason"]) == ("ann", "30s", "Connected")

@@ -1,0 +1,68 @@
+"""crds/: in step with the models, explained field by field, and bounded."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from springline.api import crds, rules
+
+CRDS = Path(__file__).resolve().parent.parent.parent.parent / "crds"
+
+
+def test_the_files_are_what_the_models_say() -> None:
+    """`make crds` writes them anew."""
+    files = {path.name: path.read_text(encoding="utf-8") for path in CRDS.iterdir()}
+    assert files == {name: crds.written(document) for name, document in crds.crds().items()}
+
+
+def root(kind: str) -> dict[str, Any]:
+    """The schema of a kind."""
+    schema: dict[str, Any] = crds.crd(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return schema
+
+
+def fields(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every field below a schema, with its path."""
+    for name, each in schema.get("properties", {}).items():
+        yield f"{path}.{name}", each
+        yield from fields(each, f"{path}.{name}")
+        yield from fields(each.get("items", {}), f"{path}.{name}[]")
+
+
+@pytest.mark.parametrize("kind", crds.KINDS)
+def test_every_field_is_explained(kind: str) -> None:
+    """`kubectl explain` has a sentence for each."""
+    silent = [path for path, each in fields(root(kind)) if not each.get("description")]
+    assert silent == [".metadata"]
+
+
+@pytest.mark.parametrize("kind", crds.KINDS)
+def test_every_list_of_a_spec_is_bounded(kind: str) -> None:
+    """The API server counts what a rule may cost by the longest list there can be."""
+    unbounded = [
+        path
+        for path, each in fields(root(kind)["properties"]["spec"])
+        if each["type"] == "array" and "maxItems" not in each
+    ]
+    assert unbounded == []
+
+
+@pytest.mark.parametrize("kind", crds.KINDS)
+def test_every_rule_over_several_fields_is_in_the_schema(kind: str) -> None:
+    """With its message."""
+    schemas = [root(kind), *(each for _, each in fields(root(kind)))]
+    messages = [
+        rule["message"] for each in schemas for rule in each.get("x-kubernetes-validations", ())
+    ]
+    for rule in rules.RULES[kind]:
+        holder = root(kind)
+        for part in rule.at.split("."):
+            holder = holder["properties"][part]
+        assert rule.cel(holder)[1] in messages
+
+
+def test_nothing_in_a_status_is_required_of_a_declaration() -> None:
+    """A document without status is a good one."""
+    assert all(root(kind)["required"] == ["spec"] for kind in crds.KINDS)
