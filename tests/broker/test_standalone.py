@@ -69,7 +69,8 @@ class Scene:
     def log(self) -> list[str]:
         """What the broker has logged of this tenant's connections since the test began."""
         lines = self.node.log_text()[self._log_start :].splitlines()
-        mine = re.compile(rf" connection (<[0-9.]+>) .*user:? '{self.tenant.username}'")
+        # The first process that a line names is the connection's own, in RabbitMQ 3.10 as in 4.0.
+        mine = re.compile(rf"^[^<]*(<[0-9.]+>) .* connection .*user:? '{self.tenant.username}'")
         pids = {match[1] for line in lines if (match := mine.search(line))}
         return [line for line in lines if any(f" {pid} " in line for pid in pids)]
 
