@@ -265,7 +265,6 @@ async def serving(
         for _ in range(_ACCEPT_TURNS):
             await asyncio.sleep(0)
         server.close()
-        await server.wait_closed()
         for task in set(running):
             task.cancel()
         while transports:
@@ -273,6 +272,7 @@ async def serving(
                 assert isinstance(transport, asyncio.WriteTransport)
                 transport.abort()
             await asyncio.sleep(0)
+        await server.wait_closed()  # from Python 3.12 on, this waits for the connections, too
         lease.release()
         if failures:
             raise failures[0]
