@@ -52,7 +52,6 @@ class Reason(enum.StrEnum):
     VERIFIED = "Verified"  # a throw-away handshake with it succeeded
     ACCEPTED = "Accepted"  # it opened the live session
     REJECTED = "Rejected"  # the broker refused it
-    EXPIRED = "Expired"  # its lifetime is over
     SECRET_NOT_FOUND = "SecretNotFound"  # the referenced Secret does not exist
     SECRET_KEY_MISSING = "SecretKeyMissing"  # the Secret has no such key
     SECRET_MALFORMED = "SecretMalformed"  # the value cannot be used: empty, NUL, not text

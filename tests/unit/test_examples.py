@@ -1,4 +1,4 @@
-"""Every example can be copied as it is: it loads, what it refers to is there, and it is listed."""
+"""Every example, and what the documentation tells to copy, loads, lacks nothing and is listed."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -9,6 +9,7 @@ import pytest
 from springline.api import core_v1, v1alpha1
 from springline.api.documents import Document
 from springline.api.meta import Identity
+from springline.reasons import Reason
 from springline.standalone import loader
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -55,6 +56,27 @@ def test_every_example_is_listed() -> None:
     readme = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\| \[([\w-]+)\]\(\1\) \|", readme, re.MULTILINE)
     assert sorted(listed) == sorted({folder.relative_to(EXAMPLES).parts[0] for folder in FOLDERS})
+
+
+def test_the_first_connection_of_the_readme_is_complete(tmp_path: Path) -> None:
+    """What the project's README tells to copy loads, and lacks nothing."""
+    readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    [manifest] = re.findall(r"^```yaml\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    (tmp_path / "rabbit.yaml").write_text(manifest, encoding="utf-8")
+    manifests = loader.load(loader.manifest_files(tmp_path))
+    assert [str(problem) for problem in manifests.problems] == []
+    assert list(unresolved(manifests.objects)) == []
+
+
+REASONS = re.compile(r"`([A-Z][A-Za-z]+)`")
+
+
+def test_every_reason_is_explained() -> None:
+    """docs/status.md has a row for each reason that a condition can carry."""
+    text = (EXAMPLES.parent / "docs" / "status.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    explained = {name for row in rows for name in REASONS.findall(row)}
+    assert {reason.value for reason in Reason} - explained == set()
 
 
 def unresolved(objects: Objects) -> Iterator[str]:
