@@ -4,8 +4,9 @@ It neither retries nor remembers anything; the session decides when the next one
 """
 
 import asyncio
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,7 +16,7 @@ from springline.core.desired import SessionSpec
 from springline.core.values import Credential, Endpoint, OpenRequest, TLSClient
 from springline.reasons import Reason
 
-__all__ = ["Means", "Progress", "Success", "attempt"]
+__all__ = ["Means", "Progress", "Success", "attempt", "preparing"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,18 +72,11 @@ async def _attempt(
     spec: SessionSpec, means: Means, progress: Progress, *, name_suffix: str
 ) -> Success:
     deadline = means.clock.monotonic() + spec.connect_timeout
-    try:
-        async with asyncio.timeout(spec.connect_timeout):
-            credential = await means.credentials.fetch()
-            progress.fetched(credential)
-            tls = await means.tls.fetch()
-            endpoints = await _endpoints(spec, means.resolver)
-    except TimeoutError as error:
-        raise errors.TransientError(
-            Reason.CONNECT_TIMEOUT,
-            "reading the credential and looking up the broker took longer than "
-            f"{spec.connect_timeout:g} s",
-        ) from error
+    async with preparing(spec):
+        credential = await means.credentials.fetch()
+        progress.fetched(credential)
+        tls = await means.tls.fetch()
+        endpoints = await _endpoints(spec, means.resolver)
 
     parameters = spec.target.parameters
     if name_suffix:
@@ -112,6 +106,23 @@ async def _attempt(
         else:
             return Success(connection=connection, credential=credential, tls=tls)
     raise _combined(failures)
+
+
+@contextlib.asynccontextmanager
+async def preparing(spec: SessionSpec) -> AsyncIterator[None]:
+    """Limit what comes before a connection is tried: no Secret and no name may be waited for ever.
+
+    Raises `TransientError` after `spec.connect_timeout` seconds.
+    """
+    try:
+        async with asyncio.timeout(spec.connect_timeout):
+            yield
+    except TimeoutError as error:
+        raise errors.TransientError(
+            Reason.CONNECT_TIMEOUT,
+            "reading the credential and looking up the broker took longer than "
+            f"{spec.connect_timeout:g} s",
+        ) from error
 
 
 async def _endpoints(spec: SessionSpec, resolver: ports.Resolver) -> Sequence[Endpoint]:

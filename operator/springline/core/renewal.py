@@ -5,19 +5,23 @@ connection of its own. A refusal is reported and tried again, because a Secret i
 little before the broker's user is.
 """
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
+from typing import Generic, TypeVar
 
 from springline import errors
 from springline.core import backoff, rotation
-from springline.core.attempt import Means, Progress, Success, attempt
+from springline.core.attempt import Means, Progress, Success, attempt, preparing
 from springline.core.closing import close_quietly
 from springline.core.desired import SessionSpec
 from springline.core.rotation import Plan
 from springline.core.values import Credential
 
 __all__ = ["Outcome", "Replaced", "Unchanged", "UpdatedInPlace", "renew"]
+
+_T = TypeVar("_T")
 
 _UPDATE_TIMEOUT_SECONDS = 10.0
 
@@ -44,6 +48,16 @@ class Unchanged:
 
 
 Outcome = UpdatedInPlace | Replaced | Unchanged
+
+
+@dataclass(frozen=True, slots=True)
+class _Given(Generic[_T]):
+    """What was read already, as a source of it."""
+
+    value: _T
+
+    async def fetch(self) -> _T:
+        return self.value
 
 
 async def renew(
@@ -79,8 +93,11 @@ async def renew(
 
 
 async def _try_once(live: Success, spec: SessionSpec, means: Means, progress: Progress) -> Outcome:
-    new = await means.credentials.fetch()
-    tls = await means.tls.fetch()
+    async with preparing(spec):
+        new = await means.credentials.fetch()
+        tls = await means.tls.fetch()
+    # The plan holds for what was read now, so nothing is read again on the way.
+    means = dataclasses.replace(means, credentials=_Given(new), tls=_Given(tls))
     match rotation.plan(
         live.credential,
         new,

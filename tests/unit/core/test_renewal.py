@@ -88,7 +88,6 @@ async def test_a_new_secret_is_verified_before_it_is_updated_in_place(renewing: 
     assert renewing.outcome == UpdatedInPlace(a_credential("second", version="2"))
     assert renewing.journal == [
         "read the credential",
-        "read the credential",
         "open rabbit-0.example:5672",
         "connection 1: close",
         "live: update secret",
@@ -96,6 +95,32 @@ async def test_a_new_secret_is_verified_before_it_is_updated_in_place(renewing: 
     [request] = renewing.driver.requests
     assert request.credential.secret.reveal() == "second"
     assert request.parameters.connection_name.endswith(" (verification)")
+
+
+async def test_what_is_pushed_is_what_was_planned_for(
+    renewing: Renewing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Secret that changes to another user meanwhile is the next renewal's business."""
+    readings = iter([a_credential("second"), a_credential("third", username="other")])
+
+    async def changing() -> Credential:
+        return next(readings)
+
+    monkeypatch.setattr(renewing.credentials, "fetch", changing)
+    await renewing.start()
+    assert renewing.outcome == UpdatedInPlace(a_credential("second"))
+    assert [each.username for each in renewing.connection.updates] == ["app"]
+
+
+async def test_a_secret_that_cannot_be_read_in_time_is_tried_again(renewing: Renewing) -> None:
+    """Nothing is waited for without a limit."""
+    renewing.credentials.answer = SILENCE
+    await renewing.start()
+    await renewing.clock.advance(a_spec().connect_timeout)
+    assert [each.reason for each in renewing.refusals] == [Reason.CONNECT_TIMEOUT]
+    renewing.credentials.answer = a_credential("second")
+    await renewing.clock.advance(a_spec().retry.max_delay)
+    assert renewing.outcome == UpdatedInPlace(a_credential("second"))
 
 
 async def test_an_unchanged_value_needs_nothing(renewing: Renewing) -> None:
