@@ -41,8 +41,6 @@ NUMBER = r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+"
 TERM: Final = re.compile(rf"({NUMBER})(h|ms|m|s|us|µs|μs)")
 WHOLE: Final = re.compile(rf"(?:{TERM.pattern})+")
 
-_CEL_GRAMMAR: Final = "(([0-9]+([.][0-9]*)?|[.][0-9]+)(h|ms|m|s|us|µs|μs))+"
-
 EXAMPLES: Final = 'such as "30s", "2m" or "1h30m"'
 
 
@@ -114,7 +112,7 @@ class Span:
     ) -> dict[str, Any]:
         # What `_validate` does, for the API server: CEL reads durations as Go does.
         rule = (
-            f"self.matches('^{_CEL_GRAMMAR}$') && duration(self) >= duration('{self.minimum}')"
+            f"self.matches(r'^{WHOLE.pattern}$') && duration(self) >= duration('{self.minimum}')"
             f" && duration(self) <= duration('{self.maximum}')"
         )
         if self.whole_seconds:

@@ -236,6 +236,10 @@ PropertyName = Annotated[
 Port = Annotated[int, Between(1, 65535)]
 
 
+_DOMAIN_LABEL: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_DOMAIN: Final = rf"{_DOMAIN_LABEL}(?:\.{_DOMAIN_LABEL})*\.?"
+
+
 def _domain_name(value: str, *, port_beside: bool = False) -> str:
     """Accept a DNS name; underscores are allowed, as in the names of services."""
     expected = 'must be a host name such as "rabbit.example.com"'
@@ -250,8 +254,7 @@ def _domain_name(value: str, *, port_beside: bool = False) -> str:
             f"has a port; {advice if port_beside else 'write only the host name'}",
             expected="must be a host name, without a port",
         )
-    label = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
-    if len(value) > 253 or not re.fullmatch(rf"{label}(?:\.{label})*\.?", value):
+    if len(value) > 253 or not re.fullmatch(_DOMAIN, value):
         raise problems.refused("is not a host name", expected=expected)
     return value
 
@@ -287,8 +290,7 @@ def _service_name(value: str) -> str:
 
 
 # The same for the API server.
-_CEL_LABEL: Final = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
-_CEL_DOMAIN: Final = f"self.matches('^{_CEL_LABEL}([.]{_CEL_LABEL})*[.]?$')"
+_CEL_DOMAIN: Final = f"self.matches(r'^{_DOMAIN}$')"
 
 
 def _host_schema(rule: str, message: str) -> Any:

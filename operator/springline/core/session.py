@@ -341,18 +341,7 @@ class Session:
             self._tell_failure()
             return
         self._in_cycle = False
-        now = self._environment.clock.now()
-        self._credential = CredentialUse(
-            credential=result.credential, method="Handshake", applied_at=now, verified_at=now
-        )
-        self._take_over(result)
-        await self._advance(state.Opened(probing=self._probe_settings is not None))
-        await self._emit(EventType.CONNECTED, _opened_message(result))
-        self._awaiting_connection.tell(result.connection)
-        self._awaiting_result.tell(result.connection)
-        # Observed only now: whatever happened to it meanwhile is reported after `connected`.
-        result.connection.observe(self)
-        await self._start_probing()
+        await self._take_over(result, method="Handshake", report=EventType.CONNECTED)
 
     async def _handle_news(self, news: News) -> None:
         match news:
@@ -394,26 +383,17 @@ class Session:
             if isinstance(outcome, renewal.Replaced):
                 await close_quietly(outcome.success.connection, "no longer wanted")
             return
-        now = self._environment.clock.now()
         match outcome:
             case renewal.Unchanged(credential=credential):
                 if self._credential is not None:
                     self._credential = dataclasses.replace(self._credential, credential=credential)
             case renewal.UpdatedInPlace(credential=credential):
-                self._credential = CredentialUse(
-                    credential=credential, method="InPlace", applied_at=now, verified_at=now
-                )
+                self._use(credential, method="InPlace")
                 self._opened_with = dataclasses.replace(live, credential=credential)
                 await self._emit(
                     EventType.SECRET_UPDATED, "the broker confirmed the new secret in place"
                 )
             case renewal.Replaced(success=success):
-                self._credential = CredentialUse(
-                    credential=success.credential,
-                    method="Replaced",
-                    applied_at=now,
-                    verified_at=now,
-                )
                 await self._replace(success)
             case _:
                 assert_never(outcome)
@@ -424,11 +404,27 @@ class Session:
 
     # --- the connection
 
-    def _take_over(self, success: Success) -> None:
+    async def _take_over(self, success: Success, *, method: str, report: EventType) -> None:
+        """Make this the current connection, and tell whoever is concerned."""
         self._connection = success.connection
         self._opened_with = success
         self._connected_since = self._environment.clock.now()
         self._retry_at = None
+        self._use(success.credential, method=method)
+        await self._advance(state.Opened(probing=self._probe_settings is not None))
+        await self._emit(report, _opened_message(success))
+        self._awaiting_connection.tell(success.connection)
+        self._awaiting_result.tell(success.connection)
+        # Observed only now: whatever happened to it meanwhile is reported after `connected`.
+        success.connection.observe(self)
+        await self._start_probing()
+
+    def _use(self, credential: Credential, *, method: str) -> None:
+        """Note that the current connection uses the credential from now on."""
+        now = self._environment.clock.now()
+        self._credential = CredentialUse(
+            credential=credential, method=method, applied_at=now, verified_at=now
+        )
 
     def _let_go(self, close: CloseInfo) -> None:
         self._connection = None
@@ -440,12 +436,8 @@ class Session:
     async def _replace(self, success: Success) -> None:
         """Put the new connection in the old one's place, then close the old one."""
         old = self._connection
-        self._take_over(success)
         try:
-            await self._advance(state.Opened(probing=self._probe_settings is not None))
-            await self._emit(EventType.SESSION_REPLACED, _opened_message(success))
-            success.connection.observe(self)
-            await self._start_probing()
+            await self._take_over(success, method="Replaced", report=EventType.SESSION_REPLACED)
         except BaseException:
             if old is not None:
                 old.abort()  # nobody else knows of it any more
