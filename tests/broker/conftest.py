@@ -5,11 +5,12 @@ Both know TLS with client certificates and OAuth 2 tokens; the one that stays kn
 
 import base64
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from support import leaks
 from support.identities import CLIENT_NAME, TOKEN_KEY, Certificates, Issuer, Tenant
 from support.rabbitmq import RabbitMQMissing, RabbitMQNode
 
@@ -34,6 +35,13 @@ _ADVANCED = """
 """
 
 _numbers = itertools.count()
+
+
+@pytest.fixture
+async def nothing_left() -> AsyncIterator[None]:
+    """Fail a test that leaves a task or a socket behind when its sessions have ended."""
+    async with leaks.checked(timeout=10):
+        yield
 
 
 @pytest.fixture(scope="session")

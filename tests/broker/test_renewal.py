@@ -1,13 +1,12 @@
 """A changed Secret under a live session: renewed, replaced or refused, and never lost."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from springline.core.events import EventType
-from support import leaks
 from support.identities import Issuer
 from support.rabbitmq import RabbitMQNode
 from support.running import Running, a_broker, a_connection, a_secret, running
@@ -16,10 +15,7 @@ from support.waiting import eventually
 NAME = "springline/default/orders"
 
 
-@pytest.fixture(autouse=True)
-async def _nothing_left() -> AsyncIterator[None]:
-    async with leaks.checked(timeout=10):
-        yield
+pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
 @pytest.fixture

@@ -2,13 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from springline.core.events import EventType
-from support import leaks
 from support.rabbitmq import RabbitMQNode
 from support.running import Running, a_broker, a_connection, a_secret, running
 from support.waiting import eventually
@@ -16,10 +15,7 @@ from support.waiting import eventually
 PLANTED = "pl4nted/s3cret%@é"
 
 
-@pytest.fixture(autouse=True)
-async def _nothing_left() -> AsyncIterator[None]:
-    async with leaks.checked(timeout=10):
-        yield
+pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
 @pytest.fixture

@@ -1,22 +1,16 @@
 """TLS as it is declared: certificates from ConfigMaps and Secrets, and what status says of them."""
 
 import base64
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import trustme
 
-from support import leaks
 from support.identities import CLIENT_NAME, Certificates
 from support.rabbitmq import RabbitMQNode
 from support.running import a_broker, a_connection, a_secret, running
 
-
-@pytest.fixture(autouse=True)
-async def _nothing_left() -> AsyncIterator[None]:
-    async with leaks.checked(timeout=10):
-        yield
+pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
 LOGIN = a_secret("guest", "guest")

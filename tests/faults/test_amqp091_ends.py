@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 
 import pytest
 from pamqp import commands as spec
@@ -11,7 +10,7 @@ from pamqp.heartbeat import Heartbeat
 from springline.core.values import ClosedBy
 from springline.errors import NotOpenError
 from springline.reasons import Reason
-from support import fake_peer, leaks, opening
+from support import fake_peer, opening
 from support.amqp091 import (
     DEADLINE,
     DRIVER,
@@ -25,12 +24,6 @@ from support.amqp091 import (
 from support.fake_peer import Talk
 from support.opening import Recorder
 from support.waiting import eventually
-
-
-@pytest.fixture(autouse=True)
-async def _nothing_left() -> AsyncIterator[None]:
-    async with leaks.checked():
-        yield
 
 
 # R2.5, R2.7

@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import socket
 import struct
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from random import Random
 
@@ -19,7 +19,7 @@ from pamqp import commands as spec
 
 from springline.errors import ConnectError, CredentialRejectedError, RejectedError, TransientError
 from springline.reasons import Reason
-from support import fake_peer, leaks, opening, ports
+from support import fake_peer, opening, ports
 from support.amqp091 import (
     DEADLINE,
     DRIVER,
@@ -32,13 +32,6 @@ from support.amqp091 import (
     refused,
 )
 from support.fake_peer import Script, Talk
-
-
-@pytest.fixture(autouse=True)
-async def _nothing_left() -> AsyncIterator[None]:
-    async with leaks.checked():
-        yield
-
 
 STEPS = [
     pytest.param(before_start, "no AMQP greeting", id="instead of Start"),

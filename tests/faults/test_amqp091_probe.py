@@ -1,22 +1,15 @@
 """The publish probe against peers that confirm late, refuse, block, or do not answer."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 from pamqp import commands as spec
 
 from springline.errors import NotOpenError, ProbeRefusedError
-from support import fake_peer, leaks
+from support import fake_peer
 from support.amqp091 import DEADLINE, channel_open, opened
 from support.fake_peer import Talk
 from support.waiting import eventually
-
-
-@pytest.fixture(autouse=True)
-async def _nothing_left() -> AsyncIterator[None]:
-    async with leaks.checked():
-        yield
 
 
 async def test_a_probe_is_confirmed_again_and_again_on_one_channel() -> None:

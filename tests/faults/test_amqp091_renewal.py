@@ -2,23 +2,16 @@
 
 import asyncio
 import traceback
-from collections.abc import AsyncIterator
 
 import pytest
 from pamqp import commands as spec
 
 from springline.errors import NotOpenError, SecretRefusedError, SecretUpdateTimeoutError
-from support import fake_peer, leaks, opening
+from support import fake_peer, opening
 from support.amqp091 import DEADLINE, PLANTED, opened
 from support.fake_peer import Talk
 from support.opening import Recorder
 from support.waiting import eventually
-
-
-@pytest.fixture(autouse=True)
-async def _nothing_left() -> AsyncIterator[None]:
-    async with leaks.checked():
-        yield
 
 
 # R1.10, R1.11
