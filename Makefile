@@ -19,7 +19,7 @@ check: export MYPYPATH = examples/demo
 demo bench: export PYTHONPATH = tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv rabbitmq apiserver demo test test-unit check format crds bench constraints clean
+.PHONY: help venv rabbitmq apiserver tools demo test test-unit test-kind check format crds bench constraints clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -30,17 +30,23 @@ venv: $(INSTALLED) ## Make .venv with Springline and its tools (needs Python 3.1
 rabbitmq: ## Install RabbitMQ from Debian's packages, unless it is there
 	@tests/support/install-rabbitmq.sh
 
-apiserver: ## Get kube-apiserver and etcd for the cluster tests, unless they are there
+apiserver: ## Get kube-apiserver, its controllers and etcd for the cluster tests, unless they are there
 	@tests/support/install-apiserver.sh
+
+tools: $(INSTALLED) ## Get kubectl and Helm for the cluster tests, unless they are there
+	@tests/support/install-tools.sh
 
 demo: $(INSTALLED) rabbitmq ## See Springline at work with a real broker, in under a minute
 	@$(BIN)/python examples/demo/walkthrough.py
 
-test: $(INSTALLED) rabbitmq apiserver ## Run all tests; PYTEST_ARGS='...' is passed on
+test: $(INSTALLED) rabbitmq apiserver tools ## Run all tests; PYTEST_ARGS='...' is passed on
 	@$(BIN)/pytest $(PYTEST_ARGS)
 
 test-unit: $(INSTALLED) ## Run the tests that need no broker
 	@$(BIN)/pytest tests/unit $(PYTEST_ARGS)
+
+test-kind: $(INSTALLED) tools ## Run the tests marked kind on a kind cluster (needs docker and kind)
+	@tests/support/kind.sh $(PYTEST_ARGS)
 
 check: $(INSTALLED) ## Check format, lint, types, layers and shell scripts
 	@echo "Format and lint:"
@@ -52,6 +58,8 @@ check: $(INSTALLED) ## Check format, lint, types, layers and shell scripts
 	@$(BIN)/lint-imports --no-logo
 	@sh -n tests/support/install-rabbitmq.sh
 	@sh -n tests/support/install-apiserver.sh
+	@sh -n tests/support/install-tools.sh
+	@sh -n tests/support/kind.sh
 	@bash -n .ci/run
 	@echo "Shell scripts can be parsed."
 

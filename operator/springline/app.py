@@ -1,13 +1,12 @@
-"""The composition root: builds the parts, owns the task group, orders the shutdown.
+"""The composition root without a cluster: parts, their tasks, start and shutdown.
 
-Each mode of the program is one function here. The order of a shutdown is always the same: stop
-taking in changes, close every session with a goodbye to its broker, write the last status, leave.
+`run` and `check` are one function each; the operator has its own root in operator_app. The order of
+a shutdown is always the same: stop taking in changes, close every session with a goodbye to its
+broker, write the last status, leave.
 """
 
 import asyncio
-import contextlib
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, TextIO
 
 import click
 
+from springline import shutdown
 from springline.clock import SystemClock
 from springline.core import ports
 from springline.core.events import Event, EventSink
@@ -23,16 +23,17 @@ from springline.core.manager import Manager
 from springline.core.session import Environment, Session
 from springline.core.state import NOT_PROBED, Phase
 from springline.core.view import SessionView
-from springline.credentials.sources import DeclaredSources
 from springline.drivers.amqp091.driver import Amqp091Driver
 from springline.errors import ManifestError
 from springline.resolver import SystemResolver
 from springline.settings import CheckSettings, RunSettings
+from springline.sources import DeclaredSources
 from springline.standalone import loader, watcher
 from springline.standalone.display import Display, LineDisplay, TableDisplay
 from springline.standalone.loader import Manifests
 from springline.standalone.reconciler import ManifestReader, Reconciler
 from springline.standalone.report import Report, Shown
+from springline.standalone.services import NoServices
 
 __all__ = ["Checked", "Standalone", "check", "run"]
 
@@ -44,18 +45,18 @@ class Standalone:
         clock = SystemClock()
         rng: Random = SystemRandom()
         drivers: Mapping[str, ports.Driver] = {"amqp091": Amqp091Driver()}
+        resolver = SystemResolver(rng)
         environment = Environment(
             drivers=drivers,
-            resolver=SystemResolver(rng),
+            resolver=resolver,
             clock=clock,
             rng=rng,
             events=events,
         )
         self.clock = clock
         self.reader = ManifestReader()
-        self.manager = Manager(
-            environment, DeclaredSources(self.reader), on_change=self._session_changed
-        )
+        sources = DeclaredSources(self.reader, resolver=resolver, services=NoServices())
+        self.manager = Manager(environment, sources, on_change=self._session_changed)
         self.reconciler = Reconciler(self.manager, self.reader)
         self.report = Report(
             self.manager, clock, status_dir=status_dir, generation=self.reconciler.generation
@@ -88,7 +89,7 @@ async def run(settings: RunSettings, out: TextIO) -> None:
     parts = Standalone(display, status_dir=settings.status_dir)
 
     async with asyncio.TaskGroup() as tasks:
-        with _on_signal() as stopping:
+        with shutdown.on_signal(asyncio.Event()) as stopping:
             showing = tasks.create_task(display.run(), name="display")
             reporting = tasks.create_task(parts.report.run(), name="report")
             managing = tasks.create_task(parts.manager.run(), name="manager")
@@ -97,7 +98,13 @@ async def run(settings: RunSettings, out: TextIO) -> None:
             )
             await stopping.wait()
             following.cancel()
-            await _shut_down(parts.manager, managing, settings.shutdown_seconds, display, stopping)
+            await shutdown.close_sessions(
+                parts.manager,
+                managing,
+                limit=settings.shutdown_seconds,
+                hurry=stopping,
+                note=display.note,
+            )
             parts.report.flush()
             reporting.cancel()
             showing.cancel()
@@ -107,46 +114,6 @@ async def _follow(directory: Path, parts: Standalone, display: Display) -> None:
     async for manifests in watcher.follow(directory):
         display.problems([str(problem) for problem in manifests.problems])
         parts.apply(manifests)
-
-
-async def _shut_down(
-    manager: Manager,
-    managing: asyncio.Task[None],
-    limit: float,
-    display: Display,
-    stopping: asyncio.Event,
-) -> None:
-    count = sum(session.connection is not None for session in manager.sessions())
-    if count:
-        display.note(f"closing {count} session(s); a second signal drops them at once")
-    stopping.clear()
-    manager.stop()
-    impatient = asyncio.ensure_future(stopping.wait())
-    try:
-        await asyncio.wait(
-            {managing, impatient}, timeout=limit, return_when=asyncio.FIRST_COMPLETED
-        )
-    finally:
-        impatient.cancel()
-    if not managing.done():
-        display.note("dropping the sessions that have not closed yet")
-        managing.cancel()
-        await asyncio.wait({managing})
-
-
-@contextlib.contextmanager
-def _on_signal() -> Iterator[asyncio.Event]:
-    """Give an event that SIGTERM, SIGINT, and the end of the terminal set."""
-    loop = asyncio.get_running_loop()
-    stopping = asyncio.Event()
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    for number in numbers:
-        loop.add_signal_handler(number, stopping.set)
-    try:
-        yield stopping
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
 
 
 # --- check

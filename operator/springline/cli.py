@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import yaml
 
 from springline import __version__, app, logs
 from springline.errors import ManifestError
-from springline.settings import CheckSettings, RunSettings
+from springline.settings import CheckSettings, OperatorSettings, RunSettings
 from springline.standalone import table
 
 __all__ = ["main"]
@@ -115,6 +116,119 @@ def _prepare_status_dir(status_dir: Path, manifests: Path) -> None:
         raise click.UsageError(
             f"--status-dir {status_dir} cannot be created: {error.strerror}"
         ) from error
+
+
+@main.command()
+@click.option(
+    "--namespace",
+    "namespaces",
+    multiple=True,
+    metavar="NAME",
+    help="Look after this namespace only; may be repeated. Default: all namespaces.",
+)
+@click.option(
+    "--cluster-brokers/--no-cluster-brokers",
+    default=None,
+    help="Whether ClusterBrokers are looked after. Default: yes, unless --namespace is given.",
+)
+@click.option(
+    "--require-secret-label",
+    is_flag=True,
+    help='Use only Secrets with the label springline.dev/allowed: "true".',
+)
+@click.option(
+    "--listen",
+    metavar="HOST:PORT",
+    default="0.0.0.0:8080",
+    show_default=True,
+    help="Where /healthz, /readyz and /metrics are served.",
+)
+@click.option(
+    "--holder",
+    default=socket.gethostname,
+    metavar="NAME",
+    help="What status and events call this replica. Default: the name of the host.",
+)
+@click.option(
+    "--per-object-metrics/--no-per-object-metrics",
+    default=True,
+    show_default=True,
+    help="Whether there are metrics for each connection.",
+)
+@click.option(
+    "--kubeconfig",
+    metavar="PATH",
+    help=(
+        "How to reach the cluster. Default: $KUBECONFIG, the pod's ServiceAccount, ~/.kube/config."
+    ),
+)
+@click.option("--context", metavar="NAME", help="Context of the kubeconfig. Default: its own.")
+@click.option(
+    "--shutdown-timeout",
+    type=click.FloatRange(min=0.1, max=600),
+    default=20.0,
+    show_default=True,
+    help="Seconds that sessions may take to close when Springline is stopped.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="Logs of this level and above go to standard error.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["plain", "json"]),
+    default="plain",
+    show_default=True,
+    help="json: one object a line.",
+)
+def operator(
+    namespaces: tuple[str, ...],
+    cluster_brokers: bool | None,
+    require_secret_label: bool,
+    listen: str,
+    holder: str,
+    per_object_metrics: bool,
+    kubeconfig: str | None,
+    context: str | None,
+    shutdown_timeout: float,
+    log_level: str,
+    log_format: logs.Format,
+) -> None:
+    """Hold the connections that a Kubernetes cluster declares, and keep their status.
+
+    Runs until SIGTERM or Ctrl-C, then closes every connection in an orderly way and says so in
+    their status.
+    """
+    # Only here: the libraries for Kubernetes are large, and the other commands do without them.
+    from springline import operator_app  # noqa: PLC0415
+    from springline.kube.access import AccessError  # noqa: PLC0415
+    from springline.web import ListenAddress, ListenError  # noqa: PLC0415
+
+    logs.configure(log_level, format=log_format)
+    try:
+        address = ListenAddress.parse(listen)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--listen") from error
+    settings = OperatorSettings(
+        namespaces=tuple(dict.fromkeys(namespaces)),
+        cluster_brokers=not namespaces if cluster_brokers is None else cluster_brokers,
+        require_secret_label=require_secret_label,
+        listen_host=address.host,
+        listen_port=address.port,
+        holder=holder,
+        per_object_metrics=per_object_metrics,
+        kubeconfig=kubeconfig,
+        context=context,
+        shutdown_seconds=shutdown_timeout,
+    )
+    try:
+        asyncio.run(operator_app.operate(settings))
+    except (AccessError, ListenError) as error:
+        click.echo(f"error: {error}", err=True)
+        raise SystemExit(_UNUSABLE_INPUT) from None
 
 
 @main.command()

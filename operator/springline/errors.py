@@ -8,6 +8,10 @@
     │   │   └── CredentialRejectedError   it was the credential
     │   └── TerminalError     the declaration cannot work as it stands: wait for a new one
     ├── CredentialError       there is no usable credential: wait for the Secret to change
+    │   └── CredentialUnavailableError   its source cannot be asked now: try again with backoff
+    ├── ObjectReadError       a Secret or ConfigMap is not handed over
+    │   ├── ObjectUnavailableError   by the API server: an outage, or a missing permission
+    │   └── ObjectNotAllowedError    by Springline: nobody has allowed it to use this one
     ├── SecretRefusedError    update-secret was answered with a Close
     ├── SecretUpdateTimeoutError   update-secret was not answered in time
     ├── ProbeRefusedError     the broker does not let this user publish the probe
@@ -26,8 +30,12 @@ __all__ = [
     "ConnectError",
     "CredentialError",
     "CredentialRejectedError",
+    "CredentialUnavailableError",
     "ManifestError",
     "NotOpenError",
+    "ObjectNotAllowedError",
+    "ObjectReadError",
+    "ObjectUnavailableError",
     "ProbeRefusedError",
     "RejectedError",
     "SecretRefusedError",
@@ -84,6 +92,41 @@ class CredentialError(SpringlineError):
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"
+
+
+class CredentialUnavailableError(CredentialError):
+    """The source cannot be asked now, which may pass by itself; retried with backoff."""
+
+
+class ObjectReadError(SpringlineError):
+    """A Secret or ConfigMap is not handed over, so that nobody knows whether it exists.
+
+    `identity` is its kind, namespace and name; `message` says why, and what to do about it.
+    """
+
+    def __init__(self, identity: tuple[str, str, str], message: str) -> None:
+        super().__init__(identity, message)
+        self.identity = identity
+        self.message = message
+
+    @property
+    def _what(self) -> str:
+        kind, namespace, name = self.identity
+        return f'{kind} "{name}" in namespace "{namespace}"'
+
+
+class ObjectUnavailableError(ObjectReadError):
+    """The API server does not hand it out: an outage, or a missing permission."""
+
+    def __str__(self) -> str:
+        return f"{self._what} cannot be read: {self.message}"
+
+
+class ObjectNotAllowedError(ObjectReadError):
+    """Nobody has allowed Springline to use this object."""
+
+    def __str__(self) -> str:
+        return f"{self._what} may not be used: {self.message}"
 
 
 class SecretRefusedError(SpringlineError):

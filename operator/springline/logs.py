@@ -1,25 +1,67 @@
 """Logs of a process: constant messages with fields, one line each, to standard error."""
 
+import json
 import logging
+import math
 import sys
-from typing import TextIO
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal, TextIO
 
-__all__ = ["configure"]
+__all__ = ["Format", "configure"]
+
+Format = Literal["plain", "json"]
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
-# They log frames, and a frame may hold a password. What they find out, the driver reports.
-_SILENT = ("aiormq", "pamqp")
+# They log frames or answers, and those may hold a password. What they find out, who calls them
+# reports.
+_SILENT = (
+    "aiormq",
+    "pamqp",
+    "kubernetes.client",
+    # Every request, and the bytes of every bad one: anybody could fill the log.
+    "aiohttp.access",
+    "aiohttp.server",
+)
+
+# At the level `info` it tells of each object of each watch that it was handled.
+_CHATTY = "kopf"
+
+# It calls each try that it repeats an error. If it gives up, that is logged where it gives up.
+_RETRYING = "kopf._cogs.clients"
 
 
 class _Formatter(logging.Formatter):
     """Appends what was passed as `extra` as key=value, before a traceback."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # of the base class
-        extra = {key: value for key, value in vars(record).items() if key not in _STANDARD}
-        fields = "".join(f" {key}={_one_line(value)}" for key, value in extra.items())
+        fields = "".join(f" {key}={_one_line(value)}" for key, value in _fields(record))
         return _one_line(super().formatMessage(record)) + fields
+
+
+class _JSONFormatter(logging.Formatter):
+    """Writes a JSON object; what was passed as `extra` stands beside the standard keys."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created, UTC)
+        line: dict[str, Any] = {
+            "time": time.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            line["stack"] = self.formatStack(record.stack_info)
+        for key, value in _fields(record):
+            line[f"{key}_" if key in _KEYS else key] = value
+        return json.dumps({_plain(key): _plain(value) for key, value in line.items()})
+
+
+_KEYS = frozenset({"time", "level", "logger", "message", "exception", "stack"})
 
 
 class _Handler(logging.StreamHandler[TextIO]):
@@ -34,14 +76,56 @@ class _Handler(logging.StreamHandler[TextIO]):
         """Do nothing: it is never another one."""
 
 
-def configure(level: str) -> None:
+def configure(level: str, *, format: Format = "plain") -> None:  # noqa: A002  # as the option is called
     """Send the logs of `level` and above to standard error."""
     handler = _Handler()
-    handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    if format == "json":
+        handler.setFormatter(_JSONFormatter())
+    else:
+        handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.addFilter(_calmed)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for name in _SILENT:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    quiet = logging.WARNING if level == "info" else logging.NOTSET
+    logging.getLogger(_CHATTY).setLevel(quiet)
+
+
+def _calmed(record: logging.LogRecord) -> bool:
+    """Make a warning of each error that is only one of several tries."""
+    if record.name.startswith(_RETRYING) and record.levelno == logging.ERROR:
+        record.levelno, record.levelname = logging.WARNING, logging.getLevelName(logging.WARNING)
+        return logging.getLogger().isEnabledFor(record.levelno)
+    return True
+
+
+def _fields(record: logging.LogRecord) -> Iterator[tuple[str, object]]:
+    """Give what was passed as `extra`."""
+    for key, value in vars(record).items():
+        if key in _STANDARD or key in ("settings", "k8s_skip"):  # kopf's notes to itself
+            continue
+        if key == "k8s_ref" and isinstance(value, Mapping):
+            yield "object", "/".join(filter(None, map(value.get, ("kind", "namespace", "name"))))
+        else:
+            yield key, value
+
+
+def _plain(value: object) -> object:
+    """Return what JSON can hold: numbers and truths as they are, everything else as text."""
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    # Half a surrogate pair is a text in Python and nowhere else.
+    return _text(value).encode("utf-8", "backslashreplace").decode()
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception as error:  # noqa: BLE001  # a line is written, whatever is to be shown in it
+        return f"<{type(value).__name__} that cannot be shown: {type(error).__name__}>"
 
 
 def _one_line(value: object) -> str:
-    return str(value).replace("\r", "\\r").replace("\n", "\\n")
+    return _text(value).replace("\r", "\\r").replace("\n", "\\n")

@@ -22,10 +22,11 @@ class Reason(enum.StrEnum):
     STAY_CLOSED = "StayClosed"  # it was closed and spec.whenClosed says to leave it so
     INVALID_SPEC = "InvalidSpec"  # the declaration contradicts itself
     BROKER_NOT_FOUND = "BrokerNotFound"  # spec.brokerRef names nothing
+    NAMESPACE_NOT_ALLOWED = "NamespaceNotAllowed"  # the ClusterBroker is not for this namespace
     NO_CREDENTIALS = "NoCredentials"  # there is nothing to log in with; CredentialsValid says why
 
     # Connected, when not: the way to the broker
-    NAME_RESOLUTION_FAILED = "NameResolutionFailed"  # the host name has no address
+    NAME_RESOLUTION_FAILED = "NameResolutionFailed"  # no address of the broker is found
     CONNECTION_REFUSED = "ConnectionRefused"  # no listener, or no route
     CONNECT_TIMEOUT = "ConnectTimeout"  # spec.connectTimeout passed before the session was open
     TLS_FAILED = "TLSFailed"  # certificates, names or versions do not match
@@ -55,6 +56,8 @@ class Reason(enum.StrEnum):
     SECRET_NOT_FOUND = "SecretNotFound"  # the referenced Secret does not exist
     SECRET_KEY_MISSING = "SecretKeyMissing"  # the Secret has no such key
     SECRET_MALFORMED = "SecretMalformed"  # the value cannot be used: empty, NUL, not text
+    SECRET_NOT_ALLOWED = "SecretNotAllowed"  # nobody has allowed Springline to use this Secret
+    SECRET_UNREADABLE = "SecretUnreadable"  # the API server does not hand it out now
     NOT_CHECKED = "NotChecked"  # Unknown: nobody has answered yet
 
     # Blocked

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CheckSettings", "RunSettings"]
+__all__ = ["CheckSettings", "OperatorSettings", "RunSettings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,3 +25,26 @@ class CheckSettings:
     """What `springline check` is to look at."""
 
     files: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorSettings:
+    """How `springline operator` is to run."""
+
+    namespaces: tuple[str, ...] = ()
+    """Namespaces to look after; none means all of them."""
+    cluster_brokers: bool = True
+    """Whether ClusterBrokers are looked after; that needs rights beyond namespaces."""
+    require_secret_label: bool = False
+    """Whether only Secrets with the opt-in label are used."""
+    listen_host: str
+    listen_port: int
+    """Where health and metrics are served."""
+    holder: str
+    """What this replica is called in status and events."""
+    per_object_metrics: bool = True
+    """Whether there are metrics for each connection."""
+    kubeconfig: str | None = None
+    context: str | None = None
+    shutdown_seconds: float = 20.0
+    """How long sessions may take to close, and again how long their last status may take."""

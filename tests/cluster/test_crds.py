@@ -70,6 +70,19 @@ def with_spec(document: dict[str, Any], **fields: Any) -> dict[str, Any]:
     return {**changed, "spec": {key: each for key, each in changed["spec"].items() if each != ...}}
 
 
+SERVICE: dict[str, Any] = {"name": "rabbit", "port": "amqp"}
+
+
+def found_by(document: dict[str, Any], **ways: Any) -> dict[str, Any]:
+    """A broker whose endpoints are found in these ways."""
+    return with_spec(document, endpoints=..., endpointsFrom=ways)
+
+
+def allowing(namespaces: dict[str, Any]) -> dict[str, Any]:
+    """A ClusterBroker for these namespaces."""
+    return with_spec(CLUSTER_BROKER, allowedNamespaces=namespaces)
+
+
 # What is wrong, and the words that both answers have in common.
 REFUSED: list[Any] = [
     pytest.param(
@@ -206,6 +219,102 @@ REFUSED: list[Any] = [
         "namespace",
         id="a reference of a cluster's broker without a namespace",
     ),
+    pytest.param(
+        found_by(BROKER),
+        "exactly one of dnsSRV, service and secretRef is needed",
+        id="endpoints from nowhere",
+    ),
+    pytest.param(
+        found_by(BROKER, service=SERVICE, dnsSRV="_amqp._tcp.rabbit"),
+        "exactly one of dnsSRV, service and secretRef is needed",
+        id="endpoints from two places",
+    ),
+    pytest.param(
+        with_spec(CONNECTION, brokerRef=..., broker={"endpointsFrom": {}}),
+        "exactly one of dnsSRV, service and secretRef is needed",
+        id="endpoints from nowhere for a broker in place",
+    ),
+    *(
+        pytest.param(found_by(BROKER, service={"name": "rabbit", "port": port}), says, id=what)
+        for port, says, what in (
+            (0, "between 1 and 65535", "port nought of a Service"),
+            (65536, "between 1 and 65535", "a port of a Service too high"),
+            (1.5, "service.port", "a fraction for the port of a Service"),
+            (True, "service.port", "a flag for the port of a Service"),
+            ("5672", "service.port", "a number in quotes for the port of a Service"),
+            ("AMQP", "name of a port", "a name of a port in capitals"),
+            ("", "name of a port", "an empty name of a port"),
+            ("a" * 64, "name of a port", "a name of a port too long"),
+        )
+    ),
+    pytest.param(
+        found_by(BROKER, service={"name": "rabbit"}), "service.port", id="a Service without a port"
+    ),
+    pytest.param(
+        found_by(BROKER, service=SERVICE | {"name": "a.b"}), "service.name", id="a dot in a Service"
+    ),
+    pytest.param(
+        found_by(BROKER, service=SERVICE | {"namespace": "other"}),
+        "service.namespace",
+        id="a Service of another namespace",
+    ),
+    pytest.param(
+        found_by(CLUSTER_BROKER, service=SERVICE),
+        "service.namespace",
+        id="a Service of no namespace",
+    ),
+    pytest.param(
+        found_by(CLUSTER_BROKER, secretRef={"name": "rabbit"}),
+        "secretRef.namespace",
+        id="a Secret of no namespace",
+    ),
+    pytest.param(
+        found_by(BROKER, secretRef={"name": "rabbit", "hostKey": "a b"}),
+        "secretRef.hostKey",
+        id="a bad key",
+    ),
+    pytest.param(
+        with_spec(BROKER, allowedNamespaces={}), "allowedNamespaces", id="a Broker for others"
+    ),
+    pytest.param(
+        allowing({"from": "Selector"}),
+        "selector is needed with from: Selector",
+        id="nothing to select by",
+    ),
+    pytest.param(
+        allowing({"selector": {}}), "has no effect with from: All", id="a selector without use"
+    ),
+    pytest.param(allowing({"from": "Same"}), "allowedNamespaces.from", id="a way there is not"),
+    *(
+        pytest.param(allowing({"from": "Selector", "selector": selector}), says, id=what)
+        for selector, says, what in (
+            ({"matchLabels": {"a/b/c": "d"}}, "matchLabels", "a bad key of a label"),
+            ({"matchLabels": {"": "d"}}, "matchLabels", "an empty key of a label"),
+            ({"matchLabels": {"a": "b c"}}, "matchLabels", "a bad value of a label"),
+            ({"matchLabels": {"a": "b" * 64}}, "matchLabels", "a value of a label too long"),
+            ({"matchLabels": {f"a{n}": "b" for n in range(65)}}, "64", "too many labels"),
+            (
+                {"matchExpressions": [{"key": "a", "operator": "In"}]},
+                "values are needed with In and NotIn",
+                "nothing to compare with",
+            ),
+            (
+                {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]},
+                "values are needed with In and NotIn",
+                "values that nothing is compared with",
+            ),
+            (
+                {"matchExpressions": [{"key": "a", "operator": "Gt", "values": ["1"]}]},
+                "operator",
+                "an operator there is not",
+            ),
+            (
+                {"matchExpressions": [{"key": "a b", "operator": "Exists"}]},
+                "key",
+                "a bad key of an expression",
+            ),
+        )
+    ),
 ]
 
 
@@ -232,6 +341,37 @@ ACCEPTED: list[Any] = [
     pytest.param(with_spec(BROKER, endpoints=[{"host": "a_b.example.com."}]), id="a full name"),
     pytest.param(with_spec(BROKER, retry={"delay": "2m", "maxDelay": "2m"}), id="a steady delay"),
     pytest.param(with_spec(BROKER, locale={"select": ["de_DE", "en_US"]}), id="a list of locales"),
+    pytest.param(found_by(BROKER, service=SERVICE), id="a port of a Service by its name"),
+    pytest.param(found_by(BROKER, service=SERVICE | {"port": 5672}), id="a port by its number"),
+    pytest.param(found_by(BROKER, service=SERVICE | {"port": 65535}), id="the highest port"),
+    pytest.param(found_by(BROKER, service=SERVICE | {"port": "5a-5"}), id="a name with digits"),
+    pytest.param(found_by(BROKER, secretRef={"name": "rabbit"}), id="endpoints from a Secret"),
+    pytest.param(
+        found_by(CLUSTER_BROKER, service=SERVICE | {"namespace": "rabbits"}),
+        id="a Service of the namespace that is named",
+    ),
+    pytest.param(allowing({}), id="every namespace, by default"),
+    pytest.param(allowing({"from": "All"}), id="every namespace"),
+    pytest.param(allowing({"from": "Selector", "selector": {}}), id="a selector for everything"),
+    pytest.param(
+        allowing(
+            {
+                "from": "Selector",
+                "selector": {
+                    "matchLabels": {"example.com/team": "shop", "stage": ""},
+                    "matchExpressions": [
+                        {
+                            "key": "kubernetes.io/metadata.name",
+                            "operator": "NotIn",
+                            "values": ["a"],
+                        },
+                        {"key": "tier", "operator": "Exists"},
+                    ],
+                },
+            }
+        ),
+        id="a selector with labels and expressions",
+    ),
 ]
 
 
@@ -274,6 +414,8 @@ def stored(cluster: APIServer) -> Iterator[str]:
         "server": {"product": "RabbitMQ", "version": "4.0.5"},
         "credentials": {"source": "secretRef", "username": "ann"},
         "attempts": 0,
+        "holder": "springline-0",
+        "lastHandled": {"reconnectRequestedAt": "now"},
         "conditions": [
             {
                 "type": "Ready",
@@ -296,6 +438,8 @@ def test_a_status_as_springline_writes_it_is_kept_whole(cluster: APIServer, stor
     status = cluster.request("GET", stored).content["status"]
     assert status["negotiated"]["heartbeat"] == "30s"
     assert status["conditions"][0]["reason"] == "Connected"
+    assert status["holder"] == "springline-0"
+    assert status["lastHandled"] == {"reconnectRequestedAt": "now"}
 
 
 def test_a_declaration_cannot_bring_its_own_status(cluster: APIServer, stored: str) -> None:

@@ -1,37 +1,60 @@
-"""A private Kubernetes API server with its etcd, on loopback: what the cluster tests run against.
+"""A private Kubernetes control plane on loopback: what the cluster tests run against.
 
-It is the real kube-apiserver with RBAC on and ServiceAccount tokens signed; there are no nodes and
-no controllers. `install-apiserver.sh` gets the programs. Calls block: use `asyncio.to_thread` from
-async code.
+It is the real kube-apiserver on a real etcd, with RBAC on, ServiceAccount tokens signed and the
+default admission, and, where it is to be had, the real kube-controller-manager with the controllers
+that clean up and that give ServiceAccounts. There are no nodes, so no pod ever runs.
+`install-apiserver.sh` gets the programs. Calls block: use `asyncio.to_thread` from async code.
 """
 
+import base64
 import http.client
 import json
 import os
 import re
 import secrets
 import shutil
+import signal
 import ssl
+import subprocess
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
+import trustme
+import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from support import ports, processes
+from support import ports, processes, requests_seen
 from support.ports import LOOPBACK
-
-if TYPE_CHECKING:
-    import subprocess
+from support.requests_seen import AuditedRequest
 
 __all__ = ["APIServer", "APIServerFailed", "APIServerMissing", "Answer"]
 
 _MODULES = Path(__file__).resolve().parent.parent / "cluster" / "go.mod"
 _POLL_SECONDS = 0.1
 _SHOWN_LINES = 30
+_CONTROLLERS = (
+    "namespace-controller",
+    "garbage-collector-controller",
+    "serviceaccount-controller",
+    "clusterrole-aggregation-controller",
+    "root-ca-certificate-publisher-controller",
+)
+# Its own parts ask all the time, and are not what a test wants to know.
+_AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [
+        {"level": "None", "users": ["system:apiserver", "controllers"]},
+        {"level": "None", "nonResourceURLs": ["/readyz*", "/livez*", "/metrics*"]},
+        {"level": "Metadata"},
+    ],
+}
 
 
 class APIServerMissing(RuntimeError):  # noqa: N818 - a state of the machine, not of the program
@@ -39,7 +62,7 @@ class APIServerMissing(RuntimeError):  # noqa: N818 - a state of the machine, no
 
 
 class APIServerFailed(RuntimeError):  # noqa: N818 - as above
-    """It did not start; the text holds its last words."""
+    """It did not start, or did not do as it was asked; the text holds its last words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,38 +79,53 @@ class Answer:
         return str(self.content.get("message", ""))
 
 
-def _programs() -> tuple[Path, Path]:
-    """Return kube-apiserver and etcd. Raises `APIServerMissing`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Programs:
+    apiserver: Path
+    etcd: Path
+    # Envtest's assets do not have it.
+    controllers: Path | None
+
+
+def _programs() -> _Programs:
+    """Return the programs to start. Raises `APIServerMissing`."""
     assets = os.environ.get("KUBEBUILDER_ASSETS")
-    if assets:
-        found = Path(assets, "kube-apiserver"), Path(assets, "etcd")
-    else:
-        match = re.search(r"^require k8s\.io/kubernetes (\S+)$", _MODULES.read_text(), re.MULTILINE)
-        assert match is not None
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        etcd = shutil.which("etcd")
-        found = (
-            cache / "springline" / f"kube-apiserver-{match[1]}" / "kube-apiserver",
-            Path(etcd or "/nowhere/etcd"),
-        )
-    missing = [program.name for program in found if not program.is_file()]
+    match = re.search(r"^require k8s\.io/kubernetes (\S+)$", _MODULES.read_text(), re.MULTILINE)
+    assert match is not None
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    built = cache / "springline" / f"kubernetes-{match[1]}"
+    etcd = Path(assets, "etcd") if assets else Path(shutil.which("etcd") or "/nowhere/etcd")
+    apiserver = Path(assets or built, "kube-apiserver")
+    missing = [program.name for program in (apiserver, etcd) if not program.is_file()]
     if missing:
         raise APIServerMissing(f"no {' and no '.join(missing)}: run make apiserver")
-    return found
+    places = [Path(each, "kube-controller-manager") for each in (assets, built) if each]
+    controllers = next((place for place in places if place.is_file()), None)
+    return _Programs(apiserver=apiserver, etcd=etcd, controllers=controllers)
 
 
 class APIServer:
-    """One API server. As a context manager it is started, and stopped at the end."""
+    """One API server. As a context manager it is started, and closed at the end.
 
-    def __init__(self, directory: Path) -> None:
+    `directory` holds everything it writes. `options` are for kube-apiserver; they may be changed
+    and count from the next start. With `audited`, `audit()` tells who asked what.
+    """
+
+    def __init__(
+        self, directory: Path, *, audited: bool = False, options: Sequence[str] = ()
+    ) -> None:
         """Choose ports and prepare the directory. Raises `APIServerMissing`."""
-        self._apiserver, self._etcd = _programs()
+        self._programs = _programs()
         self.directory = directory
+        self.options = list(options)
+        self._audited = audited
         self._lease = ports.lease(3)
         self.port, self._etcd_port, self._peer_port = self._lease.ports
         self.token = secrets.token_urlsafe(16)
         """Of an administrator."""
-        self._running: list[subprocess.Popen[bytes]] = []
+        self._controllers_token = secrets.token_urlsafe(16)
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._write_files()
 
     def __enter__(self) -> Self:
         try:
@@ -105,29 +143,107 @@ class APIServer:
     ) -> None:
         self.close()
 
+    # What it is
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"https://{LOOPBACK}:{self.port}"
+
     @property
     def certificate(self) -> Path:
-        """The server's own certificate, which is its authority, too."""
-        return self.directory / "certificates" / "apiserver.crt"
+        """The authority that its certificate is from."""
+        return self.directory / "ca.crt"
+
+    @property
+    def has_controllers(self) -> bool:
+        """Whether there is a kube-controller-manager, so that deleted namespaces really go."""
+        return self._programs.controllers is not None
+
+    def kubeconfig(self, **user: str) -> str:
+        """Return the text of a kubeconfig; `user` is `token=…`, or `tokenFile=…`.
+
+        Without a user it is an administrator's.
+        """
+        cluster = {"server": self.url, "certificate-authority": str(self.certificate)}
+        document = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "tests", "cluster": cluster}],
+            "users": [{"name": "tests", "user": user or {"token": self.token}}],
+            "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": "tests"}}],
+            "current-context": "tests",
+        }
+        return yaml.safe_dump(document, sort_keys=False)
+
+    # Its life
 
     def start(self, timeout: float = 90.0) -> None:
-        """Start both and wait until the API server is ready. Raises `APIServerFailed`."""
-        self._write_keys()
-        environment = {"PATH": os.environ["PATH"], "HOME": str(self.directory)}
-        for name, command in (("etcd", self._etcd_command()), ("apiserver", self._command())):
-            output = self.directory / f"{name}.log"
-            self._running.append(processes.spawn(command, env=environment, output=output))
+        """Start what does not run, and wait until the API server is ready. Idempotent.
+
+        Port, keys and data are those of the last time. Raises `APIServerFailed`.
+        """
+        self._spawn("etcd", self._etcd_command)
+        self._spawn("apiserver", self._command)
+        self.resume()
         deadline = time.monotonic() + timeout
         while not self._is_ready():
-            if self._running[-1].poll() is not None or time.monotonic() > deadline:
+            if self._running["apiserver"].poll() is not None or time.monotonic() > deadline:
                 raise APIServerFailed(self._last_words())
             time.sleep(_POLL_SECONDS)
+        if self._programs.controllers is not None:
+            self._spawn("controllers", self._controllers_command)
+
+    def stop(self, timeout: float = 30.0) -> None:
+        """Shut the API server down in order; etcd and the controllers stay. Idempotent."""
+        self.resume()
+        if (process := self._running.pop("apiserver", None)) is not None:
+            processes.terminate(process, timeout=timeout)
+
+    def kill(self) -> None:
+        """End the API server at once, as a crash does. Idempotent."""
+        if (process := self._running.pop("apiserver", None)) is not None:
+            process.kill()
+            process.wait()
+
+    def pause(self) -> None:
+        """Freeze the API server: nothing answers, though the kernel still accepts connections."""
+        self._running["apiserver"].send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a frozen API server go on. Idempotent."""
+        if (process := self._running.get("apiserver")) is not None:
+            process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
-        """Stop both and give the ports back. Idempotent."""
-        while self._running:
-            processes.terminate(self._running.pop(), timeout=10)
+        """Stop everything and give the ports back. Idempotent."""
+        for name in ("controllers", "apiserver", "etcd"):
+            if (process := self._running.pop(name, None)) is not None:
+                process.send_signal(signal.SIGCONT)
+                processes.terminate(process, timeout=10)
         self._lease.release()
+
+    def compact(self) -> None:
+        """Let etcd forget the past: it no longer answers for an old resourceVersion.
+
+        The API server's watch cache still remembers it; see `forget_history`.
+        """
+        encoded = base64.b64encode(b"springline-tests").decode()
+        answer = self._ask_etcd("put", {"key": encoded, "value": encoded})
+        # Above what the API server has written, so that every one of its versions is an old one.
+        revision = answer["header"]["revision"]
+        self._ask_etcd("compaction", {"revision": revision, "physical": True})
+
+    def forget_history(self) -> None:
+        """Restart the API server so that it answers 410 Gone for every earlier resourceVersion.
+
+        That is what a client meets that was away for too long.
+        """
+        self.stop()
+        self.compact()
+        self.start()
+
+    # Asking
 
     def request(
         self,
@@ -137,15 +253,21 @@ class APIServer:
         *,
         strict: bool = False,
         accept: str = "application/json",
+        content_type: str = "",
+        token: str = "",
     ) -> Answer:
-        """Ask as an administrator. With `strict`, unknown fields are refused, not pruned."""
+        """Ask as an administrator, or as whoever has `token`.
+
+        With `strict`, unknown fields are refused, not pruned. A PATCH is a merge patch unless
+        `content_type` says otherwise.
+        """
         context = ssl.create_default_context(cafile=str(self.certificate))
         connection = http.client.HTTPSConnection(LOOPBACK, self.port, context=context, timeout=30)
-        patch = method == "PATCH"
+        usual = "application/merge-patch+json" if method == "PATCH" else "application/json"
         headers = {
             "Accept": accept,
-            "Authorization": f"Bearer {self.token}",
-            "Content-Type": "application/merge-patch+json" if patch else "application/json",
+            "Authorization": f"Bearer {token or self.token}",
+            "Content-Type": content_type or usual,
         }
         if strict:
             path += "?fieldValidation=Strict"
@@ -159,28 +281,100 @@ class APIServer:
         content = json.loads(text) if text.startswith(b"{") else {"message": text.decode()}
         return Answer(response.status, content, warnings)
 
+    def token_for(self, namespace: str, name: str, *, expiration_seconds: int = 3600) -> str:
+        """Mint a token of a ServiceAccount; the API's shortest lifetime is 600 seconds."""
+        answer = self.request(
+            "POST",
+            f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token",
+            {
+                "apiVersion": "authentication.k8s.io/v1",
+                "kind": "TokenRequest",
+                "spec": {"expirationSeconds": expiration_seconds},
+            },
+        )
+        if answer.code != http.client.CREATED:
+            raise APIServerFailed(f"no token for {namespace}/{name}: {answer.message}")
+        return str(answer.content["status"]["token"])
+
+    def requests(
+        self, resource: str, *, verb: str | None = None, subresource: str | None = None
+    ) -> int:
+        """Count the requests for a resource since the API server's last start, by whomever.
+
+        Verbs are the metrics': `LIST`, `GET`, `WATCH`, `PATCH`, `APPLY`, … A watch counts when it
+        ends. Without a `subresource` all count, with an empty one the resource itself.
+        """
+        text = self.request("GET", "/metrics").message
+        return requests_seen.counted(text, resource, verb=verb, subresource=subresource)
+
+    def audit(self) -> list[AuditedRequest]:
+        """Return every request but those of the control plane's own parts, oldest first.
+
+        A watch is there from its beginning. What was asked a moment ago may still be missing.
+        """
+        if not self._audited:
+            raise APIServerFailed("this API server was not made with audited=True")
+        path = self.directory / "audit.log"
+        return requests_seen.audited(path.read_text() if path.exists() else "")
+
+    # Making it
+
+    def _spawn(self, name: str, command: Callable[[], list[str | Path]]) -> None:
+        process = self._running.get(name)
+        if process is not None and process.poll() is None:
+            return
+        environment = {"PATH": os.environ["PATH"], "HOME": str(self.directory)}
+        output = self.directory / f"{name}.log"
+        self._running[name] = processes.spawn(command(), env=environment, output=output)
+
     def _is_ready(self) -> bool:
         try:
             return self.request("GET", "/readyz").code == http.client.OK
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return False
 
-    def _write_keys(self) -> None:
+    def _ask_etcd(self, call: str, body: object) -> dict[str, Any]:
+        """Ask etcd by its JSON gateway, because etcdctl is not everywhere."""
+        path = {"put": "/v3/kv/put", "compaction": "/v3/kv/compaction"}[call]
+        connection = http.client.HTTPConnection(LOOPBACK, self._etcd_port, timeout=30)
+        try:
+            connection.request("POST", path, json.dumps(body))
+            response = connection.getresponse()
+            content: dict[str, Any] = json.loads(response.read())
+        finally:
+            connection.close()
+        if response.status != http.client.OK:
+            raise APIServerFailed(f"etcd refused {call}: {content}")
+        return content
+
+    def _write_files(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        pem = key.private_bytes(
+        authority = trustme.CA()
+        server = authority.issue_cert("localhost", LOOPBACK)
+        authority.cert_pem.write_to_path(str(self.certificate))
+        server.cert_chain_pems[0].write_to_path(str(self.directory / "apiserver.crt"))
+        server.private_key_pem.write_to_path(str(self.directory / "apiserver.key"))
+        pem = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.TraditionalOpenSSL,
             serialization.NoEncryption(),
         )
-        (self.directory / "service-accounts.key").write_bytes(pem)
-        line = f"{self.token},admin,admin,system:masters\n"
-        (self.directory / "tokens.csv").write_text(line)
+        texts = {
+            "service-accounts.key": pem.decode(),
+            "tokens.csv": (
+                f"{self.token},admin,admin,system:masters\n"
+                f"{self._controllers_token},controllers,controllers,system:masters\n"
+            ),
+            "controllers.kubeconfig": self.kubeconfig(token=self._controllers_token),
+            "audit-policy.yaml": yaml.safe_dump(_AUDIT_POLICY),
+        }
+        for name, text in texts.items():
+            (self.directory / name).write_text(text)
 
     def _etcd_command(self) -> list[str | Path]:
         client, peer = (f"http://{LOOPBACK}:{port}" for port in (self._etcd_port, self._peer_port))
         return [
-            self._etcd,
+            self._programs.etcd,
             f"--data-dir={self.directory / 'etcd'}",
             f"--listen-client-urls={client}",
             f"--advertise-client-urls={client}",
@@ -191,13 +385,14 @@ class APIServer:
 
     def _command(self) -> list[str | Path]:
         key = self.directory / "service-accounts.key"
-        return [
-            self._apiserver,
+        command: list[str | Path] = [
+            self._programs.apiserver,
             f"--etcd-servers=http://{LOOPBACK}:{self._etcd_port}",
             f"--bind-address={LOOPBACK}",
             f"--advertise-address={LOOPBACK}",
             f"--secure-port={self.port}",
-            f"--cert-dir={self.directory / 'certificates'}",
+            f"--tls-cert-file={self.directory / 'apiserver.crt'}",
+            f"--tls-private-key-file={self.directory / 'apiserver.key'}",
             "--authorization-mode=RBAC",
             f"--token-auth-file={self.directory / 'tokens.csv'}",
             "--service-account-issuer=https://kubernetes.default.svc",
@@ -205,6 +400,28 @@ class APIServer:
             f"--service-account-signing-key-file={key}",
             "--service-cluster-ip-range=10.0.0.0/24",
             "--endpoint-reconciler-type=none",  # a loopback address is no endpoint
+            # Otherwise open watches keep it from ending.
+            "--shutdown-watch-termination-grace-period=1s",
+        ]
+        if self._audited:
+            command += [
+                f"--audit-policy-file={self.directory / 'audit-policy.yaml'}",
+                f"--audit-log-path={self.directory / 'audit.log'}",
+            ]
+        return [*command, *self.options]
+
+    def _controllers_command(self) -> list[str | Path]:
+        assert self._programs.controllers is not None
+        return [
+            self._programs.controllers,
+            f"--controllers={','.join(_CONTROLLERS)}",
+            f"--kubeconfig={self.directory / 'controllers.kubeconfig'}",
+            f"--root-ca-file={self.certificate}",
+            "--leader-elect=false",
+            "--secure-port=0",  # it serves nothing
+            # By default it asks so seldom that collecting garbage takes half a minute.
+            "--kube-api-qps=200",
+            "--kube-api-burst=400",
         ]
 
     def _last_words(self) -> str:

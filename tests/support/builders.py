@@ -39,6 +39,7 @@ __all__ = [
     "credential_refused",
     "no_secret",
     "refused",
+    "secret_unreadable",
     "server_close",
     "terminal",
     "transport_close",
@@ -68,7 +69,8 @@ def a_target(**changes: Any) -> Target:
     target = Target(
         protocol="amqp091",
         endpoints=(RABBIT,),
-        srv_name=None,
+        endpoints_from=None,
+        default_port=5672,
         tls=v1alpha1.TLS(),
         parameters=dataclasses.replace(parameters, **of_parameters),
     )
@@ -156,6 +158,12 @@ def terminal(message: str = "no mechanism in common") -> errors.TerminalError:
 
 def no_secret(message: str = 'there is no Secret "orders-amqp"') -> errors.CredentialError:
     return errors.CredentialError(Reason.SECRET_NOT_FOUND, message)
+
+
+def secret_unreadable(
+    message: str = "the API server is away",
+) -> errors.CredentialUnavailableError:
+    return errors.CredentialUnavailableError(Reason.SECRET_UNREADABLE, message)
 
 
 # --- how an open connection ends

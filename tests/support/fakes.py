@@ -20,6 +20,7 @@ from springline.core.values import (
     Endpoint,
     OpenInfo,
     OpenRequest,
+    ResolvedEndpoint,
     TLSClient,
 )
 from springline.reasons import Reason
@@ -30,7 +31,9 @@ __all__ = [
     "FakeConnection",
     "FakeCredentialSource",
     "FakeDriver",
+    "FakeEndpointSource",
     "FakeResolver",
+    "FakeServices",
     "FakeTLSSource",
     "IgnoredProgress",
     "RecordingEvents",
@@ -335,6 +338,35 @@ class FakeTLSSource:
 
     async def fetch(self) -> TLSClient | None:
         return await _given(self.answer)
+
+
+class FakeEndpointSource:
+    """Gives what the test puts into it, as `core.ports.EndpointSource`."""
+
+    def __init__(self, *declared: Endpoint) -> None:
+        self.answer: Sequence[ResolvedEndpoint] | Exception | Silence = ()
+        self.fetches = 0
+        self.declare(*declared)
+
+    def declare(self, *endpoints: Endpoint) -> None:
+        """Give these from now on, and leave looking them up to others."""
+        self.answer = tuple(ResolvedEndpoint(endpoint) for endpoint in endpoints)
+
+    async def fetch(self) -> Sequence[ResolvedEndpoint]:
+        self.fetches += 1
+        return await _given(self.answer)
+
+
+class FakeServices:
+    """Knows what is ready behind a Service's port, as `core.ports.ServiceLookup`."""
+
+    def __init__(self) -> None:
+        self.ready: dict[tuple[str, str, str | int], Sequence[ResolvedEndpoint]] = {}
+
+    async def endpoints(
+        self, namespace: str, name: str, port: str | int
+    ) -> Sequence[ResolvedEndpoint]:
+        return self.ready.get((namespace, name, port), ())
 
 
 class IgnoredProgress:

@@ -21,6 +21,7 @@ from support.fakes import (
     FakeConnection,
     FakeCredentialSource,
     FakeDriver,
+    FakeEndpointSource,
     FakeResolver,
     FakeTLSSource,
     RecordingEvents,
@@ -47,12 +48,18 @@ class Sources:
     def __init__(self) -> None:
         self.credential_sources: dict[SessionKey, FakeCredentialSource] = {}
         self.tls_sources: dict[SessionKey, FakeTLSSource] = {}
+        self.endpoint_sources: dict[SessionKey, FakeEndpointSource] = {}
 
     def credentials(self, spec: SessionSpec) -> ports.CredentialSource:
         return self.credential_sources.setdefault(spec.key, FakeCredentialSource())
 
     def tls(self, spec: SessionSpec) -> ports.TLSSource:
         return self.tls_sources.setdefault(spec.key, FakeTLSSource())
+
+    def endpoints(self, spec: SessionSpec) -> ports.EndpointSource:
+        source = self.endpoint_sources.setdefault(spec.key, FakeEndpointSource())
+        source.declare(*spec.target.endpoints)
+        return source
 
 
 class Fleet:

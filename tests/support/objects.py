@@ -25,6 +25,8 @@ class FakeReader:
     def __init__(self) -> None:
         self._objects: dict[Identity, HeldObject] = {}
         self.reads: list[Identity] = []
+        self.failure: Exception | None = None
+        """Raised instead of handing anything over."""
 
     def put(
         self,
@@ -42,4 +44,6 @@ class FakeReader:
 
     async def read(self, identity: Identity) -> HeldObject | None:
         self.reads.append(identity)
+        if self.failure is not None:
+            raise self.failure
         return self._objects.get(identity)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from random import Random
 from typing import Any
 
-from springline.core import ports
+from springline.core import metering, ports
 from springline.core.desired import SessionSpec
 from springline.core.environment import Environment
 from springline.core.session import Desired, Session
@@ -18,6 +18,7 @@ from support.fakes import (
     FakeConnection,
     FakeCredentialSource,
     FakeDriver,
+    FakeEndpointSource,
     FakeResolver,
     FakeTLSSource,
     RecordingEvents,
@@ -35,6 +36,7 @@ class Stage:
         *,
         rng: Random | None = None,
         drivers: Mapping[str, ports.Driver] | None = None,
+        meter: ports.Meter = metering.NO_METER,
     ) -> None:
         self.clock = clock
         self._set_at = clock.monotonic()
@@ -43,6 +45,7 @@ class Stage:
         self.resolver = FakeResolver(self.journal)
         self.credentials = FakeCredentialSource(self.journal)
         self.tls = FakeTLSSource()
+        self.endpoints = FakeEndpointSource()
         self.events = RecordingEvents(self.journal)
         self.limit = asyncio.Semaphore(50)
         self.rng = rng if rng is not None else FixedRandom()
@@ -54,6 +57,7 @@ class Stage:
             clock=clock,
             rng=self.rng,
             events=self.events,
+            meter=meter,
         )
         self.session = Session(builders.KEY, self.environment, on_change=self._changed)
         self.task: asyncio.Task[None] | None = None
@@ -88,10 +92,14 @@ class Stage:
         return self.session.is_closed
 
     def desired(self, spec: SessionSpec | None = None, **changes: Any) -> Desired:
+        spec = spec if spec is not None else builders.a_spec(**changes)
+        if spec.target.endpoints:
+            self.endpoints.declare(*spec.target.endpoints)
         return Desired(
-            spec=spec if spec is not None else builders.a_spec(**changes),
+            spec=spec,
             credentials=self.credentials,
             tls=self.tls,
+            endpoints=self.endpoints,
             limit=self.limit,
         )
 

@@ -14,10 +14,11 @@ from springline.core.environment import Environment
 from springline.core.manager import Manager
 from springline.core.session import Session
 from springline.core.values import SessionKey
-from springline.credentials.sources import DeclaredSources
+from springline.sources import DeclaredSources
 from springline.standalone.loader import Manifests, Problem
 from springline.standalone.reconciler import ManifestReader, Reconciler
 from springline.standalone.report import Report, Shown
+from springline.standalone.services import NoServices
 from support.fake_clock import FakeClock, FixedRandom
 from support.fakes import FakeDriver, FakeResolver, RecordingEvents
 
@@ -33,15 +34,16 @@ class Scene:
         self.driver = FakeDriver()
         self.events = RecordingEvents()
         self.reader = ManifestReader()
+        resolver = FakeResolver()
         self.manager = Manager(
             Environment(
                 drivers={"amqp091": self.driver},
-                resolver=FakeResolver(),
+                resolver=resolver,
                 clock=clock,
                 rng=FixedRandom(),
                 events=self.events,
             ),
-            DeclaredSources(self.reader),
+            DeclaredSources(self.reader, resolver=resolver, services=NoServices()),
             on_change=self._session_changed,
         )
         self.reconciler = Reconciler(self.manager, self.reader)

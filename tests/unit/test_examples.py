@@ -43,12 +43,29 @@ def test_example_begins_with_what_it_shows(file: Path) -> None:
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=in_examples)
 def test_example_says_which_command_runs_it(folder: Path) -> None:
-    """Springline's own command with the folder; what `make demo` runs is explained there."""
+    """Springline's own command with the folder, or kubectl's for what needs a cluster.
+
+    What `make demo` runs is explained there.
+    """
     name = in_examples(folder)
     if name == "demo/manifests":
         return
     text = "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("*.yaml"))
-    assert re.search(rf"springline (check -f|run --manifests) examples/{name}\b", text)
+    objects = loader.load(loader.manifest_files(folder)).objects
+    runs = (
+        "kubectl apply -f" if needs_a_cluster(objects) else "springline (check -f|run --manifests)"
+    )
+    assert re.search(rf"{runs} examples/{name}\b", text)
+
+
+def needs_a_cluster(objects: Objects) -> bool:
+    """Whether standalone mode could only say that it cannot look a Service up."""
+    brokers = (
+        document.spec
+        for document in objects.values()
+        if isinstance(document, v1alpha1.Broker | v1alpha1.ClusterBroker)
+    )
+    return any(broker.endpoints_from and broker.endpoints_from.service for broker in brokers)
 
 
 def test_every_example_is_listed() -> None:
@@ -112,6 +129,10 @@ def missing_of_connection(connection: v1alpha1.BrokerConnection, objects: Object
 def missing_of_broker(
     broker: v1alpha1.BrokerSpec, namespace: str, objects: Objects
 ) -> Iterator[str]:
+    found = broker.endpoints_from
+    if found is not None and (told := found.secret_ref) is not None:
+        holder = Identity("Secret", told.namespace_for(namespace), told.name)
+        yield from missing_key(holder, told.host_key, objects)
     if (ca := broker.tls.ca_ref) is not None:
         holder = Identity(ca.kind, ca.namespace_for(namespace), ca.name)
         yield from missing_key(holder, ca.key, objects)

@@ -1,10 +1,13 @@
 """Logs: one line each, with their fields, and nothing from below the driver."""
 
+import enum
 import io
+import json
 import logging
 import re
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -19,7 +22,8 @@ def restored() -> Iterator[None]:
     """Leave logging as it was."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    levels = {name: logging.getLogger(name).level for name in logs._SILENT}
+    names = (*logs._SILENT, logs._CHATTY)
+    levels = {name: logging.getLogger(name).level for name in names}
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
@@ -100,14 +104,195 @@ def test_standard_error_is_looked_up_for_every_line(
 
 @pytest.mark.parametrize("level", ["debug", "info", "warning", "error"])
 @pytest.mark.parametrize(
-    "name", ["aiormq", "aiormq.connection", "aiormq.channel", "pamqp", "pamqp.frame"]
+    "name",
+    [
+        "aiormq",
+        "aiormq.connection",
+        "aiormq.channel",
+        "pamqp",
+        "pamqp.frame",
+        "kubernetes.client.rest",
+        "aiohttp.access",
+        "aiohttp.server",
+    ],
 )
+@pytest.mark.parametrize("style", ["plain", "json"])
 def test_libraries_that_log_frames_are_silent_at_every_level(
-    capsys: pytest.CaptureFixture[str], name: str, level: str
+    capsys: pytest.CaptureFixture[str], name: str, level: str, style: logs.Format
 ) -> None:
     """A frame may hold a password, whatever the level of the line that shows it."""
-    logs.configure(level)
+    logs.configure(level, format=style)
     foreign = logging.getLogger(name)
     for severity in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL):
         foreign.log(severity, "Prepare to send %r", PLANTED)
     assert capsys.readouterr().err == ""
+
+
+# --- JSON
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """Every line that was written, read."""
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+def test_json_has_time_level_logger_and_message(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("info", format="json")
+    logging.getLogger("springline.core").warning("session %s", "lost")
+    [line] = lines(capsys)
+    assert list(line) == ["time", "level", "logger", "message"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("time"))
+    assert line == {
+        "level": "warning",
+        "logger": "springline.core",
+        "message": "session lost",
+    }
+
+
+def test_json_fields_stand_beside_the_standard_keys(capsys: pytest.CaptureFixture[str]) -> None:
+    """Numbers and truths stay what they are; a session is namespace and name."""
+    logs.configure("info", format="json")
+    fields = {
+        "session": SessionKey("apps", "orders"),
+        "attempt": 3,
+        "seconds": 0.25,
+        "verified": True,
+        "reason": None,
+    }
+    logging.getLogger("x").info("session connected", extra=fields)
+    [line] = lines(capsys)
+    assert {key: line[key] for key in fields} == {**fields, "session": "apps/orders"}
+
+
+def test_json_fields_never_take_the_place_of_a_standard_key(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logs.configure("info", format="json")
+    taken = {"time": "never", "level": "none", "logger": "other", "exception": "no", "stack": "no"}
+    logging.getLogger("x").info("session connected", extra=taken)
+    [line] = lines(capsys)
+    assert (line["level"], line["logger"]) == ("info", "x")
+    assert "exception" not in line
+    assert {key: line[f"{key}_"] for key in taken} == taken
+
+
+def test_json_holds_a_traceback_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("info", format="json")
+    try:
+        dict[str, str]()["a defect"]
+    except KeyError:
+        logging.getLogger("x").exception("session ended", extra={"session": "apps/orders"})
+    [line] = lines(capsys)
+    assert line["message"] == "session ended"
+    assert line["session"] == "apps/orders"
+    assert line["exception"].startswith("Traceback")
+    assert line["exception"].endswith("KeyError: 'a defect'")
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+class Unprintable:
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        pytest.param("one\ntwo\r\n", "one\ntwo\r\n", id="line breaks"),
+        pytest.param("half \udc80 a pair", "half \\udc80 a pair", id="a lone surrogate"),
+        pytest.param("grüße 🐇", "grüße 🐇", id="any letters"),
+        pytest.param(b"bytes", "b'bytes'", id="bytes"),
+        pytest.param(float("nan"), "nan", id="not a number"),
+        pytest.param(float("-inf"), "-inf", id="infinity"),
+        pytest.param({("a", 1): {2}}, "{('a', 1): {2}}", id="keys that are no text"),
+        pytest.param(Colour.RED, "Colour.RED", id="an enumeration"),
+        pytest.param(
+            Unprintable(),
+            "<Unprintable that cannot be shown: ZeroDivisionError>",
+            id="what cannot be shown",
+        ),
+    ],
+)
+def test_json_can_show_anything(
+    capsys: pytest.CaptureFixture[str], value: object, shown: str
+) -> None:
+    logs.configure("info", format="json")
+    logging.getLogger("x").info("said", extra={"value": value})
+    assert [line["value"] for line in lines(capsys)] == [shown]
+
+
+def test_json_messages_may_hold_anything(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("info", format="json")
+    logging.getLogger("x").info("one\ntwo \udc80 \x00")
+    assert [line["message"] for line in lines(capsys)] == ["one\ntwo \\udc80 \x00"]
+
+
+def test_plain_can_show_what_cannot_be_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("info")
+    logging.getLogger("x").info("said", extra={"value": Unprintable()})
+    assert "value=<Unprintable that cannot be shown" in capsys.readouterr().err
+
+
+# --- kopf
+
+
+@pytest.mark.parametrize(
+    ("level", "shown"),
+    [
+        ("debug", ["debug", "info", "warning"]),
+        ("info", ["warning"]),
+        ("warning", ["warning"]),
+        ("error", []),
+    ],
+)
+def test_kopf_tells_of_every_object_only_when_debugging(
+    capsys: pytest.CaptureFixture[str], level: str, shown: list[str]
+) -> None:
+    """At `info` it would be a line for each event of each watch."""
+    logs.configure(level)
+    for name in ("debug", "info", "warning"):
+        getattr(logging.getLogger("kopf.objects"), name)(name)
+    assert [line.rpartition(" ")[2] for line in capsys.readouterr().err.splitlines()] == shown
+
+
+def test_a_request_that_kopf_repeats_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    """An error is what it gives up with, and that comes from elsewhere."""
+    logs.configure("info", format="json")
+    logging.getLogger("kopf._cogs.clients.watching").error("Request attempt #1/6 failed")
+    logging.getLogger("kopf._core.reactor.queueing").error("gave up")
+    assert [line["level"] for line in lines(capsys)] == ["warning", "error"]
+
+
+def test_a_request_that_kopf_repeats_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where only errors are wanted, it is left out."""
+    logs.configure("error")
+    logging.getLogger("kopf._cogs.clients.watching").error("Request attempt #1/6 failed")
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("style", ["plain", "json"])
+def test_kopf_names_the_object_and_nothing_of_its_own(
+    capsys: pytest.CaptureFixture[str], style: logs.Format
+) -> None:
+    logs.configure("info", format=style)
+    logging.getLogger("kopf.objects").warning(
+        "odd",
+        extra={
+            "settings": "hundreds of words",
+            "k8s_skip": True,
+            "k8s_ref": {
+                "apiVersion": "springline.dev/v1alpha1",
+                "kind": "Broker",
+                "name": "rabbit",
+                "namespace": "apps",
+                "uid": None,
+            },
+        },
+    )
+    text = capsys.readouterr().err
+    assert "Broker/apps/rabbit" in text
+    for unwanted in ("settings", "k8s", "hundreds"):
+        assert unwanted not in text

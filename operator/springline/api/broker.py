@@ -3,11 +3,13 @@
 The fields are checked one by one here; rules over several of them are in `rules`.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, Strict
 
+from springline.api import labels
 from springline.api.durations import Span
 from springline.api.fields import (
     Between,
@@ -20,12 +22,16 @@ from springline.api.fields import (
     NamespaceName,
     ObjectName,
     Port,
+    ServiceName,
+    ServicePort,
 )
+from springline.api.labels import LabelSelector
 from springline.api.meta import ApiModel, ClusterObjectMeta, Declaration
 
 __all__ = [
     "SASL",
     "TLS",
+    "AllowedNamespaces",
     "Broker",
     "BrokerSpec",
     "CAReference",
@@ -34,14 +40,19 @@ __all__ = [
     "ClusterBrokerSpec",
     "ClusterCAReference",
     "ClusterClientCertificateReference",
+    "ClusterEndpointsFrom",
+    "ClusterEndpointsSecretReference",
+    "ClusterServiceReference",
     "ClusterTLS",
     "ConnectLimit",
     "Endpoint",
     "EndpointsFrom",
+    "EndpointsSecretReference",
     "HostPort",
     "Locale",
     "Mechanism",
     "Retry",
+    "ServiceReference",
 ]
 
 # Registered with IANA for "amqp" and "amqps"; what AMQP 0-9-1 brokers listen on.
@@ -73,14 +84,99 @@ class Endpoint(ApiModel):
     )
 
 
-class EndpointsFrom(ApiModel):
-    """Where the addresses of the broker are found."""
+class ServiceReference(ApiModel):
+    """A port of a Service. What is ready behind it is tried, whatever type the Service is of."""
 
-    dns_srv: DomainName = Field(
+    name: ServiceName = Field(description="Name of the Service, in the namespace of the referrer.")
+    port: ServicePort = Field(description="Port of the Service: its number, or its name.")
+
+    def namespace_for(self, referrer: str) -> str:
+        """Return the namespace to look in, given the one of the object that refers."""
+        return referrer
+
+
+class ClusterServiceReference(ServiceReference):
+    """The same for a ClusterBroker, which has no namespace of its own."""
+
+    name: ServiceName = Field(description="Name of the Service.")
+    namespace: NamespaceName = Field(description="Namespace of the Service.")
+
+    def namespace_for(self, referrer: str) -> str:  # noqa: ARG002 - the reference says it itself
+        return self.namespace
+
+
+class EndpointsSecretReference(ApiModel):
+    """A Secret that says where the broker is, as the RabbitMQ cluster operator writes it."""
+
+    name: ObjectName = Field(description="Name of the Secret, in the namespace of the referrer.")
+    host_key: DataKey = Field(
+        default="host", description="Key in the Secret that has the host name or IP address."
+    )
+    port_key: DataKey = Field(
+        default="port",
+        description=(
+            "Key in the Secret that has the port. Without such a key it is 5671 where tls.enabled"
+            " is true, else 5672."
+        ),
+    )
+
+    def namespace_for(self, referrer: str) -> str:
+        """Return the namespace to look in, given the one of the object that refers."""
+        return referrer
+
+
+class ClusterEndpointsSecretReference(EndpointsSecretReference):
+    """The same for a ClusterBroker, which has no namespace of its own."""
+
+    name: ObjectName = Field(description="Name of the Secret.")
+    namespace: NamespaceName = Field(description="Namespace of the Secret.")
+
+    def namespace_for(self, referrer: str) -> str:  # noqa: ARG002 - the reference says it itself
+        return self.namespace
+
+
+class EndpointsFrom(ApiModel):
+    """Where the addresses of the broker are found; exactly one of the fields is given."""
+
+    service: ServiceReference | None = Field(
+        default=None,
+        description=(
+            "A Service. What is ready behind it is looked up before every attempt, and tried under"
+            " the name of the Service: <service>.<namespace>.svc. Not in standalone mode."
+        ),
+    )
+    dns_srv: DomainName | None = Field(
+        default=None,
         alias="dnsSRV",
         description=(
             "Name of DNS SRV records, such as _amqps._tcp.rabbit.example.com. They are looked up"
             " before every attempt and tried in the order of their priority and weight."
+        ),
+    )
+    secret_ref: EndpointsSecretReference | None = Field(
+        default=None,
+        description=(
+            "A Secret with host and port. When it names another address, a new session is opened"
+            " there before the old one is closed."
+        ),
+    )
+
+
+class ClusterEndpointsFrom(EndpointsFrom):
+    """Where the addresses of a ClusterBroker are found; exactly one of the fields is given."""
+
+    service: ClusterServiceReference | None = Field(
+        default=None,
+        description=(
+            "A Service. What is ready behind it is looked up before every attempt, and tried under"
+            " the name of the Service: <service>.<namespace>.svc. Not in standalone mode."
+        ),
+    )
+    secret_ref: ClusterEndpointsSecretReference | None = Field(
+        default=None,
+        description=(
+            "A Secret with host and port. When it names another address, a new session is opened"
+            " there before the old one is closed."
         ),
     )
 
@@ -262,6 +358,29 @@ class ConnectLimit(ApiModel):
     )
 
 
+class AllowedNamespaces(ApiModel):
+    """Whose BrokerConnections may refer to a ClusterBroker."""
+
+    from_: Literal["All", "Selector"] = Field(
+        default="All",
+        alias="from",
+        description="All for every namespace, Selector for those whose labels are selected.",
+    )
+    selector: LabelSelector | None = Field(
+        default=None,
+        description=(
+            "Which labels a namespace must have; needed with Selector. Every namespace has the"
+            " label kubernetes.io/metadata.name with its name."
+        ),
+    )
+
+    def allows(self, namespace_labels: Mapping[str, str]) -> bool:
+        """Whether a namespace with these labels may refer to the broker."""
+        if self.from_ == "All":
+            return True
+        return self.selector is not None and labels.selects(self.selector, namespace_labels)
+
+
 class BrokerSpec(ApiModel):
     """Where a broker is, and how its clients talk to it."""
 
@@ -311,7 +430,15 @@ class BrokerSpec(ApiModel):
 class ClusterBrokerSpec(BrokerSpec):
     """Where a broker is, and how its clients talk to it, for every namespace."""
 
+    endpoints_from: ClusterEndpointsFrom | None = Field(
+        default=None,
+        description="Where to find the addresses; this or endpoints.",
+    )
     tls: ClusterTLS = Field(default=ClusterTLS(), description="Encryption of the connection.")
+    allowed_namespaces: AllowedNamespaces = Field(
+        default=AllowedNamespaces(),
+        description="Whose BrokerConnections may refer to this broker.",
+    )
 
 
 class Broker(Declaration):

@@ -5,13 +5,20 @@ Nothing here reads a clock: whoever makes a condition says what time it is.
 
 import dataclasses
 import enum
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 from springline.reasons import Reason
 
-__all__ = ["Condition", "ConditionStatus", "ConditionType", "set_condition", "updated"]
+__all__ = [
+    "Condition",
+    "ConditionStatus",
+    "ConditionType",
+    "set_condition",
+    "stored",
+    "updated",
+]
 
 LONGEST_MESSAGE: Final = 32768  # bytes; the limit of metav1.Condition
 
@@ -86,3 +93,37 @@ def updated(previous: Sequence[Condition], new: Iterable[Condition]) -> tuple[Co
         else:
             known[condition.type] = condition
     return tuple(known[type_] for type_ in ConditionType if type_ in known)
+
+
+def stored(documents: object) -> tuple[Condition, ...]:
+    """Return the conditions of a `status` as somebody wrote it, without what cannot be read.
+
+    They are good for being passed to `updated`: a reason that is unknown here, because another
+    version wrote it, becomes NotChecked.
+    """
+    if not isinstance(documents, Sequence):
+        return ()
+    return tuple(filter(None, map(_from_document, documents)))
+
+
+def _from_document(document: object) -> Condition | None:
+    if not isinstance(document, Mapping):
+        return None
+    try:
+        return Condition(
+            type=ConditionType(document["type"]),
+            status=ConditionStatus(document["status"]),
+            reason=_known_reason(document.get("reason")),
+            message=str(document.get("message", "")),
+            last_transition_time=datetime.fromisoformat(document["lastTransitionTime"]),
+            observed_generation=int(document.get("observedGeneration", 0)),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _known_reason(value: object) -> Reason:
+    try:
+        return Reason(str(value))
+    except ValueError:
+        return Reason.NOT_CHECKED

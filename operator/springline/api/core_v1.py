@@ -1,4 +1,4 @@
-"""`Secret` and `ConfigMap` of the core group, as standalone mode reads them from files.
+"""`Secret`, `ConfigMap` and `Namespace` of the core group, as standalone mode reads them.
 
 Values come out as bytes, whichever way they were written. They stay out of every repr. That a
 password is usable (not empty, no NUL, text) is the business of whoever asks for it.
@@ -6,15 +6,16 @@ password is usable (not empty, no NUL, text) is the business of whoever asks for
 
 import base64
 import functools
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from springline.api import problems
-from springline.api.fields import DataKey, PlainText
-from springline.api.meta import Resource
+from springline.api.fields import DataKey, NamespaceName, PlainText
+from springline.api.meta import ClusterObjectMeta, Resource
 
-__all__ = ["ConfigMap", "Secret"]
+__all__ = ["ConfigMap", "Namespace", "Secret"]
 
 
 def _decoded(value: object, *, clear_text: str) -> bytes:
@@ -82,3 +83,25 @@ class ConfigMap(Resource):
         """Return the value of a key, or None where there is no such key."""
         text = self.data.get(key)
         return self.binary_data.get(key) if text is None else text.encode()
+
+
+class NamespaceMeta(ClusterObjectMeta):
+    """The metadata of a Namespace."""
+
+    name: NamespaceName = Field(description="Name of the namespace.")
+
+
+class Namespace(Resource):
+    """A Namespace, of which only the labels count."""
+
+    api_version: Literal["v1"] = Field(default="v1", description="Version of the core group.")
+    kind: Literal["Namespace"] = Field(default="Namespace", description="Kind of the object.")
+    metadata: NamespaceMeta
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_server_fields(cls, data: object) -> object:
+        """Drop what only an API server has a use for."""
+        if not isinstance(data, Mapping):
+            return data
+        return {key: value for key, value in data.items() if key not in ("spec", "status")}

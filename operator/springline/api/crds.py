@@ -320,6 +320,10 @@ def _inlined(schema: Mapping[str, Any], definitions: Mapping[str, Schema]) -> Sc
         result["items"] = _inlined(schema["items"], definitions)
     if isinstance(schema.get("additionalProperties"), Mapping):
         result["additionalProperties"] = _inlined(schema["additionalProperties"], definitions)
+    if "patternProperties" in schema:
+        # The API server knows no rules for keys; a field with such keys brings one in CEL.
+        [values] = schema["patternProperties"].values()
+        result["additionalProperties"] = _inlined(values, definitions)
     return result
 
 
@@ -328,7 +332,7 @@ _KEPT: Final = frozenset(
         *("type", "format", "description", "default", "enum", "required", "pattern"),
         *("minLength", "maxLength", "minimum", "maximum"),
         *("minItems", "maxItems", "maxProperties"),
-        *("x-kubernetes-list-type", "x-kubernetes-validations"),
+        *("x-kubernetes-int-or-string", "x-kubernetes-list-type", "x-kubernetes-validations"),
     }
 )
 

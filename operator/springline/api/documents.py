@@ -3,13 +3,14 @@
 YAML is somebody else's: `parse` takes what a loader made of one document.
 """
 
+import copy
 from collections.abc import Mapping
-from typing import Final, NoReturn
+from typing import Any, Final, Literal, NoReturn
 
 from pydantic import ValidationError
 
 from springline.api import problems, rules
-from springline.api.core_v1 import ConfigMap, Secret
+from springline.api.core_v1 import ConfigMap, Namespace, Secret
 from springline.api.meta import DEFAULT_NAMESPACE, Identity
 from springline.api.problems import Problem
 from springline.api.v1alpha1 import API_VERSION, GROUP, Broker, BrokerConnection, ClusterBroker
@@ -17,23 +18,30 @@ from springline.errors import ManifestError
 
 __all__ = ["Document", "identify", "parse"]
 
-Document = Broker | BrokerConnection | ClusterBroker | ConfigMap | Secret
+Document = Broker | BrokerConnection | ClusterBroker | ConfigMap | Namespace | Secret
 
 MODELS: Final[Mapping[str, type[Document]]] = {
     "Broker": Broker,
     "BrokerConnection": BrokerConnection,
     "ClusterBroker": ClusterBroker,
     "ConfigMap": ConfigMap,
+    "Namespace": Namespace,
     "Secret": Secret,
 }
 API_VERSIONS: Final[Mapping[str, str]] = {
-    kind: "v1" if kind in {"ConfigMap", "Secret"} else API_VERSION for kind in MODELS
+    kind: "v1" if kind in {"ConfigMap", "Namespace", "Secret"} else API_VERSION for kind in MODELS
 }
-READ: Final = "Broker, BrokerConnection, ClusterBroker, ConfigMap and Secret"
+OF_THE_CLUSTER: Final = frozenset({"ClusterBroker", "Namespace"})
+READ: Final = "Broker, BrokerConnection, ClusterBroker, ConfigMap, Namespace and Secret"
 
 
-def parse(document: object, *, where: str = "") -> Document:
+def parse(
+    document: object, *, where: str = "", unknown: Literal["refuse", "ignore"] = "refuse"
+) -> Document:
     """Return the object that a document describes.
+
+    Unknown fields are mistakes where a person wrote them. From an API server they come when its
+    CustomResourceDefinitions are newer than this program, and then have to be ignored.
 
     Raise `ManifestError` with a sentence for each thing that is wrong, `where` (a file and a line,
     say) in front of each. The error holds no value of a Secret, neither itself nor by its causes.
@@ -49,11 +57,25 @@ def parse(document: object, *, where: str = "") -> Document:
     try:
         parsed = model.model_validate(whole, by_alias=True, by_name=False)
     except ValidationError as error:
+        if unknown == "ignore" and (known := _without_unknown(whole, error)) != whole:
+            return parse(known, where=where)
         found += problems.from_validation(error, model, secret=model is Secret)
     # Outside of `except`: a ValidationError has the offending values and must not be chained.
     if parsed is None or found:
         raise ManifestError(problems.sentences(found), where=where)
     return parsed
+
+
+def _without_unknown(document: Mapping[object, object], error: ValidationError) -> dict[Any, Any]:
+    """Return the document without the fields that the error says are unknown."""
+    known = copy.deepcopy(dict(document))
+    for details in error.errors(include_url=False, include_input=False):
+        if details["type"] == "extra_forbidden":
+            holder: Any = known
+            for part in details["loc"][:-1]:
+                holder = holder[part]
+            holder.pop(details["loc"][-1], None)
+    return known
 
 
 def identify(document: object) -> Identity | None:
@@ -69,7 +91,7 @@ def identify(document: object) -> Identity | None:
     if isinstance(version, str) and _group(version) != _group(API_VERSIONS[kind]):
         return None  # a Broker of Knative, for example
     name = metadata.get("name")
-    namespace = "" if kind == "ClusterBroker" else metadata.get("namespace")
+    namespace = "" if kind in OF_THE_CLUSTER else metadata.get("namespace")
     if namespace is None:
         namespace = DEFAULT_NAMESPACE
     if not isinstance(name, str) or not name or not isinstance(namespace, str):

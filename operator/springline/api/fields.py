@@ -10,7 +10,7 @@ import re
 from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from springline.api import problems
 
@@ -21,15 +21,20 @@ __all__ = [
     "EndpointHost",
     "Entries",
     "HostName",
+    "LabelKey",
+    "LabelValue",
     "LocaleName",
     "NamespaceName",
     "ObjectName",
     "PlainText",
     "Port",
     "PropertyName",
+    "ServiceName",
+    "ServicePort",
     "ShortString",
     "Text",
     "VirtualHostName",
+    "is_host",
 ]
 
 Number = TypeVar("Number", int, float)
@@ -194,6 +199,40 @@ NamespaceName = Annotated[
         maximum=63,
     ),
 ]
+ServiceName = Annotated[
+    str,
+    Text(
+        noun="a valid name of a Service",
+        advice=f'use lower-case letters, digits and "-", and {NAME_ADVICE}',
+        pattern=LABEL,
+        maximum=63,
+    ),
+]
+
+# Keys and values of labels, as Kubernetes has them.
+_QUALIFIED: Final = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
+LABEL_KEY: Final = rf"(?:{LABEL}(?:\.{LABEL})*/)?{_QUALIFIED}"
+LONGEST_LABEL_KEY: Final = 253 + 1 + 63
+
+LabelKey = Annotated[
+    str,
+    Text(
+        noun="a valid key of a label",
+        advice='write it like "example.com/team" or "team"',
+        pattern=LABEL_KEY,
+        maximum=LONGEST_LABEL_KEY,
+    ),
+]
+LabelValue = Annotated[
+    str,
+    Text(
+        noun="a valid value of a label",
+        advice=f'use letters, digits, "-", "_" and ".", and {NAME_ADVICE}',
+        pattern=f"(?:{_QUALIFIED})?",
+        minimum=0,
+        maximum=63,
+    ),
+]
 DataKey = Annotated[
     str,
     Text(
@@ -233,7 +272,56 @@ PropertyName = Annotated[
     str, Text(noun="a property name", maximum=255), AfterValidator(_not_reserved)
 ]
 
-Port = Annotated[int, Between(1, 65535)]
+HIGHEST_PORT: Final = 65535
+
+Port = Annotated[int, Between(1, HIGHEST_PORT)]
+
+
+class _NumberOrName:
+    """Annotate the port of a Service: its number or its name, as Kubernetes' IntOrString."""
+
+    _EXPECTED: Final = f"must be a port number between 1 and {HIGHEST_PORT}, or the name of a port"
+
+    def __get_pydantic_core_schema__(
+        self,
+        source: Any,
+        handler: GetCoreSchemaHandler,
+    ) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._validate)
+
+    def __get_pydantic_json_schema__(
+        self,
+        schema: CoreSchema,
+        handler: GetJsonSchemaHandler,
+    ) -> dict[str, Any]:
+        name = f"self.matches(r'^{LABEL}$') && self.matches('[a-z]') && size(self) <= 63"
+        return {
+            "x-kubernetes-int-or-string": True,
+            "x-kubernetes-validations": [
+                {
+                    "rule": (f"type(self) == int ? self >= 1 && self <= {HIGHEST_PORT} : {name}"),
+                    "message": self._EXPECTED,
+                }
+            ],
+        }
+
+    def _validate(self, value: object) -> int | str:
+        match value:
+            case bool():
+                pass
+            case int() if 1 <= value <= HIGHEST_PORT:
+                return value
+            case str() if value.isascii() and value.isdigit():
+                complaint = "is no name of a port; write a number without quotes"
+                raise problems.refused(complaint, expected=self._EXPECTED)
+            case str() if (
+                len(value) <= 63 and re.fullmatch(LABEL, value) and re.search("[a-z]", value)
+            ):
+                return value
+        raise problems.refused("", expected=self._EXPECTED)
+
+
+ServicePort = Annotated[int | str, _NumberOrName()]
 
 
 _DOMAIN_LABEL: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
@@ -272,6 +360,15 @@ def _host_name(value: str, *, port_beside: bool = False) -> str:
     except ValueError:
         return _domain_name(value, port_beside=port_beside)
     return value
+
+
+def is_host(text: str) -> bool:
+    """Whether a text that was not declared, but read from somewhere, can name a host."""
+    try:
+        _host_name(text)
+    except PydanticCustomError:
+        return False
+    return True
 
 
 def _endpoint_host(value: str) -> str:

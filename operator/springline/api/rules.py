@@ -17,7 +17,16 @@ from typing import Any, Final
 from springline.api import broker, durations
 from springline.api.problems import Path, Problem
 
-__all__ = ["RULES", "AtMostOneOf", "ExactlyOneOf", "NotBelow", "Requires", "Rule", "check"]
+__all__ = [
+    "RULES",
+    "AtMostOneOf",
+    "ExactlyOneOf",
+    "NotBelow",
+    "OnlyWith",
+    "Requires",
+    "Rule",
+    "check",
+]
 
 
 Schema = Mapping[str, Any]
@@ -144,7 +153,44 @@ class NotBelow:
         return f"{value} >= {floor}", f"{self.field} must not be less than {self.floor}"
 
 
-Rule = ExactlyOneOf | AtMostOneOf | Requires | NotBelow
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class OnlyWith:
+    """`field` is given where `switch` has this value, and not where it has its default."""
+
+    at: str
+    field: str
+    switch: str
+    value: str
+    default: str
+
+    def check(self, document: object) -> Iterator[Problem]:
+        holder = _lookup(document, self.at)
+        if not isinstance(holder, Mapping):
+            return
+        chosen = self.default if holder.get(self.switch) is None else holder.get(self.switch)
+        is_given = _given(holder.get(self.field))
+        if chosen == self.value and not is_given:
+            yield Problem(_path(self.at), self._needed)
+        elif chosen == self.default and is_given:
+            advice = f'write "{self.switch}: {self.value}" beside it'
+            yield Problem((*_path(self.at), self.field), f"{self._useless}; {advice}")
+
+    @property
+    def _needed(self) -> str:
+        return f"{self.field} is needed with {self.switch}: {self.value}"
+
+    @property
+    def _useless(self) -> str:
+        return f"has no effect with {self.switch}: {self.default}"
+
+    def cel(self, schema: Schema) -> tuple[str, str]:
+        """Return the same rule for the API server, as CEL on the object, and its message."""
+        chosen = f"(has(self.{self.switch}) ? self.{self.switch} : '{self.default}')"
+        given = _cel_given(schema, self.field)
+        return f"({chosen} == '{self.value}') == ({given})", f"{self._needed}, and {self._useless}"
+
+
+Rule = ExactlyOneOf | AtMostOneOf | Requires | NotBelow | OnlyWith
 
 
 def broker_rules(at: str) -> tuple[Rule, ...]:
@@ -152,6 +198,7 @@ def broker_rules(at: str) -> tuple[Rule, ...]:
     tls = f"{at}.tls"
     return (
         ExactlyOneOf(at=at, fields=("endpoints", "endpointsFrom")),
+        ExactlyOneOf(at=f"{at}.endpointsFrom", fields=("dnsSRV", "service", "secretRef")),
         *(
             Requires(
                 at=tls,
@@ -179,7 +226,16 @@ def broker_rules(at: str) -> tuple[Rule, ...]:
 
 RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     "Broker": broker_rules("spec"),
-    "ClusterBroker": broker_rules("spec"),
+    "ClusterBroker": (
+        *broker_rules("spec"),
+        OnlyWith(
+            at="spec.allowedNamespaces",
+            field="selector",
+            switch="from",
+            value="Selector",
+            default="All",
+        ),
+    ),
     "BrokerConnection": (
         ExactlyOneOf(at="spec", fields=("brokerRef", "broker")),
         ExactlyOneOf(at="spec.credentials", fields=("secretRef", "tokenRef", "external")),

@@ -19,6 +19,7 @@ __all__ = [
     "ConnectionCounts",
     "CredentialsStatus",
     "LastCloseStatus",
+    "LastHandledStatus",
     "NegotiatedStatus",
     "ServerStatus",
     "TLSStatus",
@@ -123,6 +124,15 @@ class LastCloseStatus(ApiModel):
     )
 
 
+class LastHandledStatus(ApiModel):
+    """Requests made by annotation that were acted on last."""
+
+    reconnect_requested_at: str | None = Field(
+        default=None,
+        description="Value of the annotation springline.dev/reconnect-requested-at at that time.",
+    )
+
+
 class BrokerConnectionStatus(ApiModel):
     """What became of a BrokerConnection."""
 
@@ -156,6 +166,12 @@ class BrokerConnectionStatus(ApiModel):
         default=None, description="How the last open session ended."
     )
     attempts: int = Field(default=0, description="Failed attempts since the last success.")
+    holder: str | None = Field(
+        default=None, description="The replica of Springline that keeps the session."
+    )
+    last_handled: LastHandledStatus | None = Field(
+        default=None, description="Requests made by annotation that were acted on last."
+    )
 
 
 class ConnectionCounts(ApiModel):

@@ -5,6 +5,7 @@ from typing import Final
 from springline.api.broker import (
     SASL,
     TLS,
+    AllowedNamespaces,
     Broker,
     BrokerSpec,
     CAReference,
@@ -13,14 +14,19 @@ from springline.api.broker import (
     ClusterBrokerSpec,
     ClusterCAReference,
     ClusterClientCertificateReference,
+    ClusterEndpointsFrom,
+    ClusterEndpointsSecretReference,
+    ClusterServiceReference,
     ClusterTLS,
     ConnectLimit,
     Endpoint,
     EndpointsFrom,
+    EndpointsSecretReference,
     HostPort,
     Locale,
     Mechanism,
     Retry,
+    ServiceReference,
 )
 from springline.api.connection import (
     BrokerConnection,
@@ -32,6 +38,8 @@ from springline.api.connection import (
     SecretReference,
     TokenReference,
 )
+from springline.api.labels import LabelSelector
+from springline.api.labels import Requirement as LabelRequirement
 from springline.api.meta import ClusterObjectMeta, Identity, ObjectMeta
 
 __all__ = [
@@ -40,6 +48,7 @@ __all__ = [
     "SASL",
     "TLS",
     "VERSION",
+    "AllowedNamespaces",
     "Broker",
     "BrokerConnection",
     "BrokerConnectionSpec",
@@ -51,21 +60,28 @@ __all__ = [
     "ClusterBrokerSpec",
     "ClusterCAReference",
     "ClusterClientCertificateReference",
+    "ClusterEndpointsFrom",
+    "ClusterEndpointsSecretReference",
     "ClusterObjectMeta",
+    "ClusterServiceReference",
     "ClusterTLS",
     "ConnectLimit",
     "Credentials",
     "Endpoint",
     "EndpointsFrom",
+    "EndpointsSecretReference",
     "External",
     "HostPort",
     "Identity",
+    "LabelRequirement",
+    "LabelSelector",
     "Locale",
     "Mechanism",
     "ObjectMeta",
     "Probe",
     "Retry",
     "SecretReference",
+    "ServiceReference",
     "TokenReference",
 ]
 

@@ -1,4 +1,4 @@
-"""One attempt to open a connection: credential, name lookup, endpoints in order, one overall limit.
+"""One attempt to open a connection: credential, endpoints in order, name lookup, one overall limit.
 
 It neither retries nor remembers anything; the session decides when the next one starts.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from springline import errors
-from springline.core import ports
+from springline.core import metering, ports
 from springline.core.desired import SessionSpec
 from springline.core.values import Credential, Endpoint, OpenRequest, TLSClient
 from springline.reasons import Reason
@@ -28,8 +28,10 @@ class Means:
     clock: ports.Clock
     credentials: ports.CredentialSource
     tls: ports.TLSSource
+    endpoints: ports.EndpointSource
     limit: asyncio.Semaphore
     """How many attempts run at once; shared by the sessions of one broker."""
+    meter: ports.Meter = metering.NO_METER
 
 
 class Progress(Protocol):
@@ -65,7 +67,8 @@ async def attempt(
     """
     async with means.limit:
         await progress.started()
-        return await _attempt(spec, means, progress, name_suffix=name_suffix)
+        with metering.attempt(means.meter, means.clock, spec.target.protocol):
+            return await _attempt(spec, means, progress, name_suffix=name_suffix)
 
 
 async def _attempt(
@@ -76,7 +79,7 @@ async def _attempt(
         credential = await means.credentials.fetch()
         progress.fetched(credential)
         tls = await means.tls.fetch()
-        endpoints = await _endpoints(spec, means.resolver)
+        endpoints = await means.endpoints.fetch()
 
     parameters = spec.target.parameters
     if name_suffix:
@@ -84,11 +87,12 @@ async def _attempt(
             parameters, connection_name=parameters.connection_name + name_suffix
         )
     failures: list[tuple[Endpoint, errors.ConnectError]] = []
-    for position, endpoint in enumerate(endpoints):
+    for position, resolved in enumerate(endpoints):
+        endpoint = resolved.endpoint
         remaining = max(deadline - means.clock.monotonic(), 0.001)
         turn_ends = means.clock.monotonic() + remaining / (len(endpoints) - position)
         try:
-            addresses = await _addresses(endpoint, means, until=turn_ends)
+            addresses = resolved.addresses or await _addresses(endpoint, means, until=turn_ends)
             await progress.resolved(endpoint, addresses)
             request = OpenRequest(
                 endpoint=endpoint,
@@ -123,12 +127,6 @@ async def preparing(spec: SessionSpec) -> AsyncIterator[None]:
             "reading the credential and looking up the broker took longer than "
             f"{spec.connect_timeout:g} s",
         ) from error
-
-
-async def _endpoints(spec: SessionSpec, resolver: ports.Resolver) -> Sequence[Endpoint]:
-    if spec.target.srv_name is not None:
-        return await resolver.services(spec.target.srv_name)
-    return spec.target.endpoints
 
 
 async def _addresses(endpoint: Endpoint, means: Means, *, until: float) -> Sequence[str]:

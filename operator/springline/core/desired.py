@@ -4,7 +4,7 @@ References between documents are resolved here; Secrets and ConfigMaps are not r
 named, because a session reads them anew before every attempt.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from springline.api import v1alpha1
@@ -24,6 +24,7 @@ __all__ = [
     "ProbeSettings",
     "SessionSpec",
     "Target",
+    "allowed_namespaces",
     "broker_of",
     "references",
     "session_spec",
@@ -46,20 +47,33 @@ class Target:
 
     protocol: str
     endpoints: tuple[Endpoint, ...]
-    srv_name: str | None
+    """As declared; empty where they are found by `endpoints_from`."""
+    endpoints_from: v1alpha1.EndpointsFrom | None
+    default_port: int
+    """Of an endpoint that is found without one."""
     tls: v1alpha1.TLS
     parameters: Parameters
+
+    @property
+    def is_told_where(self) -> bool:
+        """Whether an object that is read says which endpoint to use, and may come to say another.
+
+        DNS and Services answer something else all the time, and that is no reason to move.
+        """
+        return self.endpoints_from is not None and self.endpoints_from.secret_ref is not None
 
     def fits(self, other: "Target", *, connected_to: Endpoint) -> bool:
         """Whether a connection opened for this target serves `other` as well.
 
-        More or fewer endpoints do not matter as long as the one in use is still declared.
+        More or fewer endpoints do not matter as long as the one in use is still declared. Where
+        they are found by `endpoints_from`, what is found changes all the time, and only matters to
+        the next attempt.
         """
         if self == other:
             return True
-        if self.srv_name != other.srv_name:
+        if self.endpoints_from != other.endpoints_from:
             return False
-        if self.srv_name is None and connected_to not in other.endpoints:
+        if self.endpoints_from is None and connected_to not in other.endpoints:
             return False
         mine = (self.protocol, self.tls, self.parameters)
         return mine == (other.protocol, other.tls, other.parameters)
@@ -96,14 +110,28 @@ def session_spec(
     *,
     generation: int,
     find_broker: Callable[[Identity], v1alpha1.BrokerSpec | None],
+    namespace_labels: Mapping[str, str],
 ) -> SessionSpec | Failure:
-    """Return what the session for `document` is to do, or why there can be none."""
+    """Return what the session for `document` is to do, or why there can be none.
+
+    `namespace_labels` are those of the namespace that the document is in.
+    """
     broker_key = broker_of(document)
     broker = document.spec.broker or find_broker(broker_key)
     if broker is None:
         return Failure(
             reason=Reason.BROKER_NOT_FOUND,
             message=f"spec.brokerRef: there is no {broker_key.kind} named {_quoted(broker_key)}",
+        )
+    allowed = allowed_namespaces(broker)
+    if allowed is not None and not allowed.allows(namespace_labels):
+        return Failure(
+            reason=Reason.NAMESPACE_NOT_ALLOWED,
+            message=(
+                f"spec.brokerRef: {broker_key.kind} {_quoted(broker_key)} is not for namespace "
+                f'"{document.namespace}", whose labels its allowedNamespaces.selector does not '
+                "select; label the namespace, or have the selector changed"
+            ),
         )
     if document.spec.credentials.external is not None and not (
         broker.tls.enabled and broker.tls.client_certificate_ref is not None
@@ -137,6 +165,14 @@ def session_spec(
     )
 
 
+def allowed_namespaces(broker: v1alpha1.BrokerSpec) -> v1alpha1.AllowedNamespaces | None:
+    """Return which namespaces a broker is for, None where their labels do not matter."""
+    if not isinstance(broker, v1alpha1.ClusterBrokerSpec):
+        return None  # a Broker is for its own namespace, whatever that is labelled with
+    allowed = broker.allowed_namespaces
+    return allowed if allowed.from_ == "Selector" else None
+
+
 def _quoted(broker: Identity) -> str:
     where = f' in namespace "{broker.namespace}"' if broker.namespace else ""
     return f'"{broker.name}"{where}'
@@ -149,7 +185,8 @@ def _target(
     return Target(
         protocol=broker.protocol,
         endpoints=tuple(Endpoint(host, port) for host, port in broker.addresses),
-        srv_name=broker.endpoints_from.dns_srv if broker.endpoints_from is not None else None,
+        endpoints_from=broker.endpoints_from,
+        default_port=broker.default_port,
         tls=broker.tls,
         parameters=Parameters(
             virtual_host=spec.virtual_host,
@@ -188,6 +225,9 @@ def references(spec: SessionSpec) -> frozenset[Identity]:
     for reference in (credentials.secret_ref, credentials.token_ref):
         if reference is not None:
             found.add(Identity("Secret", spec.key.namespace, reference.name))
+    endpoints_from = spec.target.endpoints_from
+    if endpoints_from is not None and (holder := endpoints_from.secret_ref) is not None:
+        found.add(Identity("Secret", holder.namespace_for(spec.key.namespace), holder.name))
     tls = spec.target.tls
     if tls.ca_ref is not None:
         namespace = tls.ca_ref.namespace_for(spec.key.namespace)

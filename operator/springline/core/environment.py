@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 
-from springline.core import ports
+from springline.core import metering, ports
 from springline.core.events import EventSink
 
 __all__ = ["Environment"]
@@ -12,10 +12,11 @@ __all__ = ["Environment"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """Drivers by protocol, name lookup, time, randomness and where events go."""
+    """Drivers by protocol, name lookup, time, randomness, where events go, and who counts."""
 
     drivers: Mapping[str, ports.Driver]
     resolver: ports.Resolver
     clock: ports.Clock
     rng: Random
     events: EventSink
+    meter: ports.Meter = metering.NO_METER

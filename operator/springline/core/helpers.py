@@ -113,6 +113,7 @@ class Helpers:
 
     async def _probe(self, connection: ports.Connection, settings: ProbeSettings) -> None:
         def confirmed(seconds: float) -> None:
+            self._environment.meter.probed(seconds)
             self._post(ConnectionNews(connection, Confirmed(seconds)))
 
         def unanswered() -> None:
@@ -160,7 +161,9 @@ class Helpers:
             clock=self._environment.clock,
             credentials=desired.credentials,
             tls=desired.tls,
+            endpoints=desired.endpoints,
             limit=desired.limit,
+            meter=self._environment.meter,
         )
 
 

@@ -7,11 +7,11 @@ sessions that use it and a changed Secret the sessions that read it.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from springline.api import v1alpha1
+from springline.api import labels, v1alpha1
 from springline.api.meta import Identity
 from springline.core import desired, ports
 from springline.core.desired import SessionSpec
@@ -26,13 +26,16 @@ logger = logging.getLogger(__name__)
 
 
 class Sources(Protocol):
-    """Makes the sources a session reads its credential and certificates from."""
+    """Makes the sources a session reads its credential, certificates and endpoints from."""
 
     def credentials(self, spec: SessionSpec) -> ports.CredentialSource:
         """The source that `spec.credentials` declares."""
 
     def tls(self, spec: SessionSpec) -> ports.TLSSource:
         """The source that the broker's `tls` declares."""
+
+    def endpoints(self, spec: SessionSpec) -> ports.EndpointSource:
+        """The source that the broker's `endpoints` or `endpointsFrom` declares."""
 
 
 @dataclass(slots=True)
@@ -61,6 +64,9 @@ class Manager:
         self._on_change = on_change
         self._entries: dict[SessionKey, _Entry] = {}
         self._brokers: dict[Identity, v1alpha1.BrokerSpec] = {}
+        self._namespaces: dict[str, dict[str, str]] = {}
+        self._readers: dict[Identity, set[SessionKey]] = {}
+        """Who reads an object: `reads` of all entries, the other way round."""
         self._limits: dict[Identity, tuple[int, asyncio.Semaphore]] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._stop = asyncio.Event()
@@ -78,6 +84,14 @@ class Manager:
         self._limits.pop(identity, None)
         self._redeclare(entry for entry in self._entries.values() if entry.broker == identity)
 
+    def put_namespace(self, name: str, labels: Mapping[str, str]) -> None:
+        """Say which labels a namespace has, for the brokers that select by them. Idempotent."""
+        self._relabel(name, labels)
+
+    def drop_namespace(self, name: str) -> None:
+        """Forget a namespace. It has only the label with its name then."""
+        self._relabel(name, {})
+
     def put_connection(self, document: v1alpha1.BrokerConnection, *, generation: int) -> None:
         """Declare a connection, or what it has become."""
         self._put(SessionKey(document.namespace, document.name), document, generation=generation)
@@ -92,6 +106,7 @@ class Manager:
         entry = self._entries.pop(key, None)
         if entry is None:
             return
+        self._note_reads(key, entry, frozenset())
         if entry.broker is not None and entry.broker not in self._brokers:
             self._limits.pop(entry.broker, None)  # the broker in place goes with its connection
         if self._tasks is not None:
@@ -99,9 +114,8 @@ class Manager:
 
     def object_changed(self, identity: Identity) -> None:
         """Say that a Secret or ConfigMap appeared, changed or went."""
-        for entry in self._entries.values():
-            if identity in entry.reads:
-                entry.session.credential_changed()
+        for key in self._readers.get(identity, ()):
+            self._entries[key].session.credential_changed()
 
     def reconnect(self, key: SessionKey) -> None:
         """Ask one session for a fresh connection."""
@@ -109,6 +123,10 @@ class Manager:
             entry.session.reconnect()
 
     # --- what there is
+
+    def is_read(self, identity: Identity) -> bool:
+        """Whether a declared connection reads this Secret or ConfigMap now."""
+        return identity in self._readers
 
     def session(self, key: SessionKey) -> Session | None:
         """The session of a declared connection."""
@@ -207,25 +225,60 @@ class Manager:
         for entry in entries:
             entry.session.declare(self._resolved(entry))
 
+    def _relabel(self, namespace: str, declared: Mapping[str, str]) -> None:
+        before = self._labels(namespace)
+        if declared:
+            self._namespaces[namespace] = labels.of_namespace(namespace, declared)
+        else:
+            self._namespaces.pop(namespace, None)
+        if self._labels(namespace) == before:
+            return  # most changes of a namespace are none of its labels
+        self._redeclare(
+            entry
+            for key, entry in self._entries.items()
+            if key.namespace == namespace and self._asks_for_labels(entry.broker)
+        )
+
+    def _labels(self, namespace: str) -> Mapping[str, str]:
+        return self._namespaces.get(namespace) or labels.of_namespace(namespace, {})
+
+    def _asks_for_labels(self, broker: Identity | None) -> bool:
+        spec = self._brokers.get(broker) if broker is not None else None
+        return spec is not None and desired.allowed_namespaces(spec) is not None
+
     def _resolved(self, entry: _Entry) -> Desired | Unusable:
         """Resolve the entry's references, and note what they are."""
-        entry.reads = frozenset()
+        key = entry.session.key
+        self._note_reads(key, entry, frozenset())
         if isinstance(entry.declaration, Failure):
             entry.broker = None
             return Unusable(generation=entry.generation, problem=entry.declaration)
         entry.broker = desired.broker_of(entry.declaration)
         spec = desired.session_spec(
-            entry.declaration, generation=entry.generation, find_broker=self._brokers.get
+            entry.declaration,
+            generation=entry.generation,
+            find_broker=self._brokers.get,
+            namespace_labels=self._labels(key.namespace),
         )
         if isinstance(spec, Failure):
             return Unusable(generation=entry.generation, problem=spec)
-        entry.reads = desired.references(spec)
+        self._note_reads(key, entry, desired.references(spec))
         return Desired(
             spec=spec,
             credentials=self._sources.credentials(spec),
             tls=self._sources.tls(spec),
+            endpoints=self._sources.endpoints(spec),
             limit=self._limit(spec),
         )
+
+    def _note_reads(self, key: SessionKey, entry: _Entry, reads: frozenset[Identity]) -> None:
+        for identity in entry.reads - reads:
+            self._readers[identity].discard(key)
+            if not self._readers[identity]:
+                del self._readers[identity]
+        for identity in reads - entry.reads:
+            self._readers.setdefault(identity, set()).add(key)
+        entry.reads = reads
 
     def _limit(self, spec: SessionSpec) -> asyncio.Semaphore:
         known = self._limits.get(spec.broker)

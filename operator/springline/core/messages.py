@@ -35,6 +35,7 @@ class Desired:
     spec: SessionSpec
     credentials: ports.CredentialSource
     tls: ports.TLSSource
+    endpoints: ports.EndpointSource
     limit: asyncio.Semaphore
     """Shared by the sessions of one broker: how many attempts run at once."""
 

@@ -8,14 +8,17 @@ from datetime import datetime
 from typing import Protocol
 
 from springline.api.meta import Identity
+from springline.core.outcomes import AttemptOutcome, UpdateOutcome
 from springline.core.values import (
     CloseInfo,
     Credential,
     Endpoint,
     OpenInfo,
     OpenRequest,
+    ResolvedEndpoint,
     TLSClient,
 )
+from springline.reasons import Reason
 
 __all__ = [
     "Clock",
@@ -24,8 +27,11 @@ __all__ = [
     "CredentialSource",
     "DataObject",
     "Driver",
+    "EndpointSource",
+    "Meter",
     "ObjectReader",
     "Resolver",
+    "ServiceLookup",
     "TLSSource",
 ]
 
@@ -104,7 +110,10 @@ class CredentialSource(Protocol):
     """Where a session's credential comes from."""
 
     async def fetch(self) -> Credential:
-        """Return the credential as it stands now. Raises `CredentialError`."""
+        """Return the credential as it stands now. Raises `CredentialError`.
+
+        Where that may pass by itself it is a `CredentialUnavailableError`.
+        """
 
 
 class TLSSource(Protocol):
@@ -114,6 +123,28 @@ class TLSSource(Protocol):
         """Return the TLS client side as it stands now, None for plaintext.
 
         Raises `ConnectError` with reason TLSFailed if certificates are missing or unreadable.
+        """
+
+
+class EndpointSource(Protocol):
+    """Where the broker's endpoints come from, asked again before every attempt."""
+
+    async def fetch(self) -> Sequence[ResolvedEndpoint]:
+        """Return the endpoints in the order to try, at least one.
+
+        Raises `ConnectError` with reason NameResolutionFailed.
+        """
+
+
+class ServiceLookup(Protocol):
+    """Finds what stands behind a Kubernetes Service."""
+
+    async def endpoints(
+        self, namespace: str, name: str, port: str | int
+    ) -> Sequence[ResolvedEndpoint]:
+        """Return the ready endpoints behind a port of the Service, given by number or by name.
+
+        Raises `ConnectError` with reason NameResolutionFailed.
         """
 
 
@@ -148,7 +179,11 @@ class ObjectReader(Protocol):
     """Reads the Secrets and ConfigMaps that declarations refer to."""
 
     async def read(self, identity: Identity) -> DataObject | None:
-        """Return the object as it is now, None if there is none."""
+        """Return the object as it is now, None if there is none.
+
+        Raises `ObjectUnavailableError` if the API server does not hand it out, which leaves open
+        whether it exists, and `ObjectNotAllowedError` if nobody has allowed its use.
+        """
 
 
 class Clock(Protocol):
@@ -162,3 +197,24 @@ class Clock(Protocol):
 
     async def sleep(self, seconds: float) -> None:
         """Return after `seconds`."""
+
+
+class Meter(Protocol):
+    """Counts what happens to sessions. Every call returns at once."""
+
+    def attempt_ended(
+        self, protocol: str, *, outcome: AttemptOutcome, reason: Reason, seconds: float
+    ) -> None:
+        """An attempt to open a connection ended, so many seconds after it was its turn."""
+
+    def disconnected(self, reason: Reason) -> None:
+        """An open session ended, not by our doing."""
+
+    def secret_updated(self, method: str, outcome: UpdateOutcome, seconds: float) -> None:
+        """A live session was to get what has changed, by `InPlace` or `Replaced`.
+
+        The method is `None` where it came to neither.
+        """
+
+    def probed(self, seconds: float) -> None:
+        """The broker confirmed a probe's publish after so many seconds."""

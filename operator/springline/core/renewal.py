@@ -1,4 +1,6 @@
-"""Bringing a changed credential to a live session, by the plan of rotation.py.
+"""Bringing what has changed to a live session: credential, certificates, endpoint.
+
+The plan is rotation.py's.
 
 Whatever happens here, the live connection stays as it was until the new credential has opened a
 connection of its own. A refusal is reported and tried again, because a Secret is often changed a
@@ -9,13 +11,14 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, assert_never
 
 from springline import errors
 from springline.core import backoff, rotation
 from springline.core.attempt import Means, Progress, Success, attempt, preparing
 from springline.core.closing import close_quietly
 from springline.core.desired import SessionSpec
+from springline.core.outcomes import UpdateOutcome
 from springline.core.rotation import Plan
 from springline.core.values import Credential
 
@@ -78,8 +81,8 @@ async def renew(
     while live.connection.is_open:
         started = means.clock.monotonic()
         try:
-            return await _try_once(live, spec, means, progress)
-        except errors.TransientError as error:
+            return await _try_measured(live, spec, means, progress)
+        except (errors.TransientError, errors.CredentialUnavailableError) as error:
             failures += 1
             refused(error)
             delay = backoff.spaced_delay(spec.retry, failures=failures, rng=rng)
@@ -92,10 +95,43 @@ async def renew(
     return None
 
 
+async def _try_measured(
+    live: Success, spec: SessionSpec, means: Means, progress: Progress
+) -> Outcome:
+    started = means.clock.monotonic()
+
+    def tell(method: str, outcome: UpdateOutcome) -> None:
+        means.meter.secret_updated(method, outcome, means.clock.monotonic() - started)
+
+    try:
+        result = await _try_once(live, spec, means, progress)
+    except (errors.TransientError, errors.CredentialUnavailableError, errors.NotOpenError):
+        tell("None", UpdateOutcome.FAILED)
+        raise
+    except (errors.ConnectError, errors.CredentialError, errors.SecretRefusedError):
+        tell("None", UpdateOutcome.REFUSED)
+        raise
+    match result:
+        case UpdatedInPlace():
+            tell("InPlace", UpdateOutcome.UPDATED)
+        case Replaced():
+            tell("Replaced", UpdateOutcome.UPDATED)
+        case Unchanged():
+            pass
+        case _:
+            assert_never(result)
+    return result
+
+
 async def _try_once(live: Success, spec: SessionSpec, means: Means, progress: Progress) -> Outcome:
+    is_still_there = True
     async with preparing(spec):
         new = await means.credentials.fetch()
         tls = await means.tls.fetch()
+        if spec.target.is_told_where:
+            found = await means.endpoints.fetch()
+            means = dataclasses.replace(means, endpoints=_Given(found))
+            is_still_there = live.connection.info.endpoint in [each.endpoint for each in found]
     # The plan holds for what was read now, so nothing is read again on the way.
     means = dataclasses.replace(means, credentials=_Given(new), tls=_Given(tls))
     match rotation.plan(
@@ -104,6 +140,7 @@ async def _try_once(live: Success, spec: SessionSpec, means: Means, progress: Pr
         blocked=live.connection.blocked is not None,
         # Prepared TLS clients are shared while the certificates stay the same.
         same_certificates=tls is live.tls,
+        same_endpoint=is_still_there,
     ):
         case Plan.NONE:
             return Unchanged(new)

@@ -1,4 +1,5 @@
-"""What to do when a session's credential or certificates have changed while it is open. Pure.
+"""What to do when what a session reads has changed while it is open: credential, certificates,
+endpoint. Pure.
 
 The rule behind every line: nothing reaches the live connection that has not been verified on a
 handshake of its own, and the live connection is closed only after its replacement is open.
@@ -20,14 +21,20 @@ class Plan(enum.Enum):
 
 
 def plan(
-    current: Credential, new: Credential, *, blocked: bool, same_certificates: bool = True
+    current: Credential,
+    new: Credential,
+    *,
+    blocked: bool,
+    same_certificates: bool = True,
+    same_endpoint: bool = True,
 ) -> Plan:
     """Return how `new` gets to a session that is open with `current`.
 
     A blocked connection is no longer read by the broker, so update-secret would never be answered;
-    a user cannot change in place; a client certificate counts only in the TLS handshake.
+    a user cannot change in place; a client certificate counts only in the TLS handshake; and
+    another endpoint is another connection.
     """
-    if not same_certificates:
+    if not (same_certificates and same_endpoint):
         return Plan.REPLACE
     if current.same_value(new):
         return Plan.NONE

@@ -82,6 +82,8 @@ class Session:
         self._opened_with: Success | None = None
         self._connected_since: datetime | None = None
         self._blocked_since: datetime | None = None
+        self._blocked_at: float | None = None
+        self._blocked_seconds = 0.0  # of the blocks that are over
         self._block_reported = False
         self._credential: CredentialUse | None = None
         self._last_close: LastClose | None = None
@@ -172,6 +174,7 @@ class Session:
             info=self._connection.info if self._connection is not None else None,
             connected_since=self._connected_since,
             blocked_since=self._blocked_since,
+            blocked_seconds=self._blocked_seconds + self._blocked_for(),
             credential=self._credential,
             last_close=self._last_close,
             confirm_seconds=self._confirm_seconds,
@@ -198,6 +201,7 @@ class Session:
                 Reason.INTERNAL_ERROR, "an internal error ended the session; see Springline's log"
             )
             self._state = state.step(self._state, state.AttemptFailed(error=error)).state
+            self._note_block(self._state)
             raise
         finally:
             if self._connection is not None:
@@ -258,8 +262,16 @@ class Session:
         is_blocked = new.blocked.status is ConditionStatus.TRUE
         if is_blocked and self._blocked_since is None:
             self._blocked_since = self._environment.clock.now()
+            self._blocked_at = self._environment.clock.monotonic()
         elif not is_blocked:
-            self._blocked_since = None
+            self._blocked_seconds += self._blocked_for()
+            self._blocked_since = self._blocked_at = None
+
+    def _blocked_for(self) -> float:
+        """Seconds since the block that holds began; 0 if none does."""
+        if self._blocked_at is None:
+            return 0.0
+        return self._environment.clock.monotonic() - self._blocked_at
 
     async def _perform(self, command: Command) -> None:
         match command:
@@ -375,6 +387,7 @@ class Session:
 
     async def _handle_loss(self, close: CloseInfo) -> None:
         self._let_go(close)
+        self._environment.meter.disconnected(close.reason)
         await self._emit(EventType.DISCONNECTED, close.text, reason=close.reason)
         await self._advance(state.Lost(failure=Failure(reason=close.reason, message=close.text)))
 
@@ -443,7 +456,7 @@ class Session:
                 old.abort()  # nobody else knows of it any more
             raise
         if old is not None:
-            await close_quietly(old, "replaced by a session with a newer credential")
+            await close_quietly(old, "replaced by a newer session")
 
     async def _stand_down(self, text: str) -> None:
         """Drop every helper and close the connection in an orderly way, if there is one."""

@@ -394,15 +394,17 @@ def _attempt_failed(
 ) -> Transition:
     failed = replace(state, attempts=state.attempts + 1, blocked=NOT_CONNECTED)
     if isinstance(error, errors.CredentialError):
-        # Nothing was tried at the broker, so it does not count as an attempt.
+        passes = isinstance(error, errors.CredentialUnavailableError)
+        # Nothing was tried at the broker, so it counts as an attempt only to space what follows.
         waiting = replace(
             failed,
             phase=Phase.WAITING,
-            attempts=state.attempts,
+            attempts=failed.attempts if passes else state.attempts,
             failure=Failure(reason=Reason.NO_CREDENTIALS, message=error.message),
             credentials=_refused(error),
         )
-        return Transition(state=waiting, command=Command.CONNECT_SLOWLY)
+        command = Command.CONNECT_SPACED if passes else Command.CONNECT_SLOWLY
+        return Transition(state=waiting, command=command)
     failed = replace(
         failed,
         failure=Failure(reason=error.reason, message=error.message),

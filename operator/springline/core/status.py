@@ -82,9 +82,16 @@ def _ready(connected: Verdict, credentials: Verdict) -> Verdict:
 
 
 def connection_status(
-    view: SessionView, conditions: Sequence[Condition]
+    view: SessionView,
+    conditions: Sequence[Condition],
+    *,
+    holder: str | None = None,
+    last_handled: status.LastHandledStatus | None = None,
 ) -> status.BrokerConnectionStatus:
-    """Return `status` of the BrokerConnection that `view` is the session of."""
+    """Return `status` of the BrokerConnection that `view` is the session of.
+
+    `holder` keeps the session; `last_handled` are the requests that it has acted on.
+    """
     info = view.info
     return status.BrokerConnectionStatus(
         observed_generation=view.generation,
@@ -98,6 +105,8 @@ def connection_status(
         blocked=_blocked(view),
         last_close=_last_close(view.last_close) if view.last_close is not None else None,
         attempts=view.state.attempts,
+        holder=holder,
+        last_handled=last_handled,
     )
 
 
@@ -169,17 +178,22 @@ def broker_status(
     views: Iterable[SessionView],
     *,
     generation: int,
+    problem: str | None = None,
     previous: Sequence[Condition] = (),
     now: datetime,
 ) -> tuple[status.BrokerStatus, tuple[Condition, ...]]:
     """Return `status` of a broker from the sessions that use it, and the conditions to pass in
     next.
 
-    A broker is Ready when a session to it is open. Without sessions nobody has asked it anything.
+    `problem` says why its declaration cannot be used. A broker is Ready when a session to it is
+    open. Without sessions nobody has asked it anything.
     """
     views = list(views)
     open_views = [view for view in views if view.state.phase is Phase.CONNECTED]
-    ready = _broker_ready(views, open_views)
+    if problem is not None:
+        ready = Verdict(status=ConditionStatus.FALSE, reason=Reason.INVALID_SPEC, message=problem)
+    else:
+        ready = _broker_ready(views, open_views)
     new = updated(
         previous,
         [
@@ -219,6 +233,7 @@ _ASKED_NOTHING = frozenset(
         Reason.CLIENT_CLOSED,
         Reason.NO_CREDENTIALS,
         Reason.INVALID_SPEC,
+        Reason.NAMESPACE_NOT_ALLOWED,
         Reason.INSECURE_MECHANISM,
         Reason.INTERNAL_ERROR,
     }

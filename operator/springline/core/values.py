@@ -24,6 +24,7 @@ __all__ = [
     "OpenInfo",
     "OpenRequest",
     "Parameters",
+    "ResolvedEndpoint",
     "SaslPolicy",
     "ServerInfo",
     "SessionKey",
@@ -53,6 +54,15 @@ class Endpoint:
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedEndpoint:
+    """An endpoint to try, with what is known of its addresses."""
+
+    endpoint: Endpoint
+    addresses: tuple[str, ...] = ()
+    """IP addresses in the order to try; empty where the host is still to be looked up."""
 
 
 class CredentialKind(enum.Enum):

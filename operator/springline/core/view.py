@@ -6,8 +6,9 @@ The session makes it, status.py and the standalone table read it. Nothing decide
 from dataclasses import dataclass
 from datetime import datetime
 
+from springline.api.conditions import ConditionStatus
 from springline.core.desired import SessionSpec
-from springline.core.state import SessionState
+from springline.core.state import Phase, SessionState
 from springline.core.values import CloseInfo, Credential, OpenInfo, SessionKey
 
 __all__ = ["CredentialUse", "LastClose", "SessionView"]
@@ -43,9 +44,19 @@ class SessionView:
     info: OpenInfo | None = None
     connected_since: datetime | None = None
     blocked_since: datetime | None = None
+    blocked_seconds: float = 0.0
+    """How long it has been blocked, all blocks together."""
     credential: CredentialUse | None = None
     last_close: LastClose | None = None
     confirm_seconds: float | None = None
     """How long the last probe's confirm took."""
     retry_at: datetime | None = None
     """When the next attempt starts, while waiting for it."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether condition Ready is True: open, with a credential that is valid."""
+        return (
+            self.state.phase is Phase.CONNECTED
+            and self.state.credentials.status is ConditionStatus.TRUE
+        )

@@ -67,7 +67,7 @@ class CertificateSource:
     async def fetch(self) -> TLSClient | None:
         """Return the TLS client of the certificates as they are now, None without TLS.
 
-        Raises `ConnectError` TLSFailed for what is missing or unusable.
+        Raises `ConnectError` TLSFailed for what is missing, withheld or unusable.
         """
         tls = self.tls
         if not tls.enabled:
@@ -92,7 +92,12 @@ class CertificateSource:
         )
 
     async def _value(self, identity: Identity, key: str) -> bytes:
-        found = await self.reader.read(identity)
+        try:
+            found = await self.reader.read(identity)
+        except errors.ObjectUnavailableError as error:
+            raise errors.TransientError(Reason.TLS_FAILED, str(error)) from error
+        except errors.ObjectNotAllowedError as error:
+            raise _failed(str(error)) from error
         where = f'{identity.kind} "{identity.name}"'
         if found is None:
             raise _failed(f'there is no {where} in namespace "{identity.namespace}"; create it')

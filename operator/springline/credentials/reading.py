@@ -10,8 +10,16 @@ __all__ = ["malformed", "read", "text"]
 
 
 async def read(reader: ports.ObjectReader, namespace: str, name: str) -> ports.DataObject:
-    """Return the Secret. Raises `CredentialError` SecretNotFound."""
-    found = await reader.read(Identity("Secret", namespace, name))
+    """Return the Secret.
+
+    Raises `CredentialError` SecretNotFound, SecretNotAllowed, or SecretUnreadable, which may pass.
+    """
+    try:
+        found = await reader.read(Identity("Secret", namespace, name))
+    except errors.ObjectUnavailableError as error:
+        raise errors.CredentialUnavailableError(Reason.SECRET_UNREADABLE, str(error)) from error
+    except errors.ObjectNotAllowedError as error:
+        raise errors.CredentialError(Reason.SECRET_NOT_ALLOWED, str(error)) from error
     if found is None:
         raise errors.CredentialError(
             Reason.SECRET_NOT_FOUND,

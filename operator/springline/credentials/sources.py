@@ -7,11 +7,11 @@ from springline.credentials.external import ExternalSource
 from springline.credentials.secret import SecretSource
 from springline.credentials.token import TokenSource
 
-__all__ = ["DeclaredSources"]
+__all__ = ["CredentialSources"]
 
 
-class DeclaredSources:
-    """Makes the sources that declarations name, as `core.manager.Sources`."""
+class CredentialSources:
+    """Makes the sources of credentials and certificates that declarations name."""
 
     def __init__(self, reader: ports.ObjectReader) -> None:
         self._reader = reader

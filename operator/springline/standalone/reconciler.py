@@ -89,6 +89,8 @@ class Reconciler:
             case core_v1.Secret() | core_v1.ConfigMap():
                 self._reader.put(identity, document, version=generation)
                 self._manager.object_changed(identity)
+            case core_v1.Namespace():
+                self._manager.put_namespace(identity.name, document.metadata.labels)
             case v1alpha1.BrokerConnection():
                 self._manager.put_connection(document, generation=generation)
             case _:
@@ -105,6 +107,8 @@ class Reconciler:
             case "Secret" | "ConfigMap":
                 self._reader.drop(identity)
                 self._manager.object_changed(identity)
+            case "Namespace":
+                self._manager.drop_namespace(identity.name)
             case "BrokerConnection":
                 self._manager.drop_connection(_key(identity))
             case _:
@@ -116,4 +120,7 @@ def _key(identity: Identity) -> SessionKey:
 
 
 def _referred_to_first(identity: Identity) -> int:
-    return {"Secret": 0, "ConfigMap": 0, "Broker": 1, "ClusterBroker": 1}.get(identity.kind, 2)
+    return _ORDER.get(identity.kind, len(_ORDER))
+
+
+_ORDER = {"Secret": 0, "ConfigMap": 0, "Namespace": 0, "Broker": 1, "ClusterBroker": 1}

@@ -44,7 +44,7 @@ def test_every_list_of_a_spec_is_bounded(kind: str) -> None:
     unbounded = [
         path
         for path, each in fields(root(kind)["properties"]["spec"])
-        if each["type"] == "array" and "maxItems" not in each
+        if each.get("type") == "array" and "maxItems" not in each
     ]
     assert unbounded == []
 

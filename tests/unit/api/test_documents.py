@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from springline.api import documents
-from springline.api.core_v1 import ConfigMap, Secret
+from springline.api.core_v1 import ConfigMap, Namespace, Secret
 from springline.api.meta import ApiModel, Resource
 from springline.api.v1alpha1 import (
     Broker,
@@ -119,6 +119,48 @@ def test_a_broker_with_little_has_the_documented_defaults() -> None:
     assert (spec.retry.delay, spec.retry.max_delay) == (timedelta(seconds=10), timedelta(minutes=1))
     assert spec.retry.jitter == pytest.approx(0.3)
     assert spec.connect_limit.concurrent == 50
+
+
+@pytest.mark.parametrize("port", [1, 65535, "amqp", "amqps-tls"])
+def test_the_port_of_a_service_is_a_number_or_a_name(port: int | str) -> None:
+    spec = BrokerSpec.model_validate(
+        {"endpointsFrom": {"service": {"name": "rabbit", "port": port}}}
+    )
+    assert spec.endpoints_from is not None
+    assert spec.endpoints_from.service is not None
+    assert spec.endpoints_from.service.port == port
+
+
+def test_a_secret_with_endpoints_has_the_keys_of_the_cluster_operator() -> None:
+    spec = BrokerSpec.model_validate({"endpointsFrom": {"secretRef": {"name": "rabbit"}}})
+    assert spec.endpoints_from is not None
+    reference = spec.endpoints_from.secret_ref
+    assert reference is not None
+    assert (reference.host_key, reference.port_key) == ("host", "port")
+    assert reference.namespace_for("shop") == "shop"
+
+
+def test_a_namespace_has_labels() -> None:
+    """As `kubectl get namespace -o yaml` shows it."""
+    namespace = load("""
+        apiVersion: v1
+        kind: Namespace
+        metadata:
+          name: shop
+          labels: {team: shop}
+          resourceVersion: "7"
+        spec: {finalizers: [kubernetes]}
+        status: {phase: Active}
+    """)
+    assert isinstance(namespace, Namespace)
+    assert namespace.identity == Identity("Namespace", "", "shop")
+    assert namespace.metadata.labels == {"team": "shop"}
+
+
+def test_the_name_of_a_namespace_has_no_dots() -> None:
+    document = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a.b"}}
+    [problem] = problems_of(document)
+    assert problem.startswith('metadata.name: "a.b" is not a valid namespace')
 
 
 @pytest.mark.parametrize(
@@ -308,7 +350,7 @@ def test_binary_data_that_is_none_is_refused() -> None:
     assert problems_of(document) == ["binaryData.a: not base64; put clear text under data"]
 
 
-READ = "Broker, BrokerConnection, ClusterBroker, ConfigMap and Secret"
+READ = "Broker, BrokerConnection, ClusterBroker, ConfigMap, Namespace and Secret"
 
 
 @pytest.mark.parametrize(
@@ -402,6 +444,11 @@ def test_the_error_says_where_the_document_is() -> None:
             {"kind": "ClusterBroker", "metadata": {"name": "x", "namespace": "shop"}},
             Identity("ClusterBroker", "", "x"),
             id="a ClusterBroker has none",
+        ),
+        pytest.param(
+            {"kind": "Namespace", "metadata": {"name": "x"}},
+            Identity("Namespace", "", "x"),
+            id="a Namespace is in none",
         ),
         pytest.param(
             {"kind": "Broker", "apiVersion": "springline.dev/v9", "metadata": {"name": "x"}},

@@ -267,6 +267,18 @@ def found(document: object) -> list[str]:
             id="an address for SRV records",
         ),
         pytest.param(
+            broker(endpoints=None, endpointsFrom={"service": {"name": "rabbit", "port": "5672"}}),
+            'spec.endpointsFrom.service.port: "5672" is no name of a port;'
+            " write a number without quotes",
+            id="a number in quotes for the port of a Service",
+        ),
+        pytest.param(
+            broker(endpoints=None, endpointsFrom={"service": {"name": "rabbit", "port": True}}),
+            "spec.endpointsFrom.service.port:"
+            " must be a port number between 1 and 65535, or the name of a port",
+            id="a flag for the port of a Service",
+        ),
+        pytest.param(
             broker(sasl={"mechanisms": ["PLAIN", "plain"]}),
             'spec.sasl.mechanisms[1]: "plain" is not accepted;'
             " it must be PLAIN, AMQPLAIN, EXTERNAL or RABBIT-CR-DEMO",

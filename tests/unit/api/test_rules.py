@@ -7,7 +7,7 @@ import pytest
 
 from springline.api import rules
 from springline.api.problems import Problem, sentences
-from springline.api.rules import NotBelow, Requires
+from springline.api.rules import NotBelow, OnlyWith, Requires
 
 ENDPOINTS = {"endpoints": [{"host": "rabbit"}]}
 SECRET = {"secretRef": {"name": "orders"}}
@@ -28,9 +28,31 @@ def found(kind: str, spec: Any) -> list[str]:
             id="no address at all",
         ),
         pytest.param(
-            ENDPOINTS | {"endpointsFrom": {}},
+            ENDPOINTS | {"endpointsFrom": {"dnsSRV": "x"}},
             ["spec: exactly one of endpoints and endpointsFrom is needed, and both are given"],
             id="addresses from two sides",
+        ),
+        pytest.param({"endpointsFrom": {"service": {}}}, [], id="a Service alone"),
+        pytest.param({"endpointsFrom": {"secretRef": {}}}, [], id="a Secret alone"),
+        pytest.param(
+            {"endpointsFrom": {}},
+            [
+                (
+                    "spec.endpointsFrom: exactly one of dnsSRV, service and secretRef is needed,"
+                    " and none is given"
+                )
+            ],
+            id="addresses from nowhere",
+        ),
+        pytest.param(
+            {"endpointsFrom": {"dnsSRV": "x", "service": {}}},
+            [
+                (
+                    "spec.endpointsFrom: exactly one of dnsSRV, service and secretRef is needed,"
+                    " and dnsSRV and service are given"
+                )
+            ],
+            id="addresses from two places",
         ),
         pytest.param(
             {"endpoints": None},
@@ -95,6 +117,35 @@ def found(kind: str, spec: Any) -> list[str]:
 @pytest.mark.parametrize("kind", ["Broker", "ClusterBroker"])
 def test_contradictions_of_a_broker(kind: str, spec: Any, expected: list[str]) -> None:
     assert found(kind, spec) == expected
+
+
+@pytest.mark.parametrize(
+    ("allowed", "expected"),
+    [
+        pytest.param(None, [], id="nothing said"),
+        pytest.param({}, [], id="the default"),
+        pytest.param({"from": "All"}, [], id="all"),
+        pytest.param({"from": "Selector", "selector": {}}, [], id="a selector for everything"),
+        pytest.param(
+            {"from": "Selector"},
+            ["spec.allowedNamespaces: selector is needed with from: Selector"],
+            id="no selector",
+        ),
+        pytest.param(
+            {"selector": {}},
+            [
+                (
+                    "spec.allowedNamespaces.selector: has no effect with from: All;"
+                    ' write "from: Selector" beside it'
+                )
+            ],
+            id="a selector beside the default",
+        ),
+        pytest.param({"from": "Same", "selector": {}}, [], id="what is none is left to the field"),
+    ],
+)
+def test_a_selector_of_namespaces_stands_with_its_switch(allowed: Any, expected: list[str]) -> None:
+    assert found("ClusterBroker", ENDPOINTS | {"allowedNamespaces": allowed}) == expected
 
 
 @pytest.mark.parametrize(
@@ -225,7 +276,7 @@ def test_rules_are_values() -> None:
         for rule in rules.RULES[kind]:
             assert rule.at.startswith("spec")
             assert hash(rule) == hash(copy.copy(rule))
-            assert isinstance(rule, NotBelow | Requires) or len(rule.fields) > 1
+            assert isinstance(rule, NotBelow | OnlyWith | Requires) or len(rule.fields) > 1
 
 
 def test_a_rule_is_usable_by_itself() -> None:

@@ -9,7 +9,7 @@ import pytest
 from springline import errors
 from springline.core.attempt import Means, Success, attempt
 from springline.core.desired import SessionSpec
-from springline.core.values import Credential, Endpoint
+from springline.core.values import Credential, Endpoint, ResolvedEndpoint
 from springline.reasons import Reason
 from support.builders import (
     OTHER_RABBIT,
@@ -28,6 +28,7 @@ from support.fakes import (
     SILENCE,
     FakeCredentialSource,
     FakeDriver,
+    FakeEndpointSource,
     FakeResolver,
     FakeTLSSource,
 )
@@ -65,16 +66,20 @@ class Bench:
         self.resolver = FakeResolver(self.journal)
         self.credentials = FakeCredentialSource(self.journal)
         self.tls = FakeTLSSource()
+        self.endpoints = FakeEndpointSource()
         self.limit = asyncio.Semaphore(1)
         self.steps = Steps(self.journal)
 
     async def attempt(self, spec: SessionSpec, **options: Any) -> Success:
+        if spec.target.endpoints:
+            self.endpoints.declare(*spec.target.endpoints)
         means = Means(
             driver=self.driver,
             resolver=self.resolver,
             clock=self.clock,
             credentials=self.credentials,
             tls=self.tls,
+            endpoints=self.endpoints,
             limit=self.limit,
         )
         return await attempt(spec, means, self.steps, **options)
@@ -151,26 +156,35 @@ async def test_an_endpoint_whose_name_has_no_address_is_passed_over(bench: Bench
     assert [request.endpoint for request in bench.driver.requests] == [RABBIT]
 
 
-async def test_a_service_name_gives_the_endpoints(bench: Bench) -> None:
-    bench.resolver.names["_amqp._tcp.example"] = (OTHER_RABBIT, RABBIT)
-    bench.driver.then(unreachable(), None)
-    await bench.success(**behind(srv_name="_amqp._tcp.example"))
-    assert [request.endpoint for request in bench.driver.requests] == [OTHER_RABBIT, RABBIT]
-    assert bench.resolver.lookups == ["_amqp._tcp.example", OTHER_RABBIT.host, RABBIT.host]
+async def test_an_endpoint_whose_addresses_are_known_is_not_looked_up(bench: Bench) -> None:
+    """The name still counts: the broker's certificate is checked against it."""
+    bench.endpoints.answer = [ResolvedEndpoint(RABBIT, ("192.0.2.7", "192.0.2.8"))]
+    await bench.success(**behind())
+    [request] = bench.driver.requests
+    assert request.endpoint == RABBIT
+    assert request.addresses == ("192.0.2.7", "192.0.2.8")
+    assert not bench.resolver.lookups
+    assert f"{RABBIT} is at 192.0.2.7, 192.0.2.8" in bench.journal
 
 
-async def test_an_unknown_service_name_fails_the_attempt(bench: Bench) -> None:
-    error = await bench.failure(**behind(srv_name="_amqp._tcp.example"))
-    assert error.reason is Reason.NAME_RESOLUTION_FAILED
+async def test_endpoints_that_are_not_found_fail_the_attempt(bench: Bench) -> None:
+    bench.endpoints.answer = errors.RejectedError(Reason.NAME_RESOLUTION_FAILED, "no such Service")
+    assert await bench.failure(**behind()) is bench.endpoints.answer
     assert not bench.driver.requests
 
 
+async def test_endpoints_that_are_never_found_fail_the_attempt_in_time(bench: Bench) -> None:
+    bench.endpoints.answer = SILENCE
+    error = await bench.failure(within=10.0, **behind())
+    assert error.reason is Reason.CONNECT_TIMEOUT
+
+
 # R5.1
-async def test_names_are_looked_up_again_in_every_attempt(bench: Bench) -> None:
-    bench.resolver.names["_amqp._tcp.example"] = (RABBIT,)
-    target = behind(srv_name="_amqp._tcp.example")
+async def test_endpoints_and_names_are_looked_up_again_in_every_attempt(bench: Bench) -> None:
+    bench.endpoints.declare(RABBIT)
+    target = behind()
     await bench.success(**target)
-    bench.resolver.names["_amqp._tcp.example"] = (OTHER_RABBIT,)
+    bench.endpoints.declare(OTHER_RABBIT)
     bench.resolver.hosts[OTHER_RABBIT.host] = ("192.0.2.9",)
     success = await bench.success(**target)
     assert success.connection.info.endpoint == OTHER_RABBIT

@@ -126,6 +126,12 @@ def test_its_transition_time_moves_only_when_the_status_flips() -> None:
     [
         pytest.param(state.Declared(suspend=True), id="suspended"),
         pytest.param(state.AttemptFailed(error=no_secret()), id="without a Secret"),
+        pytest.param(
+            state.Declared(
+                problem=state.Failure(reason=Reason.NAMESPACE_NOT_ALLOWED, message="not for you")
+            ),
+            id="of a namespace that it is not for",
+        ),
     ],
 )
 def test_a_session_that_asked_nothing_says_nothing_of_the_broker(event: state.StateEvent) -> None:

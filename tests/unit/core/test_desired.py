@@ -1,6 +1,7 @@
 """From documents to what one session is to do, and to the objects it reads."""
 
 import dataclasses
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -33,17 +34,27 @@ def document(**spec: Any) -> v1alpha1.BrokerConnection:
 
 
 def resolved(
-    declared: v1alpha1.BrokerConnection, broker: v1alpha1.BrokerSpec | None = RABBIT_SPEC
+    declared: v1alpha1.BrokerConnection,
+    broker: v1alpha1.BrokerSpec | None = RABBIT_SPEC,
+    *,
+    labels: Mapping[str, str] | None = None,
 ) -> SessionSpec:
-    spec = desired.session_spec(declared, generation=1, find_broker=lambda _: broker)
+    spec = desired.session_spec(
+        declared, generation=1, find_broker=lambda _: broker, namespace_labels=labels or {}
+    )
     assert isinstance(spec, SessionSpec)
     return spec
 
 
 def problem(
-    declared: v1alpha1.BrokerConnection, broker: v1alpha1.BrokerSpec | None = RABBIT_SPEC
+    declared: v1alpha1.BrokerConnection,
+    broker: v1alpha1.BrokerSpec | None = RABBIT_SPEC,
+    *,
+    labels: Mapping[str, str] | None = None,
 ) -> Failure:
-    failure = desired.session_spec(declared, generation=1, find_broker=lambda _: broker)
+    failure = desired.session_spec(
+        declared, generation=1, find_broker=lambda _: broker, namespace_labels=labels or {}
+    )
     assert isinstance(failure, Failure)
     return failure
 
@@ -160,7 +171,9 @@ def test_everything_declared_reaches_the_session() -> None:
         suspend=True,
         when_closed="StayClosed",
     )
-    spec = desired.session_spec(declared, generation=7, find_broker=lambda _: broker)
+    spec = desired.session_spec(
+        declared, generation=7, find_broker=lambda _: broker, namespace_labels={}
+    )
     assert isinstance(spec, SessionSpec)
     parameters = spec.target.parameters
     assert spec.key == SessionKey("apps", "orders")
@@ -170,7 +183,8 @@ def test_everything_declared_reaches_the_session() -> None:
         Endpoint("rabbit-0.example", 5671),
         Endpoint("rabbit-1.example", 5673),
     )
-    assert spec.target.srv_name is None
+    assert spec.target.endpoints_from is None
+    assert spec.target.default_port == 5671
     assert spec.target.tls.server_name == "rabbit.example"
     assert parameters.virtual_host == "orders"
     assert parameters.heartbeat_seconds == 30
@@ -210,13 +224,61 @@ def test_without_a_probe_there_are_no_settings_for_one() -> None:
     assert resolved(document(probe=v1alpha1.Probe(mode="None"))).probe is None
 
 
-def test_a_service_name_takes_the_place_of_endpoints() -> None:
-    broker = v1alpha1.BrokerSpec(
-        endpoints_from=v1alpha1.EndpointsFrom(dns_srv="_amqp._tcp.rabbit.example")
-    )
-    spec = resolved(document(), broker)
-    assert spec.target.srv_name == "_amqp._tcp.rabbit.example"
+SRV = v1alpha1.EndpointsFrom(dns_srv="_amqp._tcp.rabbit.example")
+SERVICE = v1alpha1.EndpointsFrom(service=v1alpha1.ServiceReference(name="rabbit", port="amqp"))
+FROM_SECRET = v1alpha1.EndpointsFrom(
+    secret_ref=v1alpha1.EndpointsSecretReference(name="rabbit-default-user")
+)
+
+
+def test_where_endpoints_are_found_takes_the_place_of_endpoints() -> None:
+    spec = resolved(document(), v1alpha1.BrokerSpec(endpoints_from=SRV))
+    assert spec.target.endpoints_from == SRV
     assert spec.target.endpoints == ()
+    assert spec.target.default_port == 5672
+
+
+# --- who may refer to a ClusterBroker
+
+SHARED = document(broker_ref=v1alpha1.BrokerReference(kind="ClusterBroker", name="shared"))
+FOR_SHOPS = v1alpha1.ClusterBrokerSpec(
+    endpoints=RABBIT_SPEC.endpoints,
+    allowed_namespaces=v1alpha1.AllowedNamespaces(
+        from_="Selector", selector=v1alpha1.LabelSelector(match_labels={"team": "shop"})
+    ),
+)
+
+
+def test_a_namespace_with_the_labels_may_refer_to_a_cluster_broker() -> None:
+    assert resolved(SHARED, FOR_SHOPS, labels={"team": "shop"}).target.endpoints == (RABBIT,)
+
+
+@pytest.mark.parametrize(
+    "broker",
+    [
+        pytest.param(FOR_SHOPS, id="other labels"),
+        pytest.param(
+            FOR_SHOPS.model_copy(
+                update={"allowed_namespaces": v1alpha1.AllowedNamespaces(from_="Selector")}
+            ),
+            id="a selector that was lost selects nobody",
+        ),
+    ],
+)
+def test_a_namespace_without_the_labels_may_not(broker: v1alpha1.BrokerSpec) -> None:
+    """The message says who is meant, and what to do."""
+    failure = problem(SHARED, broker, labels={"team": "books"})
+    assert failure.reason is Reason.NAMESPACE_NOT_ALLOWED
+    assert failure.message == (
+        'spec.brokerRef: ClusterBroker "shared" is not for namespace "apps", whose labels its'
+        " allowedNamespaces.selector does not select; label the namespace, or have the selector"
+        " changed"
+    )
+
+
+def test_every_namespace_may_by_default() -> None:
+    broker = v1alpha1.ClusterBrokerSpec(endpoints=RABBIT_SPEC.endpoints)
+    assert resolved(SHARED, broker).target.endpoints == (RABBIT,)
 
 
 @pytest.mark.parametrize(
@@ -255,20 +317,47 @@ def test_one_of_both_ways_to_ask_for_a_locale(
         pytest.param({"sasl": SaslPolicy(mechanisms=())}, False, id="other mechanisms"),
         pytest.param({"tls": v1alpha1.TLS(enabled=True)}, False, id="TLS switched on"),
         pytest.param({"protocol": "amqp10"}, False, id="another protocol"),
-        pytest.param(
-            {"srv_name": "_amqp._tcp.example", "endpoints": ()}, False, id="a service name instead"
-        ),
+        pytest.param({"endpoints_from": SRV, "endpoints": ()}, False, id="SRV records instead"),
     ],
 )
 def test_what_an_open_connection_survives(change: dict[str, Any], fits: bool) -> None:
     assert a_target().fits(a_target(**change), connected_to=RABBIT) is fits
 
 
-def test_behind_a_service_name_any_endpoint_fits() -> None:
-    """Which endpoints the name has is known only to the next lookup."""
-    target = a_target(srv_name="_amqp._tcp.example", endpoints=())
-    other = dataclasses.replace(target, endpoints=(OTHER_RABBIT,))
+@pytest.mark.parametrize("declared", [SRV, SERVICE, FROM_SECRET])
+def test_where_endpoints_are_found_any_of_them_fits(declared: v1alpha1.EndpointsFrom) -> None:
+    """Which ones they are is known only to the next lookup."""
+    target = a_target(endpoints_from=declared, endpoints=())
+    other = dataclasses.replace(
+        target, endpoints_from=declared.model_copy(deep=True), default_port=1
+    )
     assert target.fits(other, connected_to=RABBIT)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(SRV, id="from elsewhere"),
+        pytest.param(
+            v1alpha1.EndpointsFrom(service=v1alpha1.ServiceReference(name="rabbit", port=5672)),
+            id="the same port by its number",
+        ),
+    ],
+)
+def test_endpoints_that_are_found_in_another_way_do_not_fit(other: v1alpha1.EndpointsFrom) -> None:
+    target = a_target(endpoints_from=SERVICE, endpoints=())
+    assert not target.fits(a_target(endpoints_from=other, endpoints=()), connected_to=RABBIT)
+
+
+@pytest.mark.parametrize(
+    ("declared", "is_told"),
+    [(None, False), (SRV, False), (SERVICE, False), (FROM_SECRET, True)],
+)
+def test_only_a_secret_tells_an_open_session_to_move(
+    declared: v1alpha1.EndpointsFrom | None, is_told: bool
+) -> None:
+    """SRV records and what is ready behind a Service change without a reason to move."""
+    assert a_target(endpoints_from=declared).is_told_where is is_told
 
 
 # --- what it reads
@@ -331,6 +420,31 @@ def test_behind_a_service_name_any_endpoint_fits() -> None:
                 Identity("Secret", "platform", "client-tls"),
             },
             id="certificates of a ClusterBroker from the namespace it names",
+        ),
+        pytest.param(
+            a_spec(target=a_target(endpoints_from=FROM_SECRET, endpoints=())),
+            {
+                Identity("Secret", "apps", "orders-amqp"),
+                Identity("Secret", "apps", "rabbit-default-user"),
+            },
+            id="endpoints from a Secret in the namespace of the connection",
+        ),
+        pytest.param(
+            a_spec(
+                target=a_target(
+                    endpoints=(),
+                    endpoints_from=v1alpha1.ClusterEndpointsFrom(
+                        secret_ref=v1alpha1.ClusterEndpointsSecretReference(
+                            name="rabbit", namespace="platform"
+                        )
+                    ),
+                )
+            ),
+            {
+                Identity("Secret", "apps", "orders-amqp"),
+                Identity("Secret", "platform", "rabbit"),
+            },
+            id="endpoints of a ClusterBroker from a Secret in the namespace it names",
         ),
     ],
 )

@@ -1,15 +1,17 @@
 """From the declared set to running sessions."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from springline.api import v1alpha1
 from springline.api.meta import Identity
 from springline.core.events import Event, EventType
+from springline.core.session import Session
 from springline.core.state import Phase
 from springline.reasons import Reason
-from support.builders import BROKER
+from support.builders import BROKER, RABBIT
 from support.fake_clock import FakeClock
 from support.fleet import BILLING, ORDERS, OTHER_BROKER, Fleet, running
 
@@ -215,6 +217,146 @@ async def test_what_a_session_reads_follows_its_declaration(fleet: Fleet) -> Non
     fleet.manager.object_changed(Identity("Secret", "apps", "other"))
     await fleet.clock.settle()
     assert fleet.sources.credential_sources[ORDERS].fetches == fetches + 1
+
+
+ORDERS_SECRET = Identity("Secret", "apps", "orders-amqp")
+
+
+async def test_an_object_is_read_as_long_as_a_connection_refers_to_it(fleet: Fleet) -> None:
+    """Whatever watches objects asks before it looks closer."""
+    shared = v1alpha1.Credentials(secret_ref=v1alpha1.SecretReference(name="orders-amqp"))
+    await fleet.put_broker()
+    assert not fleet.manager.is_read(ORDERS_SECRET)
+    await fleet.put("orders", "billing", credentials=shared)
+    assert fleet.manager.is_read(ORDERS_SECRET)
+    assert not fleet.manager.is_read(Identity("Secret", "apps", "billing-amqp"))
+    fleet.manager.drop_connection(ORDERS)
+    assert fleet.manager.is_read(ORDERS_SECRET), "the other one still does"
+    await fleet.put("billing", generation=2)
+    assert not fleet.manager.is_read(ORDERS_SECRET)
+    assert fleet.manager.is_read(Identity("Secret", "apps", "billing-amqp"))
+
+
+async def test_a_suspended_connection_reads_and_one_that_cannot_be_used_does_not(
+    fleet: Fleet,
+) -> None:
+    await fleet.put_broker()
+    await fleet.put("orders", suspend=True)
+    assert fleet.manager.is_read(ORDERS_SECRET)
+    fleet.manager.put_unusable(ORDERS, "spec.heartbeat: must be a duration", generation=2)
+    assert not fleet.manager.is_read(ORDERS_SECRET)
+    await fleet.put("orders", generation=3)
+    assert fleet.manager.is_read(ORDERS_SECRET)
+    fleet.manager.drop_broker(BROKER)
+    assert not fleet.manager.is_read(ORDERS_SECRET)
+
+
+async def test_a_secret_with_the_endpoints_of_a_broker_reaches_its_sessions(fleet: Fleet) -> None:
+    reference = v1alpha1.EndpointsSecretReference(name="rabbit-default-user")
+    fleet.manager.put_broker(
+        BROKER,
+        v1alpha1.BrokerSpec(endpoints_from=v1alpha1.EndpointsFrom(secret_ref=reference)),
+    )
+    await fleet.put("orders")
+    fleet.sources.endpoint_sources[ORDERS].declare(RABBIT)
+    fleet.manager.object_changed(Identity("Secret", "apps", "rabbit-default-user"))
+    await fleet.clock.settle()
+    assert fleet.phase() is Phase.CONNECTED
+
+
+# --- namespaces
+
+SHARED = Identity("ClusterBroker", "", "shared")
+TO_SHARED = v1alpha1.BrokerReference(kind="ClusterBroker", name="shared")
+
+
+def for_shops(**selector: Any) -> v1alpha1.ClusterBrokerSpec:
+    return v1alpha1.ClusterBrokerSpec(
+        endpoints=(v1alpha1.Endpoint(host=RABBIT.host),),
+        allowed_namespaces=v1alpha1.AllowedNamespaces(
+            from_="Selector",
+            selector=v1alpha1.LabelSelector(**(selector or {"match_labels": {"team": "shop"}})),
+        ),
+    )
+
+
+async def test_a_namespace_that_gets_the_labels_may_connect_and_one_that_loses_them_may_not(
+    fleet: Fleet,
+) -> None:
+    fleet.manager.put_broker(SHARED, for_shops())
+    await fleet.put("orders", broker_ref=TO_SHARED)
+    assert fleet.reason() is Reason.NAMESPACE_NOT_ALLOWED
+    assert not fleet.manager.is_read(ORDERS_SECRET), "nor are its Secrets read"
+    fleet.manager.put_namespace("apps", {"team": "shop"})
+    await fleet.clock.settle()
+    assert fleet.phase() is Phase.CONNECTED
+    fleet.manager.put_namespace("apps", {"team": "books"})
+    await fleet.clock.settle()
+    assert fleet.reason() is Reason.NAMESPACE_NOT_ALLOWED
+    assert not fleet.open_connections
+
+
+async def test_labels_that_came_first_are_known(fleet: Fleet) -> None:
+    fleet.manager.put_namespace("apps", {"team": "shop"})
+    fleet.manager.put_broker(SHARED, for_shops())
+    await fleet.put("orders", broker_ref=TO_SHARED)
+    assert fleet.phase() is Phase.CONNECTED
+    fleet.manager.drop_namespace("apps")
+    await fleet.clock.settle()
+    assert fleet.reason() is Reason.NAMESPACE_NOT_ALLOWED
+
+
+async def test_a_namespace_that_nobody_described_has_the_label_with_its_name(fleet: Fleet) -> None:
+    by_name = for_shops(match_labels={"kubernetes.io/metadata.name": "apps"})
+    fleet.manager.put_broker(SHARED, by_name)
+    await fleet.put("orders", broker_ref=TO_SHARED)
+    assert fleet.phase() is Phase.CONNECTED
+
+
+async def test_a_selector_that_changes_is_asked_again(fleet: Fleet) -> None:
+    fleet.manager.put_namespace("apps", {"team": "books"})
+    fleet.manager.put_broker(SHARED, for_shops())
+    await fleet.put("orders", broker_ref=TO_SHARED)
+    fleet.manager.put_broker(SHARED, for_shops(match_labels={"team": "books"}))
+    await fleet.clock.settle()
+    assert fleet.phase() is Phase.CONNECTED
+
+
+@pytest.mark.parametrize(
+    ("namespace", "labels", "declared"),
+    [
+        pytest.param("other", {"team": "books"}, 0, id="of another namespace"),
+        pytest.param("apps", {"team": "shop"}, 0, id="the same labels again"),
+        pytest.param("apps", {"team": "shop", "x": "y"}, 1, id="of those who are asked for them"),
+    ],
+)
+async def test_labels_reach_only_those_who_are_asked_for_them(
+    fleet: Fleet,
+    monkeypatch: pytest.MonkeyPatch,
+    namespace: str,
+    labels: dict[str, str],
+    declared: int,
+) -> None:
+    """A Broker, and a ClusterBroker for all, do not care."""
+    for_all = Identity("ClusterBroker", "", "all")
+    await fleet.put_broker()
+    fleet.manager.put_broker(SHARED, for_shops())
+    fleet.manager.put_broker(
+        for_all, v1alpha1.ClusterBrokerSpec(endpoints=(v1alpha1.Endpoint(host=RABBIT.host),))
+    )
+    fleet.manager.put_namespace("apps", {"team": "shop"})
+    await fleet.put("orders", broker_ref=TO_SHARED)
+    await fleet.put("billing")
+    reference = v1alpha1.BrokerReference(kind="ClusterBroker", name="all")
+    await fleet.put("invoices", broker_ref=reference)
+    assert len(fleet.open_connections) == 3
+    seen: list[object] = []
+    monkeypatch.setattr(Session, "declare", lambda _, desired: seen.append(desired))
+    fleet.manager.put_namespace(namespace, labels)
+    assert len(seen) == declared
+
+
+# --- requests
 
 
 async def test_one_session_can_be_asked_to_reconnect(fleet: Fleet) -> None:

@@ -6,14 +6,18 @@ import ssl
 import pytest
 
 from springline import errors
+from springline.api import v1alpha1
 from springline.core import renewal
 from springline.core.attempt import Means, Success
 from springline.core.renewal import Outcome, Replaced, Unchanged, UpdatedInPlace
 from springline.core.values import Credential, CredentialKind, TLSClient
 from springline.reasons import Reason
 from support.builders import (
+    OTHER_RABBIT,
+    RABBIT,
     a_credential,
     a_spec,
+    a_target,
     an_open_info,
     credential_refused,
     no_secret,
@@ -26,6 +30,7 @@ from support.fakes import (
     FakeConnection,
     FakeCredentialSource,
     FakeDriver,
+    FakeEndpointSource,
     FakeResolver,
     FakeTLSSource,
     IgnoredProgress,
@@ -42,6 +47,8 @@ class Renewing:
         self.credentials = FakeCredentialSource(self.journal)
         self.credentials.answer = a_credential("second", version="2")
         self.tls = FakeTLSSource()
+        self.endpoints = FakeEndpointSource(RABBIT)
+        self.spec = a_spec()
         self.connection = FakeConnection(an_open_info(), name="live", journal=self.journal)
         self.live = Success(connection=self.connection, credential=a_credential("first"), tls=None)
         self.refusals: list[errors.ConnectError | errors.CredentialError] = []
@@ -52,6 +59,7 @@ class Renewing:
             clock=clock,
             credentials=self.credentials,
             tls=self.tls,
+            endpoints=self.endpoints,
             limit=asyncio.Semaphore(1),
         )
 
@@ -59,7 +67,7 @@ class Renewing:
         self.task = asyncio.get_running_loop().create_task(
             renewal.renew(
                 self.live,
-                a_spec(),
+                self.spec,
                 self.means,
                 IgnoredProgress(),
                 rng=FixedRandom(),
@@ -179,6 +187,89 @@ async def test_the_same_certificates_replace_nothing(renewing: Renewing) -> None
     renewing.credentials.answer = external
     await renewing.start()
     assert renewing.outcome == Unchanged(external)
+
+
+# --- the Secret that says where the broker is
+
+TOLD_BY_SECRET = a_spec(
+    target=a_target(
+        endpoints=(),
+        endpoints_from=v1alpha1.EndpointsFrom(
+            secret_ref=v1alpha1.EndpointsSecretReference(name="rabbit-default-user")
+        ),
+    )
+)
+
+
+async def test_another_endpoint_in_the_secret_replaces_the_connection(renewing: Renewing) -> None:
+    """With the old one open until the new one is; what was planned for is not read again."""
+    renewing.spec = TOLD_BY_SECRET
+    renewing.credentials.answer = a_credential("first")
+    renewing.endpoints.declare(OTHER_RABBIT)
+    await renewing.start()
+    assert isinstance(renewing.outcome, Replaced)
+    assert renewing.outcome.success.connection.info.endpoint == OTHER_RABBIT
+    assert renewing.connection.is_open
+    assert renewing.endpoints.fetches == 1
+
+
+async def test_the_same_endpoint_in_the_secret_changes_nothing(renewing: Renewing) -> None:
+    renewing.spec = TOLD_BY_SECRET
+    renewing.credentials.answer = a_credential("first")
+    await renewing.start()
+    assert renewing.outcome == Unchanged(a_credential("first"))
+    assert not renewing.driver.requests
+
+
+async def test_a_secret_with_another_endpoint_and_another_password_is_one_replacement(
+    renewing: Renewing,
+) -> None:
+    renewing.spec = TOLD_BY_SECRET
+    renewing.endpoints.declare(OTHER_RABBIT)
+    await renewing.start()
+    assert isinstance(renewing.outcome, Replaced)
+    [request] = renewing.driver.requests
+    assert request.credential.secret.reveal() == "second"
+    assert not renewing.connection.updates
+
+
+async def test_a_secret_that_no_longer_says_where_leaves_the_connection_alone(
+    renewing: Renewing,
+) -> None:
+    """It is read again, slowly, until it says where."""
+    renewing.spec = TOLD_BY_SECRET
+    gone = errors.RejectedError(Reason.NAME_RESOLUTION_FAILED, "there is no Secret")
+    renewing.endpoints.answer = gone
+    await renewing.start()
+    assert renewing.refusals == [gone]
+    assert renewing.connection.is_open
+    renewing.endpoints.declare(OTHER_RABBIT)
+    await renewing.clock.advance(60.0)
+    assert isinstance(renewing.outcome, Replaced)
+
+
+async def test_what_dns_answers_now_does_not_move_an_open_session(renewing: Renewing) -> None:
+    renewing.spec = a_spec(
+        target=a_target(endpoints=(), endpoints_from=v1alpha1.EndpointsFrom(dns_srv="rabbit"))
+    )
+    renewing.credentials.answer = a_credential("first")
+    renewing.endpoints.declare(OTHER_RABBIT)
+    await renewing.start()
+    assert renewing.outcome == Unchanged(a_credential("first"))
+    assert renewing.endpoints.fetches == 0
+
+
+async def test_a_secret_that_cannot_be_read_now_is_tried_again_with_growing_delays(
+    renewing: Renewing,
+) -> None:
+    """An API server that is away comes back, so this is no time for the longest delay."""
+    renewing.credentials.answer = errors.CredentialUnavailableError(
+        Reason.SECRET_UNREADABLE, "the API server is away"
+    )
+    await renewing.start()
+    renewing.credentials.answer = a_credential("second")
+    await renewing.clock.advance(10.0)
+    assert renewing.outcome == UpdatedInPlace(a_credential("second"))
 
 
 async def test_an_update_that_is_not_answered_replaces_the_connection(renewing: Renewing) -> None:

@@ -24,6 +24,12 @@ CREDENTIALS = st.builds(
 )
 
 
+@pytest.mark.parametrize("new", [a_credential("first"), a_credential("second")])
+def test_another_endpoint_is_another_connection(new: Credential) -> None:
+    plan = rotation.plan(a_credential("first"), new, blocked=False, same_endpoint=False)
+    assert plan is Plan.REPLACE
+
+
 @pytest.mark.parametrize(
     ("current", "new", "blocked", "same_certificates", "plan"),
     [

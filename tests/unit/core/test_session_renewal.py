@@ -5,13 +5,17 @@ from datetime import timedelta
 import pytest
 
 from springline import errors
+from springline.api import v1alpha1
 from springline.core.backoff import Retry
 from springline.core.events import EventType
 from springline.core.state import Phase
 from springline.reasons import Reason
 from support.builders import (
+    OTHER_RABBIT,
     PROBE,
+    RABBIT,
     a_credential,
+    a_target,
     credential_refused,
     no_secret,
     transport_close,
@@ -60,7 +64,7 @@ async def test_another_user_gets_a_new_session_before_the_old_one_is_closed(stag
     await stage.change_credential(username="other")
     new = stage.driver.connection
     assert stage.connection() is new
-    assert old.close_texts == ["replaced by a session with a newer credential"]
+    assert old.close_texts == ["replaced by a newer session"]
     assert new.probes
     replaced = stage.journal.index("SessionReplaced is handled")
     assert stage.journal.index("connection 1: close") > replaced
@@ -68,6 +72,53 @@ async def test_another_user_gets_a_new_session_before_the_old_one_is_closed(stag
     assert stage.view.credential is not None
     assert stage.view.credential.method == "Replaced"
     assert EventType.DISCONNECTED not in stage.events.types
+
+
+TOLD_BY_SECRET = a_target(
+    endpoints=(),
+    endpoints_from=v1alpha1.EndpointsFrom(
+        secret_ref=v1alpha1.EndpointsSecretReference(name="rabbit-default-user")
+    ),
+)
+
+
+async def test_a_session_moves_to_where_the_secret_says_before_the_old_one_is_closed(
+    stage: Stage,
+) -> None:
+    stage.endpoints.declare(RABBIT)
+    old = await stage.connect(target=TOLD_BY_SECRET)
+    stage.endpoints.declare(OTHER_RABBIT)
+    stage.session.credential_changed()
+    await stage.clock.settle()
+    new = stage.driver.connection
+    assert stage.connection() is new
+    assert new.info.endpoint == OTHER_RABBIT
+    assert old.close_texts == ["replaced by a newer session"]
+    replaced = stage.journal.index("SessionReplaced is handled")
+    assert stage.journal.index("connection 1: close") > replaced
+    assert EventType.DISCONNECTED not in stage.events.types
+
+
+async def test_a_session_stays_while_the_secret_says_the_same(stage: Stage) -> None:
+    stage.endpoints.declare(RABBIT)
+    connection = await stage.connect(target=TOLD_BY_SECRET)
+    stage.session.credential_changed()
+    await stage.clock.settle()
+    assert stage.connection() is connection
+    assert len(stage.driver.requests) == 1
+
+
+async def test_a_secret_that_says_where_at_last_is_followed_at_once(stage: Stage) -> None:
+    """Refused attempts are far apart; a changed object ends the wait."""
+    stage.endpoints.answer = errors.RejectedError(Reason.NAME_RESOLUTION_FAILED, "no Secret")
+    await stage.declare(target=TOLD_BY_SECRET)
+    assert stage.state().phase is Phase.REJECTED
+    await stage.clock.advance(59.9)
+    assert stage.endpoints.fetches == 1
+    stage.endpoints.declare(RABBIT)
+    stage.session.credential_changed()
+    await stage.clock.settle()
+    assert stage.state().phase is Phase.CONNECTED
 
 
 async def test_a_blocked_session_is_replaced(stage: Stage) -> None:

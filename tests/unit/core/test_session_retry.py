@@ -10,10 +10,12 @@ from springline.core.events import EventType
 from springline.core.state import Phase
 from springline.reasons import Reason
 from support.builders import (
+    a_credential,
     a_target,
     credential_refused,
     no_secret,
     refused,
+    secret_unreadable,
     terminal,
     transport_close,
     unreachable,
@@ -191,6 +193,24 @@ async def test_a_missing_secret_is_looked_for_slowly(stage: Stage) -> None:
     await stage.clock.advance(120.0)
     assert stage.credentials.fetches == 3
     assert not stage.driver.requests
+    assert stage.state().attempts == 0
+
+
+async def test_a_secret_that_cannot_be_read_now_is_tried_again_with_growing_delays(
+    stage: Stage,
+) -> None:
+    """An API server that was away is back long before the longest delay has passed."""
+    stage.credentials.answer = secret_unreadable()
+    await stage.declare()
+    assert stage.state().credentials.reason is Reason.SECRET_UNREADABLE
+    assert stage.failure().reason is Reason.NO_CREDENTIALS
+    await stage.clock.advance(10.0)
+    assert stage.credentials.fetches == 2
+    await stage.clock.advance(19.9)
+    assert stage.credentials.fetches == 2
+    stage.credentials.answer = a_credential()
+    await stage.clock.advance(0.1)
+    assert stage.state().phase is Phase.CONNECTED
     assert stage.state().attempts == 0
 
 

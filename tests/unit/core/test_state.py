@@ -23,7 +23,14 @@ from springline.core.state import (
     Unblocked,
     step,
 )
-from support.builders import credential_refused, no_secret, refused, terminal, unreachable
+from support.builders import (
+    credential_refused,
+    no_secret,
+    refused,
+    secret_unreadable,
+    terminal,
+    unreachable,
+)
 from support.states import (
     CONNECTED,
     CONNECTING,
@@ -159,6 +166,13 @@ NOTHING, STAND_DOWN, FINISH = Command.NOTHING, Command.STAND_DOWN, Command.FINIS
             "Rejected",
             STAND_DOWN,
             id="what cannot work is not tried again",
+        ),
+        pytest.param(
+            CONNECTING,
+            AttemptFailed(error=secret_unreadable()),
+            "Waiting",
+            SPACED,
+            id="a Secret that cannot be read now may be readable soon",
         ),
         pytest.param(
             CONNECTING,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from springline.api.conditions import Condition, ConditionStatus, ConditionType
-from springline.api.status import as_document
+from springline.api.status import LastHandledStatus, as_document
 from springline.core import state, status
 from springline.core.state import Phase, SessionState
 from springline.core.values import CloseInfo, ServerInfo, TLSInfo
@@ -375,3 +375,15 @@ def test_how_the_last_connection_ended(info: CloseInfo, expected: dict[str, Any]
 def test_a_session_that_was_never_declared_usable_can_be_shown() -> None:
     view = a_view(after(state.Declared(problem=INVALID)), spec=None)
     assert shown(view)["state"] == "Rejected"
+
+
+def test_who_keeps_the_session_and_what_was_asked_of_it_are_shown_where_they_are_known() -> None:
+    view = a_view()
+    conditions = status.conditions(view, now=EIGHT)
+    handled = LastHandledStatus(reconnect_requested_at="2026-11-21T08:00:00Z")
+    held = as_document(
+        status.connection_status(view, conditions, holder="springline-0", last_handled=handled)
+    )
+    assert held["holder"] == "springline-0"
+    assert held["lastHandled"] == {"reconnectRequestedAt": "2026-11-21T08:00:00Z"}
+    assert not {"holder", "lastHandled"} & shown(view).keys()

@@ -16,8 +16,10 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
+from springline import errors
 from springline.api import v1alpha1
 from springline.api.broker import ClusterTLS
+from springline.api.meta import Identity
 from springline.core.values import TLSClient
 from springline.credentials import certificates
 from springline.credentials.certificates import CertificateSource, PreparedClients
@@ -330,3 +332,24 @@ async def test_what_nobody_holds_any_more_is_released(tls: Tls) -> None:
     gc.collect()
     assert released() is None
     assert len(tls.clients._clients) == 0
+
+
+async def test_certificates_that_cannot_be_read_now_may_be_readable_later(tls: Tls) -> None:
+    tls.reader.failure = errors.ObjectUnavailableError(
+        Identity("ConfigMap", "apps", "ca"), "the API server is away"
+    )
+    with pytest.raises(errors.TransientError) as caught:
+        await tls.fetch(caRef=CA_REF)
+    assert caught.value.reason is Reason.TLS_FAILED
+    assert caught.value.message == (
+        'ConfigMap "ca" in namespace "apps" cannot be read: the API server is away'
+    )
+
+
+async def test_certificates_that_nobody_has_allowed_wait_for_somebody(tls: Tls) -> None:
+    tls.reader.failure = errors.ObjectNotAllowedError(
+        Identity("Secret", "apps", "client"), "label it"
+    )
+    assert await tls.refused(clientCertificateRef=CLIENT_REF) == (
+        'Secret "client" in namespace "apps" may not be used: label it'
+    )

@@ -4,6 +4,8 @@ import traceback
 
 import pytest
 
+from springline import errors
+from springline.api.meta import Identity
 from springline.api.v1alpha1 import SecretReference
 from springline.core.values import CredentialKind
 from springline.credentials.secret import SecretSource
@@ -120,3 +122,26 @@ async def test_value_that_no_login_can_carry_is_malformed(
     error = await refused(reader)
     assert error.reason is Reason.SECRET_MALFORMED
     assert error.message == f'key "{key}" of Secret "login" {finding}; correct it'
+
+
+LOGIN = Identity("Secret", "apps", "login")
+
+
+async def test_a_secret_that_the_api_server_does_not_hand_out_may_be_readable_later(
+    reader: FakeReader,
+) -> None:
+    reader.failure = errors.ObjectUnavailableError(LOGIN, "the API server answered 503")
+    error = await refused(reader)
+    assert isinstance(error, errors.CredentialUnavailableError)
+    assert error.reason is Reason.SECRET_UNREADABLE
+    assert error.message == (
+        'Secret "login" in namespace "apps" cannot be read: the API server answered 503'
+    )
+
+
+async def test_a_secret_that_nobody_has_allowed_waits_for_somebody(reader: FakeReader) -> None:
+    reader.failure = errors.ObjectNotAllowedError(LOGIN, "label it")
+    error = await refused(reader)
+    assert not isinstance(error, errors.CredentialUnavailableError)
+    assert error.reason is Reason.SECRET_NOT_ALLOWED
+    assert error.message == 'Secret "login" in namespace "apps" may not be used: label it'

@@ -6,7 +6,7 @@ from springline.api import v1alpha1
 from springline.credentials.certificates import CertificateSource
 from springline.credentials.external import ExternalSource
 from springline.credentials.secret import SecretSource
-from springline.credentials.sources import DeclaredSources
+from springline.credentials.sources import CredentialSources
 from springline.credentials.token import TokenSource
 from support import builders
 from support.objects import FakeReader
@@ -26,20 +26,20 @@ def test_declared_kind_of_credentials_has_its_source(
     reader: FakeReader, credentials: v1alpha1.Credentials, source: type
 ) -> None:
     spec = builders.a_spec(credentials=credentials)
-    assert isinstance(DeclaredSources(reader).credentials(spec), source)
+    assert isinstance(CredentialSources(reader).credentials(spec), source)
 
 
 async def test_secret_is_read_in_the_namespace_of_the_connection(reader: FakeReader) -> None:
     """References never cross namespaces."""
     namespace = builders.KEY.namespace
     reader.put("orders-amqp", {"username": b"ann", "password": b"x"}, namespace=namespace)
-    credential = await DeclaredSources(reader).credentials(builders.a_spec()).fetch()
+    credential = await CredentialSources(reader).credentials(builders.a_spec()).fetch()
     assert credential.username == "ann"
     assert {identity.namespace for identity in reader.reads} == {namespace}
 
 
 async def test_broker_without_tls_needs_no_certificates(reader: FakeReader) -> None:
-    source = DeclaredSources(reader).tls(builders.a_spec())
+    source = CredentialSources(reader).tls(builders.a_spec())
     assert isinstance(source, CertificateSource)
     assert await source.fetch() is None
     assert reader.reads == []
@@ -47,7 +47,7 @@ async def test_broker_without_tls_needs_no_certificates(reader: FakeReader) -> N
 
 async def test_sessions_of_one_process_share_what_is_prepared(reader: FakeReader) -> None:
     spec = builders.a_spec(target=builders.a_target(tls=v1alpha1.TLS(enabled=True)))
-    sources = DeclaredSources(reader)
+    sources = CredentialSources(reader)
     first = await sources.tls(spec).fetch()
     assert first is not None
     assert await sources.tls(spec).fetch() is first

@@ -1,5 +1,6 @@
 """From one set of manifests to the next: what the manager is told, in which order."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -45,6 +46,12 @@ class RecordingManager:
 
     def drop_connection(self, key: SessionKey) -> None:
         self.told.append(f"drop {key.name}")
+
+    def put_namespace(self, name: str, labels: Mapping[str, str]) -> None:
+        self.told.append(f"put namespace {name} with {dict(labels)}")
+
+    def drop_namespace(self, name: str) -> None:
+        self.told.append(f"drop namespace {name}")
 
     def object_changed(self, identity: Identity) -> None:
         found = self._reader._objects.get(identity)
@@ -228,3 +235,21 @@ async def test_good_secret_goes_although_an_unusable_one_has_its_name(scene: Sce
     scene.apply(unusable={LOGIN: "a mistake"})
     assert await scene.reader.read(LOGIN) is None
     assert scene.manager.take()[1:] == ["changed Secret login gone"]
+
+
+def a_namespace(name: str, **labels: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+
+
+def test_the_labels_of_a_namespace_are_told_before_the_brokers_that_ask_for_them(
+    scene: Scene,
+) -> None:
+    scene.apply(a_broker(5672), a_namespace("shop", team="shop"))
+    assert scene.manager.take() == [
+        "put namespace shop with {'team': 'shop'}",
+        "put Broker rabbit at 5672",
+    ]
+    scene.apply(a_broker(5672), a_namespace("shop"))
+    assert scene.manager.take() == ["put namespace shop with {}"]
+    scene.apply(a_broker(5672))
+    assert scene.manager.take() == ["drop namespace shop"]

@@ -1,0 +1,49 @@
+"""Events of sessions as lines of the log."""
+
+import logging
+from typing import Final
+
+from springline.core.events import Event, EventSink, EventType, Severity
+
+__all__ = ["LoggedEvents"]
+
+logger = logging.getLogger(__name__)
+
+_MESSAGES: Final = {
+    EventType.ATTEMPTING: "connecting",
+    EventType.OBTAINED_ADDRESS: "address obtained",
+    EventType.CONNECT_FAILED: "attempt failed",
+    EventType.CONNECTED: "session connected",
+    EventType.DISCONNECTED: "session disconnected",
+    EventType.CLOSED: "session closed",
+    EventType.BLOCKED: "session blocked",
+    EventType.UNBLOCKED: "session unblocked",
+    EventType.PROBE_REFUSED: "probe refused",
+    EventType.SECRET_UPDATED: "secret updated in place",
+    EventType.SECRET_REJECTED: "new credential refused",
+    EventType.SESSION_REPLACED: "session replaced",
+    EventType.INVALID_SPEC: "declaration cannot be used",
+}
+
+_STEPS = frozenset({EventType.ATTEMPTING, EventType.OBTAINED_ADDRESS})
+
+
+class LoggedEvents:
+    """Logs each event and hands it on, as `core.events.EventSink`."""
+
+    def __init__(self, *, then: EventSink) -> None:
+        self._then = then
+
+    async def report(self, event: Event) -> None:
+        """Log the event, the steps of an attempt as DEBUG, and hand it on."""
+        fields = {"session": event.key, "detail": event.message}
+        if event.reason is not None:
+            fields["reason"] = event.reason
+        logger.log(_level(event.type), _MESSAGES[event.type], extra=fields)
+        await self._then.report(event)
+
+
+def _level(kind: EventType) -> int:
+    if kind in _STEPS:
+        return logging.DEBUG
+    return logging.WARNING if kind.severity is Severity.WARNING else logging.INFO

@@ -1,0 +1,1 @@
+"""Where the endpoints of a broker come from: one module for each source."""

@@ -1,0 +1,123 @@
+"""How the API server is reached, and as whom: a kubeconfig, or the ServiceAccount of the pod.
+
+Credentials are read again whenever the API server no longer accepts them, because the token files
+of ServiceAccounts are rotated in place.
+"""
+
+import asyncio
+import logging
+import os
+
+import yaml
+from kubernetes.aio import config
+from kubernetes.aio.client import Configuration
+
+from springline.errors import SpringlineError
+
+__all__ = ["Access", "AccessError"]
+
+logger = logging.getLogger(__name__)
+
+_LOAD_SECONDS = 30.0
+"""A kubeconfig may name a program that gets the credentials; it must not hang for ever."""
+
+
+class AccessError(SpringlineError):
+    """There is no usable way to an API server; says what is missing."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class Access:
+    """One way to one API server. Shared by everything that talks to it."""
+
+    def __init__(self, *, kubeconfig: str | None = None, context: str | None = None) -> None:
+        """Choose the way; nothing is read before `load`.
+
+        `kubeconfig` is a path, or several as in KUBECONFIG. Without one it is KUBECONFIG, then the
+        pod's ServiceAccount, then the kubeconfig in the home directory.
+        """
+        self._kubeconfig = kubeconfig or os.environ.get("KUBECONFIG") or None
+        self._context = context
+        self._renewing = asyncio.Lock()
+        self._renewals = 0
+        self.configuration = Configuration()
+
+    async def load(self) -> None:
+        """Read the configuration. Raises `AccessError`."""
+        self.configuration = await self._read()
+
+    @property
+    def renewals(self) -> int:
+        """How often credentials were read again; tells whether somebody else has just done so."""
+        return self._renewals
+
+    async def renew(self, *, seen: int) -> None:
+        """Read the credentials again, unless that was done since `renewals` was `seen`.
+
+        Raises `AccessError`.
+        """
+        async with self._renewing:
+            if self._renewals != seen:
+                return
+            fresh = await self._read()
+            # Into the same object: clients that exist keep their connections.
+            self.configuration.api_key = fresh.api_key
+            self.configuration.refresh_api_key_hook = fresh.refresh_api_key_hook
+            self._renewals += 1
+            logger.info("credentials for the API server read again")
+
+    async def token(self) -> str | None:
+        """Return the bearer token as it is now, None where a client certificate logs in."""
+        header = await self.configuration.get_api_key_with_prefix("BearerToken")
+        return header.partition(" ")[2].strip() if header else None
+
+    async def _read(self) -> Configuration:
+        configuration = Configuration()
+        # Watches hold their connections; `Client` limits the rest.
+        configuration.connection_pool_maxsize = 0
+        try:
+            async with asyncio.timeout(_LOAD_SECONDS):
+                await self._read_into(configuration)
+        except TimeoutError:
+            problem = f"reading it took longer than {_LOAD_SECONDS:g} s"
+        except (config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
+            # What the library's loaders raise for files that are not as they should be.
+            problem = str(error) or type(error).__name__
+        except yaml.YAMLError:
+            problem = "it is no YAML"
+        else:
+            return configuration
+        # Outside of `except`: the original error may quote the file, and so a token.
+        raise AccessError(f"{self._described}: {problem}")
+
+    async def _read_into(self, configuration: Configuration) -> None:
+        if self._kubeconfig is None and _in_pod():
+            config.load_incluster_config(client_configuration=configuration)
+            return
+        await config.load_kube_config(
+            config_file=self._kubeconfig,
+            context=self._context,
+            client_configuration=configuration,
+            persist_config=False,
+        )
+
+    @property
+    def _described(self) -> str:
+        if self._kubeconfig is not None:
+            return f"the kubeconfig {self._kubeconfig} cannot be used"
+        if _in_pod():
+            return "the ServiceAccount of the pod cannot be used"
+        return (
+            "there is no cluster to talk to: KUBECONFIG is not set, this is no pod, and "
+            "~/.kube/config cannot be used"
+        )
+
+
+def _in_pod() -> bool:
+    return bool(os.environ.get("KUBERNETES_SERVICE_HOST"))

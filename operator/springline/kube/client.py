@@ -1,0 +1,290 @@
+"""Requests to the API server: JSON in, JSON out, and a limit on every wait.
+
+What goes wrong comes out as one of two errors: the API server answered and said no, or there was no
+answer. Nothing is retried here, except once with credentials that have just been read again.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Awaitable, Mapping
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import aiohttp
+from kubernetes.aio.client import ApiClient
+from kubernetes.aio.client.rest import RESTResponse
+from kubernetes.aio.config import ConfigException
+
+from springline import __version__
+from springline.errors import SpringlineError
+from springline.kube.access import Access, AccessError
+
+__all__ = ["METADATA", "Client", "RefusedError", "RequestError", "UnreachableError"]
+
+T = TypeVar("T")
+
+METADATA: Final = "application/json;as=PartialObjectMetadata{list};g=meta.k8s.io;v=v1"
+
+_REQUEST_SECONDS = 20.0
+_CONNECT_SECONDS = 10.0
+
+_SILENCE_SECONDS = 90.0
+"""After which a watch counts as dead: the API server sends a bookmark about every minute."""
+
+_CONCURRENT = 50
+"""Requests that are on their way at once; watches come on top and last."""
+
+_PAGE = 500
+"""Objects a page; a list of many is not to be one answer."""
+
+_SHOWN_BYTES = 200
+"""Of an answer that is no `Status`."""
+
+_UNAUTHORIZED = 401
+_TOO_MANY_REQUESTS = 429
+_FIRST_ERROR = 400
+_FIRST_SERVER_ERROR = 500
+
+
+class RequestError(SpringlineError):
+    """A request to the API server did not succeed."""
+
+
+class UnreachableError(RequestError):
+    """There was no answer: no connection, no trust, or not in time."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"the API server cannot be reached: {self.message}"
+
+
+class RefusedError(RequestError):
+    """The API server answered and did not do it."""
+
+    def __init__(
+        self, code: int, reason: str, message: str, *, retry_after: float | None = None
+    ) -> None:
+        super().__init__(code, reason, message)
+        self.code = code
+        self.reason = reason
+        self.message = message
+        self.retry_after = retry_after
+        """Seconds that the API server asks to wait."""
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same request may succeed later without anybody's doing."""
+        return self.code in (_UNAUTHORIZED, _TOO_MANY_REQUESTS) or self.code >= _FIRST_SERVER_ERROR
+
+    def __str__(self) -> str:
+        return f"the API server answered {self.code} {self.reason}: {self.message}"
+
+
+class Client:
+    """Talks to one API server. As an async context manager, it is closed at the end."""
+
+    def __init__(self, access: Access) -> None:
+        """`access` has been loaded."""
+        self._access = access
+        self._api = ApiClient(access.configuration)
+        self._api.user_agent = f"springline/{__version__}"
+        self._turns = asyncio.Semaphore(_CONCURRENT)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._api.close()
+
+    async def get(
+        self, path: str, *, accept: str = "application/json", **params: str
+    ) -> dict[str, Any]:
+        """Return the object at `path`. Raises `RequestError`."""
+        return await self._request("GET", path, params=params, accept=accept)
+
+    async def list_metadata(self, path: str, **params: str) -> tuple[list[dict[str, Any]], str]:
+        """Return the metadata of all objects at `path`, and the version of the list.
+
+        The list is as new as the request. Raises `RequestError`.
+        """
+        return await self.list(path, accept=METADATA.format(list="List"), **params)
+
+    async def list(
+        self, path: str, *, accept: str = "application/json", **params: str
+    ) -> tuple[list[dict[str, Any]], str]:
+        """Return all objects at `path`, and the version of the list. Raises `RequestError`."""
+        items: list[dict[str, Any]] = []
+        page = {"limit": str(_PAGE)}
+        while True:
+            answer = await self._request("GET", path, params={**params, **page}, accept=accept)
+            items += [item for item in answer.get("items") or () if isinstance(item, dict)]
+            metadata = _mapping(answer.get("metadata"))
+            if not metadata.get("continue"):
+                return items, str(metadata.get("resourceVersion", ""))
+            page["continue"] = str(metadata["continue"])
+
+    async def apply(
+        self, path: str, document: Mapping[str, Any], *, manager: str
+    ) -> dict[str, Any]:
+        """Server-side apply `document` at `path`, and return the object. Raises `RequestError`.
+
+        Fields that somebody else has set are taken over.
+        """
+        return await self._request(
+            "PATCH",
+            path,
+            params={"fieldManager": manager, "force": "true"},
+            body=document,
+            content_type="application/apply-patch+yaml",
+        )
+
+    async def watch(
+        self, path: str, *, since: str, seconds: int, **params: str
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Yield what happens to the metadata of the objects at `path` after the version `since`.
+
+        Ends after about `seconds`, or when the API server ends it. Raises `RequestError`, also for
+        an error that comes in the stream, such as 410 for a version that is too old. Close it to
+        give the connection back.
+        """
+        query = {
+            **params,
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": since,
+            "timeoutSeconds": str(seconds),
+        }
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS
+        )
+        response = await _translated(
+            self._send("GET", path, params=query, accept=METADATA.format(list=""), timeout=timeout),
+            seconds=_REQUEST_SECONDS,
+        )
+        try:
+            # The connection has a limit of its own: that of silence.
+            while line := await _translated(response.response.content.readline(), seconds=None):
+                event = _document(line)
+                if event.get("type") == "ERROR":
+                    raise _refused(event.get("object"))
+                yield event
+        finally:
+            response.response.close()
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str],
+        body: Mapping[str, Any] | None = None,
+        accept: str = "application/json",
+        content_type: str = "application/json",
+    ) -> dict[str, Any]:
+        async def exchange() -> bytes:
+            response = await self._send(
+                method, path, params=params, body=body, accept=accept, content_type=content_type
+            )
+            return bytes(await response.read())
+
+        async with self._turns:
+            text = await _translated(exchange(), seconds=_REQUEST_SECONDS)
+        return _document(text)
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str],
+        accept: str,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+        timeout: aiohttp.ClientTimeout | None = None,
+    ) -> RESTResponse:
+        """Send a request and return its answer once the head has come."""
+        for is_last in (False, True):
+            renewals = self._access.renewals
+            serialized = await self._api.param_serialize(
+                method,
+                path,
+                query_params=list(params.items()),
+                header_params={"Accept": accept, "Content-Type": content_type},
+                body=body,
+                auth_settings=["BearerToken"],
+            )
+            response = await self._api.call_api(*serialized, _request_timeout=timeout)
+            if response.status < _FIRST_ERROR:
+                return response
+            error = _error_of(response, await response.read())
+            if error.code != _UNAUTHORIZED or is_last:
+                raise error
+            await self._access.renew(seen=renewals)
+        raise AssertionError("the last round returns or raises")
+
+
+async def _translated(awaitable: Awaitable[T], *, seconds: float | None) -> T:
+    """Return what comes of a call within so many seconds.
+
+    What the libraries raise for an API server that does not answer becomes `UnreachableError`.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            return await awaitable
+    except TimeoutError:
+        message = "no answer in time"
+    except (aiohttp.ClientError, OSError, AccessError, ConfigException, ValueError) as error:
+        # ValueError: a header or a line that cannot be one.
+        message = str(error) or type(error).__name__
+    # Outside of `except`: the repr of an error of aiohttp may show the request with its token.
+    raise UnreachableError(message)
+
+
+def _document(text: bytes) -> dict[str, Any]:
+    """Return the JSON object that `text` is. Raises `UnreachableError`."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        document = None
+    # Outside of `except`: the error of a decoder holds the text, and so perhaps a Secret.
+    if not isinstance(document, dict):
+        raise UnreachableError("the answer is no JSON object; is this an API server?")
+    return document
+
+
+def _error_of(response: RESTResponse, text: bytes) -> RefusedError:
+    """Make an error of an answer that is one."""
+    retry_after = response.headers.get("Retry-After", "")
+    try:
+        status = _document(text)
+    except UnreachableError:
+        # Not the API server itself, but something in front of it.
+        status = {"message": text[:_SHOWN_BYTES].decode(errors="replace")}
+    return _refused(
+        {**status, "code": response.status},
+        retry_after=float(retry_after) if retry_after.isascii() and retry_after.isdigit() else None,
+    )
+
+
+def _refused(status: Any, *, retry_after: float | None = None) -> RefusedError:
+    """Make an error of a `Status` of the API."""
+    status = _mapping(status)
+    code = status.get("code")
+    return RefusedError(
+        code if isinstance(code, int) else 0,
+        str(status.get("reason") or ""),
+        str(status.get("message") or ""),
+        retry_after=retry_after,
+    )
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

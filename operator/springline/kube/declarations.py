@@ -1,0 +1,183 @@
+"""What objects there are, and what they mean for the sessions.
+
+Every object that a watch shows comes here, again and again: the first time, after each change,
+after each status write of our own, and anew after every gap in the watch. Only what is new in it
+goes on to the manager. An object that was deleted and created again under the same name is told
+from the old one by its uid, because their events may arrive in either order.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from springline.api import documents, v1alpha1
+from springline.api.meta import Identity
+from springline.core.manager import Manager
+from springline.core.values import SessionKey
+from springline.errors import ManifestError
+
+__all__ = ["RECONNECT", "Declarations", "Statuses"]
+
+logger = logging.getLogger(__name__)
+
+RECONNECT: Final = "springline.dev/reconnect-requested-at"
+"""Annotation: a new value asks for a fresh connection, once."""
+
+_LONGEST_REQUEST = 64
+"""Characters of an annotation's value that count; a time stamp has fewer."""
+
+
+class Statuses(Protocol):
+    """Where the status of declared objects is kept."""
+
+    def declared(
+        self, identity: Identity, *, uid: str, generation: int, stored: Mapping[str, Any]
+    ) -> None:
+        """The object exists; `stored` is the status that it has. Idempotent."""
+
+    def unusable(self, identity: Identity, problem: str | None) -> None:
+        """The broker's declaration cannot be used, or can be again."""
+
+    def last_reconnect(self, identity: Identity) -> str | None:
+        """The request for a fresh connection that was acted on last."""
+
+    def reconnected(self, identity: Identity, request: str) -> None:
+        """The request has been acted on."""
+
+    def gone(self, identity: Identity) -> None:
+        """The object is gone; nothing may be written to it any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What decides whether an object says anything new."""
+
+    uid: str
+    generation: int
+    request: str
+
+
+class Declarations:
+    """Keeps the manager and the statuses in step with the objects in the API server."""
+
+    def __init__(self, manager: Manager, statuses: Statuses) -> None:
+        self._manager = manager
+        self._statuses = statuses
+        self._seen: dict[Identity, _Seen] = {}
+        self._frozen = False
+
+    def freeze(self) -> None:
+        """Take in no more changes: the sessions are about to be closed."""
+        self._frozen = True
+
+    def __contains__(self, identity: Identity) -> bool:
+        return identity in self._seen
+
+    def uids(self) -> dict[Identity, str]:
+        """Return every declared object and its uid."""
+        return {identity: seen.uid for identity, seen in self._seen.items()}
+
+    def uid(self, identity: Identity) -> str | None:
+        """Return the uid of an object, None if there is no such object."""
+        seen = self._seen.get(identity)
+        return seen.uid if seen is not None else None
+
+    def count(self, kind: str) -> int:
+        """Return how many objects of a kind there are."""
+        return sum(1 for _ in self._of_kind(kind))
+
+    def _of_kind(self, kind: str) -> Iterator[Identity]:
+        return (identity for identity in self._seen if identity.kind == kind)
+
+    # --- what watches show
+
+    def appeared(self, document: Mapping[str, Any]) -> None:
+        """Take in an object as it is now. Idempotent."""
+        if self._frozen:
+            return
+        identity, metadata = identify(document), document["metadata"]
+        if metadata.get("deletionTimestamp"):
+            # Somebody else's finalizer keeps the object; whoever deleted it wants the session gone.
+            self.vanished(identity, uid=metadata.get("uid", ""))
+            return
+        before = self._seen.get(identity)
+        now = _Seen(
+            uid=metadata.get("uid", ""),
+            generation=metadata.get("generation", 0),
+            request=(metadata.get("annotations") or {}).get(RECONNECT, "")[:_LONGEST_REQUEST],
+        )
+        if before is not None and before.uid == now.uid and now.generation < before.generation:
+            return  # an old event, overtaken by a list
+        self._statuses.declared(
+            identity, uid=now.uid, generation=now.generation, stored=document.get("status") or {}
+        )
+        if now == before:
+            return  # most often the echo of our own status write
+        self._seen[identity] = now
+        if before is None or (before.uid, before.generation) != (now.uid, now.generation):
+            self._declare(identity, document, generation=now.generation)
+        if identity.kind == "BrokerConnection":
+            self._act_on_request(identity, now.request, is_new=before is None)
+
+    def vanished(self, identity: Identity, *, uid: str) -> None:
+        """Take in that an object is gone. Idempotent."""
+        seen = self._seen.get(identity)
+        if self._frozen or seen is None or seen.uid != uid:
+            return
+        del self._seen[identity]
+        self._statuses.gone(identity)
+        if identity.kind == "BrokerConnection":
+            self._manager.drop_connection(_key(identity))
+        else:
+            self._manager.drop_broker(identity)
+
+    # --- what they mean
+
+    def _declare(self, identity: Identity, document: Mapping[str, Any], *, generation: int) -> None:
+        try:
+            parsed = documents.parse(document, unknown="ignore")
+        except ManifestError as error:
+            self._declare_unusable(identity, "; ".join(error.problems), generation=generation)
+            return
+        match parsed:
+            case v1alpha1.BrokerConnection():
+                self._manager.put_connection(parsed, generation=generation)
+            case v1alpha1.Broker() | v1alpha1.ClusterBroker():
+                self._statuses.unusable(identity, None)
+                self._manager.put_broker(identity, parsed.spec)
+            case _:
+                raise AssertionError(f"nobody watches {identity.kind}")
+
+    def _declare_unusable(self, identity: Identity, problem: str, *, generation: int) -> None:
+        """The API server's schema lets only such documents in that an older one let in."""
+        logger.warning(
+            "declaration cannot be used", extra={"object": _shown(identity), "problem": problem}
+        )
+        if identity.kind == "BrokerConnection":
+            self._manager.put_unusable(_key(identity), problem, generation=generation)
+        else:
+            # The sessions keep what the broker was declared as before.
+            self._statuses.unusable(identity, problem)
+
+    def _act_on_request(self, identity: Identity, request: str, *, is_new: bool) -> None:
+        if not request or request == self._statuses.last_reconnect(identity):
+            return
+        if not is_new:  # a new session is a fresh connection already
+            logger.info("fresh connection requested", extra={"object": _shown(identity)})
+            self._manager.reconnect(_key(identity))
+        self._statuses.reconnected(identity, request)
+
+
+def identify(document: Mapping[str, Any]) -> Identity:
+    """Return which object of ours a document or its metadata is about."""
+    metadata = document["metadata"]
+    return Identity(document["kind"], metadata.get("namespace", ""), metadata["name"])
+
+
+def _key(identity: Identity) -> SessionKey:
+    return SessionKey(identity.namespace, identity.name)
+
+
+def _shown(identity: Identity) -> str:
+    return "/".join(part for part in identity if part)

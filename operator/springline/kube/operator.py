@@ -1,0 +1,155 @@
+"""kopf, embedded: it watches our own kinds, and everything it shows goes to `declarations`.
+
+Only `on.event` handlers are registered, so kopf writes nothing onto anybody's objects. It is run by
+its tasks and not by its own runner, which ends every task of the process that it does not know.
+Whatever ends it, it is started again, while the sessions go on.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import kopf
+from kubernetes.aio.client import Configuration
+
+from springline.api.v1alpha1 import GROUP, VERSION
+from springline.core import ports
+from springline.kube import paths
+from springline.kube.access import Access
+from springline.kube.declarations import Declarations, identify
+
+__all__ = ["Operator"]
+
+logger = logging.getLogger(__name__)
+
+_RESTART_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
+_STABLE_SECONDS = 60.0
+_STOP_SECONDS = 10.0
+
+
+class Operator:
+    """Watches our kinds until cancelled."""
+
+    def __init__(
+        self,
+        access: Access,
+        declarations: Declarations,
+        clock: ports.Clock,
+        *,
+        kinds: Sequence[str],
+        namespaces: Sequence[str],
+        holder: str,
+        bind_events: Callable[[], None],
+        on_gap: Callable[[], None],
+        after_start: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`after_start` is called, without a pause, when kopf has put up its signal handlers."""
+        self._access = access
+        self._declarations = declarations
+        self._clock = clock
+        self._kinds = kinds
+        self._namespaces = namespaces
+        self._holder = holder
+        self._bind_events = bind_events
+        self._on_gap = on_gap
+        self._after_start = after_start
+        self._has_logged_in = False
+
+    async def run(self) -> None:
+        """Watch until cancelled, whatever happens to kopf."""
+        failures = 0
+        while True:
+            started = self._clock.monotonic()
+            try:
+                await self._run_once()
+                logger.error("watching ended; starting it again")
+            except Exception:  # the top of a task: no defect of a watch may end the sessions
+                logger.exception("watching failed; starting it again")
+            if self._clock.monotonic() - started > _STABLE_SECONDS:
+                failures = 0
+            await self._clock.sleep(_RESTART_SECONDS[min(failures, len(_RESTART_SECONDS) - 1)])
+            failures += 1
+            self._on_gap()
+
+    async def _run_once(self) -> None:
+        tasks = await kopf.spawn_tasks(
+            registry=self._registry(),
+            settings=self._settings(),
+            standalone=True,
+            clusterwide=not self._namespaces,
+            namespaces=list(self._namespaces),
+        )
+        # kopf has just taken over the signals. Nothing may be awaited in between: a signal finds
+        # its handler only when the event loop has its turn.
+        self._after_start()
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            _, hanging = await asyncio.wait(tasks, timeout=_STOP_SECONDS)
+            for task in hanging:
+                logger.error("a task of kopf does not end", extra={"task": task.get_name()})
+        for task in done:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                raise error
+
+    def _registry(self) -> kopf.OperatorRegistry:
+        registry = kopf.OperatorRegistry()
+        kopf.on.login(id="springline", registry=registry)(self._log_in)
+        for kind in self._kinds:
+            plural = paths.PLURALS[kind]
+            kopf.on.event(GROUP, VERSION, plural, id=plural, registry=registry)(self._on_event)
+        return registry
+
+    async def _on_event(self, event: Mapping[str, Any], **_: Any) -> None:
+        self._bind_events()
+        document = event["object"]
+        identity = identify(document)
+        if event["type"] == "DELETED":
+            self._declarations.vanished(identity, uid=document["metadata"].get("uid", ""))
+            return
+        if event["type"] is None and identity in self._declarations:
+            self._on_gap()  # listed again, so the watch was interrupted
+        self._declarations.appeared(document)
+
+    async def _log_in(self, **_: Any) -> kopf.ConnectionInfo:
+        """Give kopf the credentials as they are now; it asks again when they are refused."""
+        if self._has_logged_in:
+            await self._access.renew(seen=self._access.renewals)
+        self._has_logged_in = True
+        configuration: Configuration = self._access.configuration
+        return kopf.ConnectionInfo(
+            server=configuration.host,
+            ca_path=configuration.ssl_ca_cert,
+            ca_data=configuration.ca_cert_data,
+            insecure=not configuration.verify_ssl,
+            token=await self._access.token(),
+            certificate_path=configuration.cert_file,
+            private_key_path=configuration.key_file,
+            proxy_url=configuration.proxy,
+            default_namespace="default",
+        )
+
+    def _settings(self) -> kopf.OperatorSettings:
+        settings = kopf.OperatorSettings()
+        # Our kinds and namespaces are known; looking for others would need more rights.
+        settings.scanning.disabled = True
+        # It would kill the process ten minutes after a restart of the watches.
+        settings.process.ultimate_exiting_timeout = None
+        # Never to be found on anybody's object, so that kopf never takes it off one.
+        settings.persistence.finalizer = f"{GROUP}/none"
+        settings.networking.request_timeout = 30
+        settings.networking.connect_timeout = 10
+        settings.networking.error_backoffs = (1, 2, 3, 5, 5)
+        settings.watching.connect_timeout = 10
+        settings.watching.chunk_size = 500
+        settings.watching.reconnect_backoff = 0.5
+        settings.posting.reporting_component = "springline"
+        settings.posting.reporting_instance = self._holder
+        settings.posting.event_name_prefix = "springline-"
+        settings.posting.worker_limit = 20
+        settings.posting.idle_timeout = 0.05  # or each waits a second before the next object's turn
+        settings.queueing.idle_timeout = 0.5
+        return settings

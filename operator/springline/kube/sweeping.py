@@ -1,0 +1,107 @@
+"""Finding objects that went while nobody was looking.
+
+A watch that was interrupted begins with a list, and a list does not say what is missing in it. So
+after every gap, and now and again in any case, the objects there are are compared with those that
+were taken in. Only metadata is asked for.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+
+from springline.api.meta import Identity
+from springline.core import ports
+from springline.kube import paths
+from springline.kube.client import Client, RequestError
+from springline.kube.declarations import Declarations
+
+__all__ = ["Sweeper"]
+
+logger = logging.getLogger(__name__)
+
+_EVERY_SECONDS = 600.0
+
+_GATHER_SECONDS = 1.0
+"""A gap in one watch is most often one in all of them."""
+
+_RETRY_SECONDS = 5.0
+
+_POLL_SECONDS = 0.1
+
+
+class Sweeper:
+    """Compares what there is with what was taken in. `run` it beside the watches."""
+
+    def __init__(
+        self,
+        client: Client,
+        declarations: Declarations,
+        clock: ports.Clock,
+        *,
+        kinds: Sequence[str],
+        namespaces: Sequence[str],
+    ) -> None:
+        self._client = client
+        self._declarations = declarations
+        self._clock = clock
+        self._kinds = kinds
+        self._namespaces = namespaces
+        self._wanted = asyncio.Event()
+        self.is_synced = False
+        """Whether everything that there was at the start has been taken in."""
+
+    def request(self) -> None:
+        """Ask for a comparison soon. Idempotent."""
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Compare when asked to, and now and again, until cancelled."""
+        await self._first_sync()
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_EVERY_SECONDS):
+                    await self._wanted.wait()
+            await self._clock.sleep(_GATHER_SECONDS)
+            self._wanted.clear()
+            if await self._sweep() is None:
+                self._wanted.set()
+                await self._clock.sleep(_RETRY_SECONDS)
+
+    async def _first_sync(self) -> None:
+        """Return when the watches have brought everything that there is."""
+        while not self.is_synced:
+            there_is = await self._sweep()
+            if there_is is None:
+                await self._clock.sleep(_RETRY_SECONDS)
+                continue
+            self.is_synced = all(identity in self._declarations for identity in there_is)
+            if not self.is_synced:
+                await self._clock.sleep(_POLL_SECONDS)
+        logger.info(
+            "declarations taken in",
+            extra={kind: self._declarations.count(kind) for kind in self._kinds},
+        )
+
+    async def _sweep(self) -> dict[Identity, str] | None:
+        """Drop what is gone, and return what there is; None if that could not be found out."""
+        # Taken before the list is asked for: what is declared later may be missing in the list.
+        before = self._declarations.uids()
+        there_is: dict[Identity, str] = {}
+        try:
+            for kind in self._kinds:
+                for path in paths.collections(kind, self._namespaces):
+                    items, _ = await self._client.list_metadata(path)
+                    for item in items:
+                        metadata = item["metadata"]
+                        if metadata.get("deletionTimestamp"):
+                            continue
+                        identity = Identity(kind, metadata.get("namespace", ""), metadata["name"])
+                        there_is[identity] = metadata["uid"]
+        except RequestError as error:
+            logger.debug("objects not compared", extra={"error": str(error)})
+            return None
+        for identity, uid in before.items():
+            if there_is.get(identity) != uid:
+                self._declarations.vanished(identity, uid=uid)
+        return there_is

@@ -1,0 +1,207 @@
+"""The composition root of the operator in a cluster: the parts, their tasks, start and shutdown.
+
+Start: reach the API server, wait until our kinds are served, take in the brokers, then watch. A
+shutdown takes in no more changes, closes every session with a goodbye to its broker, writes what
+has become of them, and leaves.
+"""
+
+import asyncio
+import logging
+from random import Random, SystemRandom
+
+from springline import shutdown
+from springline.clock import SystemClock
+from springline.core.environment import Environment
+from springline.core.logged_events import LoggedEvents
+from springline.core.manager import Manager
+from springline.drivers.amqp091.driver import Amqp091Driver
+from springline.kube.access import Access
+from springline.kube.client import Client
+from springline.kube.declarations import Declarations
+from springline.kube.events import KubernetesEvents
+from springline.kube.installed import await_installed, take_in_brokers
+from springline.kube.namespaces import NamespaceWatch
+from springline.kube.objects import ObjectReader, ObjectWatch
+from springline.kube.operator import Operator
+from springline.kube.services import KubernetesServices
+from springline.kube.status import StatusWriter
+from springline.kube.sweeping import Sweeper
+from springline.metrics import Metrics
+from springline.resolver import SystemResolver
+from springline.settings import OperatorSettings
+from springline.sources import DeclaredSources
+from springline.web import Health, ListenAddress, serve
+
+__all__ = ["operate"]
+
+logger = logging.getLogger(__name__)
+
+_LAST_STATUS_SECONDS = 5.0
+
+
+async def operate(settings: OperatorSettings) -> None:
+    """Keep the sessions that a cluster declares until SIGTERM or SIGINT.
+
+    A second signal drops the sessions without waiting for their brokers. Raises `AccessError` if
+    nothing says which cluster, and `ListenError` if the address to listen at cannot be had.
+    """
+    access = Access(kubeconfig=settings.kubeconfig, context=settings.context)
+    await access.load()
+    async with Client(access) as client:
+        await _Parts(settings, access, client).run()
+
+
+class _Parts:
+    """The parts of the operator, wired."""
+
+    def __init__(self, settings: OperatorSettings, access: Access, client: Client) -> None:
+        # Some parts tell others that are made after them; those are looked up when it happens.
+        self._settings = settings
+        self._client = client
+        clock = SystemClock()
+        rng: Random = SystemRandom()
+        kinds = ["Broker", "BrokerConnection"]
+        if settings.cluster_brokers:
+            kinds.insert(0, "ClusterBroker")
+        self._kinds = kinds
+        self._stopping = asyncio.Event()
+
+        self._metrics = Metrics(
+            lambda: (session.view for session in self._manager.sessions()),
+            per_object=settings.per_object_metrics,
+            clock=clock,
+        )
+        self._statuses = StatusWriter(
+            client,
+            lambda: self._manager,
+            clock,
+            holder=settings.holder,
+            counted=self._metrics.status_written,
+        )
+        events = KubernetesEvents(lambda identity: self._declarations.uid(identity), clock)  # noqa: PLW0108 - made below
+        resolver = SystemResolver(rng)
+        self._reader = ObjectReader(
+            client,
+            clock,
+            is_read=lambda identity: self._manager.is_read(identity),  # noqa: PLW0108 - made below
+            require_label=settings.require_secret_label,
+        )
+        self._manager = Manager(
+            Environment(
+                drivers={"amqp091": Amqp091Driver()},
+                resolver=resolver,
+                clock=clock,
+                rng=rng,
+                events=LoggedEvents(then=events),
+                meter=self._metrics,
+            ),
+            DeclaredSources(
+                self._reader,
+                resolver=resolver,
+                services=KubernetesServices(client, rng),
+            ),
+            on_change=self._statuses.session_changed,
+        )
+        self._declarations = Declarations(self._manager, self._statuses)
+        self._sweeper = Sweeper(
+            client, self._declarations, clock, kinds=kinds, namespaces=settings.namespaces
+        )
+        self._operator = Operator(
+            access,
+            self._declarations,
+            clock,
+            kinds=kinds,
+            namespaces=settings.namespaces,
+            holder=settings.holder,
+            bind_events=events.bind,
+            on_gap=self._sweeper.request,
+            after_start=lambda: shutdown.listen(self._stopping),
+        )
+
+        self._objects = ObjectWatch(
+            client,
+            clock,
+            rng,
+            self._reader,
+            namespaces=settings.namespaces,
+            on_change=self._manager.object_changed,
+            on_gap=self._sweeper.request,
+        )
+        self._namespaces = NamespaceWatch(client, clock, rng, self._manager)
+        self._clock = clock
+
+    async def run(self) -> None:
+        settings = self._settings
+        async with (
+            serve(
+                ListenAddress(settings.listen_host, settings.listen_port),
+                self._health(),
+                self._metrics,
+            ),
+            asyncio.TaskGroup() as tasks,
+        ):
+            with shutdown.on_signal(self._stopping):
+                managing = tasks.create_task(self._manager.run(), name="manager")
+                following = [
+                    tasks.create_task(self._metrics.pulse.run(), name="pulse"),
+                    tasks.create_task(self._statuses.run(), name="statuses"),
+                    tasks.create_task(self._watch(), name="watches"),
+                ]
+                await self._stopping.wait()
+                logger.info("stopping")
+                self._declarations.freeze()
+                await shutdown.close_sessions(
+                    self._manager,
+                    managing,
+                    limit=settings.shutdown_seconds,
+                    hurry=self._stopping,
+                    note=logger.info,
+                )
+                await self._write_last_status()
+                for task in following:
+                    task.cancel()
+
+    async def _watch(self) -> None:
+        """Follow the cluster: first what is referred to, then what refers to it."""
+        await await_installed(self._client, self._clock, kinds=self._kinds)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._objects.run(), name="watch/objects")
+            if self._settings.cluster_brokers:
+                tasks.create_task(self._namespaces.run(), name="watch/namespaces")
+                await self._namespaces.synced.wait()
+            await take_in_brokers(
+                self._client,
+                self._clock,
+                self._declarations,
+                kinds=self._kinds,
+                namespaces=self._settings.namespaces,
+            )
+            tasks.create_task(self._operator.run(), name="watch/declarations")
+            tasks.create_task(self._sweeper.run(), name="sweeper")
+
+    async def _write_last_status(self) -> None:
+        """Say that the sessions are closed. Without an API server, that is seen by nobody."""
+        try:
+            async with asyncio.timeout(_LAST_STATUS_SECONDS):
+                await self._statuses.flush()
+        except TimeoutError:
+            logger.warning(
+                "last status not written in time", extra={"waiting": self._statuses.waiting}
+            )
+
+    def _health(self) -> Health:
+        return Health(
+            live={"pulse": self._metrics.pulse.problem},
+            ready={
+                "declarations": self._unsynced,
+                "stopping": self._stopped,
+            },
+        )
+
+    def _unsynced(self) -> str | None:
+        if self._sweeper.is_synced:
+            return None
+        return "what the cluster declares has not been taken in yet; the log says what is missing"
+
+    def _stopped(self) -> str | None:
+        return "Springline is being stopped" if self._stopping.is_set() else None

@@ -1,0 +1,38 @@
+"""Everything that a session reads before an attempt, as its declaration says.
+
+Credentials, certificates and endpoints each have a package with one module for each source; this
+puts them together for the manager.
+"""
+
+from springline.core import ports
+from springline.core.desired import SessionSpec
+from springline.credentials.sources import CredentialSources
+from springline.endpoints.sources import EndpointSources
+
+__all__ = ["DeclaredSources"]
+
+
+class DeclaredSources:
+    """Makes the sources that declarations name, as `core.manager.Sources`."""
+
+    def __init__(
+        self,
+        reader: ports.ObjectReader,
+        *,
+        resolver: ports.Resolver,
+        services: ports.ServiceLookup,
+    ) -> None:
+        self._credentials = CredentialSources(reader)
+        self._endpoints = EndpointSources(reader, resolver=resolver, services=services)
+
+    def credentials(self, spec: SessionSpec) -> ports.CredentialSource:
+        """Return the source of what the session logs in with."""
+        return self._credentials.credentials(spec)
+
+    def tls(self, spec: SessionSpec) -> ports.TLSSource:
+        """Return the source of the broker's certificates."""
+        return self._credentials.tls(spec)
+
+    def endpoints(self, spec: SessionSpec) -> ports.EndpointSource:
+        """Return the source of the broker's endpoints."""
+        return self._endpoints.endpoints(spec)

@@ -1,0 +1,183 @@
+"""The operator's Pod: what it may do, what it is told, and what else selects it."""
+
+from typing import Any
+
+import pytest
+
+from springline import cli
+from support.chart import Helm, Objects, with_all
+from support.chart_values import EVERYTHING, MODES
+
+DEPLOYMENT = "Deployment/springline"
+
+
+@pytest.fixture(scope="module", params=["defaults", "everything"])
+def objects(request: pytest.FixtureRequest, helm4: Helm) -> Objects:
+    return helm4.objects(EVERYTHING if request.param == "everything" else {})
+
+
+def pods(objects: Objects) -> dict[str, dict[str, Any]]:
+    """Metadata and spec of every Pod that the chart leads to."""
+    return {
+        "operator": objects[DEPLOYMENT]["spec"]["template"],
+        "test": objects["Pod/springline-ready"],
+    }
+
+
+@pytest.mark.parametrize("pod", ["operator", "test"])
+def test_a_pod_has_no_rights_on_its_node(objects: Objects, pod: str) -> None:
+    """The Pod Security Standard `restricted`, and a file system that cannot be written."""
+    spec = pods(objects)[pod]["spec"]
+    assert spec["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": 65532,
+        "runAsGroup": 65532,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    [container] = spec["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "privileged": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert spec.keys().isdisjoint({"hostNetwork", "hostPID", "hostIPC", "initContainers"})
+
+
+@pytest.mark.parametrize("pod", ["operator", "test"])
+def test_a_pod_asks_for_what_it_needs_and_has_a_limit_of_memory(
+    objects: Objects, pod: str
+) -> None:
+    """A limit of CPU would throttle heartbeats."""
+    [container] = pods(objects)[pod]["spec"]["containers"]
+    assert container["resources"]["requests"].keys() == {"cpu", "memory"}
+    assert container["resources"]["limits"].keys() == {"memory"}
+
+
+def test_there_is_never_a_second_operator(objects: Objects) -> None:
+    """It would hold every session a second time."""
+    spec = objects[DEPLOYMENT]["spec"]
+    assert spec["replicas"] == 1
+    assert spec["strategy"] == {"type": "Recreate"}
+
+
+def test_health_is_asked_for_where_it_is_served(objects: Objects) -> None:
+    """Probes, Service and monitors name the port; the operator is told its number."""
+    [container] = pods(objects)["operator"]["spec"]["containers"]
+    [port] = container["ports"]
+    assert port["name"] == "http"
+    [listen] = [each for each in container["args"] if each.startswith("--listen=")]
+    assert listen.endswith(f":{port['containerPort']}")
+    asked = {
+        name: container[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")
+    }
+    assert asked == {
+        "startup": {"path": "/healthz", "port": "http"},
+        "liveness": {"path": "/healthz", "port": "http"},
+        "readiness": {"path": "/readyz", "port": "http"},
+    }
+    [served] = objects["Service/springline"]["spec"]["ports"]
+    assert served["targetPort"] == "http"
+
+
+def test_services_of_the_namespace_are_no_options(objects: Objects) -> None:
+    """Kubernetes would make SPRINGLINE_… variables of a Service with such a name."""
+    for pod in pods(objects).values():
+        assert pod["spec"]["enableServiceLinks"] is False
+
+
+def test_status_names_the_pod(objects: Objects) -> None:
+    """Whatever the host is called."""
+    [container] = pods(objects)["operator"]["spec"]["containers"]
+    assert container["env"][0] == {
+        "name": "SPRINGLINE_OPERATOR_HOLDER",
+        "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}},
+    }
+    assert "holder" in {each.name for each in cli.main.commands["operator"].params}
+
+
+def test_the_test_pod_is_not_taken_for_the_operator(objects: Objects) -> None:
+    """Otherwise the Service would ask it for metrics, and the budget would count it."""
+    selectors = {
+        DEPLOYMENT: objects[DEPLOYMENT]["spec"]["selector"]["matchLabels"],
+        "Service/springline": objects["Service/springline"]["spec"]["selector"],
+    }
+    for kind in ("ServiceMonitor", "PodDisruptionBudget"):
+        if each := objects.get(f"{kind}/springline"):
+            selectors[kind] = each["spec"]["selector"]["matchLabels"]
+    if policy := objects.get("NetworkPolicy/springline"):
+        selectors["NetworkPolicy"] = policy["spec"]["podSelector"]["matchLabels"]
+    labels = {name: pod["metadata"]["labels"] for name, pod in pods(objects).items()}
+    for selector in selectors.values():
+        assert selector.items() <= labels["operator"].items()
+        assert not selector.items() <= labels["test"].items()
+
+
+def test_a_new_chart_with_the_same_image_leaves_the_pod_alone(objects: Objects) -> None:
+    """Sessions would be closed for nothing."""
+    assert "helm.sh/chart" in objects[DEPLOYMENT]["metadata"]["labels"]
+    labels = objects[DEPLOYMENT]["spec"]["template"]["metadata"]["labels"]
+    assert labels.keys() & {"helm.sh/chart", "app.kubernetes.io/version"} == set()
+
+
+def test_the_test_pod_may_pass_the_network_policy(helm4: Helm) -> None:
+    """Also where others are few."""
+    objects = helm4.objects(EVERYTHING)
+    [rule] = objects["NetworkPolicy/springline"]["spec"]["ingress"]
+    selected = [each["podSelector"]["matchLabels"] for each in rule["from"] if "podSelector" in each]
+    labels = pods(objects)["test"]["metadata"]["labels"]
+    assert any(selector.items() <= labels.items() for selector in selected)
+
+
+def test_the_test_pods_program_is_python(objects: Objects) -> None:
+    """Of the image, without a shell."""
+    [container] = pods(objects)["test"]["spec"]["containers"]
+    python, option, program, url = container["command"]
+    assert (python, option) == ("python", "-c")
+    compile(program, "ready", "exec")
+    port = objects["Service/springline"]["spec"]["ports"][0]["port"]
+    assert url == f"http://springline.springline-system.svc:{port}/readyz"
+    operator = pods(objects)["operator"]["spec"]["containers"][0]
+    assert container["image"] == operator["image"]
+
+
+def settings(helm: Helm, values: dict[str, Any]) -> dict[str, Any]:
+    """What the operator's command line makes of the arguments that it is given."""
+    [container] = helm.objects(values)[DEPLOYMENT]["spec"]["template"]["spec"]["containers"]
+    name, *args = container["args"]
+    command = cli.main.commands[name]
+    return command.make_context(name, args, parent=None).params
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_operator_understands_its_arguments(helm4: Helm, mode: str) -> None:
+    """In every mode, and with everything switched on."""
+    watch = MODES[mode].get("watch", {})
+    for values in (MODES[mode], with_all([EVERYTHING, MODES[mode]])):
+        understood = settings(helm4, values)
+        assert understood["namespaces"] == tuple(watch.get("namespaces", ()))
+        assert understood["cluster_brokers"] == watch.get("clusterBrokers")
+
+
+def test_values_arrive_as_settings(helm4: Helm) -> None:
+    """Each in the option that means the same; more arguments count last."""
+    understood = settings(helm4, with_all([EVERYTHING, {"shutdownTimeout": 7}]))
+    listen = understood.pop("listen")
+    assert (listen.host, listen.port) == ("::", 9090)
+    assert {name: each for name, each in understood.items() if name != "holder"} == {
+        "namespaces": (),
+        "cluster_brokers": None,
+        "require_secret_label": True,
+        "per_object_metrics": False,
+        "shutdown_timeout": 7.0,
+        "log_level": "debug",
+        "log_format": "json",
+        "kubeconfig": None,
+        "context": None,
+    }
+
+
+def test_kubernetes_waits_longer_than_sessions_may_take(helm4: Helm) -> None:
+    """Otherwise their last status is lost."""
+    spec = helm4.objects({"shutdownTimeout": 60})[DEPLOYMENT]["spec"]["template"]["spec"]
+    assert spec["terminationGracePeriodSeconds"] == 70

@@ -1,0 +1,158 @@
+"""What the operator and people may do: exactly what is documented, in every mode."""
+
+import re
+from typing import Any
+
+import pytest
+
+from support.chart import NAMESPACE, Helm, Objects, with_all
+from support.chart_files import CHART
+from support.chart_values import EVERYTHING, MODES
+
+Rights = set[tuple[str, str, str]]
+
+READ = ("get", "list", "watch")
+IN_NAMESPACES: Rights = {
+    *(("springline.dev", kind, verb) for kind in ("brokers", "brokerconnections") for verb in READ),
+    ("springline.dev", "brokers/status", "patch"),
+    ("springline.dev", "brokerconnections/status", "patch"),
+    *(("", kind, verb) for kind in ("secrets", "configmaps") for verb in READ),
+    ("", "services", "get"),
+    ("discovery.k8s.io", "endpointslices", "list"),
+    ("", "events", "create"),
+}
+FOR_CLUSTER_BROKERS: Rights = {
+    *(("springline.dev", "clusterbrokers", verb) for verb in READ),
+    ("springline.dev", "clusterbrokers/status", "patch"),
+    *(("", "namespaces", verb) for verb in READ),
+}
+WRITE = ("create", "update", "patch", "delete", "deletecollection")
+
+
+def rights(role: dict[str, Any]) -> Rights:
+    """Everything that a role allows, one by one. Names and URLs are not used."""
+    assert all(rule.keys() == {"apiGroups", "resources", "verbs"} for rule in role["rules"])
+    return {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def of_the_operator(helm: Helm, values: dict[str, Any]) -> dict[str, Rights]:
+    """What the operator's ServiceAccount is bound to, by namespace; empty is the whole cluster."""
+    objects = helm.template(values)
+    bindings = [each for each in objects if each["kind"].endswith("Binding")]
+    found = {}
+    for binding in bindings:
+        assert binding["subjects"] == [
+            {"kind": "ServiceAccount", "name": "springline", "namespace": NAMESPACE}
+        ]
+        namespace = binding["metadata"].get("namespace", "")
+        assert binding["roleRef"]["kind"] == ("Role" if namespace else "ClusterRole")
+        [role] = [
+            each
+            for each in objects
+            if each["kind"] == binding["roleRef"]["kind"]
+            and each["metadata"]["name"] == binding["roleRef"]["name"]
+            and each["metadata"].get("namespace", "") == namespace
+        ]
+        found[namespace] = rights(role)
+    assert len(found) == len(bindings)
+    return found
+
+
+EXPECTED: dict[str, dict[str, Rights]] = {
+    "the cluster": {"": IN_NAMESPACES | FOR_CLUSTER_BROKERS},
+    "the cluster without ClusterBrokers": {"": IN_NAMESPACES},
+    "two namespaces": {"orders": IN_NAMESPACES, "billing": IN_NAMESPACES},
+    "two namespaces and ClusterBrokers": {
+        "orders": IN_NAMESPACES,
+        "billing": IN_NAMESPACES,
+        "": FOR_CLUSTER_BROKERS,
+    },
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_operator_has_the_documented_rights_and_no_others(helm4: Helm, mode: str) -> None:
+    """Whatever else is switched on."""
+    assert of_the_operator(helm4, MODES[mode]) == EXPECTED[mode]
+    assert of_the_operator(helm4, with_all([EVERYTHING, MODES[mode]])) == EXPECTED[mode]
+
+
+@pytest.fixture(scope="module")
+def defaults(helm4: Helm) -> Objects:
+    return helm4.objects({})
+
+
+def test_people_are_given_rights_by_the_roles_they_have(defaults: Objects) -> None:
+    """Kubernetes' view, edit and admin take in what carries their label."""
+    roles = {
+        name: {
+            label.rpartition("/aggregate-to-")[2]
+            for label in role["metadata"]["labels"]
+            if "/aggregate-to-" in label
+        }
+        for name, role in defaults.items()
+        if name.startswith("ClusterRole/")
+    }
+    assert roles == {
+        "ClusterRole/springline": set(),
+        "ClusterRole/springline-view": {"view", "edit", "admin", "cluster-reader"},
+        "ClusterRole/springline-edit": {"edit", "admin"},
+        # ClusterBrokers are matters of the platform.
+        "ClusterRole/springline-clusterbroker-viewer": set(),
+        "ClusterRole/springline-clusterbroker-editor": set(),
+    }
+
+
+def test_people_have_the_documented_rights_and_no_others(defaults: Objects) -> None:
+    """Nobody may write status but the operator, and nobody is given Secrets."""
+    kinds = ("brokers", "brokerconnections")
+    seen = {("springline.dev", "clusterbrokers", verb) for verb in READ} | {
+        ("springline.dev", "clusterbrokers/status", "get")
+    }
+    expected = {
+        "view": {
+            *(("springline.dev", kind, verb) for kind in kinds for verb in READ),
+            *(("springline.dev", f"{kind}/status", "get") for kind in kinds),
+        },
+        "edit": {("springline.dev", kind, verb) for kind in kinds for verb in WRITE},
+        "clusterbroker-viewer": seen,
+        "clusterbroker-editor": seen
+        | {("springline.dev", "clusterbrokers", verb) for verb in WRITE},
+    }
+    for name, allowed in expected.items():
+        assert rights(defaults[f"ClusterRole/springline-{name}"]) == allowed
+
+
+def test_a_release_can_be_without_anything_of_the_cluster(helm4: Helm) -> None:
+    """Somebody who administers a namespace can install it there."""
+    values = with_all(
+        [
+            EVERYTHING,
+            {"watch": {"namespaces": ["orders"]}},
+            {"crds": {"install": False}, "rbac": {"userRoles": False}},
+        ]
+    )
+    assert [
+        each["kind"] for each in helm4.template(values) if "namespace" not in each["metadata"]
+    ] == []
+
+
+def test_the_readme_tells_the_rights() -> None:
+    """The two tables of the operator's rights, right by right."""
+    text = (CHART / "README.md").read_text(encoding="utf-8")
+    told = {
+        (resource, verb)
+        for line in text.splitlines()
+        if (row := re.fullmatch(r"\| (`[a-z/`, ]+`) \| ([a-z, ]+) \| .* \|", line))
+        for resource in re.findall(r"`([a-z/]+)`", row[1])
+        for verb in row[2].split(", ")
+    }
+    assert told == {
+        (resource, verb) for _, resource, verb in IN_NAMESPACES | FOR_CLUSTER_BROKERS
+    }

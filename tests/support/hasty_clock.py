@@ -1,0 +1,30 @@
+"""A clock for tests with real sockets: it never lets anybody wait.
+
+`FakeClock` drives the event loop's timers, which real input and output need for themselves.
+"""
+
+import asyncio
+from datetime import datetime
+
+from support.fake_clock import EIGHT
+
+__all__ = ["HastyClock"]
+
+
+class HastyClock:
+    """Its sleeps are over at once. Time passes only by sleeping."""
+
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+        self.now_monotonic = 1000.0
+
+    def now(self) -> datetime:
+        return EIGHT
+
+    def monotonic(self) -> float:
+        return self.now_monotonic
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now_monotonic += seconds
+        await asyncio.sleep(0)

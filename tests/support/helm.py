@@ -1,0 +1,88 @@
+"""Helm, the real one: Springline's chart as a release on a cluster that a kubeconfig names.
+
+Calls block: use `asyncio.to_thread` from async code.
+"""
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from support import tools
+
+__all__ = ["CHART", "HelmFailed", "Release"]
+
+CHART = Path(__file__).resolve().parent.parent.parent / "charts" / "springline"
+
+_TIMEOUT_SECONDS = 300.0
+
+
+class HelmFailed(RuntimeError):  # noqa: N818 - what it says is the point, not that it is an error
+    """Helm ended with an error; the text is what it wrote to standard error."""
+
+
+class Release:
+    """The chart under a name in a namespace; nothing is installed yet.
+
+    `directory` is private to it. Without `helm` it is Helm 4. Methods raise `HelmFailed`.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        kubeconfig: Path,
+        *,
+        name: str = "springline",
+        namespace: str = "springline-system",
+        chart: Path = CHART,
+        helm: Path | None = None,
+    ) -> None:
+        """Find the program. Raises `tools.ToolMissing`."""
+        directory.mkdir(parents=True, exist_ok=True)
+        self.name = name
+        self.namespace = namespace
+        self.chart = chart
+        self._helm = helm or tools.helm4()
+        self._env = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": str(directory),
+            "KUBECONFIG": str(kubeconfig),
+        }
+
+    def install(self, values: Mapping[str, Any] | None = None, *options: str) -> None:
+        """Install with these values, or upgrade to them, forgetting those of before."""
+        self.run("upgrade", "--install", "--create-namespace", *options, values=values)
+
+    def uninstall(self) -> None:
+        """Take it away. Idempotent."""
+        self._run(["uninstall", self.name, f"--namespace={self.namespace}", "--ignore-not-found"])
+
+    def manifests(self, values: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Return what the chart makes of these values, with its CRDs, without a cluster."""
+        text = self.run("template", "--include-crds", values=values)
+        return [each for each in yaml.safe_load_all(text) if each]
+
+    def run(self, *args: str, values: Mapping[str, Any] | None = None) -> str:
+        """Run a command on release and chart and return its output."""
+        given = [self.name, str(self.chart), f"--namespace={self.namespace}", "--values=-"]
+        return self._run([*args, *given], yaml.safe_dump(dict(values or {})))
+
+    def _run(self, args: list[str], given: str = "") -> str:
+        try:
+            done = subprocess.run(
+                [self._helm, *args],
+                input=given,
+                env=self._env,
+                capture_output=True,
+                text=True,
+                timeout=_TIMEOUT_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise HelmFailed(f"helm {args[0]} took over {_TIMEOUT_SECONDS:g} s") from error
+        if done.returncode != 0:
+            raise HelmFailed(f"helm {args[0]}: {done.stderr.strip()}")
+        return done.stdout

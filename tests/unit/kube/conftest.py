@@ -1,0 +1,24 @@
+"""Everything here talks HTTP to a small API server of ours, and leaves nothing behind."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from springline.kube.client import Client
+from support import fake_apiserver, leaks
+from support.fake_apiserver import FakeAPIServer
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[FakeAPIServer]:
+    """A running API server without objects."""
+    async with leaks.checked(), fake_apiserver.serving() as server:
+        yield server
+
+
+@pytest.fixture
+async def client(server: FakeAPIServer, tmp_path: Path) -> AsyncIterator[Client]:
+    """A client of that server."""
+    async with fake_apiserver.client_of(server, tmp_path) as client:
+        yield client

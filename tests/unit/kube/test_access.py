@@ -1,0 +1,175 @@
+"""How the API server is reached, and as whom."""
+
+import asyncio
+import logging
+import traceback
+from pathlib import Path
+
+import pytest
+import yaml
+from kubernetes.aio import config
+
+from springline.kube import access
+from springline.kube.access import Access, AccessError
+
+TOKEN = "planted-token-0123456789"
+
+
+def written(directory: Path, *, token: str = TOKEN, name: str = "kubeconfig") -> Path:
+    """Write a kubeconfig whose cluster is named like the file."""
+    path = directory / name
+    document = {
+        "clusters": [{"name": "one", "cluster": {"server": f"http://{name}.example"}}],
+        "users": [{"name": "one", "user": {"token": token}}],
+        "contexts": [{"name": "one", "context": {"cluster": "one", "user": "one"}}],
+        "current-context": "one",
+    }
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+async def failure(access: Access) -> str:
+    """Return why it cannot be loaded; nothing of it holds a token."""
+    with pytest.raises(AccessError) as caught:
+        await access.load()
+    assert TOKEN not in "".join(traceback.format_exception(caught.value))
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+    return str(caught.value)
+
+
+@pytest.fixture(autouse=True)
+def _nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """This machine has no cluster of its own."""
+    for name in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(config.kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "none"))
+
+
+async def test_kubeconfig_says_where_and_who(tmp_path: Path) -> None:
+    access = Access(kubeconfig=str(written(tmp_path)))
+    await access.load()
+    assert access.configuration.host == "http://kubeconfig.example"
+    assert await access.token() == TOKEN
+    assert TOKEN not in repr(access)
+
+
+async def test_given_path_comes_before_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(written(tmp_path, name="environment")))
+    given = Access(kubeconfig=str(written(tmp_path, name="given")))
+    await given.load()
+    assert given.configuration.host == "http://given.example"
+    found = Access()
+    await found.load()
+    assert found.configuration.host == "http://environment.example"
+
+
+async def test_watches_do_not_use_up_the_connections(tmp_path: Path) -> None:
+    """Each holds one for good; there is no limit that many of them could reach."""
+    access = Access(kubeconfig=str(written(tmp_path)))
+    await access.load()
+    assert access.configuration.connection_pool_maxsize == 0
+
+
+async def test_renewal_reaches_clients_that_exist(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    access = Access(kubeconfig=str(written(tmp_path, token="old-" + TOKEN)))
+    await access.load()
+    configuration = access.configuration
+    written(tmp_path, token="new-" + TOKEN)
+    await access.renew(seen=access.renewals)
+    assert access.configuration is configuration
+    assert await access.token() == "new-" + TOKEN
+    assert access.renewals == 1
+    assert TOKEN not in caplog.text
+
+
+async def test_renewal_that_somebody_has_just_done_is_not_repeated(tmp_path: Path) -> None:
+    """A hundred requests that are refused together read the credentials once."""
+    access = Access(kubeconfig=str(written(tmp_path)))
+    await access.load()
+    seen = access.renewals
+    await access.renew(seen=seen)
+    await access.renew(seen=seen)
+    assert access.renewals == 1
+
+
+async def test_missing_kubeconfig_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "missing"
+    assert (await failure(Access(kubeconfig=str(path)))).startswith(
+        f"the kubeconfig {path} cannot be used: "
+    )
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(f"users: [{{token: {TOKEN}", id="cut off"),
+        pytest.param(f"token: {TOKEN}\n\ttab: 1", id="with a tab"),
+        pytest.param(TOKEN, id="only a token"),
+        pytest.param("[]", id="a list"),
+        pytest.param("", id="empty"),
+        pytest.param("current-context: one\ncontexts: 7\n", id="of other types"),
+    ],
+)
+async def test_damaged_kubeconfig_is_a_failure_that_quotes_nothing(
+    tmp_path: Path, content: str
+) -> None:
+    path = tmp_path / "kubeconfig"
+    path.write_text(content)
+    message = await failure(Access(kubeconfig=str(path)))
+    assert str(path) in message
+    assert TOKEN not in message
+
+
+async def test_context_that_is_not_there_is_a_failure(tmp_path: Path) -> None:
+    message = await failure(Access(kubeconfig=str(written(tmp_path)), context="other"))
+    assert "other" in message
+
+
+async def test_machine_without_a_cluster_says_so() -> None:
+    assert (await failure(Access())).startswith("there is no cluster to talk to")
+
+
+async def test_pod_without_a_service_account_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "192.0.2.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    message = await failure(Access())
+    assert message.startswith("the ServiceAccount of the pod cannot be used: ")
+
+
+async def test_pod_uses_its_service_account(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    incluster = config.incluster_config
+    (tmp_path / "token").write_text(TOKEN)
+    (tmp_path / "ca.crt").write_text("a certificate")
+    monkeypatch.setattr(incluster, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
+    monkeypatch.setattr(incluster, "SERVICE_CERT_FILENAME", str(tmp_path / "ca.crt"))
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "192.0.2.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    found = Access()
+    await found.load()
+    assert found.configuration.host == "https://192.0.2.1:443"
+    assert await found.token() == TOKEN
+    (tmp_path / "token").write_text("rotated-" + TOKEN)
+    await found.renew(seen=found.renewals)
+    assert await found.token() == "rotated-" + TOKEN
+
+
+async def test_program_that_hangs_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kubeconfig may name a program that gets the credentials."""
+    monkeypatch.setattr(access, "_LOAD_SECONDS", 0.1)
+
+    async def hang(**_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(config, "load_kube_config", hang)
+    message = await failure(Access(kubeconfig=str(written(tmp_path))))
+    assert message.endswith("reading it took longer than 0.1 s")
