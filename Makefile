@@ -19,7 +19,7 @@ check: export MYPYPATH = examples/demo
 demo bench: export PYTHONPATH = tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv rabbitmq apiserver tools demo test test-unit test-kind check format crds bench constraints clean
+.PHONY: help venv rabbitmq apiserver tools demo test test-unit test-kind check format crds chart image bench constraints clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,7 @@ apiserver: ## Get kube-apiserver, its controllers and etcd for the cluster tests
 
 tools: $(INSTALLED) ## Get kubectl and Helm for the cluster tests, unless they are there
 	@tests/support/install-tools.sh
+	@PYTHONPATH=tests $(BIN)/python -m support.monitors
 
 demo: $(INSTALLED) rabbitmq ## See Springline at work with a real broker, in under a minute
 	@$(BIN)/python examples/demo/walkthrough.py
@@ -69,6 +70,22 @@ format: $(INSTALLED) ## Format the code, and fix what the linter can fix
 
 crds: $(INSTALLED) ## Write crds/ anew from the models
 	@$(BIN)/python -m springline.api.crds crds
+	@$(MAKE) --no-print-directory chart
+
+chart: $(INSTALLED) ## Bring the chart in step: definitions from crds/, versions, table of values
+	@PYTHONPATH=tests $(BIN)/python -m support.chart_files
+
+image: ## Build the image with docker or podman; IMAGE=... names it, BASE=... what it is built on
+	@builder=$$(command -v docker || command -v podman) || \
+		{ echo "make image needs docker or podman, and neither is here." >&2; exit 1; }; \
+	"$$builder" info >/dev/null 2>&1 || \
+		{ echo "make image: $$builder is here but cannot build; is its daemon running?" >&2; exit 1; }; \
+	version=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' operator/springline/__init__.py); \
+	"$$builder" build --tag "$(or $(IMAGE),springline:$$version)" \
+		--build-arg VERSION="$$version" \
+		--build-arg REVISION="$$(git rev-parse HEAD 2>/dev/null)" \
+		--build-arg SOURCE_DATE_EPOCH="$$(git log -1 --format=%ct 2>/dev/null || echo 0)" \
+		$(if $(BASE),--build-arg BASE="$(BASE)") .
 
 bench: $(INSTALLED) rabbitmq ## Measure against bare aiormq; BENCH_ARGS='250 500' for those sizes
 	@$(BIN)/python -m bench $(BENCH_ARGS)

@@ -37,6 +37,7 @@ __all__ = ["operate"]
 logger = logging.getLogger(__name__)
 
 _LAST_STATUS_SECONDS = 5.0
+_NAMESPACES_SECONDS = 10.0
 
 
 async def operate(settings: OperatorSettings) -> None:
@@ -101,6 +102,7 @@ class _Parts:
                 services=KubernetesServices(client, rng),
             ),
             on_change=self._statuses.session_changed,
+            unserved=() if settings.cluster_brokers else ("ClusterBroker",),
         )
         self._declarations = Declarations(self._manager, self._statuses)
         self._sweeper = Sweeper(
@@ -168,7 +170,7 @@ class _Parts:
             tasks.create_task(self._objects.run(), name="watch/objects")
             if self._settings.cluster_brokers:
                 tasks.create_task(self._namespaces.run(), name="watch/namespaces")
-                await self._namespaces.synced.wait()
+                await self._namespaces_known()
             await take_in_brokers(
                 self._client,
                 self._clock,
@@ -178,6 +180,16 @@ class _Parts:
             )
             tasks.create_task(self._operator.run(), name="watch/declarations")
             tasks.create_task(self._sweeper.run(), name="sweeper")
+
+    async def _namespaces_known(self) -> None:
+        """Wait for the labels of namespaces, or connections would be refused that are allowed."""
+        try:
+            async with asyncio.timeout(_NAMESPACES_SECONDS):
+                await self._namespaces.synced.wait()
+        except TimeoutError:
+            logger.warning(
+                "namespaces not listed; ClusterBrokers that select them by labels may refuse them"
+            )
 
     async def _write_last_status(self) -> None:
         """Say that the sessions are closed. Without an API server, that is seen by nobody."""

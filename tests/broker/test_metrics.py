@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
-from random import Random
+from random import SystemRandom
 from typing import Any
 
 import aiohttp
@@ -44,7 +44,7 @@ class Scraped:
     """Sessions that follow what `apply` declares, and what a scrape says of them."""
 
     def __init__(self, address: ListenAddress) -> None:
-        clock, rng = SystemClock(), Random(1)
+        clock, rng = SystemClock(), SystemRandom()
         resolver = SystemResolver(rng)
         self.metrics = Metrics(
             lambda: [session.view for session in self.manager.sessions()],

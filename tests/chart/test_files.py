@@ -104,7 +104,7 @@ def test_nothing_in_a_definition_is_a_template(helm: Helm, tmp_path: Path) -> No
     shutil.copytree(CHART, chart)
     path = next((chart / "files" / "crds").iterdir())
     crd = yaml.safe_load(path.read_text(encoding="utf-8"))
-    text = "Such as {{ .Values.nothing }} and {{ fail \"no\" }}.\nspec:\n"
+    text = 'Such as {{ .Values.nothing }} and {{ fail "no" }}.\nspec:\n'
     crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["description"] = text
     crd["metadata"] |= {"labels": {"own": "label"}, "annotations": {"own": "annotation"}}
     path.write_text(yaml.safe_dump(crd, sort_keys=False), encoding="utf-8")

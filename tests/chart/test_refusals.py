@@ -32,7 +32,9 @@ WRONG: list[Any] = [
     pytest.param("image.tag", 1.1, "tag", id="a number for a tag"),
     pytest.param("image.digest", "sha256:abc", "digest", id="a digest too short"),
     pytest.param("image.pullPolicy", "Sometimes", "pullPolicy", id="a policy that there is not"),
-    pytest.param("imagePullSecrets", ["pull"], "imagePullSecrets", id="a pull secret without name:"),
+    pytest.param(
+        "imagePullSecrets", ["pull"], "imagePullSecrets", id="a pull secret without name:"
+    ),
     pytest.param("listen.port", 80, "port", id="a port for root"),
     pytest.param("listen.port", "8080", "port", id="a text for a port"),
     pytest.param("listen.host", "::", "host", id="IPv6 without brackets"),
@@ -42,12 +44,16 @@ WRONG: list[Any] = [
     pytest.param("shutdownTimeout", 601, "shutdownTimeout", id="longer than the operator waits"),
     pytest.param("metrics.service.port", 0, "port", id="port 0"),
     pytest.param("metrics.serviceMonitor.interval", 30, "interval", id="seconds for a duration"),
-    pytest.param("metrics.podMonitor.interval", "half a minute", "interval", id="a duration in words"),
+    pytest.param(
+        "metrics.podMonitor.interval", "half a minute", "interval", id="a duration in words"
+    ),
     pytest.param("networkPolicy.ingressFrom", [{}], "ingressFrom", id="a peer that is nobody"),
     pytest.param("networkPolicy.ingressFrom", [{"pods": {}}], "pods", id="a peer of no kind"),
     pytest.param("networkPolicy.dnsPorts", [], "dnsPorts", id="no port for DNS"),
     pytest.param("networkPolicy.egress", [{"from": []}], "from", id="from in egress"),
-    pytest.param("podDisruptionBudget.minAvailable", "one", "minAvailable", id="a word for a number"),
+    pytest.param(
+        "podDisruptionBudget.minAvailable", "one", "minAvailable", id="a word for a number"
+    ),
     pytest.param("resources.limit", {"memory": "1Gi"}, "limit", id="limit for limits"),
     pytest.param("resources.limits.memory", "1 GB", "memory", id="a quantity that is none"),
     pytest.param("probes.liveness.period", 5, "period", id="a time without its unit"),
@@ -113,12 +119,10 @@ def test_values_that_do_not_go_together_are_refused_with_a_sentence(
 
 
 @pytest.mark.parametrize("path", [value.path for value in chart_files.values()])
-def test_a_value_that_is_taken_away_is_missed_by_name_or_not_at_all(
-    helm4: Helm, path: str
-) -> None:
+def test_a_value_that_is_taken_away_is_missed_by_name_or_not_at_all(helm4: Helm, path: str) -> None:
     """With null, Helm leaves a default out; no template may stumble over that."""
     try:
         helm4.template(with_all([EVERYTHING, nested(path, None)]))
     except HelmFailed as error:
-        assert "meet the specifications of the schema" in str(error)
         assert path.rpartition(".")[2] in str(error)
+        assert "nil pointer" not in str(error)

@@ -153,6 +153,4 @@ def test_the_readme_tells_the_rights() -> None:
         for resource in re.findall(r"`([a-z/]+)`", row[1])
         for verb in row[2].split(", ")
     }
-    assert told == {
-        (resource, verb) for _, resource, verb in IN_NAMESPACES | FOR_CLUSTER_BROKERS
-    }
+    assert told == {(resource, verb) for _, resource, verb in IN_NAMESPACES | FOR_CLUSTER_BROKERS}

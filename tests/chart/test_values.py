@@ -73,7 +73,9 @@ PEER = {"podSelector": {"matchLabels": {"app": "prometheus"}}}
 ONE_PORT = [{"ports": [{"port": 5671, "protocol": "TCP"}]}]
 
 EFFECTS: dict[str, Effect] = {
-    "nameOverride": effect("lines", "Deployment/springline-lines metadata name", "springline-lines"),
+    "nameOverride": effect(
+        "lines", "Deployment/springline-lines metadata name", "springline-lines"
+    ),
     "fullnameOverride": effect("lines", "Deployment/lines metadata name", "lines"),
     "namespaceOverride": effect("other", "Deployment/springline metadata namespace", "other"),
     "commonLabels": effect(LABELS, "Service/springline metadata labels", Has(LABELS)),
@@ -86,9 +88,7 @@ EFFECTS: dict[str, Effect] = {
     "crds.labels": effect(LABELS, f"{CRD} labels", Has(LABELS)),
     "image.repository": effect("mirror.example.com/x", f"{CONTAINER} image", Has("mirror.ex")),
     "image.tag": effect("7", f"{CONTAINER} image", "ghcr.io/springline/springline:7"),
-    "image.digest": effect(
-        DIGEST, f"{CONTAINER} image", f"ghcr.io/springline/springline@{DIGEST}"
-    ),
+    "image.digest": effect(DIGEST, f"{CONTAINER} image", f"ghcr.io/springline/springline@{DIGEST}"),
     "image.pullPolicy": effect("Always", f"{CONTAINER} imagePullPolicy", "Always"),
     "imagePullSecrets": effect([{"name": "a"}], f"{POD} imagePullSecrets", [{"name": "a"}]),
     "rbac.create": effect(False, "ClusterRole/springline", None),
@@ -194,13 +194,13 @@ EFFECTS: dict[str, Effect] = {
         "100%",
         {"podDisruptionBudget": {"enabled": True, "minAvailable": None}},
     ),
-    "resources": effect({"limits": {"memory": "1Gi"}}, f"{CONTAINER} resources limits memory", "1Gi"),
+    "resources": effect(
+        {"limits": {"memory": "1Gi"}}, f"{CONTAINER} resources limits memory", "1Gi"
+    ),
     "probes.startup": effect(
         {"failureThreshold": 9}, f"{CONTAINER} startupProbe failureThreshold", 9
     ),
-    "probes.liveness": effect(
-        {"periodSeconds": 9}, f"{CONTAINER} livenessProbe periodSeconds", 9
-    ),
+    "probes.liveness": effect({"periodSeconds": 9}, f"{CONTAINER} livenessProbe periodSeconds", 9),
     "probes.readiness": effect(
         {"timeoutSeconds": 9}, f"{CONTAINER} readinessProbe timeoutSeconds", 9
     ),
@@ -210,15 +210,11 @@ EFFECTS: dict[str, Effect] = {
         {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
     ),
     "securityContext": effect({"runAsUser": 7}, f"{CONTAINER} securityContext runAsUser", 7),
-    "deploymentAnnotations": effect(
-        LABELS, "Deployment/springline metadata annotations", LABELS
-    ),
+    "deploymentAnnotations": effect(LABELS, "Deployment/springline metadata annotations", LABELS),
     "podAnnotations": effect(
         LABELS, "Deployment/springline spec template metadata annotations", Has(LABELS)
     ),
-    "podLabels": effect(
-        LABELS, "Deployment/springline spec template metadata labels", Has(LABELS)
-    ),
+    "podLabels": effect(LABELS, "Deployment/springline spec template metadata labels", Has(LABELS)),
     "revisionHistoryLimit": effect(0, "Deployment/springline spec revisionHistoryLimit", 0),
     "nodeSelector": effect({"disk": "ssd"}, f"{POD} nodeSelector disk", "ssd"),
     "affinity": effect({"podAffinity": {}}, f"{POD} affinity", {"podAffinity": {}}),

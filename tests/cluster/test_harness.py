@@ -257,5 +257,5 @@ async def test_other_values_of_the_chart_reach_the_operator(
     assert isinstance(springline, OperatorProcess)
     configured(shutdownTimeout=7)
     await springline.until_ready()
-    arguments = Path(f"/proc/{springline.pid}/cmdline").read_text().split("\0")
-    assert "--shutdown-timeout=7" in arguments
+    command = await asyncio.to_thread(Path(f"/proc/{springline.pid}/cmdline").read_text)
+    assert "--shutdown-timeout=7" in command.split("\0")

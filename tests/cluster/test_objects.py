@@ -7,7 +7,7 @@ import asyncio
 import base64
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -21,10 +21,11 @@ from springline.clock import SystemClock
 from springline.core.values import Endpoint, ResolvedEndpoint
 from springline.kube import watching
 from springline.kube.access import Access
-from springline.kube.client import Client
+from springline.kube.client import Client, RefusedError
 from springline.kube.namespaces import NamespaceWatch
 from springline.kube.objects import ObjectReader, ObjectWatch
 from springline.kube.services import KubernetesServices
+from springline.kube.watching import Metadata, Watch
 from support.apiserver import APIServer
 from support.waiting import eventually
 
@@ -287,6 +288,51 @@ async def test_history_that_the_api_server_forgot_is_made_up_for(
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
+class Notes:
+    """A listener that notes what it is told, by name."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def listed(self, items: Sequence[Metadata]) -> None:
+        self.told.append(f"listed {len([each for each in items if each.name == 'rabbit'])}")
+
+    def changed(self, metadata: Metadata) -> None:
+        self.told.append(f"changed {metadata.name}")
+
+    def deleted(self, metadata: Metadata) -> None:
+        self.told.append(f"deleted {metadata.name}")
+
+    def interrupted(self) -> None:
+        self.told.append("interrupted")
+
+
+@pytest.mark.slow
+async def test_watch_from_a_version_that_is_gone_begins_anew(
+    server: APIServer, client: Client, namespace: str
+) -> None:
+    """So a watch finds it that slept through an outage, with a pod that was frozen for example."""
+    identity = Identity("Secret", namespace, "rabbit")
+    await create(server, identity, "first")
+    _, version = await client.list_metadata(path_of(identity, collection=True))
+    await asyncio.to_thread(server.forget_history)
+    notes = Notes()
+    rng = Random(1)  # noqa: S311  # draws must be the same every time
+    path = path_of(identity, collection=True)
+    watch = Watch(client, SystemClock(), rng, path, listener=notes)
+    watch._version = version
+    async with contextlib.aclosing(client.watch(path, since=version, seconds=5)) as events:
+        with pytest.raises(RefusedError) as caught:
+            await anext(events)
+    assert caught.value.code == 410
+    task = asyncio.ensure_future(watch.run())
+    await eventually(lambda: notes.told == ["interrupted", "listed 1"])
+    await change(server, identity, "second")
+    await eventually(lambda: notes.told[2:] == ["changed rabbit"])
+    task.cancel()
+    await asyncio.wait({task})
+
+
 @pytest.mark.slow
 async def test_frozen_api_server_does_not_keep_a_session_waiting(
     server: APIServer, client: Client, namespace: str, monkeypatch: pytest.MonkeyPatch
@@ -328,10 +374,12 @@ async def test_missing_permissions_are_named(
         await eventually(lambda: len(caplog.records) == 2)
         task.cancel()
         await asyncio.wait({task})
-    assert {record.message for record in caplog.records} == {
-        "watching is forbidden; bind a role that allows list and watch of this resource to "
-        "Springline's ServiceAccount"
-    }
+    assert [record.message for record in caplog.records] == 2 * [
+        (
+            "watching is forbidden; bind a role that allows list and watch of this resource to "
+            "Springline's ServiceAccount"
+        )
+    ]
     assert f'"system:serviceaccount:{namespace}:nobody"' in caplog.records[0].__dict__["error"]
     assert token not in caplog.text
 

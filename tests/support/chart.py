@@ -1,7 +1,6 @@
-"""Helm at work on the chart: what it renders, and what it refuses.
+"""Helm at work on the chart without a cluster: what it renders, and what it refuses.
 
-Values go in as a document, as users give them with `--values`. Nothing here needs a cluster, unless
-a kubeconfig is given.
+Values go in as a document, as users give them with `--values`. For releases on a cluster see `helm`.
 """
 
 import copy
@@ -15,9 +14,18 @@ from typing import Any
 import yaml
 
 from support import tools
-from support.chart_files import CHART
+from support.helm import CHART, HelmFailed
 
-__all__ = ["NAMESPACE", "RELEASE", "VERSIONS", "Helm", "HelmFailed", "Objects", "nested", "with_all"]
+__all__ = [
+    "NAMESPACE",
+    "RELEASE",
+    "VERSIONS",
+    "Helm",
+    "HelmFailed",
+    "Objects",
+    "nested",
+    "with_all",
+]
 
 RELEASE = "springline"
 NAMESPACE = "springline-system"
@@ -28,24 +36,19 @@ VERSIONS: Mapping[str, Callable[[], Path]] = {"Helm 3": tools.helm3, "Helm 4": t
 Objects = dict[str, dict[str, Any]]
 
 
-class HelmFailed(RuntimeError):  # noqa: N818 - a result that tests look at
-    """Helm ended with an error; the text is what it said."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Helm:
     """One program. `directory` takes the place of its user's home."""
 
     program: Path
     directory: Path
-    kubeconfig: Path | None = None
 
     def run(self, *args: str | Path, values: Mapping[str, Any] | None = None) -> str:
         """Run a command and return its output. Raises `HelmFailed`."""
         environment = {
             "PATH": "/nowhere",  # it needs no other program
             "HOME": str(self.directory),
-            "KUBECONFIG": str(self.kubeconfig or self.directory / "no-kubeconfig"),
+            "KUBECONFIG": str(self.directory / "no-kubeconfig"),
         }
         command = [str(self.program), *map(str, args)]
         if values is not None:

@@ -84,9 +84,7 @@ EVERYTHING: dict[str, Any] = {
     "extraEnv": [{"name": "SSL_CERT_DIR", "value": "/certificates"}],
     "extraEnvFrom": [{"configMapRef": {"name": "more", "optional": True}}],
     "extraVolumes": [{"name": "certificates", "configMap": {"name": "certificates"}}],
-    "extraVolumeMounts": [
-        {"name": "certificates", "mountPath": "/certificates", "readOnly": True}
-    ],
+    "extraVolumeMounts": [{"name": "certificates", "mountPath": "/certificates", "readOnly": True}],
 }
 
 # There is one monitor or the other.

@@ -1,5 +1,7 @@
 """Helm, the real one: Springline's chart as a release on a cluster that a kubeconfig names.
 
+What the chart renders without a cluster is not its business.
+
 Calls block: use `asyncio.to_thread` from async code.
 """
 
@@ -59,11 +61,6 @@ class Release:
     def uninstall(self) -> None:
         """Take it away. Idempotent."""
         self._run(["uninstall", self.name, f"--namespace={self.namespace}", "--ignore-not-found"])
-
-    def manifests(self, values: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
-        """Return what the chart makes of these values, with its CRDs, without a cluster."""
-        text = self.run("template", "--include-crds", values=values)
-        return [each for each in yaml.safe_load_all(text) if each]
 
     def run(self, *args: str, values: Mapping[str, Any] | None = None) -> str:
         """Run a command on release and chart and return its output."""

@@ -296,3 +296,10 @@ def test_kopf_names_the_object_and_nothing_of_its_own(
     assert "Broker/apps/rabbit" in text
     for unwanted in ("settings", "k8s", "hundreds"):
         assert unwanted not in text
+
+
+def test_json_holds_where_a_line_came_from_on_request(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("info", format="json")
+    logging.getLogger("x").info("session connected", stack_info=True)
+    [line] = lines(capsys)
+    assert line["stack"].startswith("Stack (most recent call last)")

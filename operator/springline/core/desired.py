@@ -4,7 +4,7 @@ References between documents are resolved here; Secrets and ConfigMaps are not r
 named, because a session reads them anew before every attempt.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from springline.api import v1alpha1
@@ -111,18 +111,20 @@ def session_spec(
     generation: int,
     find_broker: Callable[[Identity], v1alpha1.BrokerSpec | None],
     namespace_labels: Mapping[str, str],
+    unserved: Collection[str] = (),
 ) -> SessionSpec | Failure:
     """Return what the session for `document` is to do, or why there can be none.
 
-    `namespace_labels` are those of the namespace that the document is in.
+    `namespace_labels` are those of the namespace that the document is in, `unserved` the kinds of
+    brokers that nobody looks after here.
     """
     broker_key = broker_of(document)
     broker = document.spec.broker or find_broker(broker_key)
     if broker is None:
-        return Failure(
-            reason=Reason.BROKER_NOT_FOUND,
-            message=f"spec.brokerRef: there is no {broker_key.kind} named {_quoted(broker_key)}",
-        )
+        message = f"spec.brokerRef: there is no {broker_key.kind} named {_quoted(broker_key)}"
+        if broker_key.kind in unserved:
+            message = f"spec.brokerRef: this Springline does not look after {broker_key.kind}s"
+        return Failure(reason=Reason.BROKER_NOT_FOUND, message=message)
     allowed = allowed_namespaces(broker)
     if allowed is not None and not allowed.allows(namespace_labels):
         return Failure(

@@ -7,7 +7,7 @@ sessions that use it and a changed Secret the sessions that read it.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -58,10 +58,13 @@ class Manager:
         sources: Sources,
         *,
         on_change: Callable[[Session], None] = lambda _: None,
+        unserved: Collection[str] = (),
     ) -> None:
+        """`unserved` are the kinds of brokers that will never be declared here."""
         self._environment = environment
         self._sources = sources
         self._on_change = on_change
+        self._unserved = unserved
         self._entries: dict[SessionKey, _Entry] = {}
         self._brokers: dict[Identity, v1alpha1.BrokerSpec] = {}
         self._namespaces: dict[str, dict[str, str]] = {}
@@ -259,6 +262,7 @@ class Manager:
             generation=entry.generation,
             find_broker=self._brokers.get,
             namespace_labels=self._labels(key.namespace),
+            unserved=self._unserved,
         )
         if isinstance(spec, Failure):
             return Unusable(generation=entry.generation, problem=spec)

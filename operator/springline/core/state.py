@@ -519,7 +519,10 @@ def _finish(state: SessionState) -> Transition:
     finished = replace(
         state,
         phase=Phase.CLOSED,
-        failure=Failure(reason=Reason.CLIENT_CLOSED, message="the session was ended"),
+        failure=Failure(
+            reason=Reason.CLIENT_CLOSED,
+            message="Springline closed the session and no longer keeps it",
+        ),
         standing=True,
         blocked=NOT_CONNECTED,
         ended=True,

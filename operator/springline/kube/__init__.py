@@ -6,6 +6,7 @@ kopf and the Kubernetes client are known only here. The pieces, from the outside
     client      requests to it, with a limit on every wait
     watching    metadata-only list and watch
     objects     Secrets and ConfigMaps, read when a session needs them
+    namespaces  the labels of namespaces
     services    where the pods behind a Service are
     declarations  what objects there are, and what they mean for the manager
     operator    kopf, embedded: the watches of our own kinds

@@ -41,6 +41,7 @@ _SHOWN_BYTES = 200
 """Of an answer that is no `Status`."""
 
 _UNAUTHORIZED = 401
+_NOT_FOUND = 404
 _TOO_MANY_REQUESTS = 429
 _FIRST_ERROR = 400
 _FIRST_SERVER_ERROR = 500
@@ -78,6 +79,11 @@ class RefusedError(RequestError):
     def may_pass(self) -> bool:
         """Whether the same request may succeed later without anybody's doing."""
         return self.code in (_UNAUTHORIZED, _TOO_MANY_REQUESTS) or self.code >= _FIRST_SERVER_ERROR
+
+    @property
+    def is_absence(self) -> bool:
+        """Whether there is no such object; a 404 alone may be that of a proxy."""
+        return self.code == _NOT_FOUND and self.reason == "NotFound"
 
     def __str__(self) -> str:
         return f"the API server answered {self.code} {self.reason}: {self.message}"
@@ -125,10 +131,13 @@ class Client:
         page = {"limit": str(_PAGE)}
         while True:
             answer = await self._request("GET", path, params={**params, **page}, accept=accept)
-            items += [item for item in answer.get("items") or () if isinstance(item, dict)]
             metadata = _mapping(answer.get("metadata"))
+            if not metadata.get("resourceVersion"):
+                # Something else must not be taken for a list in which everything is missing.
+                raise UnreachableError("the answer is no list; is this an API server?")
+            items += [item for item in answer.get("items") or () if isinstance(item, dict)]
             if not metadata.get("continue"):
-                return items, str(metadata.get("resourceVersion", ""))
+                return items, str(metadata["resourceVersion"])
             page["continue"] = str(metadata["continue"])
 
     async def apply(

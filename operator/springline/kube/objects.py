@@ -185,7 +185,7 @@ class ObjectReader:
             return _unavailable(str(error), may_pass=True)
         metadata = Metadata.of(document)
         if document.get("kind") != kind or not metadata.version:
-            return _unavailable("the answer is something else; is this an API server?")
+            return _unavailable("the API server's answer is something else", may_pass=True)
         if self.require_label and kind == "Secret" and metadata.labels.get(ALLOWED_LABEL) != "true":
             return _Refusal(
                 errors.ObjectNotAllowedError,
@@ -313,14 +313,14 @@ def _values(document: Mapping[str, Any], field_name: str) -> Mapping[str, Any]:
 
 
 def _refused(identity: Identity, error: RefusedError) -> _Refusal | None:
-    if error.code == _NOT_FOUND:
+    if error.is_absence:
         return None
     if error.code == _FORBIDDEN:
         return _unavailable(
             f"Springline lacks the permission to get {_PLURALS[identity.kind]} in namespace "
             f'"{identity.namespace}"; bind a role that allows it'
         )
-    return _unavailable(str(error), may_pass=error.may_pass)
+    return _unavailable(str(error), may_pass=error.may_pass or error.code == _NOT_FOUND)
 
 
 def _unavailable(message: str, *, may_pass: bool = False) -> _Refusal:

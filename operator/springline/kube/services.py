@@ -21,7 +21,6 @@ _SERVICE_LABEL: Final = "kubernetes.io/service-name"
 _ADDRESS_TYPES: Final = frozenset({"IPv4", "IPv6"})
 
 _FORBIDDEN = 403
-_NOT_FOUND = 404
 
 
 class KubernetesServices:
@@ -62,7 +61,7 @@ class KubernetesServices:
         try:
             return await self._client.get(path)
         except RequestError as error:
-            if isinstance(error, RefusedError) and error.code == _NOT_FOUND:
+            if isinstance(error, RefusedError) and error.is_absence:
                 message = f"there is no {where}; create it"
                 raise errors.TransientError(Reason.NAME_RESOLUTION_FAILED, message) from error
             raise _failed(error, "get services", namespace) from error

@@ -2,20 +2,18 @@
 
 A session says that it changed; when it is the object's turn, what has become of it is projected and
 written, if it differs from what the API server has. So a burst of changes costs one write, and
-without changes there is none. At most one write an object is in flight. While the API server does
-not answer, one write after the other is tried, and as soon as one succeeds all that has gathered
-follows.
+without changes there is none. At most one write an object is in flight, also if the object was
+deleted and created again meanwhile.
 """
 
 import asyncio
+import contextlib
 import hashlib
-import heapq
-import itertools
 import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from springline.api import conditions as api_conditions
 from springline.api import status as api_status
@@ -30,16 +28,14 @@ from springline.core.state import NOT_PROBED, Phase
 from springline.core.values import SessionKey
 from springline.core.view import SessionView
 from springline.kube import paths
-from springline.kube.client import Client, RefusedError, RequestError
+from springline.kube.client import RefusedError, RequestError
+from springline.kube.turns import Pace, Turns
 
-__all__ = ["FIELD_MANAGER", "StatusWriter"]
+__all__ = ["FIELD_MANAGER", "Applier", "StatusWriter"]
 
 logger = logging.getLogger(__name__)
 
 FIELD_MANAGER: Final = "springline"
-
-_CONCURRENT = 16
-"""Writes in flight together; more do not make an API server faster."""
 
 _GATHER_SECONDS = 0.05
 """How long changes of a session are gathered; below what a person notices."""
@@ -53,15 +49,35 @@ _SETTLE_SECONDS = 3.0
 _COUNT_SECONDS = 300.0
 """How often a status is written in which nothing but the number of failed attempts has changed."""
 
-_RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)
-"""Pauses while the API server does not answer; the last one again and again."""
-
 _REFUSED_SECONDS = (1.0, 5.0, 20.0, 60.0)
 """Pauses before the write of one object is tried again that the API server did not take."""
 
+_SEVERAL = 3
+"""Objects that must get the answer 500 in a row before it is the API server's trouble."""
+
+_FORBIDDEN = 403
 _NOT_FOUND = 404
 _CONFLICT = 409
 _INTERNAL_ERROR = 500
+
+_SENTENCES: Final = {
+    _FORBIDDEN: (
+        "writing status is forbidden; bind a role that allows patch of this resource's status to "
+        "Springline's ServiceAccount"
+    ),
+}
+_REFUSED: Final = (
+    "status refused by the API server; are the CustomResourceDefinitions those of this version?"
+)
+
+
+class Applier(Protocol):
+    """Whoever writes documents to the API server."""
+
+    async def apply(
+        self, path: str, document: Mapping[str, Any], *, manager: str
+    ) -> Mapping[str, Any]:
+        """Server-side apply `document` at `path`, and return the object. Raises `RequestError`."""
 
 
 @dataclass(slots=True)
@@ -79,14 +95,12 @@ class _Entry:
     written: "_Digest | None" = None
     """What the API server has; None if that is not known."""
     written_at: float = float("-inf")
-    changed_at: float | None = None
-    """When the first change came that has not been written; None if there is none."""
-    due: float | None = None
-    is_writing: bool = False
     is_deferred: bool = False
-    """Only a count has changed; see _COUNT_SECONDS."""
+    """Whether a count is left to write; see _COUNT_SECONDS."""
     refusals: int = 0
     """How often in a row the API server did not take the write of this object."""
+    not_before: float = float("-inf")
+    """When it may be asked again to take it, whatever changes until then."""
     broker: Identity | None = None
     """The broker that the session was last seen with."""
 
@@ -109,7 +123,7 @@ class StatusWriter:
 
     def __init__(
         self,
-        client: Client,
+        client: Applier,
         manager: Callable[[], Manager],
         clock: ports.Clock,
         *,
@@ -123,14 +137,17 @@ class StatusWriter:
         self._holder = holder
         self._counted = counted
         self._entries: dict[Identity, _Entry] = {}
-        self._queue: list[tuple[float, int, Identity]] = []
-        self._numbers = itertools.count()
+        self._changed_at: dict[Identity, float] = {}
+        """When the first change came that has not been written."""
+        self._turns = Turns()
+        self._pace = Pace(clock)
+        self._in_flight: set[Identity] = set()
+        self._ailing: set[Identity] = set()
+        """Whose writes were answered 500 since the last one that went well."""
+        self._told: set[int] = set()
+        """The refusals that the log has already, by their code."""
         self._wake = asyncio.Event()
-        self._in_flight = 0
-        self._failures = 0
-        self._paused_until = float("-inf")
         self._is_flushing = False
-        self._failing_since: float | None = None
 
     # --- what there is to write
 
@@ -143,6 +160,7 @@ class StatusWriter:
                 entry.generation = generation
                 self._changed(entry)
             return
+        self.gone(identity)  # the one before, under the same name
         entry = _Entry(
             identity=identity,
             uid=uid,
@@ -173,6 +191,9 @@ class StatusWriter:
     def gone(self, identity: Identity) -> None:
         entry = self._entries.pop(identity, None)
         if entry is not None:
+            self._changed_at.pop(identity, None)
+            self._turns.drop(identity)
+            self._ailing.discard(identity)
             self._broker_changed(entry.broker)
 
     def session_changed(self, session: Session) -> None:
@@ -195,15 +216,15 @@ class StatusWriter:
 
     @property
     def behind_since(self) -> float | None:
-        """Since when, on the monotonic clock, writes fail; None while they succeed."""
-        return self._failing_since
+        """Since when, on the monotonic clock, the API server takes no writes; None if it does."""
+        return self._pace.failing_since if self._changed_at else None
 
     @property
     def waiting(self) -> int:
         """How many objects have a status that is not written yet."""
-        return sum(entry.changed_at is not None for entry in self._entries.values())
+        return len(self._changed_at)
 
-    # --- writing
+    # --- whose turn it is
 
     async def run(self) -> None:
         """Write until cancelled."""
@@ -211,216 +232,220 @@ class StatusWriter:
             while True:
                 await self._until_due()
                 while (entry := self._next()) is not None:
-                    document = self._to_write(entry)
-                    if document is None:
+                    status = self._considered(entry)
+                    if status is None:
                         await asyncio.sleep(0)  # there may be thousands with nothing to write
                         continue
-                    entry.is_writing = True
-                    self._in_flight += 1
+                    self._in_flight.add(entry.identity)
                     tasks.create_task(
-                        self._write(entry, document), name=f"status/{'/'.join(entry.identity)}"
+                        self._write(entry, status), name=f"status/{_shown(entry.identity)}"
                     )
 
     async def flush(self) -> None:
         """Write everything that has changed, now, and return when it is written.
 
-        It waits as long as the API server does not answer; whoever calls sets the limit.
+        It waits as long as the API server does not answer; whoever calls sets the limit. What the
+        API server refuses is not tried again.
         """
         self._is_flushing = True
         try:
-            for entry in self._entries.values():
-                if entry.changed_at is not None:
-                    self._schedule(entry, at=self._clock.monotonic())
-            while self.waiting or self._in_flight:
+            now = self._clock.monotonic()
+            for identity, entry in self._entries.items():
+                if entry.is_deferred:
+                    self._changed_at.setdefault(identity, now)
+                if identity in self._changed_at:
+                    self._schedule(identity, at=now)
+            while self._changed_at or self._in_flight:
                 await self._clock.sleep(_GATHER_SECONDS)
         finally:
             self._is_flushing = False
 
     def _changed(self, entry: _Entry) -> None:
         now = self._clock.monotonic()
-        if entry.changed_at is None or entry.is_deferred:
-            entry.changed_at = now
-            entry.is_deferred = False
-        self._schedule(entry, at=now + self._gather(entry))
+        self._changed_at.setdefault(entry.identity, now)
+        self._gather(entry)
 
-    def _gather(self, entry: _Entry) -> float:
-        """Return for how long changes of the entry are gathered, in seconds."""
-        if self._is_flushing:
-            return 0.0
-        is_broker = entry.identity.kind != "BrokerConnection"
-        return _GATHER_BROKER_SECONDS if is_broker else _GATHER_SECONDS
+    def _gather(self, entry: _Entry) -> None:
+        """Have the object's turn come when its changes have been gathered for a while."""
+        at = self._clock.monotonic()
+        if not self._is_flushing:
+            is_broker = entry.identity.kind != "BrokerConnection"
+            at += _GATHER_BROKER_SECONDS if is_broker else _GATHER_SECONDS
+            at = max(at, entry.not_before)
+        self._schedule(entry.identity, at=at)
 
-    def _schedule(self, entry: _Entry, *, at: float) -> None:
-        """Have the entry's turn come at that time, unless it comes sooner already."""
-        if entry.is_writing or (entry.due is not None and entry.due <= at):
-            return
-        entry.due = at
-        heapq.heappush(self._queue, (at, next(self._numbers), entry.identity))
-        self._wake.set()
+    def _schedule(self, identity: Identity, *, at: float) -> None:
+        """Have the object's turn come at that time, unless it comes sooner already."""
+        # While a write is in flight there is no turn; when it has ended, `_go_on` gives one.
+        if identity not in self._in_flight and self._turns.put(identity, at=at):
+            self._wake.set()
 
     async def _until_due(self) -> None:
-        """Return when the next entry's turn has come and there is room for its write."""
+        """Return when the next turn has come and there is room for its write."""
         while True:
             self._wake.clear()
-            now = self._clock.monotonic()
-            if self._has_room and self._queue:
-                at = max(self._queue[0][0], self._paused_until)
-                if at <= now:
-                    return
-                await self._woken_within(at - now)
-            else:
+            at = self._turns.next_at
+            if at is None or not self._has_room:
                 await self._wake.wait()
-
-    async def _woken_within(self, seconds: float) -> None:
-        waiting = {
-            asyncio.ensure_future(self._wake.wait()),
-            asyncio.ensure_future(self._clock.sleep(seconds)),
-        }
-        try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for each in waiting:
-                each.cancel()
+                continue
+            seconds = max(at, self._pace.resume_at) - self._clock.monotonic()
+            if seconds <= 0:
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._wake.wait()
 
     @property
     def _has_room(self) -> bool:
-        return self._in_flight < (1 if self._failures else _CONCURRENT)
+        return self._pace.has_room(in_flight=len(self._in_flight))
 
     def _next(self) -> _Entry | None:
-        """Take the next entry whose turn it is from the queue."""
+        """Take the next turn, if it has come and there is room for its write."""
         now = self._clock.monotonic()
-        if now < self._paused_until:
+        if now < self._pace.resume_at or not self._has_room:
             return None
-        while self._has_room and self._queue and self._queue[0][0] <= now:
-            at, _, identity = heapq.heappop(self._queue)
-            entry = self._entries.get(identity)
-            if entry is None or entry.due != at:
-                continue  # gone, or its turn comes at another time
-            entry.due = None
-            if entry.changed_at is not None:
-                return entry
-        return None
+        identity = self._turns.take(now=now)
+        return self._entries[identity] if identity is not None else None
+
+    def _considered(self, entry: _Entry) -> dict[str, Any] | None:
+        try:
+            return self._to_write(entry)
+        except Exception:  # as at the top of a task: a defect in one status must not end the others
+            logger.exception("status not projected", extra={"object": _shown(entry.identity)})
+            self._changed_at.pop(entry.identity, None)
+            return None
 
     def _to_write(self, entry: _Entry) -> dict[str, Any] | None:
         """Return what is to be written now; None if it is nothing, or its time has not come."""
-        if entry.changed_at is None:
-            return None
-        now = self._clock.monotonic()
-        settled_at = entry.changed_at + _SETTLE_SECONDS
+        identity, now = entry.identity, self._clock.monotonic()
+        settled_at = self._changed_at.setdefault(identity, now) + _SETTLE_SECONDS
         if now < settled_at and not self._is_flushing and not self._is_settled(entry):
-            self._schedule(entry, at=settled_at)
+            self._schedule(identity, at=settled_at)
             return None
         status = self._project(entry)
-        if status is None:  # its session is not there yet, or not any more
-            entry.changed_at = None
+        del self._changed_at[identity]
+        entry.is_deferred = False
+        if status is None:  # its session is not there yet
             return None
         digest = _Digest.of(status)
         if entry.written is not None:
             if digest.whole == entry.written.whole:
-                entry.changed_at = None
                 self._counted("unchanged")
                 return None
             count_at = entry.written_at + _COUNT_SECONDS
             is_count_only = digest.without_count == entry.written.without_count
             if is_count_only and now < count_at and not self._is_flushing:
                 entry.is_deferred = True
-                self._schedule(entry, at=count_at)
+                self._schedule(identity, at=count_at)
                 return None
-        entry.changed_at = None
         return status
 
+    # --- writing
+
     async def _write(self, entry: _Entry, status: dict[str, Any]) -> None:
-        identity = entry.identity
-        metadata = {"name": identity.name}
-        if identity.namespace:
-            metadata["namespace"] = identity.namespace
-        document = {
-            "apiVersion": API_VERSION,
-            "kind": identity.kind,
-            "metadata": metadata,
-            "status": status,
-        }
-        retry_in: float | None = None
         try:
-            applied = await self._client.apply(
-                paths.status_of(identity), document, manager=FIELD_MANAGER
-            )
-        except RefusedError as error:
-            retry_in = self._refused(entry, error)
-        except RequestError as error:
-            retry_in = self._pause(error, seconds=None)
-        else:
-            entry.written = _Digest.of(status)
-            entry.written_at = self._clock.monotonic()
-            entry.refusals = 0
-            self._succeeded()
-            self._look_after(identity, uid=applied["metadata"]["uid"], meant=entry)
+            retry_in = await self._try(entry, status)
+        except Exception:  # the top of a task: a defect in one write must not end the others
+            logger.exception("status not written", extra={"object": _shown(entry.identity)})
+            entry.written = None
+            retry_in = _REFUSED_SECONDS[-1]
         finally:
-            entry.is_writing = False
-            self._in_flight -= 1
+            self._in_flight.discard(entry.identity)
             self._wake.set()
         self._go_on(entry, retry_in=retry_in)
 
-    def _look_after(self, identity: Identity, *, uid: str, meant: _Entry) -> None:
-        """Write again what landed on another object: the API server does not compare uids."""
-        now_there = self._entries.get(identity)
-        if uid != meant.uid and now_there is not None and now_there is not meant:
-            now_there.written = None
-            self._changed(now_there)
+    async def _try(self, entry: _Entry, status: dict[str, Any]) -> float | None:
+        """Write, and return in how many seconds to do it again; None for never."""
+        try:
+            applied = await self._client.apply(
+                paths.status_of(entry.identity),
+                _document(entry.identity, status),
+                manager=FIELD_MANAGER,
+            )
+        except RefusedError as error:
+            entry.written = None  # whatever was answered, it may have been done
+            return self._refused(entry, error)
+        except RequestError as error:
+            entry.written = None
+            return self._pause(error)
+        # The API server compares no uids: it may have landed on another object of that name.
+        is_there = _uid(applied) == entry.uid
+        entry.written = _Digest.of(status) if is_there else None
+        entry.written_at = self._clock.monotonic()
+        if entry.refusals:
+            entry.refusals = 0
+            self._told.clear()
+        self._ailing.clear()
+        self._counted("written")
+        self._answered()
+        return None
 
     def _go_on(self, entry: _Entry, *, retry_in: float | None) -> None:
         """See to what changed during the write, or to the write that has to be repeated."""
-        if self._entries.get(entry.identity) is not entry:
+        identity, now = entry.identity, self._clock.monotonic()
+        now_there = self._entries.get(identity)
+        if now_there is None:
             return
-        now = self._clock.monotonic()
-        if retry_in is not None:
-            entry.written = None  # the write may have been done all the same
-            entry.changed_at = entry.changed_at or now
-            self._schedule(entry, at=now + retry_in)
-        elif entry.changed_at is not None:
-            self._schedule(entry, at=now + self._gather(entry))
+        if now_there is not entry:
+            if entry.written is None:  # meant for its predecessor, but perhaps on this one
+                now_there.written = None
+                self._changed_at.setdefault(identity, now)
+        elif retry_in is not None:
+            self._changed_at.setdefault(identity, now)
+            self._schedule(identity, at=now + retry_in)
+            return
+        if identity in self._changed_at:
+            self._gather(now_there)
 
     def _refused(self, entry: _Entry, error: RefusedError) -> float | None:
         """Return in how many seconds to try again; None for never."""
-        # 500 is what the API server answers to a field that its schema does not have, so it is the
-        # object's own trouble until others have it, too.
-        if error.may_pass and error.code != _INTERNAL_ERROR:
-            return self._pause(error, seconds=error.retry_after)
-        shown = {"object": "/".join(entry.identity), "error": str(error)}
+        if self._is_in_trouble(entry, error):
+            return self._pause(error)
+        if error.code != _INTERNAL_ERROR:
+            self._answered()
+        shown = {"object": _shown(entry.identity), "error": str(error)}
         if error.code == _NOT_FOUND:
             # Its deletion is on the way; should it not come, the next list tells.
             logger.debug("status not written: the object is gone", extra=shown)
             self._counted("gone")
+            entry.not_before = self._clock.monotonic() + _REFUSED_SECONDS[-1]
             return None
-        if error.code != _CONFLICT and entry.refusals == 0:
-            logger.error(
-                "status refused by the API server; are the CustomResourceDefinitions those of this "
-                "version?",
-                extra=shown,
-            )
+        if error.code != _CONFLICT:
+            # What is wrong with one is most often wrong with all of them.
+            level = logging.DEBUG if error.code in self._told else logging.ERROR
+            logger.log(level, _SENTENCES.get(error.code, _REFUSED), extra=shown)
+            self._told.add(error.code)
         self._counted("failed")
+        if self._is_flushing and error.code != _CONFLICT:
+            return None
+        retry_in = _REFUSED_SECONDS[min(entry.refusals, len(_REFUSED_SECONDS) - 1)]
         entry.refusals += 1
-        return _REFUSED_SECONDS[min(entry.refusals, len(_REFUSED_SECONDS)) - 1]
+        entry.not_before = self._clock.monotonic() + retry_in
+        return retry_in
 
-    def _pause(self, error: RequestError, *, seconds: float | None) -> float:
+    def _is_in_trouble(self, entry: _Entry, error: RefusedError) -> bool:
+        """Whether it is the API server that has to recover, and not the object.
+
+        500 is what it answers to a field that its schema does not have. So that is the object's
+        own trouble, until others have it too.
+        """
+        if error.code == _INTERNAL_ERROR:
+            self._ailing.add(entry.identity)
+            return len(self._ailing) >= _SEVERAL
+        return error.may_pass
+
+    def _pause(self, error: RequestError) -> float:
         """Hold all writes back for a while, and return for how long."""
-        now = self._clock.monotonic()
-        if self._failing_since is None:
-            self._failing_since = now
+        if self._pace.failing_since is None:
             logger.warning("status not written; trying again", extra={"error": str(error)})
-        pause = seconds or _RETRY_SECONDS[min(self._failures, len(_RETRY_SECONDS) - 1)]
-        if now >= self._paused_until:  # writes that were in flight together count once
-            self._failures += 1
-            self._paused_until = now + pause
         self._counted("failed")
-        return pause
+        retry_after = error.retry_after if isinstance(error, RefusedError) else None
+        return self._pace.failed(retry_after=retry_after)
 
-    def _succeeded(self) -> None:
-        self._counted("written")
-        if self._failing_since is not None:
-            logger.info("status written again", extra={"waiting": self.waiting})
-        self._failures = 0
-        self._failing_since = None
+    def _answered(self) -> None:
+        if self._pace.failing_since is not None:
+            logger.info("status taken again", extra={"waiting": self.waiting})
+        self._pace.answered()
 
     # --- what is written
 
@@ -470,6 +495,26 @@ def _has_result(view: SessionView) -> bool:
     if view.state.phase is Phase.CONNECTED:
         return view.state.blocked != NOT_PROBED
     return view.state.failure is not None
+
+
+def _document(identity: Identity, status: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = {"name": identity.name}
+    if identity.namespace:
+        metadata["namespace"] = identity.namespace
+    return {
+        "apiVersion": API_VERSION,
+        "kind": identity.kind,
+        "metadata": metadata,
+        "status": status,
+    }
+
+
+def _uid(document: Mapping[str, Any]) -> str | None:
+    return (document.get("metadata") or {}).get("uid")
+
+
+def _shown(identity: Identity) -> str:
+    return "/".join(part for part in identity if part)
 
 
 def _hashed(value: Mapping[str, Any]) -> bytes:

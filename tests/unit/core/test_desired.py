@@ -450,3 +450,18 @@ def test_only_a_secret_tells_an_open_session_to_move(
 )
 def test_the_objects_that_a_session_reads(spec: SessionSpec, reads: set[Identity]) -> None:
     assert desired.references(spec) == reads
+
+
+def test_kind_of_broker_that_nobody_looks_after_is_named() -> None:
+    """Whoever looks for the missing ClusterBroker is told that it would not be seen."""
+    reference = v1alpha1.BrokerReference(kind="ClusterBroker", name="shared")
+    spec = desired.session_spec(
+        document(broker_ref=reference),
+        generation=1,
+        find_broker=lambda _: None,
+        namespace_labels={},
+        unserved=("ClusterBroker",),
+    )
+    assert isinstance(spec, Failure)
+    assert spec.reason is Reason.BROKER_NOT_FOUND
+    assert "does not look after ClusterBrokers" in spec.message

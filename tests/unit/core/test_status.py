@@ -118,7 +118,7 @@ def test_all_four_conditions_are_always_shown() -> None:
             after(state.CloseRequested()),
             "False",
             Reason.CLIENT_CLOSED,
-            "the session was ended",
+            "Springline closed the session and no longer keeps it",
             id="ended",
         ),
     ],

@@ -1,5 +1,6 @@
-"""Everything here talks HTTP to a small API server of ours, and leaves nothing behind."""
+"""A small API server of ours to talk HTTP to, which leaves nothing behind, and a clock."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,6 +9,15 @@ import pytest
 from springline.kube.client import Client
 from support import fake_apiserver, leaks
 from support.fake_apiserver import FakeAPIServer
+from support.fake_clock import FakeClock
+
+
+@pytest.fixture
+async def clock() -> AsyncIterator[FakeClock]:
+    """A clock that stands still, and the event loop with it."""
+    clock = FakeClock()
+    with clock.drives(asyncio.get_running_loop()):
+        yield clock
 
 
 @pytest.fixture

@@ -333,8 +333,10 @@ async def test_list_comes_in_pages(
 
 async def test_token_of_a_page_comes_back_as_it_was(server: FakeAPIServer, client: Client) -> None:
     token = "eyJ2IjoibWV0YSJ9+/=&?% é"
-    server.script.append(answering({"metadata": {"continue": token}, "items": []}))
-    server.script.append(answering({"items": []}))
+    server.script.append(
+        answering({"metadata": {"resourceVersion": "7", "continue": token}, "items": []})
+    )
+    server.script.append(answering({"metadata": {"resourceVersion": "7"}}))
     await client.list(SECRETS)
     assert server.asked[1].query["continue"] == token
 
@@ -342,21 +344,33 @@ async def test_token_of_a_page_comes_back_as_it_was(server: FakeAPIServer, clien
 async def test_list_that_expires_between_two_pages_is_an_error(
     server: FakeAPIServer, client: Client
 ) -> None:
-    server.script.append(answering({"metadata": {"continue": "next"}, "items": []}))
+    server.script.append(
+        answering({"metadata": {"resourceVersion": "7", "continue": "next"}, "items": []})
+    )
     server.script.append(refusing(410, "Expired", "the continue token is too old"))
     assert (await refused(client.list_metadata(SECRETS))).code == 410
 
 
 @pytest.mark.parametrize(
     "answer",
-    [{}, {"items": None, "metadata": None}, {"items": [7, "x"], "metadata": []}],
-    ids=["nothing", "null", "of other types"],
+    [{}, {"items": []}, {"items": [], "metadata": []}, {"kind": "Secret", "metadata": {}}],
+    ids=["nothing", "no version", "of other types", "an object"],
 )
-async def test_list_without_what_a_list_has_is_empty(
+async def test_answer_that_is_no_list_is_not_taken_for_an_empty_one(
     server: FakeAPIServer, client: Client, answer: object
 ) -> None:
+    """Otherwise everything would be gone."""
     server.script.append(answering(answer))
-    assert await client.list_metadata(SECRETS) == ([], "")
+    message = await unreachable(client.list_metadata(SECRETS))
+    assert message == "the answer is no list; is this an API server?"
+
+
+@pytest.mark.parametrize("items", [None, [], [7, "x"]])
+async def test_list_without_objects_is_empty(
+    server: FakeAPIServer, client: Client, items: object
+) -> None:
+    server.script.append(answering({"metadata": {"resourceVersion": "7"}, "items": items}))
+    assert await client.list_metadata(SECRETS) == ([], "7")
 
 
 # --- watches

@@ -251,7 +251,9 @@ OUTAGES = [
     pytest.param(refusing(500, "InternalError", "no"), id="fails"),
     pytest.param(refusing(503, "ServiceUnavailable", "no"), id="is overloaded"),
     pytest.param(refusing(429, "TooManyRequests", "no"), id="has enough"),
-    pytest.param(answering("<html>"), id="is something else"),
+    pytest.param(answering("<html>"), id="is a web site"),
+    pytest.param(answering({"status": "ok"}), id="is something else"),
+    pytest.param(answering("no backend", status=404), id="is missing behind a proxy"),
 ]
 
 

@@ -334,7 +334,7 @@ async def test_history_forgotten_while_watching_is_listed_again(
 async def test_page_that_expires_is_no_reason_to_give_up(
     server: FakeAPIServer, watch: Watch, notes: Notes
 ) -> None:
-    server.script.append(answering({"metadata": {"continue": "1"}, "items": []}))
+    server.script.append(answering({"metadata": {"resourceVersion": "7", "continue": "1"}}))
     server.script.append(refusing(410, "Expired", "the continue token is too old"))
     server.put("secrets", "apps", "one")
     async with running(watch):

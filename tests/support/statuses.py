@@ -1,0 +1,298 @@
+"""Declared objects, their sessions and their status, with an API server that the test plays."""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from springline.api.meta import Identity
+from springline.core.session import Session
+from springline.core.values import SessionKey
+from springline.kube import paths
+from springline.kube.client import RefusedError
+from springline.kube.declarations import Declarations, identify
+from springline.kube.status import StatusWriter
+from support.builders import RABBIT, server_close
+from support.fake_clock import FakeClock
+from support.fakes import Silence
+from support.fleet import Fleet
+
+__all__ = [
+    "CLUSTER_RABBIT",
+    "ORDERS",
+    "RABBIT_BROKER",
+    "FakeApplier",
+    "Scene",
+    "Write",
+    "a_broker",
+    "a_connection",
+    "playing",
+    "refused",
+    "stamped",
+]
+
+RABBIT_BROKER = Identity("Broker", "apps", "rabbit")
+CLUSTER_RABBIT = Identity("ClusterBroker", "", "rabbit")
+ORDERS = Identity("BrokerConnection", "apps", "orders")
+
+
+def a_broker(
+    identity: Identity = RABBIT_BROKER,
+    *,
+    uid: str = "broker-1",
+    generation: int = 1,
+    status: Mapping[str, Any] | None = None,
+    **spec: Any,
+) -> dict[str, Any]:
+    """Return a broker as an API server shows it."""
+    spec = {"endpoints": [{"host": RABBIT.host}], **spec}
+    return _document(identity, uid, generation, spec, status=status)
+
+
+def a_connection(
+    name: str = "orders",
+    *,
+    uid: str = "connection-1",
+    generation: int = 1,
+    broker: Identity = RABBIT_BROKER,
+    annotations: Mapping[str, str] | None = None,
+    status: Mapping[str, Any] | None = None,
+    **spec: Any,
+) -> dict[str, Any]:
+    """Return a connection as an API server shows it."""
+    spec = {
+        "brokerRef": {"kind": broker.kind, "name": broker.name},
+        "credentials": {"secretRef": {"name": f"{name}-amqp"}},
+        "probe": {"mode": "None"},
+        **spec,
+    }
+    identity = ORDERS._replace(name=name)
+    return _document(identity, uid, generation, spec, annotations=annotations, status=status)
+
+
+def _document(
+    identity: Identity,
+    uid: str,
+    generation: int,
+    spec: Mapping[str, Any],
+    *,
+    annotations: Mapping[str, str] | None = None,
+    status: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    metadata: dict[str, Any] = {
+        "name": identity.name,
+        "uid": uid,
+        "generation": generation,
+        "resourceVersion": "4711",
+        "creationTimestamp": "2026-11-21T07:00:00Z",
+        "managedFields": [{"manager": "kubectl"}],
+    }
+    if identity.namespace:
+        metadata["namespace"] = identity.namespace
+    if annotations is not None:
+        metadata["annotations"] = dict(annotations)
+    document = {
+        "apiVersion": "springline.dev/v1alpha1",
+        "kind": identity.kind,
+        "metadata": metadata,
+        "spec": dict(spec),
+    }
+    return document if status is None else {**document, "status": dict(status)}
+
+
+def stamped(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the object as it is while somebody's finalizer keeps it from being deleted."""
+    metadata = {**document["metadata"], "deletionTimestamp": "2026-11-21T08:00:00Z"}
+    return {**document, "metadata": metadata}
+
+
+def refused(code: int, *, retry_after: float | None = None) -> RefusedError:
+    """Return what the client makes of such an answer."""
+    return RefusedError(code, "Reason", "words", retry_after=retry_after)
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A status that was sent, and when."""
+
+    at: float
+    path: str
+    document: Mapping[str, Any]
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return dict(self.document["status"])
+
+
+class FakeApplier:
+    """Takes what is written, as `kube.status.Applier`.
+
+    `at` answers for a path; else the next of `then`; else `otherwise`. None is a success, and
+    SILENCE an answer that the test gives later.
+    """
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+        self.writes: list[Write] = []
+        self.uids: dict[str, str] = {}
+        """The uid of the object that is there, by its path."""
+        self.stored: dict[str, dict[str, Any]] = {}
+        """The status that each object has."""
+        self.at: dict[str, Exception | Silence | None] = {}
+        self.otherwise: Exception | Silence | None = None
+        self.in_flight: list[str] = []
+        self.most_in_flight = 0
+        self.violations: list[str] = []
+        """Writes that should never have come."""
+        self.is_declared: Callable[[str], bool] = lambda _: True
+        self.answer: dict[str, Any] | None = None
+        """What is answered in place of the object."""
+        self._script: deque[Exception | Silence | None] = deque()
+        self._held: list[asyncio.Future[None]] = []
+
+    def then(self, *answers: Exception | Silence | None) -> None:
+        """Answer the next writes so, one by one."""
+        self._script.extend(answers)
+
+    def release(self, error: Exception | None = None) -> None:
+        """Let the writes that hang succeed, or fail."""
+        held, self._held = self._held, []
+        for each in held:
+            if each.done():
+                continue
+            if error is None:
+                each.set_result(None)
+            else:
+                each.set_exception(error)
+
+    def clear_script(self) -> None:
+        """Let every further write succeed."""
+        self._script.clear()
+
+    async def apply(
+        self, path: str, document: Mapping[str, Any], *, manager: str
+    ) -> Mapping[str, Any]:
+        assert manager == "springline"
+        # Noted and not raised: whoever writes survives defects.
+        if path in self.in_flight:
+            self.violations.append(f"a second write of {path}")
+        if not self.is_declared(path):
+            self.violations.append(f"a write of {path}, which is gone")
+        self.writes.append(Write(self._clock.elapsed, path, document))
+        self.in_flight.append(path)
+        self.most_in_flight = max(self.most_in_flight, len(self.in_flight))
+        try:
+            await self._answer(path)
+        finally:
+            self.in_flight.remove(path)
+        if path not in self.uids:
+            raise refused(404)
+        self.stored[path] = dict(document["status"])
+        if self.answer is not None:
+            return self.answer
+        return {**document, "metadata": {**document["metadata"], "uid": self.uids[path]}}
+
+    async def _answer(self, path: str) -> None:
+        answer = self.otherwise
+        if path in self.at:
+            answer = self.at[path]
+        elif self._script:
+            answer = self._script.popleft()
+        if isinstance(answer, Silence):
+            held: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._held.append(held)
+            await held
+        elif answer is not None:
+            raise answer
+
+
+class Scene(Fleet):
+    """A manager among fakes, whose declarations and status go through the Kubernetes adapter."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.api = FakeApplier(clock)
+        self.counted: list[str] = []
+        self.statuses = StatusWriter(
+            self.api,
+            lambda: self.manager,
+            clock,
+            holder="pod-1",
+            counted=self.counted.append,
+        )
+        super().__init__(clock)
+        self.declarations = Declarations(self.manager, self.statuses)
+        self.api.is_declared = self._is_declared
+        self.writing: asyncio.Task[None] | None = None
+
+    def _is_declared(self, path: str) -> bool:
+        return any(paths.status_of(each) == path for each in self.declarations.uids())
+
+    def _session_changed(self, session: Session) -> None:
+        super()._session_changed(session)
+        self.statuses.session_changed(session)
+
+    async def show(self, *documents: Mapping[str, Any]) -> None:
+        """Show objects as a watch does, without letting time pass."""
+        for document in documents:
+            self.appear(document)
+        await self.clock.settle()
+
+    def appear(self, document: Mapping[str, Any]) -> None:
+        """Create or change an object and show it. Nothing follows from it yet."""
+        path, uid = paths.status_of(identify(document)), document["metadata"]["uid"]
+        if self.api.uids.get(path) != uid:
+            self.api.uids[path] = uid
+            self.api.stored.pop(path, None)
+        self.declarations.appeared(document)
+
+    def delete(self, identity: Identity) -> None:
+        """Delete an object, and tell nobody."""
+        path = paths.status_of(identity)
+        self.api.uids.pop(path, None)
+        self.api.stored.pop(path, None)
+
+    async def vanish(self, identity: Identity, *, uid: str) -> None:
+        """Delete an object and show that it is gone."""
+        self.delete(identity)
+        self.declarations.vanished(identity, uid=uid)
+        await self.clock.settle()
+
+    def written(self, identity: Identity = ORDERS) -> list[dict[str, Any]]:
+        """Return every status of an object that was sent."""
+        path = paths.status_of(identity)
+        return [write.status for write in self.api.writes if write.path == path]
+
+    def times(self, identity: Identity = ORDERS) -> list[float]:
+        """Return when they were sent."""
+        path = paths.status_of(identity)
+        return [write.at for write in self.api.writes if write.path == path]
+
+    def lose(self, name: str = "orders") -> None:
+        """Have the broker end a session's connection."""
+        connection = self.session(SessionKey("apps", name)).connection
+        next(each for each in self.open_connections if each is connection).end(server_close())
+
+
+@contextlib.asynccontextmanager
+async def playing(clock: FakeClock, *, is_writing: bool = True) -> AsyncIterator[Scene]:
+    """Run a scene; afterwards nothing of it may be left."""
+    before = asyncio.all_tasks()
+    scene = Scene(clock)
+    await scene.start()
+    if is_writing:
+        scene.writing = asyncio.get_running_loop().create_task(scene.statuses.run())
+    try:
+        yield scene
+    finally:
+        assert scene.task is not None
+        for task in (scene.task, scene.writing):
+            if task is not None:
+                task.cancel()
+        await clock.settle()
+    if scene.writing is not None:
+        assert scene.writing.cancelled(), "the writer ended by itself"
+    assert not scene.api.violations
+    left = {task for task in asyncio.all_tasks() - before if task is not asyncio.current_task()}
+    assert not left, f"left behind: {left}"

@@ -1,0 +1,157 @@
+"""The documentation: its links lead somewhere, and what it says is in step with the program."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import pytest
+import yaml
+
+from springline import cli
+from springline.api import documents
+from springline.reasons import Reason
+from support.markdown import Page
+
+ROOT: Final = Path(__file__).parents[2]
+DOCS: Final = ROOT / "docs"
+CHART: Final = ROOT / "charts" / "springline"
+PAGES: Final = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "examples" / "README.md",
+    ROOT / "tests" / "README.md",
+    CHART / "README.md",
+    *sorted(DOCS.glob("*.md")),
+]
+# What conditions say when all is well: there is nothing to shoot.
+FINE: Final = {
+    Reason.CONNECTED,
+    Reason.OPEN,
+    Reason.ACCEPTED,
+    Reason.VERIFIED,
+    Reason.NOT_BLOCKED,
+}
+
+
+def in_repository(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+every_page = pytest.mark.parametrize("path", PAGES, ids=in_repository)
+
+
+@every_page
+def test_links_lead_somewhere(path: Path) -> None:
+    """Each link within the repository leads to a file, and to a heading if it names one."""
+    assert [link for link in Page(path).links if not leads_somewhere(link, path)] == []
+
+
+def leads_somewhere(link: str, page: Path) -> bool:
+    if link.startswith("https://"):
+        return True
+    file, _, anchor = link.partition("#")
+    target = (page.parent / file).resolve() if file else page
+    if not target.is_relative_to(ROOT) or not target.exists():
+        return False
+    return not anchor or anchor in Page(target).anchors
+
+
+def test_every_page_is_listed() -> None:
+    """The index of docs/ links to each page beside it."""
+    linked = set(Page(DOCS / "README.md").links)
+    assert {path.name for path in DOCS.glob("*.md")} - linked == {"README.md"}
+
+
+@every_page
+def test_manifests_can_be_used(path: Path) -> None:
+    """Whatever a page shows to copy is a document that Springline takes as it stands."""
+    for document in manifests(Page(path)):
+        documents.parse(document)
+
+
+def manifests(page: Page) -> Iterator[dict[str, Any]]:
+    for block in page.blocks:
+        if block.language != "yaml":
+            continue
+        for document in yaml.safe_load_all(block.text):
+            if isinstance(document, dict) and document.get("kind") in documents.MODELS:
+                yield document
+
+
+def test_the_first_connection_shows_every_file_that_its_commands_name() -> None:
+    """A block begins with the name of the file that it is to be saved as."""
+    page = Page(DOCS / "first-connection.md")
+    shown = {
+        block.text.splitlines()[0].removeprefix("# ")
+        for block in page.blocks
+        if block.language == "yaml"
+    }
+    named = {name for command in page.commands for name in re.findall(r"-f (\S+)", command)}
+    assert named == shown == {"broker.yaml", "connection.yaml"}
+
+
+def test_every_reason_has_a_section() -> None:
+    """docs/troubleshooting.md has a heading for each reason that says that something is wrong."""
+    page = Page(DOCS / "troubleshooting.md")
+    sections = {heading for heading in page.headings if re.fullmatch(r"[A-Z][a-z]+\w+", heading)}
+    assert {reason.value for reason in Reason if reason not in FINE} - sections == set()
+    _, _, fine = page.text.partition("\n## Nothing is wrong\n")
+    assert {reason.value for reason in FINE} <= set(re.findall(r"`(\w+)`", fine))
+
+
+def test_options_of_the_operator_are_those_that_it_has() -> None:
+    """docs/operations.md has a row for each option, with its variable and its default."""
+    command = cli.main.commands["operator"]
+    expected = {}
+    for option in command.params:
+        assert isinstance(option, click.Option)
+        names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
+        expected[names] = (
+            f"`SPRINGLINE_OPERATOR_{str(option.name).upper()}`",
+            default_of(option),
+        )
+    found = {}
+    for names, variable, default, _ in Page(DOCS / "operations.md").rows("## Options"):
+        # Of a value, the table also says what it is called.
+        plain = re.sub(r"`(--[\w-]+) [A-Z:]+`", r"`\1`", names)
+        shown = expected.get(plain, ("", None))[1]
+        found[plain] = (variable, shown if shown is None or default.startswith(shown) else default)
+    assert found == expected
+
+
+def default_of(option: click.Option) -> str | None:
+    """Return how the table has to begin to say the default; None where that takes words."""
+    match option.default:
+        case bool(value):
+            return "yes" if value else "no"
+        case str(value):
+            return f"`{value}`"
+        case float(value):
+            return f"`{value:g}`"
+        case _:
+            return None
+
+
+@every_page
+def test_values_of_the_chart_exist(path: Path) -> None:
+    """Whatever a command sets, and what install.md lists, is a value of the chart."""
+    page = Page(path)
+    named = {
+        name for command in page.commands for name in re.findall(r"--set '?([\w.]+)=", command)
+    }
+    for first, *_ in page.rows("### Values most people set"):
+        named |= set(re.findall(r"`([\w.]+)`", first))
+    assert {name for name in named if not is_value(name)} == set()
+
+
+def is_value(name: str) -> bool:
+    found = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    for part in name.split("."):
+        if found == {}:
+            return True  # free: labels, for example
+        if not isinstance(found, dict) or part not in found:
+            return False
+        found = found[part]
+    return True
