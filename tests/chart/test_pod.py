@@ -1,10 +1,15 @@
 """The operator's Pod: what it may do, what it is told, and what else selects it."""
 
-from typing import Any
+import http.server
+import subprocess
+import sys
+import threading
+from typing import Any, ClassVar
 
 import pytest
 
 from springline import cli
+from support import ports
 from support.chart import Helm, Objects, with_all
 from support.chart_values import EVERYTHING, MODES
 
@@ -139,6 +144,38 @@ def test_the_test_pods_program_is_python(objects: Objects) -> None:
     assert url == f"http://springline.springline-system.svc:{port}/readyz"
     operator = pods(objects)["operator"]["spec"]["containers"][0]
     assert container["image"] == operator["image"]
+
+
+class _Ready(http.server.BaseHTTPRequestHandler):
+    """Answers that it is not ready, and then that it is."""
+
+    answers: ClassVar = [503, 200]
+
+    def do_GET(self) -> None:
+        self.send_response(self.answers.pop(0) if self.path == "/readyz" else 404)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_the_test_pods_program_waits_until_the_operator_is_ready(objects: Objects) -> None:
+    """A Deployment that was just installed may still be starting."""
+    [container] = pods(objects)["test"]["spec"]["containers"]
+    _, option, program, _ = container["command"]
+    _Ready.answers = [503, 200]
+    lease = ports.lease(1)
+    url = f"http://{ports.LOOPBACK}:{lease.ports[0]}/readyz"
+    with http.server.HTTPServer((ports.LOOPBACK, lease.ports[0]), _Ready) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        command = [sys.executable, option, program, url]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        server.shutdown()
+        serving.join()
+    lease.release()
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{url}: ready\n", "")
+    assert _Ready.answers == []
 
 
 def settings(helm: Helm, values: dict[str, Any]) -> dict[str, Any]:

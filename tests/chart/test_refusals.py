@@ -121,8 +121,10 @@ def test_values_that_do_not_go_together_are_refused_with_a_sentence(
 @pytest.mark.parametrize("path", [value.path for value in chart_files.values()])
 def test_a_value_that_is_taken_away_is_missed_by_name_or_not_at_all(helm4: Helm, path: str) -> None:
     """With null, Helm leaves a default out; no template may stumble over that."""
+    said = ""
     try:
         helm4.template(with_all([EVERYTHING, nested(path, None)]))
     except HelmFailed as error:
-        assert path.rpartition(".")[2] in str(error)
-        assert "nil pointer" not in str(error)
+        said = str(error)
+    assert not said or path.rpartition(".")[2] in said
+    assert "nil pointer" not in said

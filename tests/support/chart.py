@@ -1,6 +1,7 @@
 """Helm at work on the chart without a cluster: what it renders, and what it refuses.
 
-Values go in as a document, as users give them with `--values`. For releases on a cluster see `helm`.
+Values go in as a document, as users give them with `--values`. For releases on a cluster see
+`helm`.
 """
 
 import copy
@@ -76,7 +77,7 @@ class Helm:
     ) -> list[dict[str, Any]]:
         """Return the objects that the chart renders. Raises `HelmFailed`."""
         text = self.run("template", release, chart, f"--namespace={namespace}", values=values)
-        documents = yaml.load_all(text, Loader=_Loader)  # noqa: S506 - a safe loader
+        documents = yaml.load_all(text, Loader=_Loader)
         return [document for document in documents if document]
 
     def objects(self, values: Mapping[str, Any], **options: Any) -> Objects:
@@ -91,8 +92,8 @@ class _Loader(yaml.CSafeLoader):
     """Refuses what the API server's strict validation refuses: a key that is there twice."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        mapping = super().construct_mapping(node, deep=True)
-        assert len(mapping) == len(node.value), f"a key is there twice: {sorted(mapping)}"
+        mapping = super().construct_mapping(node, deep=deep)
+        assert len(mapping) == len(node.value), f"a key is there twice: {list(mapping)}"
         return mapping
 
 

@@ -37,7 +37,7 @@ class Value:
 
 
 def written() -> dict[Path, str]:
-    """Return every file that is written from elsewhere, as it should be, by its path in the chart."""
+    """Return what is written from elsewhere, as it should be, by its path in the chart."""
     copies = {
         Path("files", "crds", path.name): path.read_text(encoding="utf-8")
         for path in sorted(CRDS.glob("*.yaml"))
@@ -67,7 +67,7 @@ def _defaults() -> dict[str, Any]:
 
 
 def _keys() -> Iterator[tuple[str, str]]:
-    """Yield the path of each key and what the comment right above it says, if it is documentation."""
+    """Yield the path of each key, and its documentation if the comment above it is that."""
     above: list[str] = []
     parents: list[tuple[int, str]] = []
     for line in (CHART / "values.yaml").read_text(encoding="utf-8").splitlines():

@@ -87,11 +87,11 @@ class Page:
         lines = [line for line in below.splitlines() if line.startswith("|")]
         bodies = [
             line
-            for line, after in zip(lines, [*lines[1:], ""], strict=True)
-            if not (_is_rule(line) or _is_rule(after))
+            for number, line in enumerate(lines)
+            if not any(map(_is_rule, lines[number : number + 2]))
         ]
         return [[cell.strip() for cell in line.strip("|").split("|")] for line in bodies]
 
 
 def _is_rule(line: str) -> bool:
-    return bool(line) and set(line) <= set("|- ")
+    return set(line) <= set("|- ")

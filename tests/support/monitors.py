@@ -1,7 +1,7 @@
 """The Prometheus operator's definitions of ServiceMonitor and PodMonitor, for the chart's.
 
-They are in its Go module. `make tools` puts them into a cache outside the repository; the tests only
-look there, and never download.
+They are in its Go module. `make tools` puts them into a cache outside the repository; the tests
+only look there, and never download.
 """
 
 import json

@@ -125,7 +125,7 @@ def test_what_is_not_copied_is_not_sent_along(path: str) -> None:
 
 
 def ignored(path: str) -> bool:
-    """Whether .dockerignore leaves a path out: of the patterns that match it the last one decides."""
+    """Whether .dockerignore leaves a path out: the last pattern that matches it decides."""
     result = False
     for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines():
         pattern = line.strip()

@@ -79,7 +79,9 @@ class CredentialsStatus(ApiModel):
     """Which credential is in use, or was tried last. Never the secret itself."""
 
     source: str = Field(description="The field of spec.credentials it came from.")
-    username: str | None = Field(default=None, description="User that it logs in as.")
+    username: str | None = Field(
+        default=None, description="User that it logs in as, once the broker has accepted it."
+    )
     observed_version: str | None = Field(
         default=None, description="Version of the object it was read from."
     )

@@ -145,7 +145,7 @@ def _credentials(use: CredentialUse) -> status.CredentialsStatus:
     credential = use.credential
     return status.CredentialsStatus(
         source=credential.source,
-        username=credential.username or None,
+        username=use.username or None,
         observed_version=credential.version or None,
         verified_at=use.verified_at,
         applied_at=use.applied_at,

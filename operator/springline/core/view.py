@@ -24,6 +24,14 @@ class CredentialUse:
     applied_at: datetime | None = None
     verified_at: datetime | None = None
 
+    @property
+    def username(self) -> str:
+        """The user, once the broker has accepted it; empty before.
+
+        Until then nobody can tell a user name from a password that was put under the wrong key.
+        """
+        return self.credential.username if self.method is not None else ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastClose:

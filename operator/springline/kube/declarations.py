@@ -3,7 +3,7 @@
 Every object that a watch shows comes here, again and again: the first time, after each change,
 after each status write of our own, and anew after every gap in the watch. Only what is new in it
 goes on to the manager. An object that was deleted and created again under the same name is told
-from the old one by its uid, because their events may arrive in either order.
+from the old one by its uid, because their events may arrive in any order.
 """
 
 import logging
@@ -26,6 +26,9 @@ RECONNECT: Final = "springline.dev/reconnect-requested-at"
 
 _LONGEST_REQUEST = 64
 """Characters of an annotation's value that count; a time stamp has fewer."""
+
+_FORMER = 8
+"""Predecessors of an object that are remembered."""
 
 
 class Statuses(Protocol):
@@ -56,6 +59,8 @@ class _Seen:
     uid: str
     generation: int
     request: str
+    former: tuple[str, ...] = ()
+    """The uids of those that had the name before. Late events of theirs may still come."""
 
 
 class Declarations:
@@ -97,28 +102,34 @@ class Declarations:
         if self._frozen:
             return
         identity, metadata = identify(document), document["metadata"]
+        uid, generation = metadata.get("uid", ""), metadata.get("generation", 0)
         if metadata.get("deletionTimestamp"):
             # Somebody else's finalizer keeps the object; whoever deleted it wants the session gone.
-            self.vanished(identity, uid=metadata.get("uid", ""))
+            self.vanished(identity, uid=uid)
             return
         before = self._seen.get(identity)
+        if before is not None and _is_late(uid, generation, seen=before):
+            return
+        if before is not None and before.uid != uid and identity.kind == "BrokerConnection":
+            # Deleted and created again. A broker's sessions go on if nothing else has changed.
+            self._manager.drop_connection(_key(identity))
         now = _Seen(
-            uid=metadata.get("uid", ""),
-            generation=metadata.get("generation", 0),
+            uid=uid,
+            generation=generation,
             request=(metadata.get("annotations") or {}).get(RECONNECT, "")[:_LONGEST_REQUEST],
+            former=_former(uid, before),
         )
-        if before is not None and before.uid == now.uid and now.generation < before.generation:
-            return  # an old event, overtaken by a list
         self._statuses.declared(
-            identity, uid=now.uid, generation=now.generation, stored=document.get("status") or {}
+            identity, uid=uid, generation=generation, stored=document.get("status") or {}
         )
         if now == before:
             return  # most often the echo of our own status write
         self._seen[identity] = now
-        if before is None or (before.uid, before.generation) != (now.uid, now.generation):
-            self._declare(identity, document, generation=now.generation)
+        is_new = before is None or before.uid != uid
+        if before is None or is_new or before.generation != generation:
+            self._declare(identity, document, generation=generation)
         if identity.kind == "BrokerConnection":
-            self._act_on_request(identity, now.request, is_new=before is None)
+            self._act_on_request(identity, now.request, is_new=is_new)
 
     def vanished(self, identity: Identity, *, uid: str) -> None:
         """Take in that an object is gone. Idempotent."""
@@ -173,6 +184,19 @@ def identify(document: Mapping[str, Any]) -> Identity:
     """Return which object of ours a document or its metadata is about."""
     metadata = document["metadata"]
     return Identity(document["kind"], metadata.get("namespace", ""), metadata["name"])
+
+
+def _is_late(uid: str, generation: int, *, seen: _Seen) -> bool:
+    """Whether an event is about what has been overtaken: by a list, or by a successor."""
+    return uid in seen.former or (uid == seen.uid and generation < seen.generation)
+
+
+def _former(uid: str, before: _Seen | None) -> tuple[str, ...]:
+    if before is None:
+        return ()
+    if before.uid == uid:
+        return before.former
+    return (*before.former, before.uid)[-_FORMER:]
 
 
 def _key(identity: Identity) -> SessionKey:

@@ -75,11 +75,15 @@ async def take_in_brokers(
 
 
 async def _listed(client: Client, clock: ports.Clock, path: str) -> list[dict[str, object]]:
+    said = ""
     while True:
         try:
             documents, _ = await client.list(path)
         except RequestError as error:
-            logger.warning("brokers not listed; trying again", extra={"error": str(error)})
+            problem = str(error)
+            if problem != said:
+                logger.warning("brokers not listed; trying again", extra={"error": problem})
+                said = problem
             await clock.sleep(_RETRY_SECONDS)
         else:
             return documents

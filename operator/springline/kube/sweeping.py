@@ -8,15 +8,16 @@ were taken in. Only metadata is asked for.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any, Protocol
 
 from springline.api.meta import Identity
 from springline.core import ports
 from springline.kube import paths
-from springline.kube.client import Client, RequestError
+from springline.kube.client import RequestError
 from springline.kube.declarations import Declarations
 
-__all__ = ["Sweeper"]
+__all__ = ["Lister", "Sweeper"]
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,17 @@ _GATHER_SECONDS = 1.0
 
 _RETRY_SECONDS = 5.0
 
+_LOOK_AGAIN_SECONDS = 5.0
+"""How long the watches may take to bring what there is before it is asked for again."""
+
 _POLL_SECONDS = 0.1
+
+
+class Lister(Protocol):
+    """Whoever lists metadata of objects in the API server."""
+
+    async def list_metadata(self, path: str) -> tuple[list[dict[str, Any]], str]:
+        """Return the metadata of all objects, and the list's version. Raises `RequestError`."""
 
 
 class Sweeper:
@@ -35,7 +46,7 @@ class Sweeper:
 
     def __init__(
         self,
-        client: Client,
+        client: Lister,
         declarations: Declarations,
         clock: ports.Clock,
         *,
@@ -74,14 +85,22 @@ class Sweeper:
             there_is = await self._sweep()
             if there_is is None:
                 await self._clock.sleep(_RETRY_SECONDS)
-                continue
-            self.is_synced = all(identity in self._declarations for identity in there_is)
-            if not self.is_synced:
-                await self._clock.sleep(_POLL_SECONDS)
+            else:
+                self.is_synced = await self._taken_in(there_is)
         logger.info(
             "declarations taken in",
             extra={kind: self._declarations.count(kind) for kind in self._kinds},
         )
+
+    async def _taken_in(self, there_is: Collection[Identity]) -> bool:
+        """Wait until all of these are declared; False if some are not, perhaps gone again."""
+        missing = set(there_is)
+        look_again_at = self._clock.monotonic() + _LOOK_AGAIN_SECONDS
+        while missing := {each for each in missing if each not in self._declarations}:
+            if self._clock.monotonic() >= look_again_at:
+                return False
+            await self._clock.sleep(_POLL_SECONDS)
+        return True
 
     async def _sweep(self) -> dict[Identity, str] | None:
         """Drop what is gone, and return what there is; None if that could not be found out."""
@@ -91,7 +110,11 @@ class Sweeper:
         try:
             for kind in self._kinds:
                 for path in paths.collections(kind, self._namespaces):
-                    items, _ = await self._client.list_metadata(path)
+                    items, version = await self._client.list_metadata(path)
+                    if not version:
+                        # Somebody else answered. To take it for an empty list would end everything.
+                        logger.warning("objects not compared: no list", extra={"path": path})
+                        return None
                     for item in items:
                         metadata = item["metadata"]
                         if metadata.get("deletionTimestamp"):

@@ -133,8 +133,8 @@ def _retry(view: SessionView, *, now: datetime | None) -> str:
 def _cells(row: Shown, *, now: datetime) -> tuple[str, ...]:
     view, info, spec = row.view, row.view.info, row.view.spec
     ready = row.condition(ConditionType.READY)
-    credential = view.credential.credential if view.credential is not None else None
-    expires = credential.expires_at if credential is not None else None
+    use = view.credential
+    expires = use.credential.expires_at if use is not None else None
     cells = (
         view.key.namespace,
         view.key.name,
@@ -143,7 +143,7 @@ def _cells(row: Shown, *, now: datetime) -> tuple[str, ...]:
         view.state.phase.value,
         _broker(view),
         spec.target.parameters.virtual_host if spec is not None else "-",
-        (credential.username if credential is not None else "") or "-",
+        (use.username if use is not None else "") or "-",
         _until(expires, now=now) if expires is not None else "-",
         _age(now - view.connected_since) if view.connected_since is not None else "-",
         f"{view.confirm_seconds * 1000:.1f} ms" if view.confirm_seconds is not None else "-",

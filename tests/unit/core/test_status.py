@@ -319,6 +319,14 @@ def test_a_credential_that_was_only_tried_shows_no_method() -> None:
     assert shown(a_view(WAITING, credential=use))["credentials"] == {"source": "secretRef"}
 
 
+def test_user_is_shown_only_after_the_broker_has_accepted_it() -> None:
+    """A password under the key of the user name is sent to the broker, and shown to nobody."""
+    use = CredentialUse(credential=a_credential(username="hunter2", version="7"))
+    assert "hunter2" not in repr(shown(a_view(WAITING, credential=use)))
+    accepted = dataclasses.replace(use, method="Handshake")
+    assert shown(a_view(credential=accepted))["credentials"]["username"] == "hunter2"
+
+
 def test_a_block_is_shown_with_the_brokers_words() -> None:
     blocked = after(state.Opened(), state.Blocked(text="low on memory"))
     document = shown(a_view(blocked, blocked_since=EIGHT))

@@ -26,7 +26,6 @@ OUTCOMES: list[Any] = [
     None,
     SILENCE,
     UnreachableError("nobody listens"),
-    refused(404),
     refused(409),
     refused(422),
     refused(429, retry_after=3),

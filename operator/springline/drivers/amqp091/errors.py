@@ -155,13 +155,18 @@ def translated(progress: Progress) -> Iterator[None]:
         raise _translate(cause, progress) from cause
 
 
+def _seconds(value: float) -> str:
+    """Round: what was left of a limit differs a little each time, and is to be reported once."""
+    return f"{round(value, 1 if value >= 1 else 2):g}"
+
+
 def refused_addresses(failures: list[tuple[str, OSError]], progress: Progress) -> ConnectError:
     """Return why none of an endpoint's addresses could be connected to."""
     if all(isinstance(error, TimeoutError) for _, error in failures):
         addresses = ", ".join(address for address, _ in failures)
         return TransientError(
             Reason.CONNECT_TIMEOUT,
-            f"{progress.endpoint}: nothing answered within {progress.timeout:g} s"
+            f"{progress.endpoint}: nothing answered within {_seconds(progress.timeout)} s"
             f" ({Step.TCP.value} to {addresses})",
         )
     each = "; ".join(
@@ -212,7 +217,7 @@ def _translate(error: BaseException, progress: Progress) -> ConnectError:
         case TimeoutError():
             return TransientError(
                 Reason.CONNECT_TIMEOUT,
-                f"{progress.where}: nothing answered within {progress.timeout:g} s"
+                f"{progress.where}: nothing answered within {_seconds(progress.timeout)} s"
                 f" ({progress.step.value})",
                 authenticated=progress.authenticated,
             )
