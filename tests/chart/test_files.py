@@ -61,7 +61,7 @@ def test_the_version_of_kubernetes_counts(helm: Helm, version: str, accepted: bo
     if accepted:
         helm.run(*command)
         return
-    with pytest.raises(HelmFailed, match=r"incompatible with Kubernetes v1\.29\.9"):
+    with pytest.raises(HelmFailed, match=r"incompatible with Kubernetes v1\.30\.9"):
         helm.run(*command)
 
 

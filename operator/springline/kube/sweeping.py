@@ -21,7 +21,8 @@ __all__ = ["Lister", "Sweeper"]
 
 logger = logging.getLogger(__name__)
 
-_EVERY_SECONDS = 600.0
+_EVERY_SECONDS = 120.0
+"""Nobody notices a gap after which there is nothing left to list; it costs a few requests."""
 
 _GATHER_SECONDS = 1.0
 """A gap in one watch is most often one in all of them."""

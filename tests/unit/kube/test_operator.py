@@ -1,0 +1,464 @@
+"""kopf, embedded: what it shows, what it leaves alone, and what outlives its end."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from springline import shutdown
+from springline.api.meta import Identity
+from springline.clock import SystemClock
+from springline.core.events import Event, EventType
+from springline.core.values import SessionKey
+from springline.kube import operator as module
+from springline.kube.access import Access
+from springline.kube.events import KubernetesEvents
+from springline.kube.operator import Operator
+from support import fake_apiserver
+from support.fake_apiserver import Asked, Deed, FakeAPIServer, answering, refusing
+from support.fake_clock import EIGHT
+from support.waiting import eventually
+
+TOKEN = "planted-token-0123456789"
+ORDERS = Identity("BrokerConnection", "apps", "orders")
+RABBIT = Identity("Broker", "apps", "rabbit")
+KINDS = {"brokers": "Broker", "brokerconnections": "BrokerConnection"}
+CONNECTIONS = "/apis/springline.dev/v1alpha1/brokerconnections"
+
+
+def _resources(*plurals: str) -> dict[str, Any]:
+    return {
+        "resources": [
+            {
+                "name": plural,
+                "singularName": plural.removesuffix("s"),
+                "kind": plural.removesuffix("s").capitalize(),
+                "namespaced": plural != "namespaces",
+                "verbs": ["create", "get", "list", "patch", "watch"],
+            }
+            for plural in plurals
+        ]
+    }
+
+
+DISCOVERY: dict[str, Any] = {
+    "/api": {"versions": ["v1"]},
+    "/apis": {
+        "groups": [
+            {
+                "name": name,
+                "versions": [{"version": version}],
+                "preferredVersion": {"version": version},
+            }
+            for name, version in (("springline.dev", "v1alpha1"), ("apiextensions.k8s.io", "v1"))
+        ]
+    },
+    "/api/v1": _resources("events", "namespaces"),
+    "/apis/apiextensions.k8s.io/v1": _resources("customresourcedefinitions"),
+    "/apis/springline.dev/v1alpha1": _resources("brokers", "brokerconnections"),
+}
+
+
+def discovering(asked: Asked) -> Deed | None:
+    """Say what the API server serves, and take in Events."""
+    if asked.path in DISCOVERY:
+        return answering(DISCOVERY[asked.path])
+    if asked.method == "POST" and asked.path.endswith("/events"):
+        return answering({}, status=201)
+    return None
+
+
+def put(server: FakeAPIServer, identity: Identity, **content: Any) -> None:
+    """Create or replace an object."""
+    plural = next(plural for plural, kind in KINDS.items() if kind == identity.kind)
+    server.put(
+        plural,
+        identity.namespace,
+        identity.name,
+        kind=identity.kind,
+        apiVersion="springline.dev/v1alpha1",
+        **content,
+    )
+
+
+class Watcher:
+    """Remembers what it is shown, as `kube.operator.Shown`, and what else it is told."""
+
+    def __init__(self) -> None:
+        self.there: dict[Identity, Mapping[str, Any]] = {}
+        self.told: list[tuple[str, Identity]] = []
+        self.gaps = 0
+        self.starts = 0
+        self.binds = 0
+        self.defect: Exception | None = None
+
+    def appeared(self, document: Mapping[str, Any]) -> None:
+        metadata = document["metadata"]
+        assert document["apiVersion"] == "springline.dev/v1alpha1"
+        identity = Identity(document["kind"], metadata["namespace"], metadata["name"])
+        self.told.append(("appeared", identity))
+        if self.defect is not None:
+            raise self.defect
+        self.there[identity] = document
+
+    def vanished(self, identity: Identity, *, uid: str) -> None:
+        self.told.append(("vanished", identity))
+        assert uid == self.there[identity]["metadata"]["uid"]
+        del self.there[identity]
+
+    def __contains__(self, identity: Identity) -> bool:
+        return identity in self.there
+
+    def gap(self) -> None:
+        self.gaps += 1
+
+    def bind(self) -> None:
+        self.binds += 1
+
+    def started(self) -> None:
+        self.starts += 1
+
+    def is_there(self, *identities: Identity) -> Callable[[], bool]:
+        return lambda: self.there.keys() == set(identities)
+
+
+@pytest.fixture
+def watcher() -> Watcher:
+    return Watcher()
+
+
+@pytest.fixture(autouse=True)
+def _secrets_stay_secret(
+    server: FakeAPIServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> Any:
+    """Every server says what it serves; no log has the token; restarts are quick."""
+    server.instead = discovering
+    monkeypatch.setattr(module, "_RESTART_SECONDS", (0.05,))
+    caplog.set_level(logging.DEBUG)
+    yield
+    assert TOKEN not in caplog.text
+
+
+@contextlib.asynccontextmanager
+async def watching(
+    server: FakeAPIServer,
+    watcher: Watcher,
+    directory: Path,
+    *,
+    namespaces: tuple[str, ...] = (),
+    token: str = TOKEN,
+    bind: Callable[[], None] | None = None,
+    after_start: Callable[[], None] = lambda: None,
+) -> AsyncIterator[asyncio.Task[None]]:
+    """Run kopf, with signals as they are."""
+    access = Access(kubeconfig=str(fake_apiserver.kubeconfig(server, directory, token=token)))
+    await access.load()
+
+    def started() -> None:
+        watcher.started()
+        after_start()
+
+    operator = Operator(
+        access,
+        watcher,
+        SystemClock(),
+        kinds=["Broker", "BrokerConnection"],
+        namespaces=namespaces,
+        holder="pod-1",
+        bind_events=bind or watcher.bind,
+        on_gap=watcher.gap,
+        after_start=started,
+    )
+    with shutdown.on_signal(asyncio.Event()):
+        task = asyncio.get_running_loop().create_task(operator.run(), name="operator")
+        try:
+            yield task
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+def is_watching(server: FakeAPIServer, count: int = 2) -> Callable[[], bool]:
+    return lambda: server.watching == count
+
+
+def error(code: int) -> str:
+    """Return the event of a watch that ends it."""
+    return json.dumps({"type": "ERROR", "object": {"kind": "Status", "code": code}}) + "\n"
+
+
+# --- what it shows
+
+
+async def test_what_there_is_and_what_changes_is_shown(
+    server: FakeAPIServer, watcher: Watcher, tmp_path: Path
+) -> None:
+    put(server, RABBIT, spec={"locale": {}})
+    async with watching(server, watcher, tmp_path):
+        await eventually(watcher.is_there(RABBIT))
+        put(server, ORDERS, spec={"virtualHost": "one"})
+        await eventually(watcher.is_there(RABBIT, ORDERS))
+        put(server, ORDERS, spec={"virtualHost": "two"})
+        await eventually(lambda: watcher.there[ORDERS]["spec"] == {"virtualHost": "two"})
+        assert watcher.there[RABBIT]["spec"] == {"locale": {}}
+        assert watcher.gaps == 0
+        assert watcher.binds >= 3
+
+
+async def test_a_deletion_is_shown_with_its_uid(
+    server: FakeAPIServer, watcher: Watcher, tmp_path: Path
+) -> None:
+    put(server, ORDERS)
+    async with watching(server, watcher, tmp_path):
+        await eventually(watcher.is_there(ORDERS))
+        await eventually(is_watching(server))
+        server.delete("brokerconnections", "apps", "orders")
+        await eventually(watcher.is_there())
+        assert watcher.told[-1] == ("vanished", ORDERS)
+
+
+async def test_nothing_is_ever_written_to_anybodys_object(
+    server: FakeAPIServer, watcher: Watcher, tmp_path: Path
+) -> None:
+    """Neither finalizers nor annotations, whatever becomes of the object."""
+    put(server, ORDERS)
+    async with watching(server, watcher, tmp_path):
+        await eventually(watcher.is_there(ORDERS))
+        put(server, ORDERS, spec={"virtualHost": "two"})
+        await eventually(lambda: len(watcher.told) == 2)
+        watcher.defect = ZeroDivisionError("a defect")
+        put(server, ORDERS, spec={"virtualHost": "three"})
+        await eventually(lambda: len(watcher.told) == 3)
+        watcher.defect = None
+        server.delete("brokerconnections", "apps", "orders")
+        await eventually(watcher.is_there())
+    assert {asked.method for asked in server.asked} == {"GET"}
+
+
+async def test_only_the_given_namespaces_are_watched(
+    server: FakeAPIServer, watcher: Watcher, tmp_path: Path
+) -> None:
+    elsewhere = ORDERS._replace(namespace="elsewhere")
+    put(server, ORDERS)
+    put(server, elsewhere)
+    tools = ORDERS._replace(namespace="tools")
+    put(server, tools)
+    async with watching(server, watcher, tmp_path, namespaces=("apps", "tools")):
+        await eventually(watcher.is_there(ORDERS, tools))
+        await eventually(is_watching(server, 4))
+    assert not server.asked_for(CONNECTIONS)
+    assert not server.asked_for("/api/v1/namespaces")
+
+
+async def test_a_handler_that_fails_does_not_end_the_watch(
+    server: FakeAPIServer, watcher: Watcher, tmp_path: Path
+) -> None:
+    watcher.defect = ZeroDivisionError("a defect")
+    put(server, ORDERS)
+    async with watching(server, watcher, tmp_path):
+        await eventually(lambda: watcher.told == [("appeared", ORDERS)])
+        watcher.defect = None
+        put(server, RABBIT)
+        await eventually(watcher.is_there(RABBIT))
+        assert watcher.starts == 1
+
+
+# --- gaps
+
+
+async def test_an_ordinary_end_of_a_watch_is_no_gap(
+    server: FakeAPIServer, watcher: Watcher, tmp_path: Path
+) -> None:
+    put(server, ORDERS)
+    async with watching(server, watcher, tmp_path):
+        await eventually(watcher.is_there(ORDERS))
+        await eventually(is_watching(server))
+        server.end_watches()
+        await eventually(lambda: len(server.asked_for(CONNECTIONS, watch=True)) > 1)
+        put(server, RABBIT)
+        await eventually(watcher.is_there(ORDERS, RABBIT))
+        assert len(server.asked_for(CONNECTIONS)) == 1
+        assert watcher.gaps == 0
+
+
+async def test_a_version_that_is_too_old_is_a_gap(
+    server: FakeAPIServer, watcher: Watcher, tmp_path: Path
+) -> None:
+    put(server, ORDERS)
+    put(server, RABBIT)
+    async with watching(server, watcher, tmp_path):
+        await eventually(watcher.is_there(ORDERS, RABBIT))
+        await eventually(is_watching(server))
+        server.say(error(410))
+        await eventually(lambda: watcher.gaps >= 2)
+        await eventually(is_watching(server))
+        assert watcher.starts == 1
+
+
+# --- its end
+
+
+async def test_its_failure_ends_nothing_but_itself(
+    server: FakeAPIServer, watcher: Watcher, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its own runner would end every task that was started after it."""
+    put(server, ORDERS)
+    async with watching(server, watcher, tmp_path) as operator:
+        await eventually(watcher.is_there(ORDERS))
+        await eventually(is_watching(server))
+        session = asyncio.get_running_loop().create_task(asyncio.Event().wait(), name="session")
+        try:
+            server.say(error(500))
+            await eventually(lambda: watcher.starts == 2, what="kopf is started again")
+            put(server, RABBIT)
+            await eventually(watcher.is_there(ORDERS, RABBIT))
+            assert not session.done()
+            assert not operator.done()
+            assert watcher.gaps >= 1
+            assert "watching failed; starting it again" in caplog.messages
+        finally:
+            session.cancel()
+
+
+async def test_an_api_server_that_is_away_at_the_start_is_waited_for(
+    server: FakeAPIServer, watcher: Watcher, tmp_path: Path
+) -> None:
+    put(server, ORDERS)
+    server.instead = lambda _: refusing(403, "Forbidden", "not yet")
+    async with watching(server, watcher, tmp_path):
+        await eventually(lambda: watcher.starts >= 3)
+        server.instead = discovering
+        await eventually(watcher.is_there(ORDERS))
+
+
+async def test_cancelled_at_any_moment_it_leaves_nothing_behind(
+    server: FakeAPIServer, watcher: Watcher, tmp_path: Path
+) -> None:
+    """What is left behind, the fixtures find."""
+    for rounds in range(12):
+        async with watching(server, watcher, tmp_path):
+            for _ in range(rounds):
+                await asyncio.sleep(0)
+    async with watching(server, watcher, tmp_path):
+        await eventually(is_watching(server))
+
+
+async def test_its_logins_do_not_end_it_while_credentials_cannot_be_read(
+    server: FakeAPIServer,
+    watcher: Watcher,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_LOGIN_RETRY_SECONDS", 0.05)
+    put(server, ORDERS)
+    server.token = TOKEN
+    async with watching(server, watcher, tmp_path):
+        await eventually(watcher.is_there(ORDERS))
+        await eventually(is_watching(server))
+        (tmp_path / "kubeconfig").write_text("{")
+        server.token = f"second-{TOKEN}"
+        server.break_watches()
+        await eventually(lambda: len(server.asked_for(CONNECTIONS, watch=True)) > 1)
+        fake_apiserver.kubeconfig(server, tmp_path, token=server.token)
+        put(server, RABBIT)
+        await eventually(watcher.is_there(ORDERS, RABBIT))
+
+
+# --- credentials
+
+
+async def test_credentials_that_are_refused_are_read_again(
+    server: FakeAPIServer, watcher: Watcher, tmp_path: Path
+) -> None:
+    put(server, ORDERS)
+    server.token = TOKEN
+    async with watching(server, watcher, tmp_path):
+        await eventually(watcher.is_there(ORDERS))
+        await eventually(is_watching(server))
+        server.token = f"second-{TOKEN}"
+        fake_apiserver.kubeconfig(server, tmp_path, token=server.token)
+        server.break_watches()
+        put(server, RABBIT)
+        await eventually(watcher.is_there(ORDERS, RABBIT))
+        assert watcher.starts == 1
+
+
+async def test_credentials_that_stay_refused_are_tried_for_ever(
+    server: FakeAPIServer, watcher: Watcher, tmp_path: Path
+) -> None:
+    """Whoever does not know them now may do so when it has restarted."""
+    put(server, ORDERS)
+    server.token = "another"
+    async with watching(server, watcher, tmp_path):
+        await eventually(lambda: watcher.starts >= 2)
+        server.token = TOKEN
+        await eventually(watcher.is_there(ORDERS))
+
+
+# --- signals and events
+
+
+async def test_after_each_start_the_signals_are_ours(
+    server: FakeAPIServer, watcher: Watcher, tmp_path: Path
+) -> None:
+    stopping = asyncio.Event()
+    put(server, ORDERS)
+    async with watching(
+        server, watcher, tmp_path, after_start=lambda: shutdown.listen(stopping)
+    ) as operator:
+        for starts in (1, 2):
+            await eventually(is_watching(server))
+            assert watcher.starts == starts
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                stopping.clear()
+                os.kill(os.getpid(), number)
+                await eventually(stopping.is_set)
+            assert not operator.done()
+            assert server.watching == 2
+            server.say(error(500))
+            await eventually(lambda before=starts: watcher.starts == before + 1)
+
+
+async def test_events_are_posted_with_who_we_are(
+    server: FakeAPIServer, watcher: Watcher, tmp_path: Path
+) -> None:
+    put(server, ORDERS)
+    events = KubernetesEvents(lambda _: "uid-1", SystemClock())
+    connected = Event(
+        type=EventType.CONNECTED, key=SessionKey("apps", "orders"), at=EIGHT, message="it is open"
+    )
+
+    def posted() -> list[dict[str, Any]]:
+        return [json.loads(asked.body) for asked in server.asked if asked.method == "POST"]
+
+    async with watching(server, watcher, tmp_path, bind=events.bind):
+        await eventually(watcher.is_there(ORDERS))
+        await events.report(connected)
+        [event] = await eventually(posted)
+        server.say(error(500))
+        await eventually(lambda: watcher.starts == 2)
+        await eventually(lambda: watcher.told.count(("appeared", ORDERS)) == 2)
+        await events.report(connected)
+        await eventually(lambda: len(posted()) == 2)
+    assert (event["type"], event["reason"], event["message"]) == (
+        "Normal",
+        "Connected",
+        "it is open",
+    )
+    assert event["involvedObject"] == {
+        "apiVersion": "springline.dev/v1alpha1",
+        "kind": "BrokerConnection",
+        "namespace": "apps",
+        "name": "orders",
+        "uid": "uid-1",
+    }
+    assert (event["reportingComponent"], event["reportingInstance"]) == ("springline", "pod-1")
+    assert event["metadata"]["generateName"] == "springline-"
