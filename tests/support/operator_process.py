@@ -13,7 +13,7 @@ import re
 import secrets
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,14 +47,19 @@ class OperatorProcess:
         namespace: str = "springline-system",
         deployment: str = "springline",
         program: tuple[str, ...] = (sys.executable, "-m", "springline"),
+        kubeconfig: Callable[..., str] | None = None,
     ) -> None:
-        """Prepare the directory and lease a port; nothing runs yet."""
+        """Prepare the directory and lease a port; nothing runs yet.
+
+        `kubeconfig`, in place of the server's own, leads to the API server by another way.
+        """
         directory.mkdir(parents=True, exist_ok=True)
         self.namespace = namespace
         self.deployment = deployment
         self._server = server
         self._secrets = secrets
         self._program = program
+        self._kubeconfig_text = kubeconfig or server.kubeconfig
         self._kubeconfig = directory / "kubeconfig"
         self._token_file = directory / "token"
         self._output = directory / "output.log"
@@ -89,7 +94,7 @@ class OperatorProcess:
             return
         pod = self._pod()
         self.pod_name = f"{self.deployment}-{secrets.token_hex(4)}"
-        self._kubeconfig.write_text(self._server.kubeconfig(tokenFile=str(self._token_file)))
+        self._kubeconfig.write_text(self._kubeconfig_text(tokenFile=str(self._token_file)))
         self.renew_token(token_seconds)
         [container] = pod["containers"]
         given = self._environment(container)

@@ -269,6 +269,10 @@ class Scene(Fleet):
         path = paths.status_of(identity)
         return [write.at for write in self.api.writes if write.path == path]
 
+    def is_behind(self) -> bool:
+        """Whether the API server takes no writes."""
+        return self.statuses.behind_since is not None
+
     def lose(self, name: str = "orders") -> None:
         """Have the broker end a session's connection."""
         connection = self.session(SessionKey("apps", name)).connection

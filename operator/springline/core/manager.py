@@ -6,6 +6,7 @@ sessions that use it and a changed Secret the sessions that read it.
 """
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -72,6 +73,7 @@ class Manager:
         """Who reads an object: `reads` of all entries, the other way round."""
         self._limits: dict[Identity, tuple[int, asyncio.Semaphore]] = {}
         self._tasks: asyncio.TaskGroup | None = None
+        self._context = contextvars.copy_context()
         self._stop = asyncio.Event()
 
     # --- what is declared
@@ -168,7 +170,11 @@ class Manager:
 
     def _start(self, session: Session) -> None:
         if self._tasks is not None:
-            self._tasks.create_task(self._keep(session), name=f"session/{session.key}")
+            # Not in the context of whoever declared it, which may hold on to a whole event of
+            # theirs: the task would keep that for as long as the session lives.
+            self._context.run(
+                self._tasks.create_task, self._keep(session), name=f"session/{session.key}"
+            )
 
     async def _keep(self, session: Session) -> None:
         try:

@@ -9,8 +9,11 @@ kopf and the Kubernetes client are known only here. The pieces, from the outside
     namespaces  the labels of namespaces
     services    where the pods behind a Service are
     declarations  what objects there are, and what they mean for the manager
-    operator    kopf, embedded: the watches of our own kinds
+    installed   what has to be there at the start: our kinds, and the brokers
+    operator    the watches of our own kinds, by kopf
+    embedding   kopf as one part of the process among others
     sweeping    objects that went while nobody was looking
     status      what became of each declaration, by server-side apply
+    turns       in which order, and how fast, status is written
     events      what happened, as Kubernetes Events
 """

@@ -31,7 +31,7 @@ _CONNECT_SECONDS = 10.0
 _SILENCE_SECONDS = 90.0
 """After which a watch counts as dead: the API server sends a bookmark about every minute."""
 
-_CONCURRENT = 50
+_CONCURRENT = 24
 """Requests that are on their way at once; watches come on top and last."""
 
 _PAGE = 500

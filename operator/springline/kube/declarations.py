@@ -17,7 +17,7 @@ from springline.core.manager import Manager
 from springline.core.values import SessionKey
 from springline.errors import ManifestError
 
-__all__ = ["RECONNECT", "Declarations", "Statuses"]
+__all__ = ["RECONNECT", "Declarations", "Shown", "Statuses", "identify"]
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +50,19 @@ class Statuses(Protocol):
 
     def gone(self, identity: Identity) -> None:
         """The object is gone; nothing may be written to it any more."""
+
+
+class Shown(Protocol):
+    """Whoever is shown what the watches see, as `Declarations` is."""
+
+    def appeared(self, document: Mapping[str, Any]) -> None:
+        """The object is there, and this is what it is now."""
+
+    def vanished(self, identity: Identity, *, uid: str) -> None:
+        """The object is gone."""
+
+    def __contains__(self, identity: Identity) -> bool:
+        """Whether the object was shown before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from springline.core import ports
 from springline.kube import paths
 from springline.kube.client import Client, RefusedError, RequestError
-from springline.kube.declarations import Declarations
+from springline.kube.declarations import Shown
 
 __all__ = ["await_installed", "take_in_brokers"]
 
@@ -49,7 +49,7 @@ async def _missing(client: Client, kinds: Sequence[str]) -> str:
 async def take_in_brokers(
     client: Client,
     clock: ports.Clock,
-    declarations: Declarations,
+    declarations: Shown,
     *,
     kinds: Sequence[str],
     namespaces: Sequence[str],

@@ -1,49 +1,32 @@
 """kopf, embedded: it watches our own kinds, and everything it shows goes to `declarations`.
 
-Only `on.event` handlers are registered, so kopf writes nothing onto anybody's objects. It is run by
-its tasks and not by its own runner, which ends every task of the process that it does not know.
-Whatever ends it, it is started again, while the sessions go on.
+Only `on.event` handlers are registered, so kopf writes nothing onto anybody's objects. Whatever
+ends it, it is started again, while the sessions go on.
 """
 
-import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import kopf
 from kubernetes.aio.client import Configuration
 
-from springline.api.meta import Identity
 from springline.api.v1alpha1 import GROUP, VERSION
 from springline.core import ports
-from springline.kube import paths
+from springline.kube import embedding, paths
 from springline.kube.access import Access
-from springline.kube.declarations import identify
+from springline.kube.declarations import Shown, identify
 
-__all__ = ["Operator", "Shown"]
+__all__ = ["Operator"]
 
 logger = logging.getLogger(__name__)
 
 _RESTART_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 _STABLE_SECONDS = 60.0
-_STOP_SECONDS = 10.0
 _LOGIN_RETRY_SECONDS = 5.0
 
 _SILENCE_SECONDS = 90.0
 """After which a watch counts as dead: the API server sends a bookmark about every minute."""
-
-
-class Shown(Protocol):
-    """Whoever is shown what the watches see, as `kube.declarations.Declarations`."""
-
-    def appeared(self, document: Mapping[str, Any]) -> None:
-        """The object is there, and this is what it is now."""
-
-    def vanished(self, identity: Identity, *, uid: str) -> None:
-        """The object is gone."""
-
-    def __contains__(self, identity: Identity) -> bool:
-        """Whether the object was shown before."""
 
 
 class Operator:
@@ -80,7 +63,12 @@ class Operator:
         while True:
             started = self._clock.monotonic()
             try:
-                await self._run_once()
+                await embedding.run(
+                    self._registry(),
+                    self._settings(),
+                    namespaces=self._namespaces,
+                    after_start=self._after_start,
+                )
                 logger.error("watching ended; starting it again")
             except Exception:  # the top of a task: no defect of a watch may end the sessions
                 logger.exception("watching failed; starting it again")
@@ -89,35 +77,6 @@ class Operator:
             await self._clock.sleep(_RESTART_SECONDS[min(failures, len(_RESTART_SECONDS) - 1)])
             failures += 1
             self._on_gap()
-
-    async def _run_once(self) -> None:
-        """Watch until one of kopf's tasks has ended, and end the others. Raises what it failed of.
-
-        Whoever is cancelled here leaves nothing behind either.
-        """
-        spawning = asyncio.ensure_future(self._spawned())
-        tasks: Collection[asyncio.Task[Any]] = ()
-        try:
-            tasks = await asyncio.shield(spawning)
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            await _end(tasks or await spawning)
-        for task in done:
-            if not task.cancelled() and (error := task.exception()) is not None:
-                raise error
-
-    async def _spawned(self) -> Collection[asyncio.Task[Any]]:
-        tasks = await kopf.spawn_tasks(
-            registry=self._registry(),
-            settings=self._settings(),
-            standalone=True,
-            clusterwide=not self._namespaces,
-            namespaces=list(self._namespaces),
-        )
-        # kopf has just taken over the signals. Nothing may be awaited in between: a signal finds
-        # its handler only when the event loop has its turn.
-        self._after_start()
-        return tasks
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
@@ -179,16 +138,3 @@ class Operator:
         settings.posting.idle_timeout = 0.05  # or each waits a second before the next object's turn
         settings.queueing.idle_timeout = 0.5
         return settings
-
-
-async def _end(tasks: Collection[asyncio.Task[Any]]) -> None:
-    """Cancel kopf's tasks and return when they have ended."""
-    for task in tasks:
-        task.cancel()
-    ended, hanging = await asyncio.wait(tasks, timeout=_STOP_SECONDS)
-    for task in hanging:
-        logger.error("a task of kopf does not end", extra={"task": task.get_name()})
-    for task in ended:
-        if not task.cancelled() and task.exception() is not None:
-            # Most often several end for the same reason; which it is, the first one says.
-            logger.debug("a task of kopf failed", extra={"task": task.get_name()})

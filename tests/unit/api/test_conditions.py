@@ -105,3 +105,50 @@ def test_a_message_fits_into_the_api_servers_limit(message: str, kept: str) -> N
     condition = connected(message=message)
     assert condition.message == kept
     assert len(condition.message.encode(errors="replace")) <= 32768
+
+
+def test_stored_conditions_are_read_as_they_were_written() -> None:
+    known = (connected(type_=ConditionType.READY, generation=3), connected(message="a\nb"))
+    assert conditions.stored([condition.as_dict() for condition in known]) == known
+
+
+@pytest.mark.parametrize(
+    "documents",
+    [
+        None,
+        "Ready",
+        {"type": "Ready"},
+        7,
+        ["Ready", None, 7],
+        [{}],
+        [{**connected().as_dict(), "type": "Sparkling"}],
+        [{**connected().as_dict(), "status": "Maybe"}],
+        [{**connected().as_dict(), "lastTransitionTime": "yesterday"}],
+        [{**connected().as_dict(), "lastTransitionTime": "2026-11-21T08:00:00"}],
+        [{**connected().as_dict(), "lastTransitionTime": None}],
+        [{**connected().as_dict(), "observedGeneration": "many"}],
+    ],
+)
+def test_what_cannot_be_read_is_left_out(documents: object) -> None:
+    """Nobody may rely on what somebody else wrote."""
+    assert conditions.stored(documents) == ()
+
+
+def test_what_can_be_read_beside_it_is_kept() -> None:
+    good = connected(generation=0)
+    assert conditions.stored([{}, good.as_dict(), None]) == (good,)
+
+
+def test_a_reason_of_another_version_keeps_the_time() -> None:
+    document = {**connected().as_dict(), "reason": "Sparkling"}
+    [condition] = conditions.stored([document])
+    assert condition.reason is Reason.NOT_CHECKED
+    [shown] = conditions.set_condition([condition], connected(at=NINE))
+    assert (shown.reason, shown.last_transition_time) == (Reason.OPEN, EIGHT)
+
+
+def test_optional_fields_may_be_missing() -> None:
+    document = connected().as_dict()
+    del document["observedGeneration"], document["message"], document["reason"]
+    [condition] = conditions.stored([document])
+    assert (condition.observed_generation, condition.message) == (0, "")

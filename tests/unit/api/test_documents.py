@@ -663,3 +663,60 @@ def test_the_schema_has_the_limits_that_are_checked() -> None:
     assert spec["heartbeat"]["type"] == "string"
     assert definitions["SASL"]["properties"]["mechanisms"]["maxItems"] == 4
     assert definitions["SecretReference"]["properties"]["name"]["pattern"].startswith("^")
+
+
+# --- fields that only a newer CustomResourceDefinition knows
+
+
+def from_an_api_server(**spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "springline.dev/v1alpha1",
+        "kind": "Broker",
+        "metadata": {
+            "name": "rabbit",
+            "namespace": "apps",
+            "uid": "4711",
+            "generation": 3,
+            "managedFields": [{"manager": "kubectl"}],
+            "sparkle": True,
+        },
+        "spec": {"endpoints": [{"host": "rabbit.example", "glitter": 1}], **spec},
+        "status": {"anything": True},
+    }
+
+
+def test_unknown_fields_can_be_ignored_wherever_they_are() -> None:
+    document = from_an_api_server(sparkle={"much": True}, tls={"enabled": True, "glitter": 1})
+    before = yaml.safe_dump(document)
+    broker = documents.parse(document, unknown="ignore")
+    assert isinstance(broker, Broker)
+    assert broker.spec.endpoints == (Endpoint(host="rabbit.example"),)
+    assert broker.spec.tls.enabled
+    assert yaml.safe_dump(document) == before, "the document itself stays as it is"
+
+
+def test_unless_told_otherwise_unknown_fields_are_mistakes() -> None:
+    problems = problems_of(from_an_api_server(sparkle=True))
+    assert [line.partition(":")[0] for line in problems] == [
+        "metadata.sparkle",
+        "spec.endpoints[0].glitter",
+        "spec.sparkle",
+    ]
+
+
+def test_ignoring_unknown_fields_hides_no_other_mistake() -> None:
+    document = from_an_api_server(sparkle=True, connectTimeout="soon")
+    with pytest.raises(ManifestError) as caught:
+        documents.parse(document, where="here", unknown="ignore")
+    assert len(caught.value.problems) == 1
+    assert "spec.connectTimeout" in str(caught.value)
+    assert "here" in str(caught.value)
+    assert "sparkle" not in str(caught.value)
+
+
+def test_without_unknown_fields_ignoring_them_makes_no_difference() -> None:
+    document = from_an_api_server(connectTimeout="soon")
+    del document["metadata"]["sparkle"], document["spec"]["endpoints"][0]["glitter"]
+    with pytest.raises(ManifestError) as caught:
+        documents.parse(document, unknown="ignore")
+    assert str(caught.value).splitlines() == problems_of(document)

@@ -1,5 +1,9 @@
 """How the manager's sessions share limits, stop together, and outlive a defect."""
 
+import asyncio
+import contextvars
+import gc
+import weakref
 from collections.abc import AsyncIterator
 
 import pytest
@@ -78,6 +82,28 @@ async def test_a_lower_limit_holds_from_then_on(fleet: Fleet) -> None:
     await fleet.put_broker(connect_limit=v1alpha1.ConnectLimit(concurrent=1))
     assert fleet.driver.running == 1
     assert fleet.driver.most_running == 1
+
+
+async def test_session_does_not_keep_the_context_that_it_was_declared_in(fleet: Fleet) -> None:
+    """A context may hold the event that a framework is handling, and with it a whole document."""
+
+    class Event:
+        """What a framework puts into the context of its handlers."""
+
+    handled: contextvars.ContextVar[Event] = contextvars.ContextVar("handled")
+
+    async def handler() -> weakref.ref[Event]:
+        event = Event()
+        handled.set(event)
+        await fleet.put("orders")
+        return weakref.ref(event)
+
+    await fleet.put_broker()
+    event = await asyncio.create_task(handler())
+    await fleet.clock.settle()  # the task of the handler itself is to go, too
+    gc.collect()
+    assert len(fleet.open_connections) == 1
+    assert event() is None
 
 
 # --- stopping

@@ -99,7 +99,11 @@ async def test_the_uid_is_that_of_the_connection_as_it_is_now(
 
 async def test_who_asks_for_the_uid_names_the_connection(clock: FakeClock) -> None:
     asked: list[Identity] = []
-    events = KubernetesEvents(lambda identity: asked.append(identity), clock)
+
+    def nobody(identity: Identity) -> None:
+        asked.append(identity)
+
+    events = KubernetesEvents(nobody, clock)
     kopf = Kopf(events)
     await events.report(an_event())
     assert asked == [Identity("BrokerConnection", "apps", "orders")]

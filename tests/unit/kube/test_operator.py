@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from springline import shutdown
 from springline.api.meta import Identity
@@ -22,7 +23,7 @@ from springline.kube.access import Access
 from springline.kube.events import KubernetesEvents
 from springline.kube.operator import Operator
 from support import fake_apiserver
-from support.fake_apiserver import Asked, Deed, FakeAPIServer, answering, refusing
+from support.fake_apiserver import Asked, Deed, FakeAPIServer, refusing
 from support.fake_clock import EIGHT
 from support.waiting import eventually
 
@@ -69,10 +70,19 @@ DISCOVERY: dict[str, Any] = {
 def discovering(asked: Asked) -> Deed | None:
     """Say what the API server serves, and take in Events."""
     if asked.path in DISCOVERY:
-        return answering(DISCOVERY[asked.path])
+        return _saying(DISCOVERY[asked.path])
     if asked.method == "POST" and asked.path.endswith("/events"):
-        return answering({}, status=201)
+        return _saying({}, status=201)
     return None
+
+
+def _saying(body: object, *, status: int = 200) -> Deed:
+    """Answer JSON that says that it is JSON; kopf insists."""
+
+    async def deed(_: web.Request) -> web.StreamResponse:
+        return web.json_response(body, status=status)
+
+    return deed
 
 
 def put(server: FakeAPIServer, identity: Identity, **content: Any) -> None:
@@ -89,7 +99,7 @@ def put(server: FakeAPIServer, identity: Identity, **content: Any) -> None:
 
 
 class Watcher:
-    """Remembers what it is shown, as `kube.operator.Shown`, and what else it is told."""
+    """Remembers what it is shown, as `kube.declarations.Shown`, and what else it is told."""
 
     def __init__(self) -> None:
         self.there: dict[Identity, Mapping[str, Any]] = {}
@@ -190,9 +200,16 @@ def is_watching(server: FakeAPIServer, count: int = 2) -> Callable[[], bool]:
     return lambda: server.watching == count
 
 
-def error(code: int) -> str:
-    """Return the event of a watch that ends it."""
-    return json.dumps({"type": "ERROR", "object": {"kind": "Status", "code": code}}) + "\n"
+def fail(server: FakeAPIServer, code: int) -> None:
+    """End the watch of connections with an error."""
+    line = json.dumps({"type": "ERROR", "object": {"kind": "Status", "code": code}}) + "\n"
+    for each in server._watchers:
+        if each.plural == "brokerconnections":
+            each.changes.put_nowait(line)
+
+
+def started_again(watcher: Watcher, starts: int) -> Callable[[], bool]:
+    return lambda: watcher.starts == starts + 1
 
 
 # --- what it shows
@@ -297,9 +314,9 @@ async def test_a_version_that_is_too_old_is_a_gap(
     async with watching(server, watcher, tmp_path):
         await eventually(watcher.is_there(ORDERS, RABBIT))
         await eventually(is_watching(server))
-        server.say(error(410))
-        await eventually(lambda: watcher.gaps >= 2)
-        await eventually(is_watching(server))
+        fail(server, 410)
+        await eventually(lambda: watcher.gaps >= 1)
+        await eventually(lambda: len(server.asked_for(CONNECTIONS, watch=True)) == 2)
         assert watcher.starts == 1
 
 
@@ -316,10 +333,11 @@ async def test_its_failure_ends_nothing_but_itself(
         await eventually(is_watching(server))
         session = asyncio.get_running_loop().create_task(asyncio.Event().wait(), name="session")
         try:
-            server.say(error(500))
+            fail(server, 500)
             await eventually(lambda: watcher.starts == 2, what="kopf is started again")
             put(server, RABBIT)
             await eventually(watcher.is_there(ORDERS, RABBIT))
+            await eventually(is_watching(server), what="no watch is left behind")
             assert not session.done()
             assert not operator.done()
             assert watcher.gaps >= 1
@@ -334,7 +352,7 @@ async def test_an_api_server_that_is_away_at_the_start_is_waited_for(
     put(server, ORDERS)
     server.instead = lambda _: refusing(403, "Forbidden", "not yet")
     async with watching(server, watcher, tmp_path):
-        await eventually(lambda: watcher.starts >= 3)
+        await eventually(lambda: len(server.asked) >= 2)
         server.instead = discovering
         await eventually(watcher.is_there(ORDERS))
 
@@ -423,8 +441,8 @@ async def test_after_each_start_the_signals_are_ours(
                 await eventually(stopping.is_set)
             assert not operator.done()
             assert server.watching == 2
-            server.say(error(500))
-            await eventually(lambda before=starts: watcher.starts == before + 1)
+            fail(server, 500)
+            await eventually(started_again(watcher, starts))
 
 
 async def test_events_are_posted_with_who_we_are(
@@ -443,7 +461,7 @@ async def test_events_are_posted_with_who_we_are(
         await eventually(watcher.is_there(ORDERS))
         await events.report(connected)
         [event] = await eventually(posted)
-        server.say(error(500))
+        fail(server, 500)
         await eventually(lambda: watcher.starts == 2)
         await eventually(lambda: watcher.told.count(("appeared", ORDERS)) == 2)
         await events.report(connected)

@@ -301,7 +301,7 @@ async def test_in_an_outage_one_write_is_tried_at_a_time_and_then_all_follow(
     await scene.clock.advance(0.2)
     in_flight_at_once = len(scene.api.writes)
     assert in_flight_at_once <= 16
-    assert scene.statuses.behind_since is not None
+    assert scene.is_behind()
     await scene.clock.advance(28.8)
     tries = scene.api.writes[in_flight_at_once:]
     at = [write.at for write in tries]
@@ -312,7 +312,7 @@ async def test_in_an_outage_one_write_is_tried_at_a_time_and_then_all_follow(
     await scene.clock.advance(5.2)
     assert {write.path.split("/")[-2] for write in scene.api.writes} == {"rabbit", *names}
     assert len(scene.api.writes) == 31
-    assert scene.statuses.behind_since is None
+    assert not scene.is_behind()
     assert scene.statuses.waiting == 0
 
 
@@ -362,10 +362,10 @@ async def test_an_outage_is_over_when_nothing_is_left_to_write(connected: Scene)
     connected.api.otherwise = AWAY
     connected.lose()
     await connected.clock.advance(20)
-    assert connected.statuses.behind_since is not None
+    assert connected.is_behind()
     await connected.vanish(ORDERS, uid="connection-1")
     await connected.vanish(RABBIT_BROKER, uid="broker-1")
-    assert connected.statuses.behind_since is None
+    assert not connected.is_behind()
 
 
 async def test_any_answer_about_one_object_ends_an_outage(scene: Scene) -> None:
@@ -373,7 +373,7 @@ async def test_any_answer_about_one_object_ends_an_outage(scene: Scene) -> None:
     scene.api.otherwise = refused(404)
     await scene.show(*(a_connection(f"c{number}", uid=f"uid-{number}") for number in range(30)))
     await scene.clock.advance(2)
-    assert scene.statuses.behind_since is None
+    assert not scene.is_behind()
     assert scene.counted.count("gone") == 30
 
 
@@ -398,7 +398,7 @@ async def test_one_refused_object_does_not_hold_others_up(connected: Scene, code
     await connected.show(a_connection("billing", uid="connection-2"))
     await connected.clock.advance(1)
     assert connected.written(OTHER)
-    assert connected.statuses.behind_since is None
+    assert not connected.is_behind()
     connected.api.at.clear()
     await connected.clock.advance(60)
     assert connected.statuses.waiting == 0
@@ -412,25 +412,23 @@ async def test_a_field_of_a_newer_schema_is_the_objects_own_trouble(connected: S
     }
     await connected.show(a_connection("billing", uid="connection-2"))
     await connected.clock.advance(3600)
-    assert connected.statuses.behind_since is None
+    assert not connected.is_behind()
     assert len(connected.written(RABBIT_BROKER)) < 70
 
 
-async def test_500_for_several_is_an_outage(
-    scene: Scene, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_500_for_several_is_an_outage(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
     """As when the API server has lost its etcd."""
     caplog.set_level(logging.INFO, logger=module.__name__)
     scene.api.otherwise = refused(500)
     await scene.show(*(a_connection(f"c{number}", uid=f"uid-{number}") for number in range(30)))
     await scene.clock.advance(1)
-    assert scene.statuses.behind_since is not None
+    assert scene.is_behind()
     assert len(scene.api.writes) < 20
     assert len([each for each in caplog.records if each.levelno >= logging.WARNING]) <= 2
     scene.api.otherwise = None
     await scene.clock.advance(10)
     assert scene.statuses.waiting == 0
-    assert scene.statuses.behind_since is None
+    assert not scene.is_behind()
 
 
 async def test_what_is_refused_for_all_is_logged_once(
@@ -469,9 +467,7 @@ async def test_after_a_conflict_it_is_written_again(connected: Scene) -> None:
 async def test_a_failed_write_may_have_been_done_and_is_repeated(connected: Scene) -> None:
     """Even if the status is again what it was before."""
     connected.api.then(SILENCE)
-    connected.manager.put_unusable(
-        next(iter(connected.manager.sessions())).key, "no", generation=2
-    )
+    connected.manager.put_unusable(next(iter(connected.manager.sessions())).key, "no", generation=2)
     await connected.clock.advance(0.2)
     assert len(connected.written()) == 1
     connected.api.release(AWAY)
@@ -500,7 +496,7 @@ async def test_a_write_that_fails_after_the_deletion_is_not_repeated(connected: 
     await connected.clock.advance(600)
     assert len(connected.written()) == 1
     assert connected.statuses.waiting == 0
-    assert connected.statuses.behind_since is None
+    assert not connected.is_behind()
 
 
 async def test_what_landed_on_a_successor_is_written_over(connected: Scene) -> None:
@@ -561,7 +557,7 @@ async def test_a_defect_in_one_projection_does_not_end_the_others(
     def broken(*_: Any, **__: Any) -> Any:
         raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr(module.projection, "broker_status", broken)
+    monkeypatch.setattr("springline.core.status.broker_status", broken)
     connected.lose()
     await connected.clock.advance(10)
     assert connected.written()

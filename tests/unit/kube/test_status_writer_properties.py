@@ -90,9 +90,9 @@ STEPS = st.one_of(
     st.tuples(st.just("release"), st.sampled_from(range(3)), st.just(0)),
     st.tuples(st.just("wait"), st.sampled_from([0.0, 0.05, 0.5, 3.0, 30.0]), st.just(0)),
     st.tuples(
-        st.sampled_from(["lose", "fail", "succeed", "tell ends", "broker"]),
+        st.sampled_from(["lose", "driver", "tell ends", "broker"]),
         st.just(0),
-        st.just(0),
+        st.sampled_from([0, 1]),
     ),
 )
 
@@ -116,10 +116,8 @@ async def act(world: World, name: str, what: Any, which: int) -> None:
             await scene.clock.advance(what)
         case "lose":
             world.lose()
-        case "fail":
-            scene.driver.otherwise = unreachable()
-        case "succeed":
-            scene.driver.otherwise = None
+        case "driver":
+            scene.driver.otherwise = unreachable() if which else None
         case _:
             scene.appear(a_broker(OTHER_BROKER, uid="broker-2"))
 

@@ -1,0 +1,96 @@
+"""kopf as one part of a process among others: it runs by its tasks, and ends without a trace.
+
+Its own runner ends every task of the process that it does not know. Its tasks alone leave some of
+theirs behind when one fails: watches, and requests of an unfinished discovery. So those are looked
+for here, by whose code they run. Nothing here knows what is watched.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import kopf
+from kopf._cogs.structs.credentials import Vault  # to close what tasks of kopf's leave open
+
+__all__ = ["run"]
+
+logger = logging.getLogger(__name__)
+
+_STOP_SECONDS = 10.0
+
+_FOLDER = Path(kopf.__file__).parent
+
+
+async def run(
+    registry: kopf.OperatorRegistry,
+    settings: kopf.OperatorSettings,
+    *,
+    namespaces: Sequence[str],
+    after_start: Callable[[], None],
+) -> None:
+    """Run kopf until one of its tasks ends, which none does by itself. Raises what it failed of.
+
+    No namespaces means all of them. `after_start` is called, without a pause, when kopf has put up
+    its signal handlers. Safe to cancel.
+    """
+    vault = Vault()
+
+    async def spawned() -> Collection[asyncio.Task[Any]]:
+        tasks = await kopf.spawn_tasks(
+            registry=registry,
+            settings=settings,
+            vault=vault,
+            standalone=True,
+            clusterwide=not namespaces,
+            namespaces=list(namespaces),
+        )
+        # kopf has just taken over the signals. Nothing may be awaited in between: a signal finds
+        # its handler only when the event loop has its turn.
+        after_start()
+        return tasks
+
+    # A task of its own: if cancelled half-way, nobody would know of the tasks that there are.
+    spawning = asyncio.ensure_future(spawned())
+    tasks: Collection[asyncio.Task[Any]] = ()
+    try:
+        tasks = await asyncio.shield(spawning)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await _end(tasks or await spawning)
+        # The failure of one watch leaves the others running. They end their own workers in order.
+        await _end(_running("guard"))
+        await _end(_running())
+        async with asyncio.timeout(_STOP_SECONDS):
+            await vault.close()
+    for task in done:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error
+
+
+async def _end(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Cancel tasks of kopf's and return when they have ended."""
+    if not tasks:
+        return
+    for task in tasks:
+        task.cancel()
+    ended, hanging = await asyncio.wait(tasks, timeout=_STOP_SECONDS)
+    for task in hanging:
+        logger.error("a task of kopf does not end", extra={"task": task.get_name()})
+    for task in ended:
+        if not task.cancelled() and task.exception() is not None:
+            # Most often several fail of the same thing, and the first one is raised.
+            logger.debug("a task of kopf failed", extra={"task": task.get_name()})
+
+
+def _running(name: str | None = None) -> set[asyncio.Task[Any]]:
+    """Return the tasks that run code of kopf's, or one function of it."""
+    found = set()
+    for task in asyncio.all_tasks():
+        code = getattr(task.get_coro(), "cr_code", None)
+        if code is None or _FOLDER not in Path(code.co_filename).parents:
+            continue
+        if name is None or code.co_name == name:
+            found.add(task)
+    return found

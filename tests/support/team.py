@@ -1,0 +1,216 @@
+"""An application team in a namespace: what it declares, what it is told, what the broker holds.
+
+It asks the API server directly, as an administrator, and so sees the same whatever the operator's
+own way to the API server does.
+"""
+
+import asyncio
+import contextlib
+import http.client
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from support.apiserver import Answer, APIServer
+from support.identities import Tenant
+from support.shared_broker import SharedBroker
+
+__all__ = ["CONNECTIONS", "Held", "Team", "condition"]
+
+_T = TypeVar("_T")
+
+GROUP = "/apis/springline.dev/v1alpha1"
+CONNECTIONS = "brokerconnections"
+# A test that waits for an attempt is not to wait for long.
+RETRY = {"delay": "1s", "maxDelay": "2s"}
+
+_POLL_SECONDS = 0.1
+_DEADLINE = 60.0
+_CREATED = (200, 201)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Held:
+    """One connection at the broker; another one has another process and another port."""
+
+    name: str
+    pid: str
+    peer_port: int
+
+
+class Team:
+    """Works in `namespace`, with the broker `rabbit` as `tenant`."""
+
+    def __init__(
+        self, server: APIServer, namespace: str, rabbit: SharedBroker, tenant: Tenant
+    ) -> None:
+        self.namespace = namespace
+        self.rabbit = rabbit
+        self.tenant = tenant
+        self._server = server
+
+    # --- what it declares
+
+    async def declare(self, *names: str, **spec: Any) -> None:
+        """Declare connections, and before them what they refer to. Idempotent."""
+        await self.put_secret()
+        await self.apply("brokers", self.rabbit.document(retry=RETRY))
+        for name in names:
+            await self.apply(CONNECTIONS, self.connection(name, **spec))
+
+    def connection(self, name: str, **spec: Any) -> dict[str, Any]:
+        """Return a BrokerConnection, with more of a spec."""
+        return {
+            "apiVersion": "springline.dev/v1alpha1",
+            "kind": "BrokerConnection",
+            "metadata": {"name": name},
+            "spec": {
+                "brokerRef": {"name": "rabbit"},
+                "virtualHost": self.tenant.vhost,
+                "credentials": {"secretRef": {"name": "orders-amqp"}},
+                "probe": {"mode": "Publish", "interval": "1s", "timeout": "1s"},
+                **spec,
+            },
+        }
+
+    async def put_secret(self, password: str | None = None, *, name: str = "orders-amqp") -> None:
+        """Put a Secret in place, with the tenant's password or another one."""
+        await self.apply(
+            "secrets",
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": name},
+                "stringData": {
+                    "username": self.tenant.username,
+                    "password": self.tenant.secret if password is None else password,
+                },
+            },
+        )
+
+    async def apply(self, plural: str, document: Mapping[str, Any]) -> None:
+        """Create an object, or make it what the document says."""
+        path = f"{self._path(plural, document['metadata']['name'])}?fieldManager=team&force=true"
+        answer = await self.ask(
+            "PATCH", path, dict(document), content_type="application/apply-patch+yaml"
+        )
+        assert answer.code in _CREATED, answer.message
+
+    async def patch(self, plural: str, name: str, change: Mapping[str, Any]) -> None:
+        """Merge a change into an object."""
+        answer = await self.ask("PATCH", self._path(plural, name), dict(change))
+        assert answer.code in _CREATED, answer.message
+
+    async def delete(self, plural: str, name: str = "") -> None:
+        """Delete an object; without a name all of them."""
+        answer = await self.ask("DELETE", self._path(plural, name))
+        assert answer.code in _CREATED, answer.message
+
+    # --- what it is told
+
+    async def get(self, plural: str, name: str) -> dict[str, Any]:
+        """Return an object, or an empty dictionary where there is none."""
+        answer = await self.ask("GET", self._path(plural, name))
+        return answer.content if answer.code in _CREATED else {}
+
+    async def status(self, name: str, plural: str = CONNECTIONS) -> dict[str, Any]:
+        """Return the status of an object, empty without one."""
+        return (await self.get(plural, name)).get("status") or {}
+
+    async def events(self) -> list[tuple[str, str]]:
+        """Return the Events in the namespace: of which object, and the reason."""
+        items = (await self.get("events", "")).get("items", ())
+        return [(each["involvedObject"]["name"], each["reason"]) for each in items]
+
+    async def until(
+        self, name: str, predicate: Callable[[dict[str, Any]], object], what: str
+    ) -> dict[str, Any]:
+        """Wait until the status of a connection is as wanted, and return it.
+
+        While the API server does not answer, it is not.
+        """
+
+        found: dict[str, Any] = {}
+
+        async def looked() -> dict[str, Any] | None:
+            nonlocal found
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                found = await self.status(name)
+                return found if predicate(found) else None
+            return None
+
+        try:
+            return await _until(looked, what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it is {found}") from None
+
+    async def until_condition(
+        self, name: str, kind: str, status: str, reason: str = ""
+    ) -> dict[str, Any]:
+        """Wait until a condition is so, and return the whole status."""
+
+        def is_so(found: dict[str, Any]) -> bool:
+            told, why = condition(found, kind)
+            return told == status and reason in ("", why)
+
+        return await self.until(name, is_so, f"{kind} of {name} is {status} {reason}")
+
+    async def until_ready(self, *names: str) -> None:
+        """Wait until connections are ready."""
+        for name in names:
+            await self.until_condition(name, "Ready", "True")
+
+    # --- what the broker holds
+
+    async def held(self) -> list[Held]:
+        """Return the connections of the namespace that the broker holds now."""
+        prefix = f"springline/{self.namespace}/"
+        return sorted(
+            Held(each.name.removeprefix(prefix), each.pid, each.peer_port)
+            for each in await asyncio.to_thread(self.rabbit.administration.connections)
+            if each.name.startswith(prefix)
+        )
+
+    async def until_held(self, *names: str, other_than: Sequence[Held] = ()) -> list[Held]:
+        """Wait until the broker holds exactly these, once each and anew, and return them."""
+        before = {each.peer_port for each in other_than}
+
+        async def looked() -> list[Held] | None:
+            held = await self.held()
+            are_there = [each.name for each in held] == sorted(names)
+            return held if are_there and before.isdisjoint(each.peer_port for each in held) else None
+
+        return await _until(looked, f"the broker holds {sorted(names)}")
+
+    # --- asking
+
+    async def ask(
+        self, method: str, path: str, body: object = None, *, content_type: str = ""
+    ) -> Answer:
+        """Ask the API server. Raises `OSError` where it does not answer."""
+        return await asyncio.to_thread(
+            self._server.request, method, path, body, content_type=content_type
+        )
+
+    def _path(self, plural: str, name: str) -> str:
+        core = plural in ("secrets", "configmaps", "events", "services")
+        where = f"{'/api/v1' if core else GROUP}/namespaces/{self.namespace}/{plural}"
+        return f"{where}/{name}" if name else where
+
+
+async def _until(looked: Callable[[], Awaitable[_T | None]], what: str) -> _T:
+    """Look again and again until there is an answer, and return it."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _DEADLINE
+    while (found := await looked()) is None:
+        assert loop.time() < deadline, f"not within {_DEADLINE:g} s: {what}"
+        await asyncio.sleep(_POLL_SECONDS)
+    return found
+
+
+def condition(status: Mapping[str, Any], kind: str) -> tuple[str, str]:
+    """Return status and reason of a condition; empty where it is not told."""
+    for each in status.get("conditions", ()):
+        if each["type"] == kind:
+            return each["status"], each["reason"]
+    return "", ""
