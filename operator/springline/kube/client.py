@@ -41,6 +41,7 @@ _SHOWN_BYTES = 200
 """Of an answer that is no `Status`."""
 
 _UNAUTHORIZED = 401
+_FORBIDDEN = 403
 _NOT_FOUND = 404
 _TOO_MANY_REQUESTS = 429
 _FIRST_ERROR = 400
@@ -98,6 +99,8 @@ class Client:
         self._api = ApiClient(access.configuration)
         self._api.user_agent = f"springline/{__version__}"
         self._turns = asyncio.Semaphore(_CONCURRENT)
+        self._settled_at = float("-inf")
+        """Until when, by the event loop's clock, it counts as an outage that we are forbidden."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -174,17 +177,20 @@ class Client:
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS
         )
-        response = await _translated(
+        began = asyncio.get_running_loop().time()
+        response = await self._answered(
             self._send("GET", path, params=query, accept=METADATA.format(list=""), timeout=timeout),
             seconds=_REQUEST_SECONDS,
         )
         try:
             # The connection has a limit of its own: that of silence.
-            while line := await _translated(response.response.content.readline(), seconds=None):
+            while line := await self._answered(response.response.content.readline(), seconds=None):
                 event = _document(line)
                 if event.get("type") == "ERROR":
                     raise _refused(event.get("object"))
                 yield event
+            if asyncio.get_running_loop().time() < began + seconds:
+                self._unsettled()  # ended before its time, as by an API server that is stopped
         finally:
             response.response.close()
 
@@ -205,8 +211,23 @@ class Client:
             return bytes(await response.read())
 
         async with self._turns:
-            text = await _translated(exchange(), seconds=_REQUEST_SECONDS)
+            text = await self._answered(exchange(), seconds=_REQUEST_SECONDS)
         return _document(text)
+
+    async def _answered(self, awaitable: Awaitable[T], *, seconds: float | None) -> T:
+        """Return what comes of a call within so many seconds. Raises `RequestError`."""
+        try:
+            return await _translated(awaitable, seconds=seconds)
+        except UnreachableError:
+            self._unsettled()
+            raise
+        except RefusedError as error:
+            if error.code != _FORBIDDEN or self._settled_at < asyncio.get_running_loop().time():
+                raise
+            raise UnreachableError(f"it has just been away, and it says {error}") from error
+
+    def _unsettled(self) -> None:
+        self._settled_at = asyncio.get_running_loop().time() + _SETTLING_SECONDS
 
     async def _send(
         self,
