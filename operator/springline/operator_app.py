@@ -23,6 +23,7 @@ from springline.kube.installed import await_installed, take_in_brokers
 from springline.kube.namespaces import NamespaceWatch
 from springline.kube.objects import ObjectReader, ObjectWatch
 from springline.kube.operator import Operator
+from springline.kube.readable import Readable
 from springline.kube.services import KubernetesServices
 from springline.kube.status import StatusWriter
 from springline.kube.sweeping import Sweeper
@@ -37,6 +38,8 @@ __all__ = ["operate"]
 logger = logging.getLogger(__name__)
 
 _LAST_STATUS_SECONDS = 5.0
+"""How long the last status may take, beside what the sessions have left of their time to close."""
+
 _NAMESPACES_SECONDS = 10.0
 
 
@@ -46,16 +49,25 @@ async def operate(settings: OperatorSettings) -> None:
     A second signal drops the sessions without waiting for their brokers. Raises `AccessError` if
     nothing says which cluster, and `ListenError` if the address to listen at cannot be had.
     """
-    access = Access(kubeconfig=settings.kubeconfig, context=settings.context)
-    await access.load()
-    async with Client(access) as client:
-        await _Parts(settings, access, client).run()
+    stopping = asyncio.Event()
+    with shutdown.on_signal(stopping):
+        access = Access(kubeconfig=settings.kubeconfig, context=settings.context)
+        await access.load()
+        async with Client(access) as client:
+            await _Parts(settings, access, client, stopping).run()
 
 
 class _Parts:
     """The parts of the operator, wired."""
 
-    def __init__(self, settings: OperatorSettings, access: Access, client: Client) -> None:
+    def __init__(
+        self,
+        settings: OperatorSettings,
+        access: Access,
+        client: Client,
+        stopping: asyncio.Event,
+    ) -> None:
+        """`stopping` is set by the signals that end the process."""
         # Some parts tell others that are made after them; those are looked up when it happens.
         self._settings = settings
         self._client = client
@@ -65,7 +77,10 @@ class _Parts:
         if settings.cluster_brokers:
             kinds.insert(0, "ClusterBroker")
         self._kinds = kinds
-        self._stopping = asyncio.Event()
+        self._stopping = stopping
+        self._is_stopping = False
+        self._missing = ""
+        """What keeps the watches from being started, in words."""
 
         self._metrics = Metrics(
             lambda: (session.view for session in self._manager.sessions()),
@@ -113,10 +128,11 @@ class _Parts:
             self._declarations,
             clock,
             kinds=kinds,
-            namespaces=settings.namespaces,
+            readable=Readable(client, kinds=kinds, namespaces=settings.namespaces),
             holder=settings.holder,
             bind_events=events.bind,
             on_gap=self._sweeper.request,
+            before_start=self._installed,
             after_start=lambda: shutdown.listen(self._stopping),
         )
 
@@ -134,6 +150,7 @@ class _Parts:
 
     async def run(self) -> None:
         settings = self._settings
+        loop = asyncio.get_running_loop()
         async with (
             serve(
                 ListenAddress(settings.listen_host, settings.listen_port),
@@ -142,30 +159,31 @@ class _Parts:
             ),
             asyncio.TaskGroup() as tasks,
         ):
-            with shutdown.on_signal(self._stopping):
-                managing = tasks.create_task(self._manager.run(), name="manager")
-                following = [
-                    tasks.create_task(self._metrics.pulse.run(), name="pulse"),
-                    tasks.create_task(self._statuses.run(), name="statuses"),
-                    tasks.create_task(self._watch(), name="watches"),
-                ]
-                await self._stopping.wait()
-                logger.info("stopping")
-                self._declarations.freeze()
-                await shutdown.close_sessions(
-                    self._manager,
-                    managing,
-                    limit=settings.shutdown_seconds,
-                    hurry=self._stopping,
-                    note=logger.info,
-                )
-                await self._write_last_status()
-                for task in following:
-                    task.cancel()
+            managing = tasks.create_task(self._manager.run(), name="manager")
+            following = [
+                tasks.create_task(self._metrics.pulse.run(), name="pulse"),
+                tasks.create_task(self._statuses.run(), name="statuses"),
+                tasks.create_task(self._watch(), name="watches"),
+            ]
+            await self._stopping.wait()
+            self._is_stopping = True
+            logger.info("stopping")
+            self._declarations.freeze()
+            deadline = loop.time() + settings.shutdown_seconds + _LAST_STATUS_SECONDS
+            await shutdown.close_sessions(
+                self._manager,
+                managing,
+                limit=settings.shutdown_seconds,
+                hurry=self._stopping,
+                note=logger.info,
+            )
+            await self._write_last_status(deadline)
+            for task in following:
+                task.cancel()
 
     async def _watch(self) -> None:
         """Follow the cluster: first what is referred to, then what refers to it."""
-        await await_installed(self._client, self._clock, kinds=self._kinds)
+        await self._installed()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._objects.run(), name="watch/objects")
             if self._settings.cluster_brokers:
@@ -181,6 +199,14 @@ class _Parts:
             tasks.create_task(self._operator.run(), name="watch/declarations")
             tasks.create_task(self._sweeper.run(), name="sweeper")
 
+    async def _installed(self) -> None:
+        """Wait until the API server serves our kinds; `/readyz` says what it is that is missing."""
+
+        def note(problem: str) -> None:
+            self._missing = problem
+
+        await await_installed(self._client, self._clock, kinds=self._kinds, note=note)
+
     async def _namespaces_known(self) -> None:
         """Wait for the labels of namespaces, or connections would be refused that are allowed."""
         try:
@@ -191,12 +217,21 @@ class _Parts:
                 "namespaces not listed; ClusterBrokers that select them by labels may refuse them"
             )
 
-    async def _write_last_status(self) -> None:
+    async def _write_last_status(self, deadline: float) -> None:
         """Say that the sessions are closed. Without an API server, that is seen by nobody."""
+        # One more signal is for this wait.
+        self._stopping.clear()
+        waits = {
+            asyncio.ensure_future(self._statuses.flush()),
+            asyncio.ensure_future(self._stopping.wait()),
+        }
+        limit = max(deadline - asyncio.get_running_loop().time(), 0.0)
         try:
-            async with asyncio.timeout(_LAST_STATUS_SECONDS):
-                await self._statuses.flush()
-        except TimeoutError:
+            await asyncio.wait(waits, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
+        if self._statuses.waiting:
             logger.warning(
                 "last status not written in time", extra={"waiting": self._statuses.waiting}
             )
@@ -213,7 +248,9 @@ class _Parts:
     def _unsynced(self) -> str | None:
         if self._sweeper.is_synced:
             return None
+        if self._missing:
+            return f"waiting for the API server: {self._missing}"
         return "what the cluster declares has not been taken in yet; the log says what is missing"
 
     def _stopped(self) -> str | None:
-        return "Springline is being stopped" if self._stopping.is_set() else None
+        return "Springline is being stopped" if self._is_stopping else None

@@ -28,7 +28,8 @@ def listen(stopping: asyncio.Event) -> None:
     """Have the signals set the event from now on, whoever has listened to them before."""
     loop = asyncio.get_running_loop()
     for number in _SIGNALS:
-        loop.add_signal_handler(number, stopping.set)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            loop.add_signal_handler(number, stopping.set)
 
 
 async def close_sessions(

@@ -533,7 +533,9 @@ def _finish(state: SessionState) -> Transition:
 _BLOCK_REASONS = {
     "low on memory": Reason.LOW_ON_MEMORY,
     "low on disk": Reason.LOW_ON_DISK,
-    # RabbitMQ joins the alarms that hold with " & ", in either order.
+    # RabbitMQ joins the alarms that hold with " & ", in either order; 3.10 says "low on" only once.
+    "low on memory & disk": Reason.LOW_ON_MEMORY_AND_DISK,
+    "low on disk & memory": Reason.LOW_ON_MEMORY_AND_DISK,
     "low on memory & low on disk": Reason.LOW_ON_MEMORY_AND_DISK,
     "low on disk & low on memory": Reason.LOW_ON_MEMORY_AND_DISK,
 }

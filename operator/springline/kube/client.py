@@ -34,6 +34,9 @@ _SILENCE_SECONDS = 90.0
 _CONCURRENT = 24
 """Requests that are on their way at once; watches come on top and last."""
 
+_SETTLING_SECONDS = 30.0
+"""An API server that has just started does not know yet who may do what, and forbids everything."""
+
 _PAGE = 500
 """Objects a page; a list of many is not to be one answer."""
 

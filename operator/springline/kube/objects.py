@@ -27,8 +27,9 @@ _PLURALS: Final = {"Secret": "secrets", "ConfigMap": "configmaps"}
 _FRESH_SECONDS = 1.0
 """A Secret that a thousand sessions share is not to be a thousand requests."""
 
-_IMPATIENT_SECONDS = 5.0
-"""For an answer where there is a value to fall back on; less than any session's own limit."""
+_IMPATIENT_SECONDS = 1.0
+"""For an answer where there is a value to fall back on; what a session reads one after the other
+has to fit in its own limit."""
 
 _PRUNE_SECONDS = 30.0
 

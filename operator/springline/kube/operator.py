@@ -4,8 +4,9 @@ Only `on.event` handlers are registered, so kopf writes nothing onto anybody's o
 ends it, it is started again, while the sessions go on.
 """
 
+import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import kopf
@@ -16,6 +17,7 @@ from springline.core import ports
 from springline.kube import embedding, paths
 from springline.kube.access import Access
 from springline.kube.declarations import Shown, identify
+from springline.kube.readable import Readable
 
 __all__ = ["Operator"]
 
@@ -25,8 +27,15 @@ _RESTART_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 _STABLE_SECONDS = 60.0
 _LOGIN_RETRY_SECONDS = 5.0
 
+_LOOK_AGAIN_SECONDS = 30.0
+"""How often it is looked whether other namespaces can be read than before."""
+
 _SILENCE_SECONDS = 90.0
 """After which a watch counts as dead: the API server sends a bookmark about every minute."""
+
+
+async def _at_once() -> None:
+    """Wait for nothing."""
 
 
 class Operator:
@@ -39,21 +48,26 @@ class Operator:
         clock: ports.Clock,
         *,
         kinds: Sequence[str],
-        namespaces: Sequence[str],
+        readable: Readable,
         holder: str,
         bind_events: Callable[[], None],
         on_gap: Callable[[], None],
+        before_start: Callable[[], Awaitable[None]] = _at_once,
         after_start: Callable[[], None] = lambda: None,
     ) -> None:
-        """`after_start` is called, without a pause, when kopf has put up its signal handlers."""
+        """`before_start` returns when all kinds are served: kopf looks for them only at its start.
+
+        `after_start` is called, without a pause, when kopf has put up its signal handlers.
+        """
         self._access = access
         self._declarations = declarations
         self._clock = clock
         self._kinds = kinds
-        self._namespaces = namespaces
+        self._readable = readable
         self._holder = holder
         self._bind_events = bind_events
         self._on_gap = on_gap
+        self._before_start = before_start
         self._after_start = after_start
         self._has_logged_in = False
 
@@ -61,15 +75,10 @@ class Operator:
         """Watch until cancelled, whatever happens to kopf."""
         failures = 0
         while True:
+            await self._before_start()
             started = self._clock.monotonic()
             try:
-                await embedding.run(
-                    self._registry(),
-                    self._settings(),
-                    namespaces=self._namespaces,
-                    after_start=self._after_start,
-                )
-                logger.error("watching ended; starting it again")
+                await self._watch()
             except Exception:  # the top of a task: no defect of a watch may end the sessions
                 logger.exception("watching failed; starting it again")
             if self._clock.monotonic() - started > _STABLE_SECONDS:
@@ -77,6 +86,31 @@ class Operator:
             await self._clock.sleep(_RESTART_SECONDS[min(failures, len(_RESTART_SECONDS) - 1)])
             failures += 1
             self._on_gap()
+
+    async def _watch(self) -> None:
+        """Watch the namespaces that can be read, until those are others."""
+        namespaces = await self._readable.now()
+        if self._readable.is_limited and not namespaces:
+            return
+        watching = asyncio.ensure_future(
+            embedding.run(
+                self._registry(),
+                self._settings(),
+                namespaces=namespaces,
+                after_start=self._after_start,
+            )
+        )
+        try:
+            while not watching.done():
+                seconds = _LOOK_AGAIN_SECONDS if self._readable.is_limited else None
+                await asyncio.wait({watching}, timeout=seconds)
+                if not watching.done() and await self._readable.now() != namespaces:
+                    return
+            await watching
+            logger.error("watching ended; starting it again")
+        finally:
+            watching.cancel()
+            await asyncio.wait({watching})
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()

@@ -6,7 +6,15 @@ from typing import Final
 from springline.api.meta import Identity
 from springline.api.v1alpha1 import API_VERSION
 
-__all__ = ["GROUP_VERSION", "PLURALS", "collections", "of_object", "status_of"]
+__all__ = [
+    "CLUSTER_SCOPED",
+    "GROUP_VERSION",
+    "PLURALS",
+    "collections",
+    "collections_by_namespace",
+    "of_object",
+    "status_of",
+]
 
 GROUP_VERSION: Final = f"/apis/{API_VERSION}"
 
@@ -25,6 +33,14 @@ def collections(kind: str, namespaces: Sequence[str]) -> list[str]:
     if not namespaces or kind in CLUSTER_SCOPED:
         return [f"{GROUP_VERSION}/{plural}"]
     return [f"{GROUP_VERSION}/namespaces/{namespace}/{plural}" for namespace in namespaces]
+
+
+def collections_by_namespace(kind: str, namespaces: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the same with the namespace in front, empty for a path that is none's."""
+    found = collections(kind, namespaces)
+    if not namespaces or kind in CLUSTER_SCOPED:
+        return [("", path) for path in found]
+    return list(zip(namespaces, found, strict=True))
 
 
 def of_object(identity: Identity) -> str:

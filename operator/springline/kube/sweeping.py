@@ -14,14 +14,15 @@ from typing import Any, Protocol
 from springline.api.meta import Identity
 from springline.core import ports
 from springline.kube import paths
-from springline.kube.client import RequestError
+from springline.kube.client import RefusedError, RequestError, UnreachableError
 from springline.kube.declarations import Declarations
+from springline.kube.readable import is_forbidden
 
 __all__ = ["Lister", "Sweeper"]
 
 logger = logging.getLogger(__name__)
 
-_EVERY_SECONDS = 120.0
+_EVERY_SECONDS = 300.0
 """Nobody notices a gap after which there is nothing left to list; it costs a few requests."""
 
 _GATHER_SECONDS = 1.0
@@ -108,24 +109,35 @@ class Sweeper:
         # Taken before the list is asked for: what is declared later may be missing in the list.
         before = self._declarations.uids()
         there_is: dict[Identity, str] = {}
+        unknown: set[str] = set()  # namespaces that cannot be read
         try:
             for kind in self._kinds:
-                for path in paths.collections(kind, self._namespaces):
-                    items, version = await self._client.list_metadata(path)
-                    if not version:
-                        # Somebody else answered. To take it for an empty list would end everything.
-                        logger.warning("objects not compared: no list", extra={"path": path})
-                        return None
-                    for item in items:
-                        metadata = item["metadata"]
-                        if metadata.get("deletionTimestamp"):
-                            continue
-                        identity = Identity(kind, metadata.get("namespace", ""), metadata["name"])
-                        there_is[identity] = metadata["uid"]
+                for namespace, path in paths.collections_by_namespace(kind, self._namespaces):
+                    try:
+                        there_is.update(await self._list(kind, path))
+                    except RefusedError as error:
+                        if not namespace or not is_forbidden(error):
+                            raise
+                        unknown.add(namespace)
         except RequestError as error:
             logger.debug("objects not compared", extra={"error": str(error)})
             return None
         for identity, uid in before.items():
-            if there_is.get(identity) != uid:
+            if there_is.get(identity) != uid and identity.namespace not in unknown:
                 self._declarations.vanished(identity, uid=uid)
-        return there_is
+        return {
+            identity: uid for identity, uid in there_is.items() if identity.namespace not in unknown
+        }
+
+    async def _list(self, kind: str, path: str) -> dict[Identity, str]:
+        """Return the objects at the path and their uids. Raises `RequestError`."""
+        items, version = await self._client.list_metadata(path)
+        if not version:
+            # Somebody else answered. To take it for an empty list would end everything.
+            logger.warning("objects not compared: no list", extra={"path": path})
+            raise UnreachableError("what answers is no list")
+        return {
+            Identity(kind, metadata.get("namespace", ""), metadata["name"]): metadata["uid"]
+            for metadata in (item["metadata"] for item in items)
+            if not metadata.get("deletionTimestamp")
+        }

@@ -199,6 +199,8 @@ def test_a_renewal_leaves_the_session_open_and_judges_the_credential(
     [
         ("low on memory", Reason.LOW_ON_MEMORY, "low on memory"),
         ("low on disk", Reason.LOW_ON_DISK, "low on disk"),
+        ("low on memory & disk", Reason.LOW_ON_MEMORY_AND_DISK, None),
+        ("low on disk & memory", Reason.LOW_ON_MEMORY_AND_DISK, None),
         ("low on memory & low on disk", Reason.LOW_ON_MEMORY_AND_DISK, None),
         ("low on disk & low on memory", Reason.LOW_ON_MEMORY_AND_DISK, None),
         (" Low on Memory ", Reason.LOW_ON_MEMORY, None),

@@ -264,6 +264,46 @@ async def test_api_server_that_is_away_is_an_error(server: FakeAPIServer, client
     assert (await client.get(SECRET))["kind"] == "Secret"
 
 
+FORBIDDEN = refusing(403, "Forbidden", "secrets is forbidden")
+
+
+async def test_being_forbidden_after_an_outage_is_a_part_of_it(
+    server: FakeAPIServer, client: Client
+) -> None:
+    """An API server that has just started does not know its roles, and forbids everything."""
+    await server.stop()
+    await unreachable(client.get(SECRET))
+    await server.start()
+    server.script.extend([FORBIDDEN, FORBIDDEN])
+    for _ in range(2):
+        message = await unreachable(client.get(SECRET))
+        assert message.startswith("it has just been away")
+        assert "secrets is forbidden" in message
+
+
+async def test_being_forbidden_long_after_an_outage_is_told(
+    server: FakeAPIServer, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_SETTLING_SECONDS", -1.0)
+    server.script.extend([closing, closing, FORBIDDEN])
+    await unreachable(client.get(SECRET))
+    assert (await refused(client.get(SECRET))).code == 403
+
+
+async def test_being_forbidden_after_a_watch_ended_early_is_a_part_of_an_outage(
+    server: FakeAPIServer, client: Client
+) -> None:
+    """So ends a watch of an API server that is stopped in order."""
+    async with watching(client) as events:
+        server.put("secrets", "apps", "rabbit")
+        await anext(events)
+        server.end_watches()
+        with pytest.raises(StopAsyncIteration):
+            await anext(events)
+    server.script.append(FORBIDDEN)
+    assert "just been away" in await unreachable(client.get(SECRET))
+
+
 async def test_requests_wait_for_their_turn(server: FakeAPIServer, client: Client) -> None:
     """A thousand sessions that start together are not a thousand connections."""
     now, most = 0, 0

@@ -148,3 +148,19 @@ async def test_a_list_that_is_refused_is_tried_again_and_told_once(
     await take_in_brokers(client, QuickClock(), taken, kinds=KINDS, namespaces=())
     assert len(taken.documents) == 1
     assert len(said.records) == 1
+
+
+async def test_a_namespace_that_stays_forbidden_does_not_keep_the_others_waiting(
+    server: FakeAPIServer, client: Client, said: pytest.LogCaptureFixture
+) -> None:
+    """Its Role is missing, or it is gone together with its Role."""
+    server.put("brokers", "tools", "rabbit")
+
+    def forbidden(asked: Asked) -> Deed | None:
+        return refusing(403, "Forbidden", "no Role") if "/apps/" in asked.path else None
+
+    server.instead = forbidden
+    taken = Taken()
+    await take_in_brokers(client, QuickClock(), taken, kinds=KINDS, namespaces=("apps", "tools"))
+    assert [each["metadata"]["namespace"] for each in taken.documents] == ["tools"]
+    assert len(said.records) == 1

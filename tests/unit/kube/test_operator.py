@@ -20,8 +20,10 @@ from springline.core.events import Event, EventType
 from springline.core.values import SessionKey
 from springline.kube import operator as module
 from springline.kube.access import Access
+from springline.kube.client import Client
 from springline.kube.events import KubernetesEvents
 from springline.kube.operator import Operator
+from springline.kube.readable import Readable
 from support import fake_apiserver
 from support.fake_apiserver import Asked, Deed, FakeAPIServer, refusing
 from support.fake_clock import EIGHT
@@ -175,17 +177,25 @@ async def watching(
         watcher.started()
         after_start()
 
-    operator = Operator(
-        access,
-        watcher,
-        SystemClock(),
-        kinds=["Broker", "BrokerConnection"],
-        namespaces=namespaces,
-        holder="pod-1",
-        bind_events=bind or watcher.bind,
-        on_gap=watcher.gap,
-        after_start=started,
-    )
+    kinds = ["Broker", "BrokerConnection"]
+    async with Client(access) as client:
+        operator = Operator(
+            access,
+            watcher,
+            SystemClock(),
+            kinds=kinds,
+            readable=Readable(client, kinds=kinds, namespaces=namespaces),
+            holder="pod-1",
+            bind_events=bind or watcher.bind,
+            on_gap=watcher.gap,
+            after_start=started,
+        )
+        async with _until_cancelled(operator) as task:
+            yield task
+
+
+@contextlib.asynccontextmanager
+async def _until_cancelled(operator: Operator) -> AsyncIterator[asyncio.Task[None]]:
     with shutdown.on_signal(asyncio.Event()):
         task = asyncio.get_running_loop().create_task(operator.run(), name="operator")
         try:
@@ -273,6 +283,30 @@ async def test_only_the_given_namespaces_are_watched(
         await eventually(is_watching(server, 4))
     assert not server.asked_for(CONNECTIONS)
     assert not server.asked_for("/api/v1/namespaces")
+
+
+async def test_namespace_that_cannot_be_read_does_not_keep_the_others_waiting(
+    server: FakeAPIServer, watcher: Watcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Role goes with its namespace; when it is there again, the namespace is looked after."""
+    monkeypatch.setattr(module, "_LOOK_AGAIN_SECONDS", 0.05)
+    forbidden = {"apps"}
+
+    def without_roles(asked: Asked) -> Deed | None:
+        if any(f"/namespaces/{namespace}/" in asked.path for namespace in forbidden):
+            return refusing(403, "Forbidden", "no Role")
+        return discovering(asked)
+
+    server.instead = without_roles
+    tools = ORDERS._replace(namespace="tools")
+    put(server, ORDERS)
+    put(server, tools)
+    async with watching(server, watcher, tmp_path, namespaces=("apps", "tools")):
+        await eventually(watcher.is_there(tools))
+        assert watcher.starts == 1
+        forbidden.clear()
+        await eventually(watcher.is_there(ORDERS, tools))
+        assert watcher.starts == 2
 
 
 async def test_a_handler_that_fails_does_not_end_the_watch(

@@ -10,7 +10,7 @@ import pytest
 
 from springline.kube import paths
 from springline.kube import sweeping as module
-from springline.kube.client import UnreachableError
+from springline.kube.client import RefusedError, UnreachableError
 from springline.kube.declarations import identify
 from springline.kube.sweeping import Sweeper
 from support.fake_clock import FakeClock
@@ -34,6 +34,8 @@ class FakeLister:
     def __init__(self) -> None:
         self.there: list[Mapping[str, Any]] = []
         self.failure: Exception | None = None
+        self.forbidden: set[str] = set()
+        """Namespaces that may not be listed."""
         self.version = "4711"
         self.asked: list[str] = []
         self.held: asyncio.Event | None = None
@@ -43,6 +45,8 @@ class FakeLister:
         self.asked.append(path)
         if self.failure is not None:
             raise self.failure
+        if any(f"/namespaces/{namespace}/" in path for namespace in self.forbidden):
+            raise RefusedError(403, "Forbidden", "no Role")
         items = [{"metadata": each["metadata"]} for each in self.there if _is_at(each, path)]
         if self.held is not None:
             await self.held.wait()
@@ -261,3 +265,22 @@ async def _running(sweeper: Sweeper) -> AsyncIterator[None]:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+# --- namespaces that cannot be read
+
+
+async def test_what_cannot_be_listed_is_neither_dropped_nor_waited_for(swept: Swept) -> None:
+    """A missing Role says nothing about what is in its namespace."""
+    kept, gone = a_connection(), a_connection(uid="connection-2")
+    kept["metadata"]["namespace"] = "orders"
+    gone["metadata"]["namespace"] = "tools"
+    await swept.put(kept, gone)
+    swept.lister.there = []
+    swept.lister.forbidden = {"orders"}
+    swept.sweeper = swept.made("orders", "tools")
+    async with _running(swept.sweeper):
+        await swept.advance(1)
+        assert swept.is_synced()
+        assert identify(kept) in swept.scene.declarations
+        assert identify(gone) not in swept.scene.declarations
