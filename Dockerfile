@@ -29,7 +29,9 @@ COPY operator operator
 # The compiled modules do not look at their sources any more, which is faster, and the file system of a
 # container is read-only. Files bear one date.
 ARG SOURCE_DATE_EPOCH=0
-RUN python -m pip --python /opt/springline/bin/python install --no-deps . \
+RUN python -m pip install --only-binary :all: --constraint constraints.txt hatchling \
+    && python -m hatchling build --target wheel --directory /wheel \
+    && python -m pip --python /opt/springline/bin/python install --no-deps /wheel/*.whl \
     && PYTHONHASHSEED=0 /opt/springline/bin/python -m compileall -q -j 0 \
         --invalidation-mode unchecked-hash /opt/springline/lib \
     && find /opt/springline -exec touch --no-dereference --date="@${SOURCE_DATE_EPOCH}" {} +
