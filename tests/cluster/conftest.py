@@ -8,30 +8,28 @@ and what is built on these, and no `apiserver`.
 
 import itertools
 import os
-import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from support.apiserver import APIServer, APIServerMissing
-from support.helm import Release
+from support.definitions import Definitions
+from support.helm import Installed, Release
 from support.identities import Tenant
 from support.kubectl import Kubectl
+from support.kubectl_proxy import Administrator, KubectlProxy
 from support.on_cluster import OperatorPod, RabbitMQPod
 from support.operator_process import OperatorProcess
 from support.operators import Operator
 from support.ports import LOOPBACK
 from support.rabbitmq import RabbitMQMissing, RabbitMQNode
 from support.shared_broker import SharedBroker
+from support.team import Team
 from support.tools import ToolMissing
 
-CRDS = Path(__file__).resolve().parent.parent.parent / "crds"
 RABBITMQ = Path(__file__).resolve().parent / "rabbitmq.yaml"
-DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 EXISTING = os.environ.get("SPRINGLINE_TEST_KUBECONFIG")
 # Of every tenant; it must not show in anything that the operator writes.
 PLANTED = "pl4nted-s3cret"
@@ -65,39 +63,17 @@ def _apiserver(directory: Path, *, audited: bool = False) -> Iterator[APIServer]
 @pytest.fixture(scope="session")
 def cluster(apiserver: APIServer) -> APIServer:
     """The API server with our resources served."""
-    # As if Helm had installed them with the chart, so that it can do so afterwards.
-    labels = {"app.kubernetes.io/managed-by": "Helm"}
-    annotations = {
-        "meta.helm.sh/release-name": "springline",
-        "meta.helm.sh/release-namespace": "springline-system",
-    }
-    for path in sorted(CRDS.glob("*.yaml")):
-        definition = yaml.safe_load(path.read_text())
-        metadata = definition["metadata"]
-        metadata["labels"] = metadata.get("labels", {}) | labels
-        metadata["annotations"] = metadata.get("annotations", {}) | annotations
-        answer = apiserver.request(
-            "PATCH",
-            f"{DEFINITIONS}/{metadata['name']}?fieldManager=helm",
-            definition,
-            content_type="application/apply-patch+yaml",
-        )
-        assert answer.code == 201, answer.message
-    deadline = time.monotonic() + 30
-    for path in sorted(CRDS.glob("*.yaml")):
-        name = yaml.safe_load(path.read_text())["metadata"]["name"]
-        while not _is_served(apiserver, name):
-            assert time.monotonic() < deadline, f"{name} is not served"
-            time.sleep(0.05)
+    Definitions(apiserver).install()
     return apiserver
 
 
-def _is_served(apiserver: APIServer, name: str) -> bool:
-    status = apiserver.request("GET", f"{DEFINITIONS}/{name}").content.get("status", {})
-    conditions = {each["type"]: each["status"] for each in status.get("conditions", ())}
-    plural, _, group = name.partition(".")
-    served = apiserver.request("GET", f"/apis/{group}/v1alpha1/{plural}").code == 200
-    return conditions.get("Established") == "True" and served
+@pytest.fixture
+def definitions(cluster: APIServer) -> Iterator[Definitions]:
+    """Our resources' definitions, as they should be again after the test."""
+    definitions = Definitions(cluster)
+    yield definitions
+    cluster.start()
+    definitions.install()
 
 
 @pytest.fixture(scope="session")
@@ -122,22 +98,6 @@ def kubectl(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         pytest.skip(str(error))
 
 
-@dataclass(frozen=True, slots=True)
-class Installed:
-    """The release that the session's operator belongs to."""
-
-    release: Release
-    # What the suite itself needs; a test's own come on top.
-    values: Mapping[str, Any]
-
-    def install(self, **values: Any) -> None:
-        """Install, or upgrade, with these values of the chart and the suite's."""
-        # Nothing runs pods in the private cluster, so there is nothing to wait for. Elsewhere tests
-        # scale the Deployment, which makes Helm hesitate.
-        options = ["--wait", "--force-conflicts"] if EXISTING else []
-        self.release.install({**self.values, **values}, *options)
-
-
 @pytest.fixture(scope="session")
 def installed(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, kubectl: Kubectl
@@ -149,7 +109,11 @@ def installed(
         values = {"image": {"repository": repository, "tag": tag, "pullPolicy": "Never"}}
     else:
         request.getfixturevalue("controllers")
-    installed = Installed(Release(tmp_path_factory.mktemp("helm"), kubectl.kubeconfig), values)
+    # Nothing runs pods in the private cluster, so there is nothing to wait for. Elsewhere tests
+    # scale the Deployment, which makes Helm hesitate.
+    options = ("--wait", "--force-conflicts") if EXISTING else ()
+    release = Release(tmp_path_factory.mktemp("helm"), kubectl.kubeconfig)
+    installed = Installed(release, values, options)
     installed.install()
     return installed
 
@@ -181,6 +145,13 @@ async def springline(_operator: Operator) -> Operator:
     _operator.start()
     await _operator.until_ready()
     return _operator
+
+
+@pytest.fixture
+def process(springline: Operator) -> OperatorProcess:
+    """The operator, for tests of what happens to its process."""
+    assert isinstance(springline, OperatorProcess)
+    return springline
 
 
 @pytest.fixture
@@ -252,3 +223,43 @@ def tenant(rabbit: SharedBroker) -> Iterator[Tenant]:
     yield tenant
     rabbit.administration.delete_user(tenant.username)
     rabbit.administration.delete_vhost(tenant.vhost)
+
+
+@pytest.fixture(scope="session")
+def administrator(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, kubectl: Kubectl
+) -> Iterator[Administrator]:
+    """Who asks the API server without a kubectl for each question."""
+    if not EXISTING:
+        yield request.getfixturevalue("cluster")
+        return
+    with KubectlProxy(tmp_path_factory.mktemp("proxy"), kubectl.kubeconfig) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def team(
+    springline: Operator,  # noqa: ARG001 - it looks after what the team declares
+    administrator: Administrator,
+    namespace: str,
+    rabbit: SharedBroker,
+    tenant: Tenant,
+) -> AsyncIterator[Team]:
+    """A team in a namespace of its own; nothing that is said there may hold its password."""
+    team = Team(administrator, namespace, rabbit, tenant)
+    yield team
+    for plural in ("brokerconnections", "brokers", "events"):
+        assert PLANTED not in str(await team.get(plural, ""))
+
+
+@pytest.fixture
+def mended(
+    team: Team, process: OperatorProcess, apiserver: APIServer, rabbitmq: RabbitMQNode
+) -> Iterator[None]:
+    """For tests that break things: after them everything runs."""
+    assert team is not None, "it is taken down after this"
+    yield
+    process.resume()
+    apiserver.start()
+    rabbitmq.resume()
+    rabbitmq.start()

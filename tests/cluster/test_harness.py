@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from support.apiserver import APIServer
+from support.helm import Installed
 from support.identities import Tenant
 from support.kubectl import Kubectl, KubectlFailed
+from support.kubectl_proxy import KubectlProxy
 from support.operator_process import OperatorProcess
 from support.operators import Operator
 from support.shared_broker import SharedBroker
@@ -259,3 +261,32 @@ async def test_other_values_of_the_chart_reach_the_operator(
     await springline.until_ready()
     command = await asyncio.to_thread(Path(f"/proc/{springline.pid}/cmdline").read_text)
     assert "--shutdown-timeout=7" in command.split("\0")
+
+
+async def test_values_of_before_are_forgotten(
+    springline: Operator, installed: Installed, configured: Callable[..., None]
+) -> None:
+    """When the release is installed without any, it has the chart's own again."""
+    assert isinstance(springline, OperatorProcess)
+    configured(shutdownTimeout=7)
+    await springline.until_ready()
+    installed.install()
+    springline.restart()
+    await springline.until_ready()
+    command = await asyncio.to_thread(Path(f"/proc/{springline.pid}/cmdline").read_text)
+    assert "--shutdown-timeout=7" not in command.split("\0")
+
+
+async def test_any_cluster_is_asked_by_way_of_kubectl(
+    kubectl: Kubectl, cluster: APIServer, namespace: str, tmp_path: Path
+) -> None:
+    """With the same answers, of which the tests for existing clusters live."""
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    with KubectlProxy(tmp_path / "proxy", kubectl.kubeconfig) as proxy:
+        made = proxy.request("POST", path, configmap("orders"))
+        assert made.code == http.client.CREATED
+        change = {"metadata": {"labels": {"team": "shop"}}}
+        assert proxy.request("PATCH", f"{path}/orders", change).code == http.client.OK
+        assert proxy.request("GET", f"{path}/nowhere").code == http.client.NOT_FOUND
+        found = proxy.request("GET", f"{path}/orders")
+    assert found == cluster.request("GET", f"{path}/orders")

@@ -8,6 +8,7 @@ Calls block: use `asyncio.to_thread` from async code.
 import os
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import yaml
 
 from support import tools
 
-__all__ = ["CHART", "HelmFailed", "Release"]
+__all__ = ["CHART", "HelmFailed", "Installed", "Release"]
 
 CHART = Path(__file__).resolve().parent.parent.parent / "charts" / "springline"
 
@@ -56,7 +57,9 @@ class Release:
 
     def install(self, values: Mapping[str, Any] | None = None, *options: str) -> None:
         """Install with these values, or upgrade to them, forgetting those of before."""
-        self.run("upgrade", "--install", "--create-namespace", *options, values=values)
+        # Without any values Helm would take those of before.
+        fresh = ["--install", "--create-namespace", "--reset-values"]
+        self.run("upgrade", *fresh, *options, values=values)
 
     def uninstall(self) -> None:
         """Take it away. Idempotent."""
@@ -83,3 +86,18 @@ class Release:
         if done.returncode != 0:
             raise HelmFailed(f"helm {args[0]}: {done.stderr.strip()}")
         return done.stdout
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """The release that a session's operator belongs to."""
+
+    release: Release
+    # What the suite itself needs; a test's own come on top.
+    values: Mapping[str, Any]
+    # Of `helm upgrade`.
+    options: tuple[str, ...] = ()
+
+    def install(self, **values: Any) -> None:
+        """Install, or upgrade, with these values of the chart and the suite's."""
+        self.release.install({**self.values, **values}, *self.options)

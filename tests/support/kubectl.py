@@ -8,6 +8,7 @@ code; `until` does that itself.
 import asyncio
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ import yaml
 
 from support import tools
 
-__all__ = ["Kubectl", "KubectlFailed"]
+__all__ = ["Kubectl", "KubectlFailed", "rows"]
 
 Document = Mapping[str, Any]
 
@@ -165,3 +166,14 @@ class Kubectl:
 
 def _in(namespace: str | None) -> list[str]:
     return [] if namespace is None else [f"--namespace={namespace}"]
+
+
+def rows(table: str) -> list[dict[str, str]]:
+    """Read what `kubectl get` prints: for each row its cells by the names of their columns."""
+    header, *lines = table.splitlines()
+    columns = [(match[0].strip(), *match.span()) for match in re.finditer(r"\S+( \S+)*\s*", header)]
+    [*inner, (last, begin, _)] = columns
+    return [
+        {name: line[start:end].strip() for name, start, end in inner} | {last: line[begin:].strip()}
+        for line in lines
+    ]

@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from support.apiserver import Answer, APIServer
+from support.apiserver import Answer
 from support.identities import Tenant
+from support.kubectl_proxy import Administrator
 from support.shared_broker import SharedBroker
 
 __all__ = ["CONNECTIONS", "Held", "Team", "condition"]
@@ -27,6 +28,7 @@ RETRY = {"delay": "1s", "maxDelay": "2s"}
 _POLL_SECONDS = 0.1
 _DEADLINE = 60.0
 _CREATED = (200, 201)
+_OPEN = ("running", "flow", "blocking", "blocked")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -42,12 +44,20 @@ class Team:
     """Works in `namespace`, with the broker `rabbit` as `tenant`."""
 
     def __init__(
-        self, server: APIServer, namespace: str, rabbit: SharedBroker, tenant: Tenant
+        self, server: Administrator, namespace: str, rabbit: SharedBroker, tenant: Tenant
     ) -> None:
         self.namespace = namespace
         self.rabbit = rabbit
         self.tenant = tenant
         self._server = server
+
+    def at(self, rabbit: SharedBroker) -> "Team":
+        """Return the same team at another broker."""
+        return Team(self._server, self.namespace, rabbit, self.tenant)
+
+    def inside(self, namespace: str) -> "Team":
+        """Return the same team in another namespace."""
+        return Team(self._server, namespace, self.rabbit, self.tenant)
 
     # --- what it declares
 
@@ -55,6 +65,10 @@ class Team:
         """Declare connections, and before them what they refer to. Idempotent."""
         await self.put_secret()
         await self.apply("brokers", self.rabbit.document(retry=RETRY))
+        await self.declare_connections(*names, **spec)
+
+    async def declare_connections(self, *names: str, **spec: Any) -> None:
+        """Declare connections alone. Idempotent."""
         for name in names:
             await self.apply(CONNECTIONS, self.connection(name, **spec))
 
@@ -122,10 +136,27 @@ class Team:
         items = (await self.get("events", "")).get("items", ())
         return [(each["involvedObject"]["name"], each["reason"]) for each in items]
 
+    async def until_events(self, name: str, reason: str) -> list[dict[str, Any]]:
+        """Wait until an object has Events with this reason, and return them."""
+
+        async def looked() -> list[dict[str, Any]] | None:
+            items = (await self.get("events", "")).get("items", ())
+            wanted = (name, reason)
+            return [
+                each for each in items if (each["involvedObject"]["name"], each["reason"]) == wanted
+            ] or None
+
+        return await _until(looked, f"there is an Event {reason} of {name}")
+
     async def until(
-        self, name: str, predicate: Callable[[dict[str, Any]], object], what: str
+        self,
+        name: str,
+        predicate: Callable[[dict[str, Any]], object],
+        what: str,
+        *,
+        plural: str = CONNECTIONS,
     ) -> dict[str, Any]:
-        """Wait until the status of a connection is as wanted, and return it.
+        """Wait until the status of a connection, or of another object, is as wanted; return it.
 
         While the API server does not answer, it is not.
         """
@@ -135,7 +166,7 @@ class Team:
         async def looked() -> dict[str, Any] | None:
             nonlocal found
             with contextlib.suppress(OSError, http.client.HTTPException):
-                found = await self.status(name)
+                found = await self.status(name, plural)
                 return found if predicate(found) else None
             return None
 
@@ -145,7 +176,7 @@ class Team:
             raise AssertionError(f"{error}; it is {found}") from None
 
     async def until_condition(
-        self, name: str, kind: str, status: str, reason: str = ""
+        self, name: str, kind: str, status: str, reason: str = "", *, plural: str = CONNECTIONS
     ) -> dict[str, Any]:
         """Wait until a condition is so, and return the whole status."""
 
@@ -153,7 +184,8 @@ class Team:
             told, why = condition(found, kind)
             return told == status and reason in ("", why)
 
-        return await self.until(name, is_so, f"{kind} of {name} is {status} {reason}")
+        what = f"{kind} of {name} is {status} {reason}"
+        return await self.until(name, is_so, what, plural=plural)
 
     async def until_ready(self, *names: str) -> None:
         """Wait until connections are ready."""
@@ -163,12 +195,12 @@ class Team:
     # --- what the broker holds
 
     async def held(self) -> list[Held]:
-        """Return the connections of the namespace that the broker holds now."""
+        """Return the open connections of the namespace that the broker holds now."""
         prefix = f"springline/{self.namespace}/"
         return sorted(
             Held(each.name.removeprefix(prefix), each.pid, each.peer_port)
             for each in await asyncio.to_thread(self.rabbit.administration.connections)
-            if each.name.startswith(prefix)
+            if each.name.startswith(prefix) and each.state in _OPEN
         )
 
     async def until_held(self, *names: str, other_than: Sequence[Held] = ()) -> list[Held]:
@@ -178,7 +210,9 @@ class Team:
         async def looked() -> list[Held] | None:
             held = await self.held()
             are_there = [each.name for each in held] == sorted(names)
-            return held if are_there and before.isdisjoint(each.peer_port for each in held) else None
+            return (
+                held if are_there and before.isdisjoint(each.peer_port for each in held) else None
+            )
 
         return await _until(looked, f"the broker holds {sorted(names)}")
 
@@ -195,6 +229,8 @@ class Team:
     def _path(self, plural: str, name: str) -> str:
         core = plural in ("secrets", "configmaps", "events", "services")
         where = f"{'/api/v1' if core else GROUP}/namespaces/{self.namespace}/{plural}"
+        if plural == "clusterbrokers":
+            where = f"{GROUP}/{plural}"
         return f"{where}/{name}" if name else where
 
 
