@@ -15,6 +15,7 @@ from springline.core.environment import Environment
 from springline.core.logged_events import LoggedEvents
 from springline.core.manager import Manager
 from springline.drivers.amqp091.driver import Amqp091Driver
+from springline.kube import embedding
 from springline.kube.access import Access
 from springline.kube.client import Client
 from springline.kube.declarations import Declarations
@@ -39,6 +40,8 @@ logger = logging.getLogger(__name__)
 
 _LAST_STATUS_SECONDS = 5.0
 """How long the last status may take, beside what the sessions have left of their time to close."""
+
+_LAST_EVENTS_SECONDS = 2.0
 
 _NAMESPACES_SECONDS = 10.0
 
@@ -178,6 +181,7 @@ class _Parts:
                 note=logger.info,
             )
             await self._write_last_status(deadline)
+            await embedding.posted(limit=_LAST_EVENTS_SECONDS)
             for task in following:
                 task.cancel()
 

@@ -6,6 +6,7 @@ for here, by whose code they run. Nothing here knows what is watched.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -14,11 +15,14 @@ from typing import Any
 import kopf
 from kopf._cogs.structs.credentials import Vault  # to close what tasks of kopf's leave open
 
-__all__ = ["run"]
+__all__ = ["posted", "run"]
 
 logger = logging.getLogger(__name__)
 
 _STOP_SECONDS = 10.0
+
+_POLL_SECONDS = 0.1
+_IDLE_POLLS = 2  # one may fall between the end of a worker and the start of the next
 
 _FOLDER = Path(kopf.__file__).parent
 
@@ -67,6 +71,19 @@ async def run(
     for task in done:
         if not task.cancelled() and (error := task.exception()) is not None:
             raise error
+
+
+async def posted(*, limit: float) -> None:
+    """Return when kopf has posted the Events that it was given, after `limit` seconds at most.
+
+    What it has not posted when it is ended is lost.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(limit):
+            idle = 0
+            while idle < _IDLE_POLLS:
+                await asyncio.sleep(_POLL_SECONDS)
+                idle = 0 if _running("_poster_worker") else idle + 1
 
 
 async def _end(tasks: Collection[asyncio.Task[Any]]) -> None:
