@@ -225,20 +225,20 @@ class _Parts:
         """Say that the sessions are closed. Without an API server, that is seen by nobody."""
         # One more signal is for this wait.
         self._stopping.clear()
-        waits = {
-            asyncio.ensure_future(self._statuses.flush()),
-            asyncio.ensure_future(self._stopping.wait()),
-        }
+        writing = asyncio.ensure_future(self._statuses.flush())
+        hurried = asyncio.ensure_future(self._stopping.wait())
         limit = max(deadline - asyncio.get_running_loop().time(), 0.0)
         try:
-            await asyncio.wait(waits, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for each in waits:
-                each.cancel()
-        if self._statuses.waiting:
-            logger.warning(
-                "last status not written in time", extra={"waiting": self._statuses.waiting}
+            await asyncio.wait(
+                {writing, hurried}, timeout=limit, return_when=asyncio.FIRST_COMPLETED
             )
+            if not writing.done():
+                logger.warning(
+                    "last status not written in time", extra={"waiting": self._statuses.waiting}
+                )
+        finally:
+            writing.cancel()
+            hurried.cancel()
 
     def _health(self) -> Health:
         return Health(

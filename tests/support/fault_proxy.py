@@ -8,7 +8,6 @@ does not pick, watches included.
 import asyncio
 import contextlib
 import ssl
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -19,10 +18,10 @@ from aiohttp import web
 
 from support import ports
 from support.apiserver import APIServer
-from support.fake_apiserver import Asked, Deed
+from support.fake_apiserver import Asked, Deed, refusing
 from support.ports import LOOPBACK
 
-__all__ = ["FaultProxy", "cutting", "proxying"]
+__all__ = ["FaultProxy", "cutting", "is_write", "proxying"]
 
 # Those of one connection, which the proxy has with either side on its own.
 _OF_ONE_HOP = frozenset(
@@ -31,16 +30,19 @@ _OF_ONE_HOP = frozenset(
 
 
 class FaultProxy:
-    """Passes requests to `server`, but for those that `instead` or `script` picks."""
+    """Passes requests to `server`, but for those that `instead` picks."""
 
-    def __init__(self, server: APIServer, directory: Path, port: int) -> None:
+    def __init__(self, server: APIServer, directory: Path) -> None:
+        """Lease a port; nothing listens yet."""
         self.asked: list[Asked] = []
         self.instead: Callable[[Asked], Deed | None] = lambda _: None
         """What is done with a request in place of passing it."""
-        self.script: deque[tuple[Callable[[Asked], bool], Deed]] = deque()
-        """What is done once with the first request of each kind, in this order."""
+        self.revoked: set[str] = set()
+        """Tokens that are no longer taken."""
+        self._watches: list[tuple[str, web.Request]] = []
         self._server = server
-        self._port = port
+        self._lease = ports.lease(1)
+        [self._port] = self._lease.ports
         self._authority = directory / "proxy-ca.pem"
         self._context = self._serving_context()
         self._session: aiohttp.ClientSession | None = None
@@ -57,9 +59,18 @@ class FaultProxy:
 
     def writes(self, name: str) -> int:
         """Count the requests so far that would write the status of an object."""
-        return sum(
-            each.method == "PATCH" and each.path.endswith(f"/{name}/status") for each in self.asked
-        )
+        return sum(is_write(each, name) for each in self.asked)
+
+    def revoke(self, token: str) -> None:
+        """Take a token no longer, and end what was begun with it."""
+        self.revoked.add(token)
+        self.break_watches()
+
+    def break_watches(self, plural: str = "") -> None:
+        """Reset the connection of each watch, or of those of one resource."""
+        for path, request in self._watches:
+            if path.endswith(plural) and request.transport is not None:
+                request.transport.abort()
 
     def _serving_context(self) -> ssl.SSLContext:
         authority = trustme.CA()
@@ -67,6 +78,10 @@ class FaultProxy:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert(LOOPBACK).configure_cert(context)
         return context
+
+    def close(self) -> None:
+        """Give the port back. Idempotent."""
+        self._lease.release()
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
@@ -95,17 +110,22 @@ class FaultProxy:
             path=request.path,
             query=dict(request.query),
             accept=request.headers.get("Accept", ""),
-            token="",
+            token=request.headers.get("Authorization", "").removeprefix("Bearer "),
             body=body.decode(errors="replace"),
         )
         self.asked.append(asked)
-        deed = self._picked(asked)
-        return await (deed(request) if deed is not None else self.passing(request))
-
-    def _picked(self, asked: Asked) -> Deed | None:
-        if self.script and self.script[0][0](asked):
-            return self.script.popleft()[1]
-        return self.instead(asked)
+        if asked.token in self.revoked:
+            return await refusing(401, "Unauthorized", "Unauthorized")(request)
+        if (deed := self.instead(asked)) is not None:
+            return await deed(request)
+        if not asked.is_watch:
+            return await self.passing(request)
+        watch = (asked.path, request)
+        self._watches.append(watch)
+        try:
+            return await self.passing(request)
+        finally:
+            self._watches.remove(watch)
 
     async def passing(self, request: web.Request) -> web.StreamResponse:
         """Pass a request on, and its answer back as it comes."""
@@ -128,6 +148,11 @@ class FaultProxy:
             return response
 
 
+def is_write(asked: Asked, name: str) -> bool:
+    """Whether a request would write the status of an object."""
+    return asked.method == "PATCH" and asked.path.endswith(f"/{name}/status")
+
+
 async def cutting(request: web.Request) -> web.StreamResponse:
     """Begin an answer and drop the connection in its midst."""
     response = web.StreamResponse()
@@ -142,12 +167,9 @@ async def cutting(request: web.Request) -> web.StreamResponse:
 @contextlib.asynccontextmanager
 async def proxying(server: APIServer, directory: Path) -> AsyncIterator[FaultProxy]:
     """Serve on a port of our own."""
-    directory.mkdir(parents=True, exist_ok=True)
-    lease = ports.lease(1)
+    proxy = FaultProxy(server, directory)
     try:
-        [port] = lease.ports
-        proxy = FaultProxy(server, directory, port)
         async with proxy.serving():
             yield proxy
     finally:
-        lease.release()
+        proxy.close()

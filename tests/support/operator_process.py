@@ -162,6 +162,11 @@ class OperatorProcess:
         )
         self.replace_token(token)
 
+    @property
+    def token(self) -> str:
+        """What was put in place last."""
+        return self._tokens[-1]
+
     def replace_token(self, token: str) -> None:
         """Put any text in place of the token: one that is of no use, for a test."""
         self._tokens.append(token)

@@ -66,7 +66,7 @@ def _request(event: dict[str, Any]) -> AuditedRequest:
         subresource=of.get("subresource", ""),
         namespace=of.get("namespace", ""),
         name=of.get("name", ""),
-        user=event["user"]["username"],
+        user=event["user"].get("username", ""),  # of whom nobody knows who it was, there is none
         user_agent=event.get("userAgent", ""),
         code=event.get("responseStatus", {}).get("code", 0),
     )

@@ -109,8 +109,9 @@ def stamped(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def refused(code: int, *, retry_after: float | None = None) -> RefusedError:
-    """Return what the client makes of such an answer."""
-    return RefusedError(code, "Reason", "words", retry_after=retry_after)
+    """Return what the client makes of such an answer of the API server."""
+    reason = "NotFound" if code == 404 else "Reason"
+    return RefusedError(code, reason, "words", retry_after=retry_after)
 
 
 @dataclass(frozen=True, slots=True)

@@ -405,11 +405,11 @@ class StatusWriter:
             self._answered()
         shown = {"object": _shown(entry.identity), "error": str(error)}
         if error.code == _NOT_FOUND:
-            # Its deletion is on the way; should it not come, the next list tells.
+            # Its deletion is on the way; should it not come, the object may not be gone after all.
             logger.debug("status not written: the object is gone", extra=shown)
             self._counted("gone")
             entry.not_before = self._clock.monotonic() + _REFUSED_SECONDS[-1]
-            return None
+            return None if self._is_flushing else _REFUSED_SECONDS[-1]
         if error.code != _CONFLICT:
             # What is wrong with one is most often wrong with all of them.
             level = logging.DEBUG if error.code in self._told else logging.ERROR
@@ -432,6 +432,8 @@ class StatusWriter:
         if error.code == _INTERNAL_ERROR:
             self._ailing.add(entry.identity)
             return len(self._ailing) >= _SEVERAL
+        if error.code == _NOT_FOUND:
+            return not error.is_absence
         return error.may_pass
 
     def _pause(self, error: RequestError) -> float:

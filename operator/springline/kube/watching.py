@@ -24,7 +24,10 @@ _WATCH_SECONDS = 300.0
 _WATCH_JITTER = 0.2
 """So that the watches of many replicas do not end together for ever."""
 
-_RETRY: Final = Retry(delay=1.0, max_delay=30.0, jitter=0.3)
+_RETRY: Final = Retry(delay=1.0, max_delay=10.0, jitter=0.3)
+"""After an outage, changes are noticed that much later at most."""
+
+_SLOW_RETRY: Final = Retry(delay=30.0, max_delay=30.0, jitter=0.3)
 
 _LONGEST_RETRY_AFTER = 120.0
 
@@ -218,7 +221,7 @@ class Watch:
         if error.code in (_FORBIDDEN, _NOT_FOUND):
             # Somebody has to do something about it.
             self._failures += 1
-            return backoff.slow_delay(_RETRY, rng=self._rng)
+            return backoff.slow_delay(_SLOW_RETRY, rng=self._rng)
         wait = min(error.retry_after or 0.0, _LONGEST_RETRY_AFTER)
         return max(self._next_delay(), wait)
 

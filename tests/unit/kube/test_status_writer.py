@@ -9,7 +9,7 @@ import pytest
 
 from springline.api.meta import Identity
 from springline.kube import status as module
-from springline.kube.client import UnreachableError
+from springline.kube.client import RefusedError, UnreachableError
 from springline.kube.declarations import RECONNECT
 from springline.reasons import Reason
 from support.builders import unreachable
@@ -453,6 +453,24 @@ async def test_what_is_not_found_is_hardly_tried_again(connected: Scene) -> None
     connected.lose()
     await connected.clock.advance(600)
     assert len(connected.written()) <= 10
+
+
+async def test_what_is_there_after_all_is_written(connected: Scene) -> None:
+    """A 404 may be that of definitions that are just being replaced."""
+    connected.api.then(refused(404))
+    connected.lose()
+    await connected.clock.advance(120)
+    assert connected.statuses.waiting == 0
+    assert len(connected.written()) == 2
+
+
+async def test_a_404_that_names_no_object_is_an_outage(connected: Scene) -> None:
+    """It is that of something in front of the API server."""
+    connected.api.then(RefusedError(404, "", "no such host"))
+    connected.lose()
+    await connected.clock.advance(3)
+    assert len(connected.written()) == 2
+    assert connected.statuses.waiting == 0
 
 
 async def test_after_a_conflict_it_is_written_again(connected: Scene) -> None:

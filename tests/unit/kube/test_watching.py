@@ -257,7 +257,7 @@ async def test_retries_back_off(server: FakeAPIServer, watch: Watch, clock: Hast
     server.instead = lambda _: closing
     async with running(watch):
         await eventually(lambda: len(clock.slept) >= 7)
-    assert clock.slept[:7] == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+    assert clock.slept[:7] == [1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 10.0]
 
 
 async def test_retries_of_many_replicas_spread(
