@@ -8,11 +8,12 @@ for here, by whose code they run. Nothing here knows what is watched.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import kopf
+from kopf._cogs.clients import watching
 from kopf._cogs.structs.credentials import Vault  # to close what tasks of kopf's leave open
 
 __all__ = ["posted", "run"]
@@ -24,7 +25,29 @@ _STOP_SECONDS = 10.0
 _POLL_SECONDS = 0.1
 _IDLE_POLLS = 2  # one may fall between the end of a worker and the start of the next
 
+_LEAST_WATCH_SECONDS = 1.0
+"""How far apart the starts of one watch are, at least."""
+
 _FOLDER = Path(kopf.__file__).parent
+
+_watch_objs = watching.watch_objs
+
+
+async def _paced(**options: Any) -> AsyncIterator[Any]:
+    """Watch as kopf does, but not again at once.
+
+    It has no pause between an answer that ends and the next request, which is thousands a second
+    where something in between ends every watch as soon as it has begun.
+    """
+    loop = asyncio.get_running_loop()
+    may_end_at = loop.time() + _LEAST_WATCH_SECONDS
+    async with contextlib.aclosing(_watch_objs(**options)) as events:
+        async for event in events:
+            yield event
+    await asyncio.sleep(max(may_end_at - loop.time(), 0.0))
+
+
+watching.watch_objs = _paced
 
 
 async def run(

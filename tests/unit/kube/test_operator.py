@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import logging
 import os
@@ -18,6 +19,7 @@ from springline.api.meta import Identity
 from springline.clock import SystemClock
 from springline.core.events import Event, EventType
 from springline.core.values import SessionKey
+from springline.kube import embedding
 from springline.kube import operator as module
 from springline.kube.access import Access
 from springline.kube.client import Client
@@ -323,6 +325,29 @@ async def test_a_handler_that_fails_does_not_end_the_watch(
 
 
 # --- gaps
+
+
+async def test_watches_that_end_at_once_are_no_flood(
+    server: FakeAPIServer, watcher: Watcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As behind something that answers every watch and ends it: kopf itself does not pause."""
+    monkeypatch.setattr(embedding, "_LEAST_WATCH_SECONDS", 0.1)
+    started: list[float] = []
+
+    async def nothing(_: web.Request) -> web.StreamResponse:
+        return web.Response()
+
+    def ending(asked: Asked) -> Deed | None:
+        if asked.is_watch and asked.path == CONNECTIONS:
+            started.append(asyncio.get_running_loop().time())
+            return nothing
+        return discovering(asked)
+
+    server.instead = ending
+    async with watching(server, watcher, tmp_path):
+        await eventually(lambda: len(started) >= 5)
+    pauses = [later - earlier for earlier, later in itertools.pairwise(started)]
+    assert min(pauses) > 0.09
 
 
 async def test_an_ordinary_end_of_a_watch_is_no_gap(
