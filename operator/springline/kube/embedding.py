@@ -8,9 +8,9 @@ for here, by whose code they run. Nothing here knows what is watched.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import kopf
 from kopf._cogs.clients import watching
@@ -30,7 +30,8 @@ _LEAST_WATCH_SECONDS = 1.0
 
 _FOLDER = Path(kopf.__file__).parent
 
-_watch_objs = watching.watch_objs
+# It is a generator, and says only that it is an iterator.
+_watch_objs = cast(Callable[..., AsyncGenerator[Any, None]], watching.watch_objs)
 
 
 async def _paced(**options: Any) -> AsyncIterator[Any]:
