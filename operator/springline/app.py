@@ -21,8 +21,6 @@ from springline.core import ports
 from springline.core.events import Event, EventSink
 from springline.core.manager import Manager
 from springline.core.session import Environment, Session
-from springline.core.state import NOT_PROBED, Phase
-from springline.core.view import SessionView
 from springline.drivers.amqp091.driver import Amqp091Driver
 from springline.errors import ManifestError
 from springline.resolver import SystemResolver
@@ -164,7 +162,7 @@ async def check(settings: CheckSettings) -> Checked:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(parts.manager.run(), name="manager")
         parts.apply(manifests)
-        while not all(_has_result(session.view) for session in parts.manager.sessions()):
+        while not all(session.view.has_result for session in parts.manager.sessions()):
             await news.wait()
             news.clear()
         parts.report.flush()
@@ -174,10 +172,3 @@ async def check(settings: CheckSettings) -> Checked:
         parts.manager.stop()
     ignored = [str(problem) for problem in manifests.problems]
     return Checked(shown=shown, documents=documents, ignored=ignored, at=parts.clock.now())
-
-
-def _has_result(view: SessionView) -> bool:
-    """Whether an attempt has ended, and for an open session the first probe too."""
-    if view.state.phase is Phase.CONNECTED:
-        return view.state.blocked != NOT_PROBED
-    return view.state.failure is not None

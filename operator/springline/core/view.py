@@ -8,7 +8,7 @@ from datetime import datetime
 
 from springline.api.conditions import ConditionStatus
 from springline.core.desired import SessionSpec
-from springline.core.state import Phase, SessionState
+from springline.core.state import NOT_PROBED, Phase, SessionState
 from springline.core.values import CloseInfo, Credential, OpenInfo, SessionKey
 
 __all__ = ["CredentialUse", "LastClose", "SessionView"]
@@ -68,3 +68,10 @@ class SessionView:
             self.state.phase is Phase.CONNECTED
             and self.state.credentials.status is ConditionStatus.TRUE
         )
+
+    @property
+    def has_result(self) -> bool:
+        """Whether an attempt has ended, and for an open session the first probe too."""
+        if self.state.phase is Phase.CONNECTED:
+            return self.state.blocked != NOT_PROBED
+        return self.state.failure is not None

@@ -10,9 +10,11 @@ kopf and the Kubernetes client are known only here. The pieces, from the outside
     services    where the pods behind a Service are
     declarations  what objects there are, and what they mean for the manager
     installed   what has to be there at the start: our kinds, and the brokers
+    readable    which of the namespaces can be read
     operator    the watches of our own kinds, by kopf
     embedding   kopf as one part of the process among others
     sweeping    objects that went while nobody was looking
+    projection  what the status of an object should be
     status      what became of each declaration, by server-side apply
     turns       in which order, and how fast, status is written
     events      what happened, as Kubernetes Events

@@ -8,27 +8,19 @@ deleted and created again meanwhile.
 
 import asyncio
 import contextlib
-import hashlib
-import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from springline.api import conditions as api_conditions
-from springline.api import status as api_status
-from springline.api.conditions import Condition
 from springline.api.meta import Identity
 from springline.api.v1alpha1 import API_VERSION
 from springline.core import ports
-from springline.core import status as projection
 from springline.core.manager import Manager
 from springline.core.session import Session
-from springline.core.state import NOT_PROBED, Phase
-from springline.core.values import SessionKey
-from springline.core.view import SessionView
 from springline.kube import paths
 from springline.kube.client import RefusedError, RequestError
+from springline.kube.projection import Digest, Entry, Projection
 from springline.kube.turns import Pace, Turns
 
 __all__ = ["FIELD_MANAGER", "Applier", "StatusWriter"]
@@ -80,44 +72,6 @@ class Applier(Protocol):
         """Server-side apply `document` at `path`, and return the object. Raises `RequestError`."""
 
 
-@dataclass(slots=True)
-class _Entry:
-    """One declared object and its status."""
-
-    identity: Identity
-    uid: str
-    generation: int
-    conditions: tuple[Condition, ...]
-    request: str | None
-    """The last request for a fresh connection that was acted on."""
-    problem: str | None = None
-    """Why the broker's declaration cannot be used."""
-    written: "_Digest | None" = None
-    """What the API server has; None if that is not known."""
-    written_at: float = float("-inf")
-    is_deferred: bool = False
-    """Whether a count is left to write; see _COUNT_SECONDS."""
-    refusals: int = 0
-    """How often in a row the API server did not take the write of this object."""
-    not_before: float = float("-inf")
-    """When it may be asked again to take it, whatever changes until then."""
-    broker: Identity | None = None
-    """The broker that the session was last seen with."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Digest:
-    """A status, as far as it takes to see whether another one is the same."""
-
-    whole: bytes
-    without_count: bytes
-
-    @classmethod
-    def of(cls, status: Mapping[str, Any]) -> "_Digest":
-        rest = {key: value for key, value in status.items() if key != "attempts"}
-        return cls(_hashed(status), _hashed(rest))
-
-
 class StatusWriter:
     """Writes status, as `kube.declarations.Statuses`. `run` it beside the manager."""
 
@@ -134,9 +88,9 @@ class StatusWriter:
         self._client = client
         self._manager = manager
         self._clock = clock
-        self._holder = holder
+        self._projection = Projection(manager, clock, holder=holder)
         self._counted = counted
-        self._entries: dict[Identity, _Entry] = {}
+        self._entries: dict[Identity, Entry] = {}
         self._changed_at: dict[Identity, float] = {}
         """When the first change came that has not been written."""
         self._turns = Turns()
@@ -161,13 +115,13 @@ class StatusWriter:
                 self._changed(entry)
             return
         self.gone(identity)  # the one before, under the same name
-        entry = _Entry(
+        entry = Entry(
             identity=identity,
             uid=uid,
             generation=generation,
             conditions=api_conditions.stored(stored.get("conditions")),
             request=(stored.get("lastHandled") or {}).get("reconnectRequestedAt"),
-            written=_Digest.of(stored) if stored else None,
+            written=Digest.of(stored) if stored else None,
         )
         self._entries[identity] = entry
         self._changed(entry)
@@ -260,12 +214,12 @@ class StatusWriter:
         finally:
             self._is_flushing = False
 
-    def _changed(self, entry: _Entry) -> None:
+    def _changed(self, entry: Entry) -> None:
         now = self._clock.monotonic()
         self._changed_at.setdefault(entry.identity, now)
         self._gather(entry)
 
-    def _gather(self, entry: _Entry) -> None:
+    def _gather(self, entry: Entry) -> None:
         """Have the object's turn come when its changes have been gathered for a while."""
         at = self._clock.monotonic()
         if not self._is_flushing:
@@ -299,7 +253,7 @@ class StatusWriter:
     def _has_room(self) -> bool:
         return self._pace.has_room(in_flight=len(self._in_flight))
 
-    def _next(self) -> _Entry | None:
+    def _next(self) -> Entry | None:
         """Take the next turn, if it has come and there is room for its write."""
         now = self._clock.monotonic()
         if now < self._pace.resume_at or not self._has_room:
@@ -307,7 +261,7 @@ class StatusWriter:
         identity = self._turns.take(now=now)
         return self._entries[identity] if identity is not None else None
 
-    def _considered(self, entry: _Entry) -> dict[str, Any] | None:
+    def _considered(self, entry: Entry) -> dict[str, Any] | None:
         try:
             return self._to_write(entry)
         except Exception:  # as at the top of a task: a defect in one status must not end the others
@@ -315,19 +269,19 @@ class StatusWriter:
             self._changed_at.pop(entry.identity, None)
             return None
 
-    def _to_write(self, entry: _Entry) -> dict[str, Any] | None:
+    def _to_write(self, entry: Entry) -> dict[str, Any] | None:
         """Return what is to be written now; None if it is nothing, or its time has not come."""
         identity, now = entry.identity, self._clock.monotonic()
         settled_at = self._changed_at.setdefault(identity, now) + _SETTLE_SECONDS
-        if now < settled_at and not self._is_flushing and not self._is_settled(entry):
+        if now < settled_at and not self._is_flushing and not self._projection.is_settled(entry):
             self._schedule(identity, at=settled_at)
             return None
-        status = self._project(entry)
+        status = self._projection.of(entry)
         del self._changed_at[identity]
         entry.is_deferred = False
         if status is None:  # its session is not there yet
             return None
-        digest = _Digest.of(status)
+        digest = Digest.of(status)
         if entry.written is not None:
             if digest.whole == entry.written.whole:
                 self._counted("unchanged")
@@ -342,7 +296,7 @@ class StatusWriter:
 
     # --- writing
 
-    async def _write(self, entry: _Entry, status: dict[str, Any]) -> None:
+    async def _write(self, entry: Entry, status: dict[str, Any]) -> None:
         try:
             retry_in = await self._try(entry, status)
         except Exception:  # the top of a task: a defect in one write must not end the others
@@ -354,7 +308,7 @@ class StatusWriter:
             self._wake.set()
         self._go_on(entry, retry_in=retry_in)
 
-    async def _try(self, entry: _Entry, status: dict[str, Any]) -> float | None:
+    async def _try(self, entry: Entry, status: dict[str, Any]) -> float | None:
         """Write, and return in how many seconds to do it again; None for never."""
         try:
             applied = await self._client.apply(
@@ -370,7 +324,7 @@ class StatusWriter:
             return self._pause(error)
         # The API server compares no uids: it may have landed on another object of that name.
         is_there = _uid(applied) == entry.uid
-        entry.written = _Digest.of(status) if is_there else None
+        entry.written = Digest.of(status) if is_there else None
         entry.written_at = self._clock.monotonic()
         if entry.refusals:
             entry.refusals = 0
@@ -380,7 +334,7 @@ class StatusWriter:
         self._answered()
         return None
 
-    def _go_on(self, entry: _Entry, *, retry_in: float | None) -> None:
+    def _go_on(self, entry: Entry, *, retry_in: float | None) -> None:
         """See to what changed during the write, or to the write that has to be repeated."""
         identity, now = entry.identity, self._clock.monotonic()
         now_there = self._entries.get(identity)
@@ -397,7 +351,7 @@ class StatusWriter:
         if identity in self._changed_at:
             self._gather(now_there)
 
-    def _refused(self, entry: _Entry, error: RefusedError) -> float | None:
+    def _refused(self, entry: Entry, error: RefusedError) -> float | None:
         """Return in how many seconds to try again; None for never."""
         if self._is_in_trouble(entry, error):
             return self._pause(error)
@@ -423,7 +377,7 @@ class StatusWriter:
         entry.not_before = self._clock.monotonic() + retry_in
         return retry_in
 
-    def _is_in_trouble(self, entry: _Entry, error: RefusedError) -> bool:
+    def _is_in_trouble(self, entry: Entry, error: RefusedError) -> bool:
         """Whether it is the API server that has to recover, and not the object.
 
         500 is what it answers to a field that its schema does not have. So that is the object's
@@ -449,55 +403,6 @@ class StatusWriter:
             logger.info("status taken again", extra={"waiting": self.waiting})
         self._pace.answered()
 
-    # --- what is written
-
-    def _is_settled(self, entry: _Entry) -> bool:
-        """Whether there is a result to show; a session that has just begun has none yet."""
-        session = self._session(entry.identity)
-        return session is None or _has_result(session.view)
-
-    def _session(self, identity: Identity) -> Session | None:
-        if identity.kind != "BrokerConnection":
-            return None
-        return self._manager().session(SessionKey(identity.namespace, identity.name))
-
-    def _project(self, entry: _Entry) -> dict[str, Any] | None:
-        if entry.identity.kind != "BrokerConnection":
-            return self._project_broker(entry)
-        session = self._session(entry.identity)
-        if session is None:
-            return None
-        view = session.view
-        entry.conditions = projection.conditions(
-            view, previous=entry.conditions, now=self._clock.now()
-        )
-        handled = None
-        if entry.request is not None:
-            handled = api_status.LastHandledStatus(reconnect_requested_at=entry.request)
-        return api_status.as_document(
-            projection.connection_status(
-                view, entry.conditions, holder=self._holder, last_handled=handled
-            )
-        )
-
-    def _project_broker(self, entry: _Entry) -> dict[str, Any]:
-        sessions = self._manager().sessions(entry.identity)
-        status, entry.conditions = projection.broker_status(
-            [session.view for session in sessions],
-            generation=entry.generation,
-            problem=entry.problem,
-            previous=entry.conditions,
-            now=self._clock.now(),
-        )
-        return api_status.as_document(status)
-
-
-def _has_result(view: SessionView) -> bool:
-    """Whether an attempt has ended, and for an open session the first probe too."""
-    if view.state.phase is Phase.CONNECTED:
-        return view.state.blocked != NOT_PROBED
-    return view.state.failure is not None
-
 
 def _document(identity: Identity, status: Mapping[str, Any]) -> dict[str, Any]:
     metadata = {"name": identity.name}
@@ -517,8 +422,3 @@ def _uid(document: Mapping[str, Any]) -> str | None:
 
 def _shown(identity: Identity) -> str:
     return "/".join(part for part in identity if part)
-
-
-def _hashed(value: Mapping[str, Any]) -> bytes:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()

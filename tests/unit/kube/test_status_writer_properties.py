@@ -157,4 +157,4 @@ async def at_rest(world: World) -> None:
         world.there.keys()
     )
     for identity, entry in entries.items():
-        assert scene.statuses._project(entry) == scene.api.stored[paths.status_of(identity)]
+        assert scene.statuses._projection.of(entry) == scene.api.stored[paths.status_of(identity)]

@@ -1,0 +1,118 @@
+"""One declared object: what its status is, as far as the API server has it, and what it should be.
+
+It writes nothing and decides nothing; the writer asks when it is an object's turn.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from springline.api import status as api_status
+from springline.api.conditions import Condition
+from springline.api.meta import Identity
+from springline.core import ports
+from springline.core import status as projection
+from springline.core.manager import Manager
+from springline.core.session import Session
+from springline.core.values import SessionKey
+
+__all__ = ["Digest", "Entry", "Projection"]
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """A status, as far as it takes to see whether another one is the same."""
+
+    whole: bytes
+    without_count: bytes
+
+    @classmethod
+    def of(cls, status: Mapping[str, Any]) -> Self:
+        """Digest a status as it stands in the document."""
+        rest = {key: value for key, value in status.items() if key != "attempts"}
+        return cls(_hashed(status), _hashed(rest))
+
+
+@dataclass(slots=True)
+class Entry:
+    """One declared object and its status."""
+
+    identity: Identity
+    uid: str
+    generation: int
+    conditions: tuple[Condition, ...]
+    request: str | None
+    """The last request for a fresh connection that was acted on."""
+    problem: str | None = None
+    """Why the broker's declaration cannot be used."""
+    written: Digest | None = None
+    """What the API server has; None if that is not known."""
+    written_at: float = float("-inf")
+    is_deferred: bool = False
+    """Whether a count is left to write; a status with nothing else new can wait."""
+    refusals: int = 0
+    """How often in a row the API server did not take the write of this object."""
+    not_before: float = float("-inf")
+    """When it may be asked again to take it, whatever changes until then."""
+    broker: Identity | None = None
+    """The broker that the session was last seen with."""
+
+
+class Projection:
+    """Makes the status of objects from what the manager's sessions are."""
+
+    def __init__(self, manager: Callable[[], Manager], clock: ports.Clock, *, holder: str) -> None:
+        self._manager = manager
+        self._clock = clock
+        self._holder = holder
+
+    def is_settled(self, entry: Entry) -> bool:
+        """Whether there is a result to show; a session that has just begun has none yet."""
+        session = self._session(entry.identity)
+        return session is None or session.view.has_result
+
+    def of(self, entry: Entry) -> dict[str, Any] | None:
+        """Return the status as it is now, None for a connection whose session is not there yet.
+
+        The conditions are kept in the entry: their times depend on those before.
+        """
+        if entry.identity.kind != "BrokerConnection":
+            return self._of_broker(entry)
+        session = self._session(entry.identity)
+        if session is None:
+            return None
+        view = session.view
+        entry.conditions = projection.conditions(
+            view, previous=entry.conditions, now=self._clock.now()
+        )
+        handled = None
+        if entry.request is not None:
+            handled = api_status.LastHandledStatus(reconnect_requested_at=entry.request)
+        return api_status.as_document(
+            projection.connection_status(
+                view, entry.conditions, holder=self._holder, last_handled=handled
+            )
+        )
+
+    def _of_broker(self, entry: Entry) -> dict[str, Any]:
+        sessions = self._manager().sessions(entry.identity)
+        status, entry.conditions = projection.broker_status(
+            [session.view for session in sessions],
+            generation=entry.generation,
+            problem=entry.problem,
+            previous=entry.conditions,
+            now=self._clock.now(),
+        )
+        return api_status.as_document(status)
+
+    def _session(self, identity: Identity) -> Session | None:
+        if identity.kind != "BrokerConnection":
+            return None
+        return self._manager().session(SessionKey(identity.namespace, identity.name))
+
+
+def _hashed(value: Mapping[str, Any]) -> bytes:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
