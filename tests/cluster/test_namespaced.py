@@ -110,3 +110,38 @@ async def test_a_cluster_broker_is_not_looked_after_there(
     finally:
         await team.delete(CONNECTIONS)
         await team.delete("clusterbrokers", name)
+
+
+async def test_a_namespace_without_its_role_does_not_keep_the_others_waiting(
+    kubectl: Kubectl,
+    team: Team,
+    others: list[Team],
+    configured: Callable[..., None],
+    springline: Operator,
+) -> None:
+    """A Role goes with its namespace, also while the operator is restarted."""
+    without = others[0]
+    watched = {"namespaces": [team.namespace, without.namespace]}
+    await asyncio.to_thread(configured, watch=watched)
+    await springline.until_ready()
+    bindings = kubectl.list_json("rolebindings", namespace=without.namespace)
+    [binding] = [each for each in bindings if each["metadata"]["name"] == "springline"]
+    kubectl.delete("rolebinding", "springline", namespace=without.namespace)
+    springline.stop()
+    springline.start()
+    for each in (team, without):
+        await each.declare("orders")
+    await team.until_ready("orders")
+    await springline.until_ready()
+    assert await without.status("orders") == {}
+
+    del binding["metadata"]["resourceVersion"], binding["metadata"]["uid"]
+    kubectl.apply(binding)
+    await kubectl.until(
+        "brokerconnection",
+        "orders",
+        lambda document: document.get("status", {}).get("state") == "Connected",
+        namespace=without.namespace,
+        timeout=90,
+    )
+    await team.until_held("orders")
