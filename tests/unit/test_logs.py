@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import kopf
 import pytest
 
 from springline import logs
@@ -281,7 +282,8 @@ def test_kopf_names_the_object_and_nothing_of_its_own(
     logging.getLogger("kopf.objects").warning(
         "odd",
         extra={
-            "settings": "hundreds of words",
+            # Hundreds of words; kopf itself looks into them once it is there.
+            "settings": kopf.OperatorSettings(),
             "k8s_skip": True,
             "k8s_ref": {
                 "apiVersion": "springline.dev/v1alpha1",
@@ -294,7 +296,7 @@ def test_kopf_names_the_object_and_nothing_of_its_own(
     )
     text = capsys.readouterr().err
     assert "Broker/apps/rabbit" in text
-    for unwanted in ("settings", "k8s", "hundreds"):
+    for unwanted in ("ettings", "k8s"):
         assert unwanted not in text
 
 
