@@ -36,11 +36,14 @@ LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 class Identity(NamedTuple):
-    """Which object a document is about."""
+    """Which object a document is about, shown as `Kind/namespace/name`."""
 
     kind: str
     namespace: str  # empty for what belongs to the whole cluster
     name: str
+
+    def __str__(self) -> str:
+        return "/".join(part for part in self if part)
 
 
 class ApiModel(BaseModel):

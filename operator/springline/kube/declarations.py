@@ -176,7 +176,7 @@ class Declarations:
     def _declare_unusable(self, identity: Identity, problem: str, *, generation: int) -> None:
         """The API server's schema lets only such documents in that an older one let in."""
         logger.warning(
-            "declaration cannot be used", extra={"object": _shown(identity), "problem": problem}
+            "declaration cannot be used", extra={"object": str(identity), "problem": problem}
         )
         if identity.kind == "BrokerConnection":
             self._manager.put_unusable(_key(identity), problem, generation=generation)
@@ -188,7 +188,7 @@ class Declarations:
         if not request or request == self._statuses.last_reconnect(identity):
             return
         if not is_new:  # a new session is a fresh connection already
-            logger.info("fresh connection requested", extra={"object": _shown(identity)})
+            logger.info("fresh connection requested", extra={"object": str(identity)})
             self._manager.reconnect(_key(identity))
         self._statuses.reconnected(identity, request)
 
@@ -214,7 +214,3 @@ def _former(uid: str, before: _Seen | None) -> tuple[str, ...]:
 
 def _key(identity: Identity) -> SessionKey:
     return SessionKey(identity.namespace, identity.name)
-
-
-def _shown(identity: Identity) -> str:
-    return "/".join(part for part in identity if part)

@@ -191,9 +191,7 @@ class StatusWriter:
                         await asyncio.sleep(0)  # there may be thousands with nothing to write
                         continue
                     self._in_flight.add(entry.identity)
-                    tasks.create_task(
-                        self._write(entry, status), name=f"status/{_shown(entry.identity)}"
-                    )
+                    tasks.create_task(self._write(entry, status), name=f"status/{entry.identity}")
 
     async def flush(self) -> None:
         """Write everything that has changed, now, and return when it is written.
@@ -265,7 +263,7 @@ class StatusWriter:
         try:
             return self._to_write(entry)
         except Exception:  # as at the top of a task: a defect in one status must not end the others
-            logger.exception("status not projected", extra={"object": _shown(entry.identity)})
+            logger.exception("status not projected", extra={"object": str(entry.identity)})
             self._changed_at.pop(entry.identity, None)
             return None
 
@@ -300,7 +298,7 @@ class StatusWriter:
         try:
             retry_in = await self._try(entry, status)
         except Exception:  # the top of a task: a defect in one write must not end the others
-            logger.exception("status not written", extra={"object": _shown(entry.identity)})
+            logger.exception("status not written", extra={"object": str(entry.identity)})
             entry.written = None
             retry_in = _REFUSED_SECONDS[-1]
         finally:
@@ -357,7 +355,7 @@ class StatusWriter:
             return self._pause(error)
         if error.code != _INTERNAL_ERROR:
             self._answered()
-        shown = {"object": _shown(entry.identity), "error": str(error)}
+        shown = {"object": str(entry.identity), "error": str(error)}
         if error.code == _NOT_FOUND:
             # Its deletion is on the way; should it not come, the object may not be gone after all.
             logger.debug("status not written: the object is gone", extra=shown)
@@ -418,7 +416,3 @@ def _document(identity: Identity, status: Mapping[str, Any]) -> dict[str, Any]:
 
 def _uid(document: Mapping[str, Any]) -> str | None:
     return (document.get("metadata") or {}).get("uid")
-
-
-def _shown(identity: Identity) -> str:
-    return "/".join(part for part in identity if part)
