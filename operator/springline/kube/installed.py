@@ -76,7 +76,7 @@ async def take_in_brokers(
     for kind in kinds:
         if kind == "BrokerConnection":
             continue
-        for namespace, path in paths.collections_by_namespace(kind, namespaces):
+        for namespace, path in paths.collections(kind, namespaces):
             for document in await _listed(client, clock, path, is_optional=bool(namespace)):
                 # In a list they do not say it themselves.
                 declarations.appeared(

@@ -11,7 +11,6 @@ __all__ = [
     "GROUP_VERSION",
     "PLURALS",
     "collections",
-    "collections_by_namespace",
     "of_object",
     "status_of",
 ]
@@ -27,20 +26,17 @@ PLURALS: Final = {
 CLUSTER_SCOPED: Final = frozenset({"ClusterBroker"})
 
 
-def collections(kind: str, namespaces: Sequence[str]) -> list[str]:
-    """Return the paths that hold the objects of a kind; no namespaces means all of them."""
+def collections(kind: str, namespaces: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the paths that hold the objects of a kind, each with its namespace in front.
+
+    No namespaces means all of them: one path, whose namespace is empty, as for what has none.
+    """
     plural = PLURALS[kind]
     if not namespaces or kind in CLUSTER_SCOPED:
-        return [f"{GROUP_VERSION}/{plural}"]
-    return [f"{GROUP_VERSION}/namespaces/{namespace}/{plural}" for namespace in namespaces]
-
-
-def collections_by_namespace(kind: str, namespaces: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the same with the namespace in front, empty for a path that is none's."""
-    found = collections(kind, namespaces)
-    if not namespaces or kind in CLUSTER_SCOPED:
-        return [("", path) for path in found]
-    return list(zip(namespaces, found, strict=True))
+        return [("", f"{GROUP_VERSION}/{plural}")]
+    return [
+        (namespace, f"{GROUP_VERSION}/namespaces/{namespace}/{plural}") for namespace in namespaces
+    ]
 
 
 def of_object(identity: Identity) -> str:

@@ -57,7 +57,7 @@ class Readable:
     async def _is_forbidden(self, namespace: str) -> bool:
         try:
             for kind in self._kinds:
-                for path in paths.collections(kind, [namespace]):
+                for _, path in paths.collections(kind, [namespace]):
                     await self._client.get(path, limit="1")
         except RequestError as error:
             if is_forbidden(error):

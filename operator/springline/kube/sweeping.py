@@ -112,7 +112,7 @@ class Sweeper:
         unknown: set[str] = set()  # namespaces that cannot be read
         try:
             for kind in self._kinds:
-                for namespace, path in paths.collections_by_namespace(kind, self._namespaces):
+                for namespace, path in paths.collections(kind, self._namespaces):
                     try:
                         there_is.update(await self._list(kind, path))
                     except RefusedError as error:
