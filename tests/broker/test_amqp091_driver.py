@@ -374,21 +374,6 @@ async def test_tls_to_the_plaintext_port_is_recognised(
     assert "does not speak TLS" in caught.value.message
 
 
-async def test_a_login_longer_than_the_broker_reads_says_so(
-    broker: RabbitMQNode, issuer: Issuer
-) -> None:
-    """RabbitMQ hangs up without a word on a Start-Ok of more than 4096 octets (8192 from 4.1)."""
-    long = issuer.token(padding="x" * 8192)
-    error = await refused(
-        broker,
-        Tenant(vhost="/", username="", secret=long),
-        credential=opening.token(long),
-    )
-    assert type(error) is CredentialRejectedError
-    assert error.reason is Reason.ACCESS_REFUSED
-    assert "has to be shorter" in error.message
-
-
 async def test_a_token_logs_in(broker: RabbitMQNode, issuer: Issuer) -> None:
     connection, _ = await opened(
         broker,

@@ -102,6 +102,39 @@ async def test_an_unanswered_renewal_ends_with_its_time_out(harness: Harness) ->
         await connection.close()
 
 
+async def test_a_cancelled_renewal_is_the_last(harness: Harness) -> None:
+    """Its answer may still come, as after a time-out."""
+    async with harness.serving() as peer:
+        peer.answers_renewals = "never"
+        connection = await harness.driver.open(peer.request())
+        renewal = asyncio.ensure_future(
+            connection.update_secret(harness.credential("renewed"), timeout=60)
+        )
+        await eventually(lambda: peer.secrets)
+        renewal.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await renewal
+        with pytest.raises(SecretUpdateTimeoutError):
+            await connection.update_secret(harness.credential("another"), timeout=5)
+        assert len(peer.secrets) == 1
+        await connection.close()
+
+
+async def test_a_renewal_that_meets_the_end_is_no_refusal(harness: Harness) -> None:
+    """Nobody has said anything of the secret, and nobody waits for the time-out."""
+    async with harness.serving() as peer, asyncio.timeout(DEADLINE):
+        peer.answers_renewals = "never"
+        connection = await harness.driver.open(peer.request())
+        renewal = asyncio.ensure_future(
+            connection.update_secret(harness.credential(PLANTED), timeout=60)
+        )
+        await eventually(lambda: peer.secrets)
+        peer.drop()
+        with pytest.raises(NotOpenError) as caught:
+            await renewal
+        assert PLANTED not in "".join(traceback.format_exception(caught.value))
+
+
 async def test_a_block_and_its_end_are_told(harness: Harness) -> None:
     """With the broker's own reason."""
     async with harness.serving() as peer:

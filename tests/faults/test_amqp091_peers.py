@@ -9,20 +9,24 @@ import contextlib
 import dataclasses
 import socket
 import struct
+import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from random import Random
+from typing import Any
 
 import pamqp.frame
 import pytest
 from pamqp import commands as spec
 
+from springline.core.values import Credential
 from springline.errors import ConnectError, CredentialRejectedError, RejectedError, TransientError
 from springline.reasons import Reason
 from support import fake_peer, opening, ports
 from support.amqp091 import (
     DEADLINE,
     DRIVER,
+    PLANTED,
     SHORT,
     before_open_ok,
     before_start,
@@ -403,14 +407,85 @@ async def test_a_peer_that_closes_and_does_not_read_the_answer_is_left() -> None
     assert (await refused(close)).reason is Reason.VIRTUAL_HOST_NOT_FOUND
 
 
-async def test_a_dropped_long_login_is_blamed_on_its_length() -> None:
+@pytest.mark.parametrize("how", ["close", "reset"])
+async def test_a_dropped_long_login_is_blamed_on_its_length(how: str) -> None:
+    """Nothing else can be known of a peer that hangs up without a word."""
+
+    async def hang_up(talk: Talk) -> None:
+        await talk.greet(product="RabbitMQ", version="4.0.5")
+        await talk.log_in()
+        getattr(talk, how)()
+
+    error = await refused_login(hang_up, opening.token(PLANTED + "x" * 5000))
+    assert type(error) is CredentialRejectedError
+    assert error.reason is Reason.CREDENTIAL_TOO_LONG
+    assert "of which RabbitMQ 4.0.5 reads 4096 by default" in error.message
+
+
+async def test_a_later_rabbitmq_reads_more_before_its_silence_is_blamed_on_the_length() -> None:
+    async def hang_up(talk: Talk) -> None:
+        await talk.greet(product="RabbitMQ", version="4.1.0")
+        await talk.log_in()
+
+    assert (await refused_login(hang_up, opening.token("x" * 5000))).reason is Reason.PEER_CLOSED
+    error = await refused_login(hang_up, opening.token("x" * 8192))
+    assert error.reason is Reason.CREDENTIAL_TOO_LONG
+    assert "of which RabbitMQ 4.1.0 reads 8192 by default" in error.message
+
+
+async def test_a_long_answer_to_a_challenge_counts_too() -> None:
+    """With a challenge, the secret is in Secure-Ok."""
+
+    async def hang_up(talk: Talk) -> None:
+        await talk.greet(mechanisms="RABBIT-CR-DEMO")
+        await talk.log_in(challenges=1)
+
+    error = await refused_login(
+        hang_up, opening.password("ann", "x" * 5000), mechanisms=("RABBIT-CR-DEMO",)
+    )
+    assert error.reason is Reason.CREDENTIAL_TOO_LONG
+    assert "of which FakePeer 1.2.3 has to read 4096" in error.message
+
+
+async def test_long_client_properties_are_not_the_credentials_fault() -> None:
     async def hang_up(talk: Talk) -> None:
         await before_tune(talk)
 
-    async with asyncio.timeout(DEADLINE), fake_peer.serving(hang_up) as peer:
-        with pytest.raises(CredentialRejectedError) as caught:
-            await DRIVER.open(opening.request(peer.port, credential=opening.token("x" * 5000)))
-    assert "4096" in caught.value.message
+    error = await refused_login(
+        hang_up, opening.token("x" * 200), client_properties={"notes": "x" * 5000}
+    )
+    assert type(error) is RejectedError
+    assert error.reason is Reason.NEGOTIATION_FAILED
+    assert "clientProperties" in error.message
+
+
+async def test_a_close_keeps_its_meaning_however_long_the_login_was() -> None:
+    """Who says why is believed."""
+
+    async def close(talk: Talk) -> None:
+        await before_tune(talk)
+        talk.send(spec.Connection.Close(403, "ACCESS_REFUSED - Login was refused", 0, 0))
+        await talk.expect(spec.Connection.CloseOk)
+
+    error = await refused_login(close, opening.token("x" * 5000))
+    assert error.reason is Reason.ACCESS_REFUSED
+
+
+async def test_a_long_login_that_is_accepted_is_not_remembered() -> None:
+    async def leave(talk: Talk) -> None:
+        await before_open_ok(talk)
+
+    error = await refused_login(leave, opening.token("x" * 5000))
+    assert type(error) is TransientError
+    assert error.reason is Reason.PEER_CLOSED
+
+
+async def refused_login(script: Script, credential: Credential, **changes: Any) -> ConnectError:
+    async with asyncio.timeout(DEADLINE), fake_peer.serving(script) as peer:
+        with pytest.raises(ConnectError) as caught:
+            await DRIVER.open(opening.request(peer.port, credential=credential, **changes))
+    assert credential.secret.reveal() not in "".join(traceback.format_exception(caught.value))
+    return caught.value
 
 
 @ALL_STEPS

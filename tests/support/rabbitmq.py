@@ -233,6 +233,22 @@ class RabbitMQNode(Administration):
         """Evaluate an Erlang expression in the node and return its value by way of JSON."""
         return self._erlang.eval_json(expression)
 
+    @property
+    def version(self) -> tuple[int, ...]:
+        """Which RabbitMQ it is."""
+        text = self.eval("rabbit_misc:version()")
+        return tuple(int(number) for number in re.findall(r"\d+", text)[:3])
+
+    @property
+    def ends_expired(self) -> bool:
+        """Whether it closes a connection whose token expires, as from 4.2.6 on."""
+        return self.version >= (4, 2, 6)
+
+    @property
+    def least_frame_max(self) -> int:
+        """The smallest frame-max that it takes."""
+        return 8192 if self.version >= (4, 1) else 4096
+
     def log_text(self) -> str:
         """Return the node's log, all starts together."""
         return _read(self.directory / "log" / "rabbit.log")

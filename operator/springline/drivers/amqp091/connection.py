@@ -11,7 +11,8 @@ from pamqp import commands as spec
 
 from springline.core.ports import ConnectionObserver
 from springline.core.values import ClosedBy, CloseInfo, Credential, OpenInfo
-from springline.drivers.amqp091.errors import BlockedSecretUpdateError
+from springline.drivers.amqp091 import lengths
+from springline.drivers.amqp091.errors import BlockedSecretUpdateError, SecretNotSentError
 from springline.drivers.amqp091.mechanisms import RawText
 from springline.drivers.amqp091.probe import Probe
 from springline.drivers.amqp091.transport import CLOSE_GRACE
@@ -22,10 +23,6 @@ from springline.reasons import Reason
 __all__ = ["Amqp091Connection"]
 
 _CONNECTION_FORCED = 320
-_FRAME_ERROR = 501
-_UPDATE_REASON = "springline renewal"
-# Frame header and end, class and method, the length of the secret, the reason.
-_UPDATE_OVERHEAD = 8 + 4 + 4 + 1 + len(_UPDATE_REASON)
 _MAX_SHORT_STRING = 255
 
 
@@ -85,7 +82,10 @@ class Amqp091Connection(Listener):
         return await self._probe.run(exchange=exchange, routing_key=routing_key, timeout=timeout)
 
     async def update_secret(self, credential: Credential, *, timeout: float) -> None:
-        """Renew the secret in place; returns at update-secret-ok (R1.12, R1.13)."""
+        """Renew the secret in place; returns at update-secret-ok (R1.12, R1.13).
+
+        Raises `SecretNotSentError` for what cannot be sent, before anything is.
+        """
         self._require_open()
         if self._secret_unanswered:
             raise SecretUpdateTimeoutError(seconds=timeout)
@@ -174,17 +174,18 @@ class Amqp091Connection(Listener):
             raise NotOpenError
 
     def _send_secret(self, secret: bytes) -> None:
-        frame_max = self._info.negotiated.frame_max
         if not secret:
-            raise ValueError("there is no secret to send")
-        if frame_max and len(secret) + _UPDATE_OVERHEAD > frame_max:
-            # Sending it would only end the connection.
-            raise SecretRefusedError(
-                code=_FRAME_ERROR,
-                text=f"not sent: {len(secret)} octets do not fit in a frame of {frame_max}",
+            raise SecretNotSentError("this credential has no secret")
+        frame_max = self._info.negotiated.frame_max
+        limit = lengths.secret_limit(frame_max)
+        if limit is not None and len(secret) > limit:
+            # A frame cannot be split, and one that is too long ends the connection (501).
+            raise SecretNotSentError(
+                f"it has {len(secret)} bytes, and a frame of this connection holds {limit}"
+                f" (frame-max is {frame_max})"
             )
         self._wire.send(
-            spec.Connection.UpdateSecret(new_secret=RawText(secret), reason=_UPDATE_REASON)
+            spec.Connection.UpdateSecret(new_secret=RawText(secret), reason=lengths.UPDATE_REASON)
         )
 
     def _begin_end(self, code: int, text: str) -> None:

@@ -20,10 +20,12 @@ from aiormq import exceptions as aiormq_errors
 from pamqp import exceptions as pamqp_errors
 
 from springline.core.values import ClosedBy, CloseInfo, Endpoint
+from springline.drivers.amqp091.lengths import Login
 from springline.errors import (
     ConnectError,
     CredentialRejectedError,
     RejectedError,
+    SecretRefusedError,
     SecretUpdateTimeoutError,
     TransientError,
 )
@@ -32,6 +34,7 @@ from springline.reasons import Reason
 __all__ = [
     "BlockedSecretUpdateError",
     "Progress",
+    "SecretNotSentError",
     "Step",
     "lost",
     "mismatch",
@@ -39,9 +42,6 @@ __all__ = [
     "translated",
     "unexpected_frame",
 ]
-
-LOGIN_LIMIT = 4096
-"""Octets of a Start-Ok that every RabbitMQ reads, 8192 from 4.1. Longer ones get no answer."""
 
 
 class Step(enum.Enum):
@@ -62,7 +62,8 @@ class Progress:
     timeout: float
     address: str = ""
     step: Step = Step.TCP
-    start_ok_octets: int = 0
+    login: Login | None = None
+    """What was sent to log in, from Start-Ok on."""
 
     @property
     def authenticated(self) -> bool:
@@ -84,6 +85,16 @@ class BlockedSecretUpdateError(SecretUpdateTimeoutError):
             "the broker has blocked the connection and reads nothing from it, so update-secret was"
             " not sent"
         )
+
+
+class SecretNotSentError(SecretRefusedError):
+    """update-secret cannot carry this credential. The connection is as it was."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(code=0, text=why)
+
+    def __str__(self) -> str:
+        return f"update-secret was not sent: {self.text}"
 
 
 # What pamqp lets out for a frame whose inside makes no sense, besides its own exceptions.
@@ -218,7 +229,7 @@ def _translate(error: BaseException, progress: Progress) -> ConnectError:
             return TransientError(
                 Reason.CONNECT_TIMEOUT,
                 f"{progress.where}: nothing answered within {_seconds(progress.timeout)} s"
-                f" ({progress.step.value})",
+                f" ({_unanswered(progress)})",
                 authenticated=progress.authenticated,
             )
         case _:
@@ -247,14 +258,23 @@ def _dropped(error: BaseException, progress: Progress) -> ConnectError:
             assert_never(progress.step)
 
 
+def _unanswered(progress: Progress) -> str:
+    """Return what was missing when the time was over, with a reason where there is one."""
+    if progress.step is Step.LOGIN and progress.login is not None and progress.login.is_too_long:
+        # RabbitMQ takes three seconds to hang up on it; the time-out can be shorter.
+        return f"{progress.step.value}; it has {progress.login.comparison}"
+    return progress.step.value
+
+
 def _dropped_login(text: str, progress: Progress) -> ConnectError:
     """A broker that hangs up on a login tells nobody why, so the causes have to be guessed."""
-    if progress.start_ok_octets > LOGIN_LIMIT:
-        return CredentialRejectedError(
-            Reason.ACCESS_REFUSED,
-            f"{text} after a login of {progress.start_ok_octets} octets: RabbitMQ reads"
-            f" {LOGIN_LIMIT} (8192 from 4.1), so the token or password has to be shorter",
-        )
+    login = progress.login
+    if login is not None and login.is_too_long:
+        # Without how it hung up: that differs from time to time, and is to be reported once.
+        text = f"{progress.where} hung up on a login of {login.comparison}: {login.advice}"
+        if login.is_too_long_without_credential:
+            return RejectedError(Reason.NEGOTIATION_FAILED, text)
+        return CredentialRejectedError(Reason.CREDENTIAL_TOO_LONG, text)
     return TransientError(
         Reason.PEER_CLOSED,
         f"{text} ({progress.step.value}; brokers hang up like this on a mechanism they do not"

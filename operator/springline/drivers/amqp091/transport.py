@@ -15,6 +15,7 @@ from typing import Any
 from springline.core.values import OpenRequest, TLSClient, TLSInfo
 from springline.drivers.amqp091 import errors, peers
 from springline.drivers.amqp091.errors import Progress, Step
+from springline.drivers.amqp091.lengths import FRAME_OVERHEAD
 from springline.errors import RejectedError, TransientError
 from springline.reasons import Reason
 
@@ -23,7 +24,6 @@ __all__ = ["CLOSE_GRACE", "FrameReader", "Line", "dial", "tls_info"]
 CLOSE_GRACE = 1.0
 """Seconds for what is still to be sent, and for TLS to say goodbye, before all is dropped."""
 
-_FRAME_OVERHEAD = 8  # type, channel, length and frame end, which frame-max counts too
 _FRAME_TYPES = frozenset({1, 2, 3, 8})  # method, header, body, heartbeat: AMQP 0-9-1 §4.2.3
 _PIECES = 3  # the type, the rest of the header, payload with frame end
 _HANDSHAKE_FRAME_MAX = 128 * 1024
@@ -50,9 +50,9 @@ class FrameReader(asyncio.StreamReader):
 
     async def readexactly(self, n: int) -> bytes:
         """Read a piece of a frame. Raises `RejectedError` if it cannot be one."""
-        if n > self._frame_max - _FRAME_OVERHEAD + 1:
+        if n > self._frame_max - FRAME_OVERHEAD + 1:
             raise errors.mismatch(
-                f"a frame of {n - 1 + _FRAME_OVERHEAD} octets where {self._frame_max} are allowed"
+                f"a frame of {n - 1 + FRAME_OVERHEAD} octets where {self._frame_max} are allowed"
             )
         data = await super().readexactly(n)
         if self._piece == 0 and data[0] not in _FRAME_TYPES:

@@ -28,6 +28,7 @@ from yarl import URL
 from springline.core.values import ClosedBy, CloseInfo, OpenRequest, ServerInfo
 from springline.drivers.amqp091 import errors, greeting, mechanisms, replies, tuning
 from springline.drivers.amqp091.errors import Progress, Step
+from springline.drivers.amqp091.lengths import FRAME_OVERHEAD, Login
 from springline.drivers.amqp091.mechanisms import Exchange
 from springline.drivers.amqp091.replies import Close
 from springline.drivers.amqp091.transport import Line
@@ -259,16 +260,29 @@ class WireConnection(aiormq.Connection):
     ) -> spec.Connection.Tune:
         request.locale = attempt.locale
         attempt.progress.step = Step.LOGIN
-        attempt.progress.start_ok_octets = self.send(request)
-        frame = await self._receive(attempt, receiver)
+        frame = await self._respond(request, attempt, receiver)
         while isinstance(frame, spec.Connection.Secure):
-            self.send(spec.Connection.SecureOk(response=attempt.exchange.respond()))
-            frame = await self._receive(attempt, receiver)
+            more = spec.Connection.SecureOk(response=attempt.exchange.respond())
+            frame = await self._respond(more, attempt, receiver)
         if not isinstance(frame, spec.Connection.Tune):
             raise errors.unexpected_frame(_name(frame), "Connection.Tune")
         self._tune(frame, attempt)
         attempt.progress.step = Step.OPEN
         return frame
+
+    async def _respond(
+        self,
+        request: spec.Connection.StartOk | spec.Connection.SecureOk,
+        attempt: Attempt,
+        receiver: FrameReceiver,
+    ) -> pamqp_frame.FrameTypes:
+        response = request.response
+        attempt.progress.login = Login(
+            server=attempt.server,
+            octets=self.send(request) - FRAME_OVERHEAD,
+            response_octets=0 if response is None else len(response.encode()),
+        )
+        return await self._receive(attempt, receiver)
 
     def _tune(self, frame: spec.Connection.Tune, attempt: Attempt) -> None:
         """Negotiate, and write the result where aiormq reads it: the frame and its own fields."""

@@ -10,9 +10,10 @@ import aiormq
 import pytest
 from pamqp.exceptions import UnmarshalingException
 
-from springline.core.values import ClosedBy, Endpoint
+from springline.core.values import ClosedBy, Endpoint, ServerInfo
 from springline.drivers.amqp091 import errors, peers, replies
 from springline.drivers.amqp091.errors import Progress, Step
+from springline.drivers.amqp091.lengths import Login
 from springline.drivers.amqp091.replies import Close
 from springline.errors import (
     ConnectError,
@@ -251,14 +252,14 @@ def test_a_peers_text_is_made_fit_to_be_shown() -> None:
     assert replies.cleaned({"not": "text"}) == ""
 
 
-def progress(step: Step, **fields: int) -> Progress:
+def progress(step: Step, login: Login | None = None) -> Progress:
     return Progress(
-        endpoint=Endpoint("rabbit", 5672), timeout=3, address="10.0.0.7", step=step, **fields
+        endpoint=Endpoint("rabbit", 5672), timeout=3, address="10.0.0.7", step=step, login=login
     )
 
 
-def raised(error: BaseException, step: Step, **fields: int) -> ConnectError:
-    with pytest.raises(ConnectError) as caught, errors.translated(progress(step, **fields)):
+def raised(error: BaseException, step: Step, login: Login | None = None) -> ConnectError:
+    with pytest.raises(ConnectError) as caught, errors.translated(progress(step, login)):
         raise error
     return caught.value
 
@@ -443,15 +444,54 @@ def test_a_refused_certificate_says_what_is_wrong_with_it() -> None:
     assert "certificate has expired" in translation.message
 
 
-def test_hanging_up_on_a_long_login_is_blamed_on_its_length() -> None:
-    """RabbitMQ reads 4096 octets before the login, and says nothing about longer ones."""
-    translation = raised(
-        wrapped(asyncio.IncompleteReadError(b"", 1)), Step.LOGIN, start_ok_octets=5000
+def a_login(octets: int, *, credential: int) -> Login:
+    return Login(
+        server=ServerInfo(product="RabbitMQ", version="3.10.8"),
+        octets=octets,
+        response_octets=credential,
     )
+
+
+@pytest.mark.parametrize(
+    "error", [asyncio.IncompleteReadError(b"", 1), ConnectionResetError(errno.ECONNRESET, "reset")]
+)
+def test_hanging_up_on_a_long_login_is_blamed_on_the_credential(error: OSError | EOFError) -> None:
+    """The sentence is the same however the peer hung up, so that it is reported once."""
+    translation = raised(wrapped(error), Step.LOGIN, login=a_login(5000, credential=4500))
     assert type(translation) is CredentialRejectedError
-    assert translation.reason is Reason.ACCESS_REFUSED
-    assert "5000 octets" in translation.message
-    assert "4096" in translation.message
+    assert translation.reason is Reason.CREDENTIAL_TOO_LONG
+    assert translation.message == (
+        "rabbit:5672 (10.0.0.7) hung up on a login of 5000 bytes, of which RabbitMQ 3.10.8 reads"
+        " 4096 by default: use a token with fewer scopes or claims, or a shorter password, or raise"
+        " initial_frame_max in the broker's configuration (8192 from RabbitMQ 4.1 on)"
+    )
+
+
+def test_a_login_that_no_credential_makes_short_enough_is_blamed_on_the_properties() -> None:
+    """A new Secret would not help."""
+    translation = raised(
+        asyncio.IncompleteReadError(b"", 1), Step.LOGIN, login=a_login(5000, credential=200)
+    )
+    assert type(translation) is RejectedError
+    assert translation.reason is Reason.NEGOTIATION_FAILED
+    assert "clientProperties" in translation.message
+
+
+def test_hanging_up_on_a_login_of_normal_length_has_other_causes() -> None:
+    translation = raised(
+        asyncio.IncompleteReadError(b"", 1), Step.LOGIN, login=a_login(4096, credential=3500)
+    )
+    assert type(translation) is TransientError
+    assert translation.reason is Reason.PEER_CLOSED
+
+
+def test_a_long_login_that_is_not_answered_in_time_is_mentioned() -> None:
+    """RabbitMQ takes three seconds to hang up; connectTimeout can be shorter."""
+    translation = raised(TimeoutError(), Step.LOGIN, login=a_login(5000, credential=4500))
+    assert translation.reason is Reason.CONNECT_TIMEOUT
+    assert "5000 bytes, of which RabbitMQ 3.10.8 reads 4096" in translation.message
+    translation = raised(TimeoutError(), Step.OPEN, login=a_login(5000, credential=4500))
+    assert "5000" not in translation.message
 
 
 def test_our_own_errors_pass_unchanged_and_lose_aiormqs_cancellation() -> None:
