@@ -6,15 +6,17 @@ import json
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import yaml
 
-from springline import __version__, app, logs
+from springline import __version__, app, checking, logs
 from springline.errors import ManifestError
 from springline.settings import CheckSettings, OperatorSettings, RunSettings
-from springline.standalone import table
+from springline.standalone import rehearsals, table
 
 __all__ = ["main"]
 
@@ -28,6 +30,13 @@ _log_level = click.option(
     default="warning",
     show_default=True,
     help="Logs of this level and above go to standard error.",
+)
+
+_token_dir = click.option(
+    "--token-dir",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where credentials.tokenFile finds its file: DIR/NAMESPACE/NAME.",
 )
 
 
@@ -56,6 +65,13 @@ def main() -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="Directory to write the status of every resource to, as YAML.",
 )
+@_token_dir
+@click.option(
+    "--binding-dir",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where spec.binding has its files written: DIR/NAMESPACE/SECRETNAME/KEY.",
+)
 @click.option(
     "--output",
     type=click.Choice(["auto", "table", "lines"]),
@@ -75,6 +91,8 @@ def main() -> None:
 def run(
     manifests: Path,
     status_dir: Path | None,
+    token_dir: Path | None,
+    binding_dir: Path | None,
     output: str,
     steps: bool,
     shutdown_timeout: float,
@@ -87,9 +105,13 @@ def run(
     logs.configure(log_level)
     if status_dir is not None:
         _prepare_status_dir(status_dir, manifests)
+    if binding_dir is not None:
+        _prepare_binding_dir(binding_dir)
     settings = RunSettings(
         manifests=manifests,
         status_dir=status_dir,
+        token_dir=token_dir,
+        binding_dir=binding_dir,
         table=output == "table" or (output == "auto" and sys.stdout.isatty()),
         steps=steps,
         shutdown_seconds=shutdown_timeout,
@@ -105,6 +127,15 @@ def _end_output() -> None:
     except OSError:
         # What is left in its buffer would make the interpreter fail at the very end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _prepare_binding_dir(binding_dir: Path) -> None:
+    try:
+        binding_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.UsageError(
+            f"--binding-dir {binding_dir} cannot be created: {error.strerror}"
+        ) from error
 
 
 def _prepare_status_dir(status_dir: Path, manifests: Path) -> None:
@@ -136,6 +167,7 @@ def _prepare_status_dir(status_dir: Path, manifests: Path) -> None:
     is_flag=True,
     help='Use only Secrets with the label springline.dev/allowed: "true".',
 )
+@_token_dir
 @click.option(
     "--listen",
     metavar="HOST:PORT",
@@ -188,6 +220,7 @@ def operator(
     namespaces: tuple[str, ...],
     cluster_brokers: bool | None,
     require_secret_label: bool,
+    token_dir: Path | None,
     listen: str,
     holder: str,
     per_object_metrics: bool,
@@ -216,6 +249,7 @@ def operator(
         namespaces=tuple(dict.fromkeys(namespaces)),
         cluster_brokers=not namespaces if cluster_brokers is None else cluster_brokers,
         require_secret_label=require_secret_label,
+        token_dir=token_dir,
         listen_host=address.host,
         listen_port=address.port,
         holder=holder,
@@ -242,31 +276,52 @@ def operator(
     help="Manifest file, directory of manifests, or - for standard input; may be repeated.",
 )
 @click.option(
+    "--credentials",
+    type=click.Path(exists=True, allow_dash=True, path_type=Path),
+    multiple=True,
+    help=(
+        "File with changed Secrets or ConfigMaps; may be repeated. Each connection that reads one"
+        " is tried with it, to say what a rotation would come to."
+    ),
+)
+@click.option(
     "-o",
     "--output",
     type=click.Choice(["table", "yaml", "json"]),
     default="table",
     show_default=True,
-    help="How to print what the operator would put in status.",
+    help="How to print what was found.",
 )
+@_token_dir
 @_log_level
-def check(files: tuple[Path, ...], output: str, log_level: str) -> None:
+def check(
+    files: tuple[Path, ...],
+    credentials: tuple[Path, ...],
+    output: str,
+    token_dir: Path | None,
+    log_level: str,
+) -> None:
     """Open each declared connection once and print its status.
 
     The exit code is 0 only if all connections are Ready, 1 if one is not, and 2 if a manifest
     cannot be used.
+
+    With --credentials, open each connection that reads what is changed, and print whether and how
+    a rotation would get it to the session. The exit code is 0 only if it would for all of them.
     """
     logs.configure(log_level)
+    settings = CheckSettings(
+        files=tuple(map(_input, files)),
+        credentials=tuple(map(_input, credentials)),
+        token_dir=token_dir,
+    )
     try:
-        checked = asyncio.run(app.check(CheckSettings(files=tuple(map(_input, files)))))
+        is_good = _rehearse(settings, output) if credentials else _check(settings, output)
     except ManifestError as error:
         for problem in str(error).splitlines():
             click.echo(f"error: {problem}", err=True)
         raise SystemExit(_UNUSABLE_INPUT) from None
-    for document in checked.ignored:
-        click.echo(f"ignored: {document}", err=True)
-    _print(checked, output)
-    if not checked.all_ready:
+    if not is_good:
         raise SystemExit(_NOT_READY)
 
 
@@ -274,13 +329,35 @@ def _input(path: Path) -> Path:
     return _STANDARD_INPUT if path == Path("-") else path
 
 
-def _print(checked: app.Checked, output: str) -> None:
+def _check(settings: CheckSettings, output: str) -> bool:
+    checked = asyncio.run(checking.check(settings))
+    _print_ignored(checked.ignored)
     if output == "table":
         click.echo(table.plain(checked.shown, now=checked.at))
         for sentence in table.explanations(checked.shown):
             click.echo(sentence, err=True)
-        return
-    documents = {"apiVersion": "v1", "kind": "List", "items": list(checked.documents)}
+    else:
+        _print_documents(checked.documents, output)
+    return checked.all_ready
+
+
+def _rehearse(settings: CheckSettings, output: str) -> bool:
+    rehearsed = asyncio.run(checking.rehearse(settings))
+    _print_ignored(rehearsed.ignored)
+    if output == "table":
+        click.echo(rehearsals.plain(rehearsed.rehearsals))
+    else:
+        _print_documents([rehearsals.document(each) for each in rehearsed.rehearsals], output)
+    return rehearsed.all_would_succeed
+
+
+def _print_ignored(ignored: Sequence[str]) -> None:
+    for document in ignored:
+        click.echo(f"ignored: {document}", err=True)
+
+
+def _print_documents(items: Sequence[dict[str, Any]], output: str) -> None:
+    documents = {"apiVersion": "v1", "kind": "List", "items": list(items)}
     if output == "json":
         click.echo(json.dumps(documents, indent=2, ensure_ascii=False))
     else:

@@ -12,7 +12,7 @@
     ├── ObjectReadError       a Secret or ConfigMap is not handed over
     │   ├── ObjectUnavailableError   by the API server: an outage, or a missing permission
     │   └── ObjectNotAllowedError    by Springline: nobody has allowed it to use this one
-    ├── SecretRefusedError    update-secret was answered with a Close
+    ├── SecretRefusedError    update-secret was answered with a Close, or cannot carry the secret
     ├── SecretUpdateTimeoutError   update-secret was not answered in time
     ├── ProbeRefusedError     the broker does not let this user publish the probe
     ├── NotOpenError          an operation needs an open connection and there is none
@@ -130,7 +130,10 @@ class ObjectNotAllowedError(ObjectReadError):
 
 
 class SecretRefusedError(SpringlineError):
-    """The broker answered update-secret by closing the connection."""
+    """The broker answered update-secret by closing the connection.
+
+    A driver's own subclass is for a secret that it cannot send; the connection is then still open.
+    """
 
     def __init__(self, *, code: int, text: str) -> None:
         super().__init__(code, text)

@@ -285,6 +285,12 @@ def _each(views: Sequence[SessionView]) -> Iterator[Metric]:
         "When the credential in use expires, in seconds since 1970; absent if it does not.",
         labels=_KEY,
     )
+    renewal = GaugeMetricFamily(
+        "springline_credentials_renewal_timestamp_seconds",
+        "When the credential in use is to be renewed, in seconds since 1970; absent if it does not"
+        " expire.",
+        labels=_KEY,
+    )
     info = InfoMetricFamily("springline_session", "What an open session agreed on with its broker.")
     for view in views:
         key = (view.key.namespace, view.key.name)
@@ -292,11 +298,14 @@ def _each(views: Sequence[SessionView]) -> Iterator[Metric]:
         blocked.add_metric((*key, view.state.blocked.reason), _is_blocked(view))
         seconds.add_metric(key, view.blocked_seconds)
         use = view.credential
-        if use is not None and use.credential.expires_at is not None:
-            expiration.add_metric(key, use.credential.expires_at.timestamp())
+        if use is not None and use.method is not None:  # else it was only tried
+            if use.credential.expires_at is not None:
+                expiration.add_metric(key, use.credential.expires_at.timestamp())
+            if use.renew_at is not None:
+                renewal.add_metric(key, use.renew_at.timestamp())
         if (agreed := _agreed(view)) is not None:
             info.add_metric((), agreed)
-    yield from (ready, blocked, seconds, expiration, info)
+    yield from (ready, blocked, seconds, expiration, renewal, info)
 
 
 def _agreed(view: SessionView) -> dict[str, str] | None:

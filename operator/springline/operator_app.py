@@ -14,9 +14,13 @@ from springline.clock import SystemClock
 from springline.core.environment import Environment
 from springline.core.logged_events import LoggedEvents
 from springline.core.manager import Manager
+from springline.core.session import Session
+from springline.credentials.token_files import DirectoryOfTokens
 from springline.drivers.amqp091.driver import Amqp091Driver
 from springline.kube import embedding
 from springline.kube.access import Access
+from springline.kube.binding import BindingWatch, BindingWriter
+from springline.kube.bound_secrets import BoundSecrets
 from springline.kube.client import Client
 from springline.kube.declarations import Declarations
 from springline.kube.events import KubernetesEvents
@@ -28,6 +32,7 @@ from springline.kube.readable import Readable
 from springline.kube.services import KubernetesServices
 from springline.kube.status import StatusWriter
 from springline.kube.sweeping import Sweeper
+from springline.kube.tokens import KubernetesTokens
 from springline.metrics import Metrics
 from springline.resolver import SystemResolver
 from springline.settings import OperatorSettings
@@ -90,20 +95,34 @@ class _Parts:
             per_object=settings.per_object_metrics,
             clock=clock,
         )
-        self._statuses = StatusWriter(
-            client,
-            lambda: self._manager,
-            clock,
-            holder=settings.holder,
-            counted=self._metrics.status_written,
-        )
         events = KubernetesEvents(lambda identity: self._declarations.uid(identity), clock)  # noqa: PLW0108 - made below
         resolver = SystemResolver(rng)
+        self._token_files = DirectoryOfTokens(settings.token_dir)
         self._reader = ObjectReader(
             client,
             clock,
             is_read=lambda identity: self._manager.is_read(identity),  # noqa: PLW0108 - made below
             require_label=settings.require_secret_label,
+        )
+        logged = LoggedEvents(then=events)
+        services = KubernetesServices(client, rng)
+        self._bindings = BindingWriter(
+            BoundSecrets(client),
+            lambda: self._manager,
+            clock,
+            uid_of=lambda identity: self._declarations.uid(identity),  # noqa: PLW0108 - made below
+            reader=self._reader,
+            services=services,
+            events=logged,
+            on_change=lambda session: self._statuses.session_changed(session),  # noqa: PLW0108
+        )
+        self._statuses = StatusWriter(
+            client,
+            lambda: self._manager,
+            clock,
+            holder=settings.holder,
+            publications=self._bindings,
+            counted=self._metrics.status_written,
         )
         self._manager = Manager(
             Environment(
@@ -111,15 +130,18 @@ class _Parts:
                 resolver=resolver,
                 clock=clock,
                 rng=rng,
-                events=LoggedEvents(then=events),
+                events=logged,
                 meter=self._metrics,
             ),
             DeclaredSources(
                 self._reader,
+                clock=clock,
                 resolver=resolver,
-                services=KubernetesServices(client, rng),
+                services=services,
+                tokens=KubernetesTokens(client, access),
+                token_files=self._token_files,
             ),
-            on_change=self._statuses.session_changed,
+            on_change=self._session_changed,
             unserved=() if settings.cluster_brokers else ("ClusterBroker",),
         )
         self._declarations = Declarations(self._manager, self._statuses)
@@ -148,8 +170,15 @@ class _Parts:
             on_change=self._manager.object_changed,
             on_gap=self._sweeper.request,
         )
+        self._bound = BindingWatch(
+            client, clock, rng, self._bindings, namespaces=settings.namespaces
+        )
         self._namespaces = NamespaceWatch(client, clock, rng, self._manager)
         self._clock = clock
+
+    def _session_changed(self, session: Session) -> None:
+        self._bindings.session_changed(session)
+        self._statuses.session_changed(session)
 
     async def run(self) -> None:
         settings = self._settings
@@ -166,7 +195,16 @@ class _Parts:
             following = [
                 tasks.create_task(self._metrics.pulse.run(), name="pulse"),
                 tasks.create_task(self._statuses.run(), name="statuses"),
+                tasks.create_task(self._bindings.run(), name="bindings"),
                 tasks.create_task(self._watch(), name="watches"),
+                tasks.create_task(
+                    self._token_files.watch(
+                        self._clock,
+                        is_read=self._manager.is_read,
+                        on_change=self._manager.object_changed,
+                    ),
+                    name="watch/token-files",
+                ),
             ]
             await self._stopping.wait()
             self._is_stopping = True
@@ -190,6 +228,7 @@ class _Parts:
         await self._installed()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._objects.run(), name="watch/objects")
+            tasks.create_task(self._bound.run(), name="watch/bindings")
             if self._settings.cluster_brokers:
                 tasks.create_task(self._namespaces.run(), name="watch/namespaces")
                 await self._namespaces_known()

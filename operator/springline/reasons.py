@@ -52,12 +52,17 @@ class Reason(enum.StrEnum):
     # CredentialsValid
     VERIFIED = "Verified"  # a throw-away handshake with it succeeded
     ACCEPTED = "Accepted"  # it opened the live session
+    EXPIRING = "Expiring"  # it is still valid, and should have been renewed by now
+    EXPIRED = "Expired"  # its lifetime is over
     REJECTED = "Rejected"  # the broker refused it
+    CREDENTIAL_TOO_LONG = "CredentialTooLong"  # longer than the broker takes before a login
     SECRET_NOT_FOUND = "SecretNotFound"  # the referenced Secret does not exist
     SECRET_KEY_MISSING = "SecretKeyMissing"  # the Secret has no such key
     SECRET_MALFORMED = "SecretMalformed"  # the value cannot be used: empty, NUL, not text
     SECRET_NOT_ALLOWED = "SecretNotAllowed"  # nobody has allowed Springline to use this Secret
     SECRET_UNREADABLE = "SecretUnreadable"  # the API server does not hand it out now
+    TOKEN_FILE_NOT_FOUND = "TokenFileNotFound"  # there is no such file
+    TOKEN_REQUEST_FAILED = "TokenRequestFailed"  # whoever issues tokens gives none
     NOT_CHECKED = "NotChecked"  # Unknown: nobody has answered yet
 
     # Blocked
@@ -68,3 +73,9 @@ class Reason(enum.StrEnum):
     NOT_BLOCKED = "NotBlocked"  # a publish was confirmed
     PROBE_DISABLED = "ProbeDisabled"  # Unknown: nobody publishes, so nobody is told
     NOT_CONNECTED = "NotConnected"  # Unknown: there is no session to be blocked
+
+    # BindingPublished
+    PUBLISHED = "Published"  # the Secret has what was verified last
+    SECRET_NOT_OURS = "SecretNotOurs"  # a Secret of that name is somebody else's
+    BINDING_FAILED = "BindingFailed"  # it cannot be written; the message says why
+    NOTHING_VERIFIED = "NothingVerified"  # Unknown: there is no verified credential yet

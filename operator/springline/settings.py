@@ -18,6 +18,10 @@ class RunSettings:
     """Whether the steps of every attempt are shown too."""
     shutdown_seconds: float = 10.0
     """How long sessions may take to close before they are dropped."""
+    token_dir: Path | None = None
+    """Where the files of `credentials.tokenFile` are, a directory for each namespace."""
+    binding_dir: Path | None = None
+    """Where bindings are written, a directory for each namespace."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +29,10 @@ class CheckSettings:
     """What `springline check` is to look at."""
 
     files: tuple[Path, ...]
+    credentials: tuple[Path, ...] = ()
+    """Files with the Secrets and ConfigMaps to rehearse a rotation with; none for a plain check."""
+    token_dir: Path | None = None
+    """Where the files of `credentials.tokenFile` are, a directory for each namespace."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +52,8 @@ class OperatorSettings:
     """What this replica is called in status and events."""
     per_object_metrics: bool = True
     """Whether there are metrics for each connection."""
+    token_dir: Path | None = None
+    """Where the files of `credentials.tokenFile` are, a directory for each namespace."""
     kubeconfig: str | None = None
     context: str | None = None
     shutdown_seconds: float = 20.0

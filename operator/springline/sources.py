@@ -19,10 +19,15 @@ class DeclaredSources:
         self,
         reader: ports.ObjectReader,
         *,
+        clock: ports.Clock,
         resolver: ports.Resolver,
         services: ports.ServiceLookup,
+        tokens: ports.ServiceAccountTokens,
+        token_files: ports.TokenFiles,
     ) -> None:
-        self._credentials = CredentialSources(reader)
+        self._credentials = CredentialSources(
+            reader, clock=clock, tokens=tokens, token_files=token_files
+        )
         self._endpoints = EndpointSources(reader, resolver=resolver, services=services)
 
     def credentials(self, spec: SessionSpec) -> ports.CredentialSource:

@@ -3,7 +3,6 @@
 Both know TLS with client certificates and OAuth 2 tokens; the one that stays knows every mechanism.
 """
 
-import base64
 import itertools
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from support import leaks
-from support.identities import CLIENT_NAME, TOKEN_KEY, Certificates, Issuer, Tenant
+from support.identities import CLIENT_NAME, TRUST_IN_TOKENS, Certificates, Issuer, Tenant
 from support.rabbitmq import RabbitMQMissing, RabbitMQNode
 
 _PLUGINS = ("rabbitmq_auth_backend_oauth2", "rabbitmq_auth_mechanism_ssl")
@@ -25,14 +24,6 @@ _CONFIG = {
 }
 # A demonstration of challenges; off in every broker that nobody has told otherwise.
 _CHALLENGES = {"auth_mechanisms.4": "RABBIT-CR-DEMO"}
-_ADVANCED = """
-[{rabbitmq_auth_backend_oauth2, [
-   {resource_server_id, <<"rabbitmq">>},
-   {key_config, [
-     {default_key, <<"tests">>},
-     {signing_keys, #{<<"tests">> => {map, #{
-        <<"kty">> => <<"oct">>, <<"alg">> => <<"HS256">>, <<"k">> => <<"%s">>}}}}]}]}].
-"""
 
 _numbers = itertools.count()
 
@@ -95,13 +86,12 @@ def tenant(broker: RabbitMQNode) -> Iterator[Tenant]:
 def _node(
     directory: Path, certificates: Certificates, config: Mapping[str, str]
 ) -> Iterator[RabbitMQNode]:
-    key = base64.urlsafe_b64encode(TOKEN_KEY.encode()).decode().rstrip("=")
     try:
         node = RabbitMQNode(
             directory,
             plugins=_PLUGINS,
             extra_config=config,
-            advanced_config=_ADVANCED % key,
+            advanced_config=TRUST_IN_TOKENS,
             tls=certificates.files,
         )
     except RabbitMQMissing as error:

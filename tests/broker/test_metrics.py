@@ -15,6 +15,7 @@ from springline.clock import SystemClock
 from springline.core.environment import Environment
 from springline.core.events import Event
 from springline.core.manager import Manager
+from springline.credentials.token_files import DirectoryOfTokens
 from springline.drivers.amqp091.driver import Amqp091Driver
 from springline.metrics import Metrics
 from springline.resolver import SystemResolver
@@ -22,6 +23,7 @@ from springline.sources import DeclaredSources
 from springline.standalone.loader import Manifests
 from springline.standalone.reconciler import ManifestReader, Reconciler
 from springline.standalone.services import NoServices
+from springline.standalone.tokens import NoTokens
 from springline.web import Health, ListenAddress, serve
 from support import ports
 from support.identities import Tenant
@@ -60,7 +62,14 @@ class Scraped:
             meter=self.metrics,
         )
         reader = ManifestReader()
-        sources = DeclaredSources(reader, resolver=resolver, services=NoServices())
+        sources = DeclaredSources(
+            reader,
+            clock=clock,
+            resolver=resolver,
+            services=NoServices(),
+            tokens=NoTokens(),
+            token_files=DirectoryOfTokens(None),
+        )
         self.manager = Manager(environment, sources)
         self._reconciler = Reconciler(self.manager, reader)
         self._url = f"http://{address}/metrics"

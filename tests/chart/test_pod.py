@@ -4,15 +4,19 @@ import http.server
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import yaml
 
 from springline import cli
 from support import ports
 from support.chart import Helm, Objects, with_all
 from support.chart_values import EVERYTHING, MODES
+from support.markdown import Page
 
+ROOT = Path(__file__).resolve().parents[2]
 DEPLOYMENT = "Deployment/springline"
 
 
@@ -204,6 +208,7 @@ def test_values_arrive_as_settings(helm4: Helm) -> None:
         "namespaces": (),
         "cluster_brokers": None,
         "require_secret_label": True,
+        "token_dir": None,
         "per_object_metrics": False,
         "shutdown_timeout": 7.0,
         "log_level": "debug",
@@ -211,6 +216,22 @@ def test_values_arrive_as_settings(helm4: Helm) -> None:
         "kubeconfig": None,
         "context": None,
     }
+
+
+def test_a_volume_of_tokens_is_mounted_where_the_operator_looks(helm4: Helm) -> None:
+    """With the values that docs/operations.md shows, for the connection that it shows."""
+    page = Page(ROOT / "docs" / "operations.md")
+    blocks = [yaml.safe_load(each.text) for each in page.blocks if each.language == "yaml"]
+    [values] = [each for each in blocks if "extraVolumes" in each]
+    [connection] = [each for each in blocks if "credentials" in each]
+    directory = settings(helm4, values)["token_dir"]
+    spec = helm4.objects(values)[DEPLOYMENT]["spec"]["template"]["spec"]
+    [volume] = spec["volumes"]
+    [mount] = spec["containers"][0]["volumeMounts"]
+    [source] = volume["projected"]["sources"]
+    assert mount["name"] == volume["name"]
+    found = Path(mount["mountPath"]) / source["serviceAccountToken"]["path"]
+    assert found == directory / "orders" / connection["credentials"]["tokenFile"]["name"]
 
 
 def test_kubernetes_waits_longer_than_sessions_may_take(helm4: Helm) -> None:

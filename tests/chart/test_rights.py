@@ -21,11 +21,17 @@ IN_NAMESPACES: Rights = {
     ("discovery.k8s.io", "endpointslices", "list"),
     ("", "events", "create"),
 }
+# Unless they are switched off.
+OF_BINDINGS: Rights = {("", "secrets", verb) for verb in ("create", "update", "delete")}
+IN_NAMESPACES |= OF_BINDINGS
 FOR_CLUSTER_BROKERS: Rights = {
     *(("springline.dev", "clusterbrokers", verb) for verb in READ),
     ("springline.dev", "clusterbrokers/status", "patch"),
     *(("", "namespaces", verb) for verb in READ),
 }
+# Only where they are switched on.
+OF_SERVICE_ACCOUNT_TOKENS: Rights = {("", "serviceaccounts/token", "create")}
+ON_DEMAND = OF_SERVICE_ACCOUNT_TOKENS
 WRITE = ("create", "update", "patch", "delete", "deletecollection")
 
 
@@ -78,9 +84,52 @@ EXPECTED: dict[str, dict[str, Rights]] = {
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_operator_has_the_documented_rights_and_no_others(helm4: Helm, mode: str) -> None:
-    """Whatever else is switched on."""
+    """Some only where they are switched on, and then where the others are."""
     assert of_the_operator(helm4, MODES[mode]) == EXPECTED[mode]
-    assert of_the_operator(helm4, with_all([EVERYTHING, MODES[mode]])) == EXPECTED[mode]
+    assert of_the_operator(helm4, with_all([EVERYTHING, MODES[mode]])) == {
+        namespace: allowed | ON_DEMAND if allowed >= IN_NAMESPACES else allowed
+        for namespace, allowed in EXPECTED[mode].items()
+    }
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_tokens_of_service_accounts_are_created_only_if_allowed(helm4: Helm, mode: str) -> None:
+    """Nothing else comes with it."""
+    allowed = of_the_operator(
+        helm4, with_all([MODES[mode], {"serviceAccountTokens": {"enabled": True}}])
+    )
+    for namespace, expected in EXPECTED[mode].items():
+        more = OF_SERVICE_ACCOUNT_TOKENS if expected >= IN_NAMESPACES else set()
+        assert allowed[namespace] == expected | more
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_secrets_are_written_only_if_allowed(helm4: Helm, mode: str) -> None:
+    """Nothing else goes with it."""
+    allowed = of_the_operator(helm4, with_all([MODES[mode], {"binding": {"enabled": False}}]))
+    assert allowed == {
+        namespace: expected - OF_BINDINGS for namespace, expected in EXPECTED[mode].items()
+    }
+
+
+def test_service_binding_controllers_find_connections(helm4: Helm) -> None:
+    """Service Binding specification: by a label that their role aggregates; no Secrets with it."""
+    name = "ClusterRole/springline-service-binding"
+    role = helm4.objects({})[name]
+    assert role["metadata"]["labels"]["servicebinding.io/controller"] == "true"
+    assert rights(role) == {("springline.dev", "brokerconnections", verb) for verb in READ}
+    assert name not in helm4.objects({"binding": {"enabled": False}})
+
+
+def test_the_definition_says_that_it_has_bindings(helm4: Helm) -> None:
+    """Service Binding specification: by a label, so that services can be found."""
+    label = "servicebinding.io/provisioned-service"
+    labelled = {
+        name
+        for name, each in helm4.objects({}).items()
+        if each["metadata"].get("labels", {}).get(label) == "true"
+    }
+    assert labelled == {"CustomResourceDefinition/brokerconnections.springline.dev"}
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +152,7 @@ def test_people_are_given_rights_by_the_roles_they_have(defaults: Objects) -> No
         "ClusterRole/springline": set(),
         "ClusterRole/springline-view": {"view", "edit", "admin", "cluster-reader"},
         "ClusterRole/springline-edit": {"edit", "admin"},
+        "ClusterRole/springline-service-binding": set(),
         # ClusterBrokers are matters of the platform.
         "ClusterRole/springline-clusterbroker-viewer": set(),
         "ClusterRole/springline-clusterbroker-editor": set(),
@@ -153,4 +203,6 @@ def test_the_readme_tells_the_rights() -> None:
         for resource in re.findall(r"`([a-z/]+)`", row[1])
         for verb in row[2].split(", ")
     }
-    assert told == {(resource, verb) for _, resource, verb in IN_NAMESPACES | FOR_CLUSTER_BROKERS}
+    assert told == {
+        (resource, verb) for _, resource, verb in IN_NAMESPACES | FOR_CLUSTER_BROKERS | ON_DEMAND
+    }

@@ -82,6 +82,12 @@ EFFECTS: dict[str, Effect] = {
     "watch.namespaces": effect(["orders"], ARGS, Has("--namespace=orders")),
     "watch.clusterBrokers": effect(False, ARGS, Has("--no-cluster-brokers")),
     "security.requireSecretLabel": effect(True, ARGS, Has("--require-secret-label")),
+    "binding.enabled": effect(False, "ClusterRole/springline-service-binding", None),
+    "serviceAccountTokens.enabled": effect(
+        True,
+        "ClusterRole/springline rules",
+        Has({"apiGroups": [""], "resources": ["serviceaccounts/token"], "verbs": ["create"]}),
+    ),
     "crds.install": effect(False, CRD, None),
     "crds.keep": effect(False, f"{CRD} annotations", None),
     "crds.annotations": effect(LABELS, f"{CRD} annotations", Has(LABELS)),

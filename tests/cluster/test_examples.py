@@ -32,10 +32,12 @@ EXPECTED: dict[str, set[Reason]] = {
     "dns-srv": NOWHERE,
     "inline-broker": NOWHERE,
     "service": {Reason.TLS_FAILED},
+    "service-account-token": {Reason.TOKEN_REQUEST_FAILED},
     "several-endpoints": NOWHERE,
     "suspended": {Reason.SUSPENDED},
     "tls": {Reason.TLS_FAILED},
     "token": NOWHERE,
+    "token-file": {Reason.TOKEN_FILE_NOT_FOUND},
 }
 READY = {Reason.CONNECTED}
 

@@ -1,6 +1,7 @@
 """Values for tests: complete and usable as they are, each field replaceable by name."""
 
 import dataclasses
+from datetime import datetime
 from typing import Any
 
 from springline import errors
@@ -37,6 +38,7 @@ __all__ = [
     "a_token",
     "an_open_info",
     "credential_refused",
+    "no_new_token",
     "no_secret",
     "refused",
     "secret_unreadable",
@@ -107,9 +109,20 @@ def a_credential(secret: str = "first", *, username: str = "app", version: str =
     )
 
 
-def a_token(secret: str = "first", *, username: str = "") -> Credential:
+def a_token(
+    secret: str = "first",
+    *,
+    username: str = "",
+    issued_at: datetime | None = None,
+    expires_at: datetime | None = None,
+) -> Credential:
     return Credential(
-        kind=CredentialKind.TOKEN, source="tokenRef", username=username, secret=Secret(secret)
+        kind=CredentialKind.TOKEN,
+        source="tokenRef",
+        username=username,
+        secret=Secret(secret),
+        issued_at=issued_at,
+        expires_at=expires_at,
     )
 
 
@@ -158,6 +171,12 @@ def terminal(message: str = "no mechanism in common") -> errors.TerminalError:
 
 def no_secret(message: str = 'there is no Secret "orders-amqp"') -> errors.CredentialError:
     return errors.CredentialError(Reason.SECRET_NOT_FOUND, message)
+
+
+def no_new_token(
+    message: str = "the issuer is away",
+) -> errors.CredentialUnavailableError:
+    return errors.CredentialUnavailableError(Reason.TOKEN_REQUEST_FAILED, message)
 
 
 def secret_unreadable(

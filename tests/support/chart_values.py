@@ -19,6 +19,7 @@ EVERYTHING: dict[str, Any] = {
     "global": {"anything": "goes"},
     "commonLabels": {"team": "platform"},
     "security": {"requireSecretLabel": True},
+    "serviceAccountTokens": {"enabled": True},
     "crds": {"annotations": {"example.com/why": "crds"}, "labels": {"kept": "yes"}},
     "image": {"digest": f"sha256:{'0' * 64}", "pullPolicy": "Always"},
     "imagePullSecrets": [{"name": "pull"}],

@@ -7,8 +7,8 @@ the fakes of a test share, so that the order across them can be proven.
 import asyncio
 import enum
 from collections import deque
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
 from springline import errors
 from springline.core import ports
@@ -38,6 +38,7 @@ __all__ = [
     "IgnoredProgress",
     "RecordingEvents",
     "Silence",
+    "Witness",
 ]
 
 T = TypeVar("T")
@@ -61,6 +62,32 @@ async def _given(answer: "T | Exception | Silence") -> T:
     return answer
 
 
+class Witness(Protocol):
+    """Sees what is done to connections, at the moment before it is done."""
+
+    def opened(self, connection: "FakeConnection", request: OpenRequest) -> None:
+        """It has been opened so."""
+
+    def to_be_updated(self, connection: "FakeConnection", credential: Credential) -> None:
+        """update-secret is about to be sent."""
+
+    def to_be_closed(self, connection: "FakeConnection") -> None:
+        """We are about to close or abort it."""
+
+
+class _Nobody:
+    """A witness who looks away."""
+
+    def opened(self, connection: "FakeConnection", request: OpenRequest) -> None:
+        pass
+
+    def to_be_updated(self, connection: "FakeConnection", credential: Credential) -> None:
+        pass
+
+    def to_be_closed(self, connection: "FakeConnection") -> None:
+        pass
+
+
 class FakeConnection:
     """An open connection whose broker is the test, as `core.ports.Connection`."""
 
@@ -68,6 +95,11 @@ class FakeConnection:
         self, info: OpenInfo, *, name: str = "connection", journal: list[str] | None = None
     ) -> None:
         self.name = name
+        self.witness: Witness = _Nobody()
+        self.credential: Credential | None = None
+        """What its broker takes it to have logged in with; None where nobody can tell."""
+        self.is_updating = False
+        """Whether an update-secret is waiting for its answer."""
         self.probe_answer: float | Exception | Silence = 0.002
         self.update_answer: Exception | Silence | None = None
         self.close_answer: Silence | None = None
@@ -83,11 +115,17 @@ class FakeConnection:
         self._observer: ports.ConnectionObserver | None = None
         self._probing: asyncio.Future[float | None] | None = None
         self._update_unanswered = False
+        self._update_confirmed = asyncio.Event()
 
     def __repr__(self) -> str:
         return f"<{self.name}>"
 
     # --- what the test does
+
+    def confirm_update(self) -> None:
+        """Say, as the broker, Ok to the update that was met with silence, and to those to come."""
+        self.update_answer = None
+        self._update_confirmed.set()
 
     def block(self, text: str = "low on memory") -> None:
         """Say, as the broker, that this connection is blocked."""
@@ -156,13 +194,22 @@ class FakeConnection:
     async def update_secret(self, credential: Credential, *, timeout: float) -> None:
         if not self._is_open:
             raise errors.NotOpenError
-        if self._blocked is not None or self._update_unanswered:
+        if self._update_unanswered:
+            raise errors.SecretUpdateTimeoutError(seconds=timeout)
+        self.witness.to_be_updated(self, credential)
+        if self._blocked is not None:
             raise errors.SecretUpdateTimeoutError(seconds=timeout)
         self._journal.append(f"{self.name}: update secret")
         self.updates.append(credential)
+        self.is_updating = True
+        self.credential = None
         try:
             async with asyncio.timeout(timeout):
-                await _given(self.update_answer)
+                if isinstance(self.update_answer, Silence):
+                    await self._update_confirmed.wait()
+                else:
+                    await _given(self.update_answer)
+            self.credential = credential
         except TimeoutError:
             self._update_unanswered = True
             raise errors.SecretUpdateTimeoutError(seconds=timeout) from None
@@ -172,6 +219,8 @@ class FakeConnection:
         except errors.SecretRefusedError as error:
             self.end(builders.server_close(error.text))
             raise
+        finally:
+            self.is_updating = False
 
     async def close(
         self,
@@ -182,6 +231,7 @@ class FakeConnection:
     ) -> None:
         if not self._is_open:
             raise errors.NotOpenError
+        self.witness.to_be_closed(self)
         self._is_open = False
         self._journal.append(f"{self.name}: close")
         self.close_texts.append(text)
@@ -197,6 +247,8 @@ class FakeConnection:
         self.end(closed)
 
     def abort(self) -> None:
+        if self._is_open:
+            self.witness.to_be_closed(self)
         self.was_aborted = True
         self._journal.append(f"{self.name}: abort")
         self.end(CloseInfo(by=ClosedBy.CLIENT, reason=Reason.CLIENT_CLOSED, text="aborted"))
@@ -223,6 +275,9 @@ class FakeDriver:
         self.running = 0
         self.most_running = 0
         self.cancelled = 0
+        self.refuses: Callable[[OpenRequest], Exception | None] = lambda _: None
+        """Why the broker refuses a request, if it does, whatever else was to be answered."""
+        self.witness: Witness = _Nobody()
         self._journal = journal if journal is not None else []
         self._script: deque[Exception | Silence | None] = deque()
         self._held: list[asyncio.Future[None]] = []
@@ -274,6 +329,8 @@ class FakeDriver:
             journal=self._journal,
         )
         self.connections.append(connection)
+        connection.witness, connection.credential = self.witness, request.credential
+        self.witness.opened(connection, request)
         return connection
 
     async def _answer(self, request: OpenRequest) -> None:
@@ -284,12 +341,14 @@ class FakeDriver:
         else:
             answer = self.otherwise
         if not isinstance(answer, Silence):
-            await _given(answer)
+            await _given(answer if answer is not None else self.refuses(request))
             return
         held: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._held.append(held)
         async with asyncio.timeout(request.timeout):
             await held
+        if (refusal := self.refuses(request)) is not None:
+            raise refusal
 
 
 class FakeResolver:
@@ -322,12 +381,32 @@ class FakeCredentialSource:
     def __init__(self, journal: list[str] | None = None) -> None:
         self.answer: Credential | Exception | Silence = builders.a_credential()
         self.fetches = 0
+        self.instead_of: list[Credential | None] = []
+        """Which credential each fetch asked for another one of."""
+        self._issued: deque[Credential | Exception] = deque()
         self._journal = journal if journal is not None else []
 
-    async def fetch(self) -> Credential:
+    def issue(self, *answers: Credential | Exception) -> None:
+        """Answer so, one by one, who asks for another credential than the one of now."""
+        self._issued.extend(answers)
+
+    async def fetch(self, *, instead_of: Credential | None = None) -> Credential:
         self.fetches += 1
+        self.instead_of.append(instead_of)
         self._journal.append("read the credential")
+        if self._issued and self._is_to_be_another_than(instead_of):
+            issued = self._issued.popleft()
+            if isinstance(issued, Exception):
+                raise issued
+            self.answer = issued
         return await _given(self.answer)
+
+    def _is_to_be_another_than(self, instead_of: Credential | None) -> bool:
+        return (
+            instead_of is not None
+            and isinstance(self.answer, Credential)
+            and self.answer.same_value(instead_of)
+        )
 
 
 class FakeTLSSource:

@@ -1,5 +1,6 @@
 """Who logs in to a real broker: certificates, tenants and tokens."""
 
+import base64
 import dataclasses
 import itertools
 import ssl
@@ -14,12 +15,22 @@ from springline.core.values import Credential, TLSClient
 from support import opening
 from support.rabbitmq import TLSFiles
 
-__all__ = ["CLIENT_NAME", "TOKEN_KEY", "Certificates", "Issuer", "Tenant"]
+__all__ = ["CLIENT_NAME", "TOKEN_KEY", "TRUST_IN_TOKENS", "Certificates", "Issuer", "Tenant"]
 
 CLIENT_NAME = "orders-client"
 """The user of the client certificate."""
 
 TOKEN_KEY = "only-for-tests-0123456789abcdef0123456789abcdef"
+
+TRUST_IN_TOKENS = """
+[{rabbitmq_auth_backend_oauth2, [
+   {resource_server_id, <<"rabbitmq">>},
+   {key_config, [
+     {default_key, <<"tests">>},
+     {signing_keys, #{<<"tests">> => {map, #{
+        <<"kty">> => <<"oct">>, <<"alg">> => <<"HS256">>, <<"k">> => <<"KEY">>}}}}]}]}].
+""".replace("KEY", base64.urlsafe_b64encode(TOKEN_KEY.encode()).decode().rstrip("="))
+"""An advanced.config with which the OAuth 2 backend takes the tokens of `Issuer`."""
 
 _token_numbers = itertools.count()
 

@@ -10,15 +10,19 @@ import yaml
 
 from springline.api import documents
 from springline.api.meta import Identity
+from springline.clock import SystemClock
 from springline.core.environment import Environment
 from springline.core.manager import Manager
 from springline.core.session import Session
 from springline.core.values import SessionKey
+from springline.credentials.token_files import DirectoryOfTokens
 from springline.sources import DeclaredSources
+from springline.standalone.binding import BindingFiles, NoBindings
 from springline.standalone.loader import Manifests, Problem
 from springline.standalone.reconciler import ManifestReader, Reconciler
 from springline.standalone.report import Report, Shown
 from springline.standalone.services import NoServices
+from springline.standalone.tokens import NoTokens
 from support.fake_clock import FakeClock, FixedRandom
 from support.fakes import FakeDriver, FakeResolver, RecordingEvents
 
@@ -28,7 +32,13 @@ __all__ = ["Scene", "playing"]
 class Scene:
     """The manager, the reconciler and the report, wired as the program wires them."""
 
-    def __init__(self, clock: FakeClock, status_dir: Path | None = None) -> None:
+    def __init__(
+        self,
+        clock: FakeClock,
+        status_dir: Path | None = None,
+        *,
+        binding_dir: Path | None = None,
+    ) -> None:
         self.clock = clock
         self.status_dir = status_dir
         self.driver = FakeDriver()
@@ -43,13 +53,32 @@ class Scene:
                 rng=FixedRandom(),
                 events=self.events,
             ),
-            DeclaredSources(self.reader, resolver=resolver, services=NoServices()),
+            DeclaredSources(
+                self.reader,
+                clock=SystemClock(),
+                resolver=resolver,
+                services=NoServices(),
+                tokens=NoTokens(),
+                token_files=DirectoryOfTokens(None),
+            ),
             on_change=self._session_changed,
         )
         self.reconciler = Reconciler(self.manager, self.reader)
+        self.bindings: BindingFiles | None = None
+        if binding_dir is not None:
+            self.bindings = BindingFiles(
+                binding_dir,
+                lambda: self.manager,
+                clock,
+                reader=self.reader,
+                events=self.events,
+                on_change=lambda session: self.report.session_changed(session),  # noqa: PLW0108 - made below
+            )
         self.report = self.new_report()
 
     def _session_changed(self, session: Session) -> None:
+        if self.bindings is not None:
+            self.bindings.session_changed(session)
         self.report.session_changed(session)
 
     def new_report(self) -> Report:
@@ -59,6 +88,7 @@ class Scene:
             self.clock,
             status_dir=self.status_dir,
             generation=self.reconciler.generation,
+            publications=self.bindings or NoBindings(),
         )
 
     async def apply(
@@ -74,6 +104,8 @@ class Scene:
         )
         self.reconciler.apply(manifests)
         self.report.declare(manifests.objects.keys() | manifests.unusable.keys())
+        if self.bindings is not None:
+            self.bindings.declare(manifests)
         await self.clock.advance(1)
 
     def shown(self, name: str) -> Shown:
@@ -96,16 +128,21 @@ class Scene:
 
 
 @contextlib.asynccontextmanager
-async def playing(clock: FakeClock, status_dir: Path | None = None) -> AsyncIterator[Scene]:
+async def playing(
+    clock: FakeClock, status_dir: Path | None = None, *, binding_dir: Path | None = None
+) -> AsyncIterator[Scene]:
     """Run a scene; the event loop is driven by `clock`."""
-    scene = Scene(clock, status_dir)
+    scene = Scene(clock, status_dir, binding_dir=binding_dir)
     async with asyncio.TaskGroup() as tasks:
         managing = tasks.create_task(scene.manager.run())
-        reporting = tasks.create_task(scene.report.run())
+        beside = [tasks.create_task(scene.report.run())]
+        if scene.bindings is not None:
+            beside.append(tasks.create_task(scene.bindings.run()))
         try:
             yield scene
         finally:
             scene.manager.stop()
             await clock.advance(5)
             assert managing.done()
-            reporting.cancel()
+            for task in beside:
+                task.cancel()

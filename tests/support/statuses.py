@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from springline.api.meta import Identity
+from springline.core.binding import Publication
 from springline.core.session import Session
 from springline.core.values import SessionKey
 from springline.kube import paths
@@ -24,6 +25,7 @@ __all__ = [
     "ORDERS",
     "RABBIT_BROKER",
     "FakeApplier",
+    "FakePublications",
     "Scene",
     "Write",
     "a_broker",
@@ -209,17 +211,29 @@ class FakeApplier:
             raise answer
 
 
+class FakePublications:
+    """Knows of bindings what the test puts into it, as `core.binding.Publications`."""
+
+    def __init__(self) -> None:
+        self.known: dict[SessionKey, Publication] = {}
+
+    def publication(self, key: SessionKey) -> Publication | None:
+        return self.known.get(key)
+
+
 class Scene(Fleet):
     """A manager among fakes, whose declarations and status go through the Kubernetes adapter."""
 
     def __init__(self, clock: FakeClock) -> None:
         self.api = FakeApplier(clock)
         self.counted: list[str] = []
+        self.publications = FakePublications()
         self.statuses = StatusWriter(
             self.api,
             lambda: self.manager,
             clock,
             holder="pod-1",
+            publications=self.publications,
             counted=self.counted.append,
         )
         super().__init__(clock)

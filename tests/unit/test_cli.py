@@ -16,7 +16,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 import springline
-from springline import app, cli
+from springline import app, checking, cli
 from springline.settings import CheckSettings, RunSettings
 from support import ports, waiting
 
@@ -154,11 +154,17 @@ def test_run_takes_every_option(settings: list[RunSettings], folder: Path, tmp_p
     result = invoke(
         *("run", "--manifests", folder, "--status-dir", status_dir, "--output", "table"),
         *("--steps", "--shutdown-timeout", "2.5", "--log-level", "error"),
+        *("--token-dir", tmp_path / "tokens"),
     )
     assert result.exit_code == 0
     assert settings == [
         RunSettings(
-            manifests=folder, status_dir=status_dir, table=True, steps=True, shutdown_seconds=2.5
+            manifests=folder,
+            status_dir=status_dir,
+            table=True,
+            steps=True,
+            shutdown_seconds=2.5,
+            token_dir=tmp_path / "tokens",  # which may come later
         )
     ]
     assert status_dir.is_dir()
@@ -176,6 +182,7 @@ def test_every_option_of_run_is_a_variable_too(
             "SPRINGLINE_RUN_STEPS": "true",
             "SPRINGLINE_RUN_SHUTDOWN_TIMEOUT": "3",
             "SPRINGLINE_RUN_LOG_LEVEL": "debug",
+            "SPRINGLINE_RUN_TOKEN_DIR": "tokens",
         },
     )
     assert result.exit_code == 0
@@ -186,6 +193,7 @@ def test_every_option_of_run_is_a_variable_too(
             table=True,
             steps=True,
             shutdown_seconds=3.0,
+            token_dir=Path("tokens"),
         )
     ]
 
@@ -280,11 +288,11 @@ def test_checked_files_may_be_given_as_a_variable(
 ) -> None:
     taken: list[CheckSettings] = []
 
-    async def check(settings: CheckSettings) -> app.Checked:
+    async def check(settings: CheckSettings) -> checking.Checked:
         taken.append(settings)
-        return app.Checked(shown=(), documents=(), ignored=(), at=datetime.now(UTC))
+        return checking.Checked(shown=(), documents=(), ignored=(), at=datetime.now(UTC))
 
-    monkeypatch.setattr(app, "check", check)
+    monkeypatch.setattr(checking, "check", check)
     paths = [tmp_path / "a.yaml", tmp_path / "b.yaml"]
     for path in paths:
         path.touch()
@@ -410,6 +418,144 @@ def test_status_is_printed_as_a_list_of_documents(unreachable: Path, output: str
 
 def test_value_that_output_does_not_have_is_refused(folder: Path) -> None:
     assert "Invalid value for '-o'" in refused("check", "-f", folder, "-o", "wide")
+
+
+# --- check --credentials
+
+
+def a_secret(name: str = "login", password: str = PLANTED, kind: str = "Secret") -> str:
+    text = "stringData" if kind == "Secret" else "data"
+    return f"""\
+apiVersion: v1
+kind: {kind}
+metadata: {{name: {name}}}
+{text}: {{username: ann, password: {password}}}
+"""
+
+
+@pytest.fixture
+def new(tmp_path: Path) -> Path:
+    """A file with another password."""
+    path = tmp_path / "new.yaml"
+    path.write_text(a_secret(password=f"{PLANTED}-2"))
+    return path
+
+
+def rehearsed(manifests: Path, *new: Path, options: tuple[str, ...] = ()) -> Result:
+    given = [part for path in new for part in ("--credentials", path)]
+    result = invoke("check", "-f", manifests, *given, *options)
+    assert PLANTED not in result.output
+    return result
+
+
+def test_changed_credentials_may_be_given_as_a_variable(
+    monkeypatch: pytest.MonkeyPatch, new: Path, unreachable: Path
+) -> None:
+    taken: list[CheckSettings] = []
+
+    async def rehearse(settings: CheckSettings) -> checking.Rehearsed:
+        taken.append(settings)
+        return checking.Rehearsed(rehearsals=(), ignored=())
+
+    monkeypatch.setattr(checking, "rehearse", rehearse)
+    env = {"SPRINGLINE_CHECK_CREDENTIALS": os.pathsep.join([str(new), "-"])}
+    assert invoke("check", "-f", unreachable, env=env).exit_code == 0
+    [settings] = taken
+    assert settings.credentials == (new, Path("/dev/stdin"))
+
+
+def test_rotation_that_nobody_could_be_asked_about_is_exit_code_1(
+    unreachable: Path, new: Path
+) -> None:
+    result = rehearsed(unreachable, new)
+    assert result.exit_code == 1
+    header, row = result.stdout.splitlines()
+    assert header.split() == ["NAMESPACE", "NAME", "OUTCOME", "USER", "ROTATION"]
+    assert row.split()[:4] == ["default", "orders", "NotTried", "-"]
+    assert "  not tried: 127.0.0.1:" in row
+
+
+@pytest.mark.parametrize("output", ["json", "yaml"])
+def test_rotation_is_printed_as_a_list_of_documents(
+    unreachable: Path, new: Path, output: str
+) -> None:
+    result = rehearsed(unreachable, new, options=("-o", output))
+    assert result.exit_code == 1
+    read = json.loads if output == "json" else yaml.safe_load
+    [item] = read(result.stdout)["items"]
+    assert item["kind"] == "BrokerConnection"
+    assert item["metadata"] == {"name": "orders", "namespace": "default"}
+    rotation = item["rotation"]
+    assert (rotation["outcome"], rotation["reason"]) == ("NotTried", "ConnectionRefused")
+    assert rotation["message"].startswith("not tried: ")
+    assert rotation.keys() == {"outcome", "reason", "message"}
+
+
+def test_rotation_to_the_same_values_is_exit_code_0(unreachable: Path, new: Path) -> None:
+    """There is nothing to ask the broker."""
+    new.write_text(a_secret())
+    result = rehearsed(unreachable, new)
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[1].endswith("nothing would change")
+
+
+def test_what_no_connection_reads_is_a_mistake(unreachable: Path, new: Path) -> None:
+    """Each is named: whoever gives it expects an answer."""
+    documents = [a_secret("logn"), a_secret("login", kind="ConfigMap"), a_connection("more")]
+    new.write_text("---\n".join([a_secret(), *documents]))
+    result = rehearsed(unreachable, new)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines() == [
+        "error: Secret default/logn: no declared connection reads it",
+        "error: ConfigMap default/login: no declared connection reads it",
+        "error: BrokerConnection default/more: --credentials takes Secrets and ConfigMaps only",
+    ]
+
+
+def test_documents_that_others_read_are_no_credentials(unreachable: Path, new: Path) -> None:
+    new.write_text(DEPLOYMENT)
+    result = rehearsed(unreachable, new)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "error: --credentials: there is no Secret and no ConfigMap\n"
+
+
+def test_changed_credentials_that_cannot_be_used_are_told_by_place(
+    unreachable: Path, new: Path
+) -> None:
+    new.write_text(f"{a_secret()}passwrd: {PLANTED}\n")
+    result = rehearsed(unreachable, new)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: new.yaml:1: ")
+
+
+def test_connection_without_its_broker_is_not_tried(folder: Path, new: Path) -> None:
+    """That it reads the Secret is known all the same."""
+    (folder / "a.yaml").write_text(a_connection())
+    result = rehearsed(folder, new)
+    assert result.exit_code == 1
+    assert "not tried: spec.brokerRef: there is no Broker named" in result.stdout
+
+
+def test_suspended_connection_is_not_tried(unreachable: Path, new: Path) -> None:
+    text = (unreachable / "all.yaml").read_text()
+    (unreachable / "all.yaml").write_text(f"{text}  suspend: true\n")
+    result = rehearsed(unreachable, new)
+    assert result.exit_code == 1
+    assert "not tried: spec.suspend is true" in result.stdout
+
+
+def test_changed_credentials_may_come_from_standard_input(unreachable: Path) -> None:
+    """As `kubectl create secret --dry-run=client -o yaml` writes them."""
+    result = subprocess.run(
+        [sys.executable, "-m", "springline", "check", "-f", unreachable, "--credentials", "-"],
+        input=a_secret(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 0
+    assert "Unchanged" in result.stdout
 
 
 # --- as a process

@@ -32,6 +32,7 @@ FINE: Final = {
     Reason.ACCEPTED,
     Reason.VERIFIED,
     Reason.NOT_BLOCKED,
+    Reason.PUBLISHED,
 }
 
 

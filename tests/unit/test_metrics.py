@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import re
 from collections.abc import AsyncIterator, Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from springline.core.values import ServerInfo, SessionKey, TLSInfo
 from springline.core.view import SessionView
 from springline.metrics import Metrics
 from springline.reasons import Reason
-from support.builders import PROBE, a_credential, an_open_info, credential_refused, server_close
+from support.builders import PROBE, an_open_info, credential_refused, server_close
 from support.fake_clock import EIGHT, FakeClock
 from support.stage import Stage, staged
 
@@ -168,16 +168,36 @@ async def test_an_open_session_shows_what_was_agreed_on(scene: Scene) -> None:
 
 
 async def test_only_a_credential_that_expires_has_an_expiration(scene: Scene) -> None:
-    name = "springline_credentials_expiration_timestamp_seconds"
+    """And a time to be renewed at, which comes first."""
+    expiration = "springline_credentials_expiration_timestamp_seconds"
+    renewal = "springline_credentials_renewal_timestamp_seconds"
     await scene.session.connect()
-    assert scene.series(name) == []
-    expires = EIGHT + timedelta(hours=1)
-    scene.session.credentials.answer = dataclasses.replace(
-        a_credential("second"), expires_at=expires
+    assert scene.series(expiration) == scene.series(renewal) == []
+    expires, renew_at = EIGHT + timedelta(hours=1), EIGHT + timedelta(minutes=48)
+    scene.more = [expiring(scene.session.view, expires, renew_at)]
+    assert scene.series(expiration) == [(OTHER, expires.timestamp())]
+    assert scene.series(renewal) == [(OTHER, renew_at.timestamp())]
+    scene.more = [expiring(scene.session.view, expires, renew_at, method=None)]
+    assert scene.series(expiration) == scene.series(renewal) == []  # tried, and not accepted
+
+
+OTHER = {"namespace": "apps", "name": "other"}
+
+
+def expiring(
+    view: SessionView, expires: datetime, renew_at: datetime, *, method: str | None = "Handshake"
+) -> SessionView:
+    """Return another session whose credential expires, and is to be renewed before."""
+    use = view.credential
+    assert use is not None
+    credential = dataclasses.replace(use.credential, expires_at=expires)
+    return dataclasses.replace(
+        view,
+        key=SessionKey("apps", "other"),
+        credential=dataclasses.replace(
+            use, credential=credential, renew_at=renew_at, method=method
+        ),
     )
-    scene.session.session.credential_changed()
-    await scene.session.clock.settle()
-    assert scene.series(name) == [(KEY, expires.timestamp())]
 
 
 async def test_a_broker_may_call_itself_anything(scene: Scene) -> None:
@@ -320,17 +340,7 @@ async def populated(scene: Scene) -> None:
     view, info = scene.session.view, an_open_info()
     tls = TLSInfo(version="TLSv1.3", cipher="TLS_AES_256_GCM_SHA384")
     info = dataclasses.replace(info, negotiated=dataclasses.replace(info.negotiated, tls=tls))
-    use = view.credential
-    assert use is not None
-    expiring = dataclasses.replace(use.credential, expires_at=EIGHT)
-    scene.more = [
-        dataclasses.replace(
-            view,
-            key=SessionKey("apps", "other"),
-            info=info,
-            credential=dataclasses.replace(use, credential=expiring),
-        )
-    ]
+    scene.more = [dataclasses.replace(expiring(view, EIGHT, EIGHT), info=info)]
     connection.end(server_close())
     await scene.session.clock.advance(60.0)
     await scene.session.change_credential()

@@ -30,6 +30,7 @@ class ConditionType(enum.StrEnum):
     CONNECTED = "Connected"  # the session is open
     CREDENTIALS_VALID = "CredentialsValid"  # the broker accepts the credential as it is now
     BLOCKED = "Blocked"  # the broker takes no messages from this connection
+    BINDING_PUBLISHED = "BindingPublished"  # the Secret for applications has what was verified
 
 
 class ConditionStatus(enum.StrEnum):

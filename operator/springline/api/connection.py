@@ -10,12 +10,13 @@ from pydantic import AfterValidator, Field
 
 from springline.api import problems
 from springline.api.broker import BrokerSpec
+from springline.api.credentials import Credentials
 from springline.api.durations import Span
 from springline.api.fields import (
     RESERVED,
     Between,
-    DataKey,
     ObjectName,
+    Percentage,
     PlainText,
     PropertyName,
     ShortString,
@@ -24,14 +25,12 @@ from springline.api.fields import (
 from springline.api.meta import ApiModel, Declaration
 
 __all__ = [
+    "Binding",
     "BrokerConnection",
     "BrokerConnectionSpec",
     "BrokerReference",
-    "Credentials",
-    "External",
     "Probe",
-    "SecretReference",
-    "TokenReference",
+    "Rotation",
 ]
 
 
@@ -52,46 +51,6 @@ class BrokerReference(ApiModel):
         default="Broker", description="Broker for one in the same namespace, or ClusterBroker."
     )
     name: ObjectName = Field(description="Name of the broker.")
-
-
-class SecretReference(ApiModel):
-    """A Secret with a user name and a password."""
-
-    name: ObjectName = Field(description="Name of the Secret, in the same namespace.")
-    username_key: DataKey = Field(
-        default="username", description="Key in the Secret that has the user name."
-    )
-    password_key: DataKey = Field(
-        default="password", description="Key in the Secret that has the password."
-    )
-
-
-class TokenReference(ApiModel):
-    """A Secret with a token (JWT) that somebody else renews."""
-
-    name: ObjectName = Field(description="Name of the Secret, in the same namespace.")
-    key: DataKey = Field(default="token", description="Key in the Secret that has the token.")
-
-
-class External(ApiModel):
-    """SASL EXTERNAL: the broker takes the user from the client certificate. It has no fields."""
-
-
-class Credentials(ApiModel):
-    """How the client shows who it is; exactly one of the fields is given."""
-
-    secret_ref: SecretReference | None = Field(
-        default=None, description="User name and password from a Secret."
-    )
-    token_ref: TokenReference | None = Field(
-        default=None, description="A token from a Secret that somebody else renews."
-    )
-    external: External | None = Field(
-        default=None,
-        description=(
-            "SASL EXTERNAL with the broker's client certificate. Written as an empty mapping: {}"
-        ),
-    )
 
 
 class Probe(ApiModel):
@@ -117,6 +76,42 @@ class Probe(ApiModel):
     routing_key: ShortString = Field(
         default="springline.probe",
         description="Routing key of the messages. With no queue bound to it they are dropped.",
+    )
+
+
+class Rotation(ApiModel):
+    """How a changed credential gets to the open session."""
+
+    verify: Literal["Handshake", "None"] = Field(
+        default="Handshake",
+        description=(
+            "Handshake tries a new credential on a connection of its own, which is closed again,"
+            " before the session gets it. None trusts it unseen: most brokers take any password"
+            " in place, and a bad one shows only when the session is opened next."
+        ),
+    )
+    renew_at: Percentage = Field(
+        default="80%",
+        description=(
+            "Share of a token's lifetime after which it is renewed, or, where somebody else renews"
+            " it, after which a warning says that this has not happened."
+        ),
+    )
+
+    @property
+    def share(self) -> float:
+        """`renew_at` as a number between 0 and 1."""
+        return int(self.renew_at.removesuffix("%")) / 100
+
+
+class Binding(ApiModel):
+    """A Secret for the applications, with a credential that the broker has accepted."""
+
+    secret_name: ObjectName = Field(
+        description=(
+            "Name of the Secret to write, in the same namespace. One that is there already and is"
+            " not this object's is never touched."
+        )
     )
 
 
@@ -176,6 +171,17 @@ class BrokerConnectionSpec(ApiModel):
     probe: Probe = Field(
         default=Probe(),
         description="How Springline learns whether the broker has blocked the connection.",
+    )
+    rotation: Rotation = Field(
+        default=Rotation(), description="How a changed credential gets to the open session."
+    )
+    binding: Binding | None = Field(
+        default=None,
+        description=(
+            "Secret to write for applications: where the broker is and how to log in, as the"
+            " Service Binding specification has it. It changes only to a credential that the broker"
+            " has accepted."
+        ),
     )
     suspend: bool = Field(default=False, description="True closes the session and keeps it closed.")
     when_closed: Literal["Reconnect", "StayClosed"] = Field(

@@ -7,7 +7,7 @@ rules over several fields become CEL. Whatever is refused here is refused in sta
 import copy
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -69,6 +69,7 @@ class Kind:
     columns: tuple[Column, ...]
     selectable: tuple[str, ...] = ()
     """Fields that a field selector can name."""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def _condition(kind: str, field: str = "status") -> str:
@@ -168,6 +169,8 @@ KINDS: Final[Mapping[str, Kind]] = {
         scope="Namespaced",
         columns=_CONNECTION_COLUMNS,
         selectable=(".spec.brokerRef.name", ".status.state"),
+        # Service Binding specification: those who look for services find it by this.
+        labels={"servicebinding.io/provisioned-service": "true"},
     ),
 }
 
@@ -190,10 +193,13 @@ def crd(name: str) -> dict[str, Any]:
     }
     if kind.selectable:
         version["selectableFields"] = [{"jsonPath": path} for path in kind.selectable]
+    metadata: dict[str, Any] = {"name": f"{kind.plural}.{GROUP}"}
+    if kind.labels:
+        metadata["labels"] = dict(kind.labels)
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{kind.plural}.{GROUP}"},
+        "metadata": metadata,
         "spec": {
             "group": GROUP,
             "names": {

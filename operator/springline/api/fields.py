@@ -15,20 +15,24 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from springline.api import problems
 
 __all__ = [
+    "Audience",
     "Between",
     "DataKey",
     "DomainName",
     "EndpointHost",
     "Entries",
     "HostName",
+    "HttpsURL",
     "LabelKey",
     "LabelValue",
     "LocaleName",
     "NamespaceName",
     "ObjectName",
+    "Percentage",
     "PlainText",
     "Port",
     "PropertyName",
+    "Scope",
     "ServiceName",
     "ServicePort",
     "ShortString",
@@ -138,6 +142,7 @@ class Entries:
 
     maximum: int
     distinct: bool = False
+    or_none: bool = False
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -149,7 +154,7 @@ class Entries:
     ) -> dict[str, Any]:
         described: dict[str, Any] = {
             **handler(schema),
-            "minItems": 1,
+            **({} if self.or_none else {"minItems": 1}),
             "maxItems": self.maximum,
             "x-kubernetes-list-type": "atomic",  # the order of the entries means something
         }
@@ -164,7 +169,7 @@ class Entries:
         return described
 
     def _validate(self, value: tuple[Any, ...]) -> tuple[Any, ...]:
-        if not value:
+        if not value and not self.or_none:
             raise problems.refused("", expected="must have at least one entry")
         if len(value) > self.maximum:
             limit = f"more than {self.maximum} entries"
@@ -411,3 +416,37 @@ _SERVICE: Final = _host_schema(
 EndpointHost = Annotated[str, AfterValidator(_endpoint_host), _HOST]
 HostName = Annotated[str, AfterValidator(_host_name), _HOST]
 DomainName = Annotated[str, AfterValidator(_service_name), _SERVICE]
+
+# OAuth 2 (RFC 6749 §3.3): printable ASCII without space, quotes and backslash.
+Scope = Annotated[
+    str,
+    Text(
+        noun="a scope",
+        advice="write one scope an entry, without spaces and quotes",
+        pattern=r"[!#-\[\]-~]+",
+        maximum=255,
+    ),
+]
+Audience = Annotated[
+    str,
+    Text(
+        noun="an audience",
+        advice="use printable ASCII without spaces",
+        pattern=r"[!-~]+",
+        maximum=255,
+    ),
+]
+# Without a user, which would be shown wherever the URL is.
+HttpsURL = Annotated[
+    str,
+    Text(
+        noun="a URL",
+        advice='write it like "https://login.example.com/token", without a user and fragment',
+        pattern=r"https://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:[/?][!\"$-~]*)?",
+        maximum=2048,
+    ),
+]
+Percentage = Annotated[
+    str,
+    Text(noun="a percentage", advice='write it like "80%"', pattern="[1-9][0-9]?%", maximum=3),
+]

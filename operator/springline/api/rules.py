@@ -21,6 +21,7 @@ __all__ = [
     "RULES",
     "AtMostOneOf",
     "ExactlyOneOf",
+    "NeverBoth",
     "NotBelow",
     "OnlyWith",
     "Requires",
@@ -190,7 +191,29 @@ class OnlyWith:
         return f"({chosen} == '{self.value}') == ({given})", f"{self._needed}, and {self._useless}"
 
 
-Rule = ExactlyOneOf | AtMostOneOf | Requires | NotBelow | OnlyWith
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class NeverBoth:
+    """`field` is not given where `other` has this value."""
+
+    at: str
+    field: str
+    other: str  # a path with dots, below `at`
+    value: str
+    sentence: str  # what follows the field
+
+    def check(self, document: object) -> Iterator[Problem]:
+        holder = _lookup(document, self.at)
+        if _given(_lookup(holder, self.field)) and _lookup(holder, self.other) == self.value:
+            yield Problem((*_path(self.at), self.field), self.sentence)
+
+    def cel(self, schema: Schema) -> tuple[str, str]:
+        """Return the same rule for the API server, as CEL on the object, and its message."""
+        other = f"{_cel_given(schema, self.other)} && self.{self.other} == '{self.value}'"
+        rule = f"!({_cel_given(schema, self.field)} && {other})"
+        return rule, f"{self.field} {self.sentence}"
+
+
+Rule = ExactlyOneOf | AtMostOneOf | Requires | NotBelow | OnlyWith | NeverBoth
 
 
 def broker_rules(at: str) -> tuple[Rule, ...]:
@@ -238,7 +261,24 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     ),
     "BrokerConnection": (
         ExactlyOneOf(at="spec", fields=("brokerRef", "broker")),
-        ExactlyOneOf(at="spec.credentials", fields=("secretRef", "tokenRef", "external")),
+        ExactlyOneOf(
+            at="spec.credentials",
+            fields=(
+                "secretRef",
+                "tokenRef",
+                "tokenFile",
+                "oauth2",
+                "serviceAccount",
+                "external",
+            ),
+        ),
+        NeverBoth(
+            at="spec",
+            field="binding",
+            other="rotation.verify",
+            value="None",
+            sentence="needs rotation.verify: Handshake, because it holds only what was verified",
+        ),
         Requires(
             at="spec",
             when=("credentials.external", "broker"),

@@ -13,6 +13,7 @@ from springline.api.conditions import Condition
 from springline.api.meta import ApiModel
 
 __all__ = [
+    "BindingStatus",
     "BlockedStatus",
     "BrokerConnectionStatus",
     "BrokerStatus",
@@ -101,6 +102,10 @@ class CredentialsStatus(ApiModel):
     expires_at: Timestamp | None = Field(
         default=None, description="When its lifetime ends, if it has one."
     )
+    renew_at: Timestamp | None = Field(
+        default=None,
+        description="When it is to be renewed, if it has a lifetime (spec.rotation.renewAt).",
+    )
 
 
 class BlockedStatus(ApiModel):
@@ -133,6 +138,16 @@ class LastHandledStatus(ApiModel):
         default=None,
         description="Value of the annotation springline.dev/reconnect-requested-at at that time.",
     )
+    renew_requested_at: str | None = Field(
+        default=None,
+        description="Value of the annotation springline.dev/renew-requested-at at that time.",
+    )
+
+
+class BindingStatus(ApiModel):
+    """The Secret that was written for applications."""
+
+    name: str = Field(description="Name of the Secret, in the same namespace.")
 
 
 class BrokerConnectionStatus(ApiModel):
@@ -146,7 +161,9 @@ class BrokerConnectionStatus(ApiModel):
         )
     )
     conditions: tuple[dict[str, Any], ...] = Field(
-        description="Ready, Connected, CredentialsValid and Blocked."
+        description=(
+            "Ready, Connected, CredentialsValid, Blocked, and with spec.binding BindingPublished."
+        )
     )
     connected_since: Timestamp | None = Field(
         default=None, description="When the current session was opened."
@@ -168,6 +185,9 @@ class BrokerConnectionStatus(ApiModel):
         default=None, description="How the last open session ended."
     )
     attempts: int = Field(default=0, description="Failed attempts since the last success.")
+    binding: BindingStatus | None = Field(
+        default=None, description="The Secret for applications, once it has been written."
+    )
     holder: str | None = Field(
         default=None, description="The replica of Springline that keeps the session."
     )

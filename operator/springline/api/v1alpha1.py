@@ -29,13 +29,21 @@ from springline.api.broker import (
     ServiceReference,
 )
 from springline.api.connection import (
+    Binding,
     BrokerConnection,
     BrokerConnectionSpec,
     BrokerReference,
+    Probe,
+    Rotation,
+)
+from springline.api.credentials import (
+    ClientReference,
     Credentials,
     External,
-    Probe,
+    OAuth2,
     SecretReference,
+    ServiceAccountReference,
+    TokenFile,
     TokenReference,
 )
 from springline.api.labels import LabelSelector
@@ -49,6 +57,7 @@ __all__ = [
     "TLS",
     "VERSION",
     "AllowedNamespaces",
+    "Binding",
     "Broker",
     "BrokerConnection",
     "BrokerConnectionSpec",
@@ -56,6 +65,7 @@ __all__ = [
     "BrokerSpec",
     "CAReference",
     "ClientCertificateReference",
+    "ClientReference",
     "ClusterBroker",
     "ClusterBrokerSpec",
     "ClusterCAReference",
@@ -77,11 +87,15 @@ __all__ = [
     "LabelSelector",
     "Locale",
     "Mechanism",
+    "OAuth2",
     "ObjectMeta",
     "Probe",
     "Retry",
+    "Rotation",
     "SecretReference",
+    "ServiceAccountReference",
     "ServiceReference",
+    "TokenFile",
     "TokenReference",
 ]
 

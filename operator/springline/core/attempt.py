@@ -7,13 +7,14 @@ import asyncio
 import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from springline import errors
 from springline.core import metering, ports
 from springline.core.desired import SessionSpec
 from springline.core.values import Credential, Endpoint, OpenRequest, TLSClient
+from springline.core.verification import Verifications
 from springline.reasons import Reason
 
 __all__ = ["Means", "Progress", "Success", "attempt", "preparing"]
@@ -31,6 +32,8 @@ class Means:
     endpoints: ports.EndpointSource
     limit: asyncio.Semaphore
     """How many attempts run at once; shared by the sessions of one broker."""
+    verifications: Verifications = field(default_factory=Verifications)
+    """Throw-away handshakes; shared by the sessions of a process."""
     meter: ports.Meter = metering.NO_METER
 
 
@@ -57,9 +60,16 @@ class Success:
 
 
 async def attempt(
-    spec: SessionSpec, means: Means, progress: Progress, *, name_suffix: str = ""
+    spec: SessionSpec,
+    means: Means,
+    progress: Progress,
+    *,
+    name_suffix: str = "",
+    instead_of: Credential | None = None,
 ) -> Success:
     """Wait for a turn, then open a connection within `spec.connect_timeout` seconds.
+
+    `instead_of` is a credential that has been refused, for sources that can have another issued.
 
     Endpoints are tried in their order. The time that is left is shared evenly among the endpoints
     that are left, so one that accepts and never answers cannot use up the turn of the next. Raises
@@ -68,15 +78,22 @@ async def attempt(
     async with means.limit:
         await progress.started()
         with metering.attempt(means.meter, means.clock, spec.target.protocol):
-            return await _attempt(spec, means, progress, name_suffix=name_suffix)
+            return await _attempt(
+                spec, means, progress, name_suffix=name_suffix, instead_of=instead_of
+            )
 
 
 async def _attempt(
-    spec: SessionSpec, means: Means, progress: Progress, *, name_suffix: str
+    spec: SessionSpec,
+    means: Means,
+    progress: Progress,
+    *,
+    name_suffix: str,
+    instead_of: Credential | None,
 ) -> Success:
     deadline = means.clock.monotonic() + spec.connect_timeout
     async with preparing(spec):
-        credential = await means.credentials.fetch()
+        credential = await means.credentials.fetch(instead_of=instead_of)
         progress.fetched(credential)
         tls = await means.tls.fetch()
         endpoints = await means.endpoints.fetch()

@@ -4,8 +4,10 @@ References between documents are resolved here; Secrets and ConfigMaps are not r
 named, because a session reads them anew before every attempt.
 """
 
+import dataclasses
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from springline.api import v1alpha1
 from springline.api.meta import Identity
@@ -21,14 +23,21 @@ from springline.core.values import (
 from springline.reasons import Reason
 
 __all__ = [
+    "TOKEN_FILE",
     "ProbeSettings",
+    "RotationSettings",
     "SessionSpec",
     "Target",
     "allowed_namespaces",
     "broker_of",
+    "read_by_credentials",
     "references",
     "session_spec",
 ]
+
+
+TOKEN_FILE: Final = "TokenFile"
+"""In place of a kind, for what is no object."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +48,16 @@ class ProbeSettings:
     timeout: float
     exchange: str
     routing_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotationSettings:
+    """How a changed credential gets to the open session."""
+
+    verify: bool = True
+    """Whether it is tried on a connection of its own first."""
+    renew_at: float = 0.8
+    """Share of a credential's lifetime after which it is renewed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +111,15 @@ class SessionSpec:
     retry: Retry
     concurrent: int
     probe: ProbeSettings | None
+    rotation: RotationSettings = RotationSettings()
+    binding: str | None = None
+    """Name of the Secret that applications get; None if there is to be none."""
     suspend: bool
     stay_closed: bool
+
+    def same_but_generation(self, other: "SessionSpec") -> bool:
+        """Whether both say the same, in whatever generation of the declaration."""
+        return dataclasses.replace(self, generation=other.generation) == other
 
 
 def broker_of(document: v1alpha1.BrokerConnection) -> Identity:
@@ -162,6 +188,10 @@ def session_spec(
         ),
         concurrent=broker.connect_limit.concurrent,
         probe=_probe(spec.probe),
+        rotation=RotationSettings(
+            verify=spec.rotation.verify == "Handshake", renew_at=spec.rotation.share
+        ),
+        binding=spec.binding.secret_name if spec.binding is not None else None,
         suspend=spec.suspend,
         stay_closed=spec.when_closed == "StayClosed",
     )
@@ -221,12 +251,8 @@ def _probe(probe: v1alpha1.Probe) -> ProbeSettings | None:
 
 
 def references(spec: SessionSpec) -> frozenset[Identity]:
-    """Return the Secrets and ConfigMaps that the session reads."""
-    found = set()
-    credentials = spec.credentials
-    for reference in (credentials.secret_ref, credentials.token_ref):
-        if reference is not None:
-            found.add(Identity("Secret", spec.key.namespace, reference.name))
+    """Return the Secrets, ConfigMaps and files of tokens that the session reads."""
+    found = set(read_by_credentials(spec.key.namespace, spec.credentials))
     endpoints_from = spec.target.endpoints_from
     if endpoints_from is not None and (holder := endpoints_from.secret_ref) is not None:
         found.add(Identity("Secret", holder.namespace_for(spec.key.namespace), holder.name))
@@ -237,4 +263,20 @@ def references(spec: SessionSpec) -> frozenset[Identity]:
     if tls.client_certificate_ref is not None:
         namespace = tls.client_certificate_ref.namespace_for(spec.key.namespace)
         found.add(Identity("Secret", namespace, tls.client_certificate_ref.name))
+    return frozenset(found)
+
+
+def read_by_credentials(namespace: str, credentials: v1alpha1.Credentials) -> frozenset[Identity]:
+    """Return what the credentials are read from; it is all in the namespace of the connection."""
+    found = {
+        Identity("Secret", namespace, reference.name)
+        for reference in (credentials.secret_ref, credentials.token_ref)
+        if reference is not None
+    }
+    if credentials.token_file is not None:
+        found.add(Identity(TOKEN_FILE, namespace, credentials.token_file.name))
+    if (client := credentials.oauth2) is not None:
+        found.add(Identity("Secret", namespace, client.client_ref.name))
+        if client.ca_ref is not None:
+            found.add(Identity(client.ca_ref.kind, namespace, client.ca_ref.name))
     return frozenset(found)

@@ -1,18 +1,21 @@
 """What every session of a process shares."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from springline.core import metering, ports
 from springline.core.events import EventSink
+from springline.core.verification import Verifications
 
 __all__ = ["Environment"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """Drivers by protocol, name lookup, time, randomness, where events go, and who counts."""
+    """Drivers by protocol, name lookup, time, randomness, where events go, who counts, and what
+    is known of credentials.
+    """
 
     drivers: Mapping[str, ports.Driver]
     resolver: ports.Resolver
@@ -20,3 +23,4 @@ class Environment:
     rng: Random
     events: EventSink
     meter: ports.Meter = metering.NO_METER
+    verifications: Verifications = field(default_factory=Verifications)

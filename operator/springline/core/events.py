@@ -37,6 +37,10 @@ class EventType(enum.StrEnum):
     PROBE_REFUSED = "ProbeRefused"  # publishing is not permitted, so a block would go unseen
     SECRET_UPDATED = "SecretUpdated"  # the live session's secret was renewed in place
     SECRET_REJECTED = "SecretRejected"  # a new credential was refused; the live session stays
+    CREDENTIALS_EXPIRING = "CredentialsExpiring"  # its renewal is due and has not happened
+    CREDENTIALS_EXPIRED = "CredentialsExpired"  # its lifetime ended before it was renewed
+    BINDING_PUBLISHED = "BindingPublished"  # the Secret for applications was written
+    BINDING_FAILED = "BindingFailed"  # it could not be
     SESSION_REPLACED = "SessionReplaced"  # a new session took over before the old one was closed
     INVALID_SPEC = "InvalidSpec"  # the declaration cannot be used
 
@@ -52,6 +56,9 @@ _WARNINGS = frozenset(
         EventType.BLOCKED,
         EventType.PROBE_REFUSED,
         EventType.SECRET_REJECTED,
+        EventType.CREDENTIALS_EXPIRING,
+        EventType.CREDENTIALS_EXPIRED,
+        EventType.BINDING_FAILED,
         EventType.INVALID_SPEC,
     }
 )
@@ -66,6 +73,8 @@ class Event:
     at: datetime
     message: str
     reason: Reason | None = None
+    is_routine: bool = False
+    """Whether it happens again and again by itself, such as the renewal of a token in time."""
 
 
 class EventSink(Protocol):

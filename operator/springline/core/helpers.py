@@ -1,16 +1,17 @@
 """The helper tasks of one session: they do the waiting, the session does the deciding.
 
-There are four roles, and at most one helper of each: an attempt, a timer for the next one, a
-prober, a renewal. They live in the session's task group, so none outlives it, and all they find
-out goes into the session's inbox.
+There are five roles, and at most one helper of each: an attempt, a timer for the next one, a
+prober, a renewal, and one that follows the lifetime of the credential. They live in the session's
+task group, so none outlives it, and all they find out goes into the session's inbox.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
+from datetime import datetime
 
 from springline import errors
-from springline.core import ports, probing, renewal, state
+from springline.core import lifetime, ports, probing, state
 from springline.core.attempt import Means, Progress, Success, attempt
 from springline.core.desired import ProbeSettings
 from springline.core.environment import Environment
@@ -23,6 +24,7 @@ from springline.core.messages import (
     RenewalEnded,
     TimerRang,
 )
+from springline.core.renewal import Live, Renewal
 from springline.core.values import Credential, Endpoint, SessionKey
 from springline.reasons import Reason
 
@@ -34,7 +36,7 @@ logger = logging.getLogger(__name__)
 class Helpers:
     """Starts and ends the helper tasks of one session."""
 
-    __slots__ = ("_environment", "_group", "_key", "_post", "_tasks")
+    __slots__ = ("_environment", "_group", "_is_unheard", "_key", "_post", "_renewal", "_tasks")
 
     def __init__(
         self,
@@ -48,6 +50,8 @@ class Helpers:
         self._group = group
         self._post = post
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._renewal: Renewal | None = None
+        self._is_unheard = False
 
     async def drop(self, role: str) -> None:
         """End the helper of that role, if any, and return when it is gone."""
@@ -69,10 +73,20 @@ class Helpers:
         else:
             self._start("timer", self._ring_after(seconds, number))
 
-    async def attempt(self, desired: Desired, progress: Progress, *, number: int) -> None:
-        """Make one attempt and post `AttemptEnded` with `number`."""
+    async def attempt(
+        self,
+        desired: Desired,
+        progress: Progress,
+        *,
+        number: int,
+        instead_of: Credential | None,
+    ) -> None:
+        """Make one attempt and post `AttemptEnded` with `number`.
+
+        `instead_of` is a credential that was refused.
+        """
         await self.drop("attempt")
-        self._start("attempt", self._attempt(desired, progress, number))
+        self._start("attempt", self._attempt(desired, progress, number, instead_of))
 
     async def probe(self, connection: ports.Connection, settings: ProbeSettings | None) -> None:
         """Probe the connection from now on, or no longer."""
@@ -80,16 +94,41 @@ class Helpers:
         if settings is not None:
             self._start("prober", self._probe(connection, settings))
 
-    async def renew(self, desired: Desired, live: Success) -> None:
+    async def follow(
+        self, connection: ports.Connection, credential: Credential, renew_at: datetime | None
+    ) -> None:
+        """Post `RenewalDue` and `CredentialExpired` when the credential's time comes, if ever."""
+        await self.drop("lifetime")
+        if renew_at is not None:
+            self._start("lifetime", self._follow(connection, credential, renew_at))
+
+    async def renew(self, desired: Desired, live: Live) -> None:
         """Bring the credential as it stands to the live session and post `RenewalEnded`."""
         await self.drop("renewal")
-        self._start("renewal", self._renew(desired, live))
+        self._renewal = Renewal(
+            live,
+            desired.spec,
+            self._means(desired),
+            _Silent(),
+            rng=self._environment.rng,
+            refused=lambda error: self._post(
+                ConnectionNews(live.opened.connection, state.RenewalRefused(error=error))
+            ),
+        )
+        self._start("renewal", self._renew(self._renewal, live))
 
     @property
-    def is_renewing(self) -> bool:
-        """Whether a renewal is under way."""
-        task = self._tasks.get("renewal")
-        return task is not None and not task.done()
+    def is_to_be_heard(self) -> bool:
+        """Whether a renewal must come to its end before another one begins.
+
+        An update that is cut off costs the connection; and what one has brought to it is known only
+        when the session has heard of it.
+        """
+        return self._is_unheard or (self._renewal is not None and self._renewal.is_updating)
+
+    def renewal_was_heard(self) -> None:
+        """Take in that the session knows what came of the last renewal."""
+        self._is_unheard = False
 
     def _start(self, role: str, work: Coroutine[None, None, None]) -> None:
         self._tasks[role] = self._group.create_task(work, name=f"{role}/{self._key}")
@@ -98,10 +137,18 @@ class Helpers:
         await self._environment.clock.sleep(seconds)
         self._post(TimerRang(number))
 
-    async def _attempt(self, desired: Desired, progress: Progress, number: int) -> None:
+    async def _attempt(
+        self,
+        desired: Desired,
+        progress: Progress,
+        number: int,
+        instead_of: Credential | None,
+    ) -> None:
         result: Success | errors.ConnectError | errors.CredentialError
         try:
-            result = await attempt(desired.spec, self._means(desired), progress)
+            result = await attempt(
+                desired.spec, self._means(desired), progress, instead_of=instead_of
+            )
         except (errors.ConnectError, errors.CredentialError) as error:
             result = error
         except Exception:  # the top of a task: a defect ends the attempt, not the session
@@ -135,24 +182,28 @@ class Helpers:
         if refusal:
             self._post(ConnectionNews(connection, state.ProbeRefused(message=refusal)))
 
-    async def _renew(self, desired: Desired, live: Success) -> None:
-        def refused(error: errors.ConnectError | errors.CredentialError) -> None:
-            self._post(ConnectionNews(live.connection, state.RenewalRefused(error=error)))
-
+    async def _renew(self, work: Renewal, live: Live) -> None:
         try:
-            outcome = await renewal.renew(
-                live,
-                desired.spec,
-                self._means(desired),
-                _Silent(),
-                rng=self._environment.rng,
-                refused=refused,
-            )
+            outcome = await work.run()
         except Exception:  # the top of a task: the live connection keeps its credential
             logger.exception("renewal failed unexpectedly", extra={"session": self._key})
             return
         if outcome is not None:
-            self._post(RenewalEnded(live, outcome))
+            self._is_unheard = True
+            self._post(RenewalEnded(live.opened, outcome))
+
+    async def _follow(
+        self, connection: ports.Connection, credential: Credential, renew_at: datetime
+    ) -> None:
+        await lifetime.follow(
+            credential,
+            renew_at,
+            clock=self._environment.clock,
+            due=lambda: self._post(ConnectionNews(connection, state.RenewalDue())),
+            expired=lambda: self._post(
+                ConnectionNews(connection, state.CredentialExpired(message=""))
+            ),
+        )
 
     def _means(self, desired: Desired) -> Means:
         return Means(
@@ -163,6 +214,7 @@ class Helpers:
             tls=desired.tls,
             endpoints=desired.endpoints,
             limit=desired.limit,
+            verifications=self._environment.verifications,
             meter=self._environment.meter,
         )
 

@@ -21,6 +21,10 @@ _MESSAGES: Final = {
     EventType.PROBE_REFUSED: "probe refused",
     EventType.SECRET_UPDATED: "secret updated in place",
     EventType.SECRET_REJECTED: "new credential refused",
+    EventType.CREDENTIALS_EXPIRING: "credential not renewed yet",
+    EventType.CREDENTIALS_EXPIRED: "credential expired",
+    EventType.BINDING_PUBLISHED: "binding published",
+    EventType.BINDING_FAILED: "binding not published",
     EventType.SESSION_REPLACED: "session replaced",
     EventType.INVALID_SPEC: "declaration cannot be used",
 }
@@ -35,15 +39,15 @@ class LoggedEvents:
         self._then = then
 
     async def report(self, event: Event) -> None:
-        """Log the event, the steps of an attempt as DEBUG, and hand it on."""
+        """Log the event, steps of an attempt and routine as DEBUG, and hand it on."""
         fields = {"session": event.key, "detail": event.message}
         if event.reason is not None:
             fields["reason"] = event.reason
-        logger.log(_level(event.type), _MESSAGES[event.type], extra=fields)
+        logger.log(_level(event), _MESSAGES[event.type], extra=fields)
         await self._then.report(event)
 
 
-def _level(kind: EventType) -> int:
-    if kind in _STEPS:
+def _level(event: Event) -> int:
+    if event.type in _STEPS or event.is_routine:
         return logging.DEBUG
-    return logging.WARNING if kind.severity is Severity.WARNING else logging.INFO
+    return logging.WARNING if event.type.severity is Severity.WARNING else logging.INFO

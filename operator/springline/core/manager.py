@@ -122,6 +122,11 @@ class Manager:
         for key in self._readers.get(identity, ()):
             self._entries[key].session.credential_changed()
 
+    def renew(self, key: SessionKey) -> None:
+        """Ask one session for its credential to be renewed, and tried even if it is the same."""
+        if (entry := self._entries.get(key)) is not None:
+            entry.session.renew()
+
     def reconnect(self, key: SessionKey) -> None:
         """Ask one session for a fresh connection."""
         if (entry := self._entries.get(key)) is not None:

@@ -83,6 +83,8 @@ News = (
     | state.ProbeUnanswered
     | state.ProbeRefused
     | state.RenewalRefused
+    | state.RenewalDue
+    | state.CredentialExpired
     | Confirmed
     | CloseInfo
 )
@@ -111,6 +113,7 @@ Message = (
     | ConnectionNews
     | RenewalEnded
     | state.CredentialChanged
+    | state.RenewRequested
     | state.ReconnectRequested
     | state.CloseRequested
     | state.CloseWhenLostRequested

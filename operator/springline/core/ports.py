@@ -19,6 +19,7 @@ from springline.core.values import (
     TLSClient,
 )
 from springline.reasons import Reason
+from springline.redaction import Secret
 
 __all__ = [
     "Clock",
@@ -28,11 +29,15 @@ __all__ = [
     "DataObject",
     "Driver",
     "EndpointSource",
+    "IssuedToken",
     "Meter",
     "ObjectReader",
     "Resolver",
+    "ServiceAccountTokens",
     "ServiceLookup",
     "TLSSource",
+    "TokenFile",
+    "TokenFiles",
 ]
 
 
@@ -78,7 +83,8 @@ class Connection(Protocol):
     async def update_secret(self, credential: Credential, *, timeout: float) -> None:
         """Renew the secret of this live connection in place, and return when the broker says Ok.
 
-        Raises `SecretRefusedError` if the broker closes the connection instead,
+        Raises `SecretRefusedError` if the broker closes the connection instead, or, with the
+        connection left open, for a secret that cannot be sent on it;
         `SecretUpdateTimeoutError` after `timeout` seconds or while the connection is blocked, and
         `NotOpenError`. After a time-out a late Ok could be taken for the next one's, so every
         further call raises `SecretUpdateTimeoutError`: replace the connection.
@@ -109,10 +115,12 @@ class Driver(Protocol):
 class CredentialSource(Protocol):
     """Where a session's credential comes from."""
 
-    async def fetch(self) -> Credential:
+    async def fetch(self, *, instead_of: Credential | None = None) -> Credential:
         """Return the credential as it stands now. Raises `CredentialError`.
 
-        Where that may pass by itself it is a `CredentialUnavailableError`.
+        Where that may pass by itself it is a `CredentialUnavailableError`. A source that has
+        credentials issued returns another one than `instead_of`, or raises; without it, any that
+        is still valid. A source that only reads what others renew has no use for it.
         """
 
 
@@ -183,6 +191,56 @@ class ObjectReader(Protocol):
 
         Raises `ObjectUnavailableError` if the API server does not hand it out, which leaves open
         whether it exists, and `ObjectNotAllowedError` if nobody has allowed its use.
+        """
+
+
+class IssuedToken(Protocol):
+    """A token as its issuer gave it."""
+
+    @property
+    def value(self) -> Secret:
+        """The token."""
+
+    @property
+    def lifetime(self) -> float:
+        """Seconds from now until it expires."""
+
+
+class ServiceAccountTokens(Protocol):
+    """Issues tokens of ServiceAccounts."""
+
+    async def issue(self, namespace: str, name: str, *, audience: str, seconds: int) -> IssuedToken:
+        """Return a new token for one audience, asked to be valid for so many seconds.
+
+        Raises `CredentialError` TokenRequestFailed; where that may pass by itself it is a
+        `CredentialUnavailableError`.
+        """
+
+
+class TokenFile(Protocol):
+    """A file with a token as read."""
+
+    @property
+    def path(self) -> str:
+        """Where it is, for people."""
+
+    @property
+    def version(self) -> str:
+        """Changes whenever the file does; says nothing about the token."""
+
+    @property
+    def content(self) -> bytes:
+        """What is in the file."""
+
+
+class TokenFiles(Protocol):
+    """Reads the files of tokens that somebody else renews."""
+
+    async def read(self, namespace: str, name: str) -> TokenFile:
+        """Return the file that declarations of a namespace call so, as it is now.
+
+        Raises `CredentialError` TokenFileNotFound, SecretMalformed, or SecretUnreadable, which may
+        pass.
         """
 
 

@@ -1,56 +1,74 @@
 """Bringing what has changed to a live session: credential, certificates, endpoint.
 
-The plan is rotation.py's.
-
-Whatever happens here, the live connection stays as it was until the new credential has opened a
-connection of its own. A refusal is reported and tried again, because a Secret is often changed a
-little before the broker's user is.
+What is done next is rotation.py's to say. Whatever happens here, the live connection stays as it
+was until the new credential has opened a connection of its own. A refusal is reported and tried
+again, because a Secret is often changed a little before the broker's user is.
 """
 
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from random import Random
 from typing import Generic, TypeVar, assert_never
 
 from springline import errors
-from springline.core import backoff, rotation
+from springline.core import backoff, lifetime, rotation
 from springline.core.attempt import Means, Progress, Success, attempt, preparing
 from springline.core.closing import close_quietly
 from springline.core.desired import SessionSpec
 from springline.core.outcomes import UpdateOutcome
-from springline.core.rotation import Plan
-from springline.core.values import Credential
+from springline.core.rotation import Situation, Step
+from springline.core.values import Credential, TLSClient
+from springline.core.verification import Question
 
-__all__ = ["Outcome", "Replaced", "Unchanged", "UpdatedInPlace", "renew"]
+__all__ = ["Live", "Outcome", "Renewal", "Replaced", "Unchanged", "UpdatedInPlace"]
 
 _T = TypeVar("_T")
 
-_UPDATE_TIMEOUT_SECONDS = 10.0
+_UPDATE_SECONDS = 10.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """The live session as it is before."""
+
+    opened: Success
+    """Its connection, with the credential that it uses now."""
+    renew_at: datetime | None = None
+    """When that is to be renewed."""
+    asked_at: float | None = None
+    """When, by the monotonic clock, somebody asked for a renewal, if that is what this is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UpdatedInPlace:
     """The live connection has the new secret."""
 
     credential: Credential
+    verified_at: datetime | None
+    """When it was tried on a handshake, if it was."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Replaced:
     """A new connection is open with the new credential; the old one is still open too."""
 
     success: Success
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unchanged:
-    """The object changed, its value did not."""
+    """There was nothing to bring: the value is the same."""
 
     credential: Credential
+    verified_at: datetime | None = None
+    """When it was tried anew on a handshake, if it was."""
 
 
 Outcome = UpdatedInPlace | Replaced | Unchanged
+
+_Failure = errors.ConnectError | errors.CredentialError
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,110 +77,194 @@ class _Given(Generic[_T]):
 
     value: _T
 
-    async def fetch(self) -> _T:
+    async def fetch(self, *, instead_of: Credential | None = None) -> _T:  # noqa: ARG002 - as read
         return self.value
 
 
-async def renew(
-    live: Success,
-    spec: SessionSpec,
-    means: Means,
-    progress: Progress,
-    *,
-    rng: Random,
-    refused: Callable[[errors.ConnectError | errors.CredentialError], None],
-) -> Outcome | None:
-    """Bring the credential as it stands now to `live`; try again until that works.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Read:
+    """What the session is to use, as it was read at one time."""
 
-    Every failed try is given to `refused`. Returns None if the live connection ended meanwhile,
-    which is the session's to handle. Safe to cancel: the live connection is left as it is.
-    """
-    failures = 0
-    while live.connection.is_open:
-        started = means.clock.monotonic()
+    credential: Credential
+    tls: TLSClient | None
+    same_endpoint: bool
+    means: Means
+    """To open a connection with exactly this; nothing is read again on the way."""
+
+
+class Renewal:
+    """One renewal: `run` brings what has changed to the live session, trying until that works."""
+
+    def __init__(
+        self,
+        live: Live,
+        spec: SessionSpec,
+        means: Means,
+        progress: Progress,
+        *,
+        rng: Random,
+        refused: Callable[[_Failure], None],
+    ) -> None:
+        """Every failed try is given to `refused`."""
+        self._live = live
+        self._connection = live.opened.connection
+        self._spec = spec
+        self._means = means
+        self._progress = progress
+        self._rng = rng
+        self._refused = refused
+        self._failures = 0
+        self._refused_question: Question | None = None
+        self._refused_credential: Credential | None = None
+        self._can_update = True
+        self.is_updating = False
+        """Whether an update-secret is on its way. Cancelling would cost the live connection."""
+
+    async def run(self) -> Outcome | None:
+        """Return what came of it; None if the live connection ended meanwhile.
+
+        That is the session's to handle. Safe to cancel: the live connection stays open.
+        """
+        while self._connection.is_open:
+            started = self._means.clock.monotonic()
+            self._refused_question = None
+            try:
+                return await self._try_measured()
+            except (errors.ConnectError, errors.CredentialError) as error:
+                self._failures += 1
+                self._refused(error)
+                failure = error
+            except (errors.SecretRefusedError, errors.NotOpenError):
+                return None
+            await self._pause(failure, since=started)
+        return None
+
+    async def _pause(self, failure: _Failure, *, since: float) -> None:
+        """Wait for the next try after one that began at `since`."""
+        clock, retry = self._means.clock, self._spec.retry
+        until = since + backoff.spaced_delay(retry, failures=self._failures, rng=self._rng)
+        if self._refused_question is not None:
+            # Others are waiting for the same, and an issuer may give another one every time.
+            verifications = self._means.verifications
+            await verifications.pause(self._refused_question, clock, at_least_until=until)
+            return
+        if not isinstance(failure, errors.TransientError | errors.CredentialUnavailableError):
+            until = since + backoff.slow_delay(retry, rng=self._rng)
+        await clock.sleep(max(until - clock.monotonic(), 0.0))
+
+    async def _try_measured(self) -> Outcome:
+        clock, meter = self._means.clock, self._means.meter
+        started = clock.monotonic()
+
+        def tell(method: str, outcome: UpdateOutcome) -> None:
+            meter.secret_updated(method, outcome, clock.monotonic() - started)
+
         try:
-            return await _try_measured(live, spec, means, progress)
-        except (errors.TransientError, errors.CredentialUnavailableError) as error:
-            failures += 1
-            refused(error)
-            delay = backoff.spaced_delay(spec.retry, failures=failures, rng=rng)
-        except (errors.ConnectError, errors.CredentialError) as error:
-            refused(error)
-            delay = backoff.slow_delay(spec.retry, rng=rng)
-        except (errors.SecretRefusedError, errors.NotOpenError):
-            return None
-        await means.clock.sleep(max(started + delay - means.clock.monotonic(), 0.0))
-    return None
-
-
-async def _try_measured(
-    live: Success, spec: SessionSpec, means: Means, progress: Progress
-) -> Outcome:
-    started = means.clock.monotonic()
-
-    def tell(method: str, outcome: UpdateOutcome) -> None:
-        means.meter.secret_updated(method, outcome, means.clock.monotonic() - started)
-
-    try:
-        result = await _try_once(live, spec, means, progress)
-    except (errors.TransientError, errors.CredentialUnavailableError, errors.NotOpenError):
-        tell("None", UpdateOutcome.FAILED)
-        raise
-    except (errors.ConnectError, errors.CredentialError, errors.SecretRefusedError):
-        tell("None", UpdateOutcome.REFUSED)
-        raise
-    match result:
-        case UpdatedInPlace():
-            tell("InPlace", UpdateOutcome.UPDATED)
-        case Replaced():
-            tell("Replaced", UpdateOutcome.UPDATED)
-        case Unchanged():
-            pass
-        case _:
-            assert_never(result)
-    return result
-
-
-async def _try_once(live: Success, spec: SessionSpec, means: Means, progress: Progress) -> Outcome:
-    is_still_there = True
-    async with preparing(spec):
-        new = await means.credentials.fetch()
-        tls = await means.tls.fetch()
-        if spec.target.is_told_where:
-            found = await means.endpoints.fetch()
-            means = dataclasses.replace(means, endpoints=_Given(found))
-            is_still_there = live.connection.info.endpoint in [each.endpoint for each in found]
-    # The plan holds for what was read now, so nothing is read again on the way.
-    means = dataclasses.replace(means, credentials=_Given(new), tls=_Given(tls))
-    match rotation.plan(
-        live.credential,
-        new,
-        blocked=live.connection.blocked is not None,
-        # Prepared TLS clients are shared while the certificates stay the same.
-        same_certificates=tls is live.tls,
-        same_endpoint=is_still_there,
-    ):
-        case Plan.NONE:
-            return Unchanged(new)
-        case Plan.REPLACE:
-            return Replaced(await attempt(spec, means, progress))
-        case Plan.VERIFY_AND_UPDATE:
-            return await _verify_and_update(live, spec, means, progress)
-
-
-async def _verify_and_update(
-    live: Success, spec: SessionSpec, means: Means, progress: Progress
-) -> Outcome:
-    trial = await attempt(spec, means, progress, name_suffix=" (verification)")
-    await close_quietly(trial.connection, "credential verified")
-    try:
-        await live.connection.update_secret(trial.credential, timeout=_UPDATE_TIMEOUT_SECONDS)
-    except errors.SecretUpdateTimeoutError:
-        # Blocked or slow: nobody knows what became of the update, so this connection is given up.
-        return Replaced(await attempt(spec, means, progress))
-    except errors.SecretRefusedError:
-        if not live.connection.is_open:
+            result = await self._try_once()
+        except (errors.TransientError, errors.CredentialUnavailableError, errors.NotOpenError):
+            tell("None", UpdateOutcome.FAILED)
             raise
-        # The driver cannot send it in place; a handshake took it, so another one will.
-        return Replaced(await attempt(spec, means, progress))
-    return UpdatedInPlace(trial.credential)
+        except (errors.ConnectError, errors.CredentialError, errors.SecretRefusedError):
+            tell("None", UpdateOutcome.REFUSED)
+            raise
+        match result:
+            case UpdatedInPlace():
+                tell("InPlace", UpdateOutcome.UPDATED)
+            case Replaced():
+                tell("Replaced", UpdateOutcome.UPDATED)
+            case Unchanged():
+                pass
+            case _:
+                assert_never(result)
+        return result
+
+    async def _try_once(self) -> Outcome:
+        read = await self._read()
+        verified_at: datetime | None = None
+        while True:
+            situation = Situation(
+                current=self._live.opened.credential,
+                new=read.credential,
+                is_blocked=self._connection.blocked is not None,
+                # Prepared TLS clients are shared while the certificates stay the same.
+                same_certificates=read.tls is self._live.opened.tls,
+                same_endpoint=read.same_endpoint,
+                can_update=self._can_update,
+                must_verify=self._spec.rotation.verify,
+                is_verified=verified_at is not None,
+                is_asked_for=self._live.asked_at is not None,
+            )
+            match rotation.next_step(situation):
+                case None:
+                    return Unchanged(credential=read.credential, verified_at=verified_at)
+                case Step.VERIFY:
+                    verified_at = await self._verify(read)
+                case Step.UPDATE:
+                    self._can_update = await self._update(read.credential)
+                    if self._can_update:
+                        return UpdatedInPlace(credential=read.credential, verified_at=verified_at)
+                case Step.REPLACE:
+                    return Replaced(success=await attempt(self._spec, read.means, self._progress))
+                case other:
+                    assert_never(other)
+
+    async def _read(self) -> _Read:
+        means = self._means
+        same_endpoint = True
+        async with preparing(self._spec):
+            credential = await means.credentials.fetch(instead_of=self._to_replace())
+            tls = await means.tls.fetch()
+            if self._spec.target.is_told_where:
+                found = await means.endpoints.fetch()
+                means = dataclasses.replace(means, endpoints=_Given(found))
+                same_endpoint = self._connection.info.endpoint in [each.endpoint for each in found]
+        means = dataclasses.replace(means, credentials=_Given(credential), tls=_Given(tls))
+        return _Read(credential=credential, tls=tls, same_endpoint=same_endpoint, means=means)
+
+    def _to_replace(self) -> Credential | None:
+        """Return what a source that has credentials issued is to give another one for."""
+        if self._refused_credential is not None:
+            return self._refused_credential
+        is_due = lifetime.is_due(self._live.renew_at, now=self._means.clock.now())
+        return self._live.opened.credential if is_due or self._live.asked_at is not None else None
+
+    async def _verify(self, read: _Read) -> datetime:
+        """Return when the broker accepted it on a handshake, which others may have made."""
+        question = Question.of(self._spec, read.credential, read.tls)
+
+        async def handshake() -> None:
+            trial = await attempt(
+                self._spec, read.means, self._progress, name_suffix=" (verification)"
+            )
+            await close_quietly(trial.connection, "credential verified")
+
+        try:
+            return await self._means.verifications.verify(
+                question,
+                handshake,
+                retry=self._spec.retry,
+                clock=self._means.clock,
+                rng=self._rng,
+                since=self._live.asked_at or float("-inf"),
+            )
+        except (errors.ConnectError, errors.CredentialError) as error:
+            self._refused_question = question
+            if isinstance(error, errors.CredentialRejectedError):
+                self._refused_credential = read.credential
+            raise
+
+    async def _update(self, credential: Credential) -> bool:
+        """Send the secret to the live connection; False if it has to be replaced instead."""
+        self.is_updating = True
+        try:
+            await self._connection.update_secret(credential, timeout=_UPDATE_SECONDS)
+        except errors.SecretUpdateTimeoutError:
+            # Blocked or slow: nobody knows what became of the update, so this one is given up.
+            return False
+        except errors.SecretRefusedError:
+            if not self._connection.is_open:
+                raise
+            return False  # the driver cannot send it in place
+        finally:
+            self.is_updating = False
+        return True

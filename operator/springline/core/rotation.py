@@ -6,40 +6,62 @@ handshake of its own, and the live connection is closed only after its replaceme
 """
 
 import enum
+from dataclasses import dataclass
 
 from springline.core.values import Credential, CredentialKind
 
-__all__ = ["Plan", "plan"]
+__all__ = ["Situation", "Step", "next_step"]
 
 
-class Plan(enum.Enum):
-    """How a new credential gets to an open session."""
+class Step(enum.Enum):
+    """What is done next; afterwards the situation is looked at again."""
 
-    NONE = "none"  # the value is the same
-    VERIFY_AND_UPDATE = "verify and update"  # throw-away handshake, then update-secret in place
+    VERIFY = "verify"  # try the new credential on a connection of its own, and close that again
+    UPDATE = "update"  # send it to the live connection by update-secret
     REPLACE = "replace"  # open a new session with it, then close the old one
 
 
-def plan(
-    current: Credential,
-    new: Credential,
-    *,
-    blocked: bool,
-    same_certificates: bool = True,
-    same_endpoint: bool = True,
-) -> Plan:
-    """Return how `new` gets to a session that is open with `current`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """All that the next step depends on, as it is now."""
+
+    current: Credential
+    """What the live connection uses."""
+    new: Credential
+    """What was read."""
+    is_blocked: bool = False
+    """Whether the broker has stopped reading from the live connection."""
+    same_certificates: bool = True
+    same_endpoint: bool = True
+    """Whether the live connection is where it should be."""
+    can_update: bool = True
+    """Whether the live connection takes update-secret; not after one went wrong."""
+    must_verify: bool = True
+    """Whether a new credential is tried before it is used."""
+    is_verified: bool = False
+    """Whether the broker has accepted the new credential on a handshake."""
+    is_asked_for: bool = False
+    """Whether somebody wants to know if even an unchanged credential is accepted."""
+
+
+def next_step(situation: Situation) -> Step | None:
+    """Return how `new` gets closer to the live session; None if it is there.
 
     A blocked connection is no longer read by the broker, so update-secret would never be answered;
     a user cannot change in place; a client certificate counts only in the TLS handshake; and
     another endpoint is another connection.
     """
-    if not (same_certificates and same_endpoint):
-        return Plan.REPLACE
-    if current.same_value(new):
-        return Plan.NONE
+    current, new = situation.current, situation.new
+    has_changed = not current.same_value(new)
+    has_moved = not (situation.same_certificates and situation.same_endpoint)
+    if situation.is_asked_for and not has_changed and not situation.is_verified:
+        return Step.VERIFY
+    if not has_changed:
+        return Step.REPLACE if has_moved else None
+    if situation.must_verify and not situation.is_verified:
+        return Step.VERIFY
+    if has_moved or situation.is_blocked or not situation.can_update:
+        return Step.REPLACE
     if current.kind is not new.kind or current.username != new.username:
-        return Plan.REPLACE
-    if current.kind is CredentialKind.EXTERNAL or blocked:
-        return Plan.REPLACE
-    return Plan.VERIFY_AND_UPDATE
+        return Step.REPLACE
+    return Step.REPLACE if new.kind is CredentialKind.EXTERNAL else Step.UPDATE

@@ -10,17 +10,17 @@ import asyncio
 import dataclasses
 import logging
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import assert_never
 
 from springline import errors
 from springline.api.conditions import ConditionStatus
-from springline.core import backoff, ports, renewal, state
+from springline.core import backoff, lifetime, ports, renewal, state
 from springline.core.attempt import Success
 from springline.core.closing import close_quietly
 from springline.core.desired import ProbeSettings, SessionSpec
 from springline.core.environment import Environment
-from springline.core.events import Deduplicator, Event, EventType
+from springline.core.events import EventType
 from springline.core.helpers import Helpers
 from springline.core.messages import (
     AttemptEnded,
@@ -34,9 +34,12 @@ from springline.core.messages import (
     TimerRang,
     Unusable,
 )
+from springline.core.notes import Notes
+from springline.core.reporter import Reporter
 from springline.core.state import Command, Failure, Phase, SessionState, StateEvent
+from springline.core.upkeep import Upkeep
 from springline.core.values import ClosedBy, CloseInfo, Credential, Endpoint, SessionKey
-from springline.core.view import CredentialUse, LastClose, SessionView
+from springline.core.view import CredentialUse, SessionView
 from springline.core.waiters import Waiters
 from springline.reasons import Reason
 
@@ -77,18 +80,20 @@ class Session:
         self._number = 0  # of the current attempt or timer; news of an earlier one is stale
         self._last_start: float | None = None
         self._in_cycle = False
-        self._deduplicator = Deduplicator()
+        self._emit = Reporter(key, environment).emit
         self._connection: ports.Connection | None = None
         self._opened_with: Success | None = None
-        self._connected_since: datetime | None = None
-        self._blocked_since: datetime | None = None
-        self._blocked_at: float | None = None
-        self._blocked_seconds = 0.0  # of the blocks that are over
+        self._notes = Notes(environment.clock)
         self._block_reported = False
-        self._credential: CredentialUse | None = None
-        self._last_close: LastClose | None = None
-        self._confirm_seconds: float | None = None
-        self._retry_at: datetime | None = None
+        self._refused: Credential | None = None  # by the last attempt, for sources with others
+        self._upkeep = Upkeep(
+            self._helpers,
+            self._notes,
+            environment.clock,
+            verdict=lambda: self._state.credentials,
+            advance=self._advance,
+            emit=self._emit,
+        )
         self._awaiting_connection: Waiters[ports.Connection] = Waiters()
         self._awaiting_result: Waiters[ports.Connection | Failure] = Waiters()
 
@@ -101,6 +106,10 @@ class Session:
     def credential_changed(self) -> None:
         """Say that an object the session reads has changed. Idempotent."""
         self._post(state.CredentialChanged())
+
+    def renew(self) -> None:
+        """Ask for the credential to be renewed now, and tried even if its value is the same."""
+        self._post(state.RenewRequested())
 
     def reconnect(self) -> None:
         """Ask for a fresh connection, without waiting for the retry delay."""
@@ -172,13 +181,13 @@ class Session:
             spec=self._desired.spec if self._desired is not None else None,
             state=self._state,
             info=self._connection.info if self._connection is not None else None,
-            connected_since=self._connected_since,
-            blocked_since=self._blocked_since,
-            blocked_seconds=self._blocked_seconds + self._blocked_for(),
-            credential=self._credential,
-            last_close=self._last_close,
-            confirm_seconds=self._confirm_seconds,
-            retry_at=self._retry_at,
+            connected_since=self._notes.connected_since,
+            blocked_since=self._notes.blocked_since,
+            blocked_seconds=self._notes.blocked_seconds,
+            credential=self._notes.credential,
+            last_close=self._notes.last_close,
+            confirm_seconds=self._notes.confirm_seconds,
+            retry_at=self._notes.retry_at,
         )
 
     # --- the loop
@@ -242,13 +251,16 @@ class Session:
                 await self._handle_news(news)
             case RenewalEnded(live=live, outcome=outcome):
                 await self._handle_renewal(live, outcome)
+            case state.RenewRequested():
+                self._upkeep.ask()
+                await self._advance(message)
             case _:
                 await self._advance(message)
         self._on_change(self)
 
     def _is_quiet(self, confirmed: Confirmed) -> bool:
         """Note how long a confirm took; most say nothing else, and need no projection."""
-        self._confirm_seconds = confirmed.seconds
+        self._notes.confirm_seconds = confirmed.seconds
         return self._state.blocked.status is ConditionStatus.FALSE
 
     async def _advance(self, event: StateEvent) -> None:
@@ -259,19 +271,7 @@ class Session:
         await self._perform(transition.command)
 
     def _note_block(self, new: SessionState) -> None:
-        is_blocked = new.blocked.status is ConditionStatus.TRUE
-        if is_blocked and self._blocked_since is None:
-            self._blocked_since = self._environment.clock.now()
-            self._blocked_at = self._environment.clock.monotonic()
-        elif not is_blocked:
-            self._blocked_seconds += self._blocked_for()
-            self._blocked_since = self._blocked_at = None
-
-    def _blocked_for(self) -> float:
-        """Seconds since the block that holds began; 0 if none does."""
-        if self._blocked_at is None:
-            return 0.0
-        return self._environment.clock.monotonic() - self._blocked_at
+        self._notes.block(is_blocked=new.blocked.status is ConditionStatus.TRUE)
 
     async def _perform(self, command: Command) -> None:
         match command:
@@ -319,7 +319,7 @@ class Session:
             self._tell_failure()
 
     async def _handle_spec(self, before: SessionSpec | None, spec: SessionSpec) -> None:
-        if before is not None and _differs_in_generation_only(before, spec):
+        if before is not None and before.same_but_generation(spec):
             return  # the same declaration again is no reason to hurry
         fits = (
             self._connection is not None
@@ -337,7 +337,9 @@ class Session:
         if self._state.phase is Phase.CONNECTED and before is not None:
             if before.probe != spec.probe:
                 await self._start_probing()
-            if before.credentials != spec.credentials:
+            if before.rotation != spec.rotation and self._connection is not None:
+                await self._upkeep.adjust(self._connection, spec.rotation)
+            if (before.credentials, before.rotation) != (spec.credentials, spec.rotation):
                 await self._advance(state.CredentialChanged())
 
     async def _handle_attempt(
@@ -348,12 +350,22 @@ class Session:
                 await close_quietly(result.connection, "no longer wanted")
             return
         if not isinstance(result, Success):
-            await self._advance(state.AttemptFailed(error=result))
+            await self._advance(
+                state.AttemptFailed(error=result, has_expired=self._note_refusal(result))
+            )
             await self._emit(EventType.CONNECT_FAILED, result.message, reason=result.reason)
             self._tell_failure()
             return
         self._in_cycle = False
         await self._take_over(result, method="Handshake", report=EventType.CONNECTED)
+
+    def _note_refusal(self, error: errors.ConnectError | errors.CredentialError) -> bool:
+        """Note that the credential of an attempt was refused; return whether it has expired."""
+        use = self._notes.credential
+        if use is None or not isinstance(error, errors.CredentialRejectedError):
+            return False
+        self._refused = use.credential
+        return lifetime.has_expired(use.credential, now=self._environment.clock.now())
 
     async def _handle_news(self, news: News) -> None:
         match news:
@@ -371,11 +383,12 @@ class Session:
             case state.ProbeRefused(message=message):
                 await self._advance(news)
                 await self._emit(EventType.PROBE_REFUSED, message)
-            case state.RenewalRefused(error=error):
-                before = self._state.credentials
+            case state.RenewalRefused():
+                await self._upkeep.refused(news)
+            case state.RenewalDue():
                 await self._advance(news)
-                if self._state.credentials != before:
-                    await self._emit(EventType.SECRET_REJECTED, error.message, reason=error.reason)
+            case state.CredentialExpired():
+                await self._upkeep.ended()
             case _:
                 assert_never(news)
 
@@ -389,31 +402,45 @@ class Session:
         self._let_go(close)
         self._environment.meter.disconnected(close.reason)
         await self._emit(EventType.DISCONNECTED, close.text, reason=close.reason)
+        if close.says_expired and self._notes.credential is not None:
+            self._refused = self._notes.credential.credential
+            await self._upkeep.expired()
         await self._advance(state.Lost(failure=Failure(reason=close.reason, message=close.text)))
 
     async def _handle_renewal(self, live: Success, outcome: renewal.Outcome) -> None:
-        if live is not self._opened_with:  # a newer one took its place meanwhile
-            if isinstance(outcome, renewal.Replaced):
-                await close_quietly(outcome.success.connection, "no longer wanted")
-            return
+        if live is self._opened_with:
+            await self._take_in(live, outcome)
+        elif isinstance(outcome, renewal.Replaced):  # a newer one took its place meanwhile
+            await close_quietly(outcome.success.connection, "no longer wanted")
+        if self._upkeep.is_over():
+            await self._start_renewal()
+
+    async def _take_in(self, live: Success, outcome: renewal.Outcome) -> None:
         match outcome:
-            case renewal.Unchanged(credential=credential):
-                if self._credential is not None:
-                    self._credential = dataclasses.replace(self._credential, credential=credential)
-            case renewal.UpdatedInPlace(credential=credential):
-                self._use(credential, method="InPlace")
+            case renewal.Unchanged(credential=credential, verified_at=verified_at):
+                await self._upkeep.unchanged(credential, verified_at)
+            case renewal.UpdatedInPlace(credential=credential, verified_at=verified_at):
+                is_routine = self._upkeep.is_due
                 self._opened_with = dataclasses.replace(live, credential=credential)
+                await self._use(credential, method="InPlace", verified_at=verified_at)
                 await self._emit(
-                    EventType.SECRET_UPDATED, "the broker confirmed the new secret in place"
+                    EventType.SECRET_UPDATED,
+                    "the broker confirmed the new secret in place",
+                    is_routine=is_routine,
                 )
+                await self._advance(state.Renewed(verified=verified_at is not None))
+                await self._revive_probe()
             case renewal.Replaced(success=success):
                 await self._replace(success)
+                await self._advance(state.Renewed())
             case _:
                 assert_never(outcome)
-        await self._advance(state.Renewed(verified=not isinstance(outcome, renewal.Unchanged)))
-        if self._helpers.is_renewing:
-            # A yet newer credential is on its way to the connection that has just been superseded.
-            await self._start_renewal()
+
+    async def _revive_probe(self) -> None:
+        """Probe again where the old credential was no longer allowed to."""
+        if self._state.blocked.reason is Reason.PROBE_DISABLED and self._probe_settings is not None:
+            await self._advance(state.ProbeRestarted())
+            await self._start_probing()
 
     # --- the connection
 
@@ -421,9 +448,9 @@ class Session:
         """Make this the current connection, and tell whoever is concerned."""
         self._connection = success.connection
         self._opened_with = success
-        self._connected_since = self._environment.clock.now()
-        self._retry_at = None
-        self._use(success.credential, method=method)
+        self._refused = None
+        self._notes.open()
+        await self._use(success.credential, method=method)
         await self._advance(state.Opened(probing=self._probe_settings is not None))
         await self._emit(report, _opened_message(success))
         self._awaiting_connection.tell(success.connection)
@@ -432,19 +459,24 @@ class Session:
         success.connection.observe(self)
         await self._start_probing()
 
-    def _use(self, credential: Credential, *, method: str) -> None:
+    async def _use(
+        self, credential: Credential, *, method: str, verified_at: datetime | None = None
+    ) -> None:
         """Note that the current connection uses the credential from now on."""
-        now = self._environment.clock.now()
-        self._credential = CredentialUse(
-            credential=credential, method=method, applied_at=now, verified_at=now
-        )
+        if self._connection is not None and self._desired is not None:
+            await self._upkeep.use(
+                self._connection,
+                credential,
+                self._desired.spec.rotation,
+                method=method,
+                verified_at=verified_at,
+            )
 
     def _let_go(self, close: CloseInfo) -> None:
         self._connection = None
         self._opened_with = None
-        self._connected_since = None
-        self._confirm_seconds = None
-        self._last_close = LastClose(info=close, at=self._environment.clock.now())
+        self._upkeep.let_go()
+        self._notes.close(close)
 
     async def _replace(self, success: Success) -> None:
         """Put the new connection in the old one's place, then close the old one."""
@@ -488,7 +520,7 @@ class Session:
         """Drop every helper and attempt to connect after so many seconds."""
         await self._drop_helpers()
         if seconds > 0:
-            self._retry_at = self._environment.clock.now() + timedelta(seconds=seconds)
+            self._notes.wait(seconds)
         await self._helpers.ring_after(seconds, number=self._number)
 
     def _until_next_start(self, *, slowly: bool) -> float:
@@ -505,7 +537,9 @@ class Session:
     async def _start_attempt(self) -> None:
         await self._drop_helpers()
         if self._desired is not None:
-            await self._helpers.attempt(self._desired, self, number=self._number)
+            await self._helpers.attempt(
+                self._desired, self, number=self._number, instead_of=self._refused
+            )
 
     async def _start_probing(self) -> None:
         if self._connection is not None:
@@ -513,12 +547,12 @@ class Session:
 
     async def _start_renewal(self) -> None:
         if self._opened_with is not None and self._desired is not None:
-            await self._helpers.renew(self._desired, self._opened_with)
+            await self._upkeep.renew(self._desired, self._opened_with)
 
     async def _drop_helpers(self) -> None:
         """End every helper. What they reported before is stale from here on."""
         self._number += 1
-        self._retry_at = None
+        self._notes.retry_at = None
         await self._helpers.drop_all()
 
     @property
@@ -536,7 +570,7 @@ class Session:
 
     def fetched(self, credential: Credential) -> None:
         if self._connection is None:
-            self._credential = CredentialUse(credential=credential)
+            self._notes.credential = CredentialUse(credential=credential)
 
     async def resolved(self, endpoint: Endpoint, addresses: Sequence[str]) -> None:
         await self._emit(EventType.OBTAINED_ADDRESS, f"{endpoint} is at {', '.join(addresses)}")
@@ -546,25 +580,6 @@ class Session:
     def _tell_failure(self) -> None:
         if self._state.failure is not None:
             self._awaiting_result.tell(self._state.failure)
-
-    async def _emit(self, kind: EventType, message: str, *, reason: Reason | None = None) -> None:
-        event = Event(
-            type=kind,
-            key=self.key,
-            at=self._environment.clock.now(),
-            message=message,
-            reason=reason,
-        )
-        if not self._deduplicator.admits(event):
-            return
-        try:
-            await self._environment.events.report(event)
-        except Exception:  # a sink's defect must not end the session it reports on
-            logger.exception("event sink failed", extra={"session": self.key})
-
-
-def _differs_in_generation_only(one: SessionSpec, other: SessionSpec) -> bool:
-    return dataclasses.replace(one, generation=other.generation) == other
 
 
 def _attempting_message(spec: SessionSpec) -> str:

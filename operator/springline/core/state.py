@@ -12,6 +12,8 @@ from typing import assert_never
 
 from springline import errors
 from springline.api.conditions import ConditionStatus
+from springline.core import verdicts
+from springline.core.verdicts import Verdict
 from springline.reasons import Reason
 
 __all__ = [
@@ -21,21 +23,26 @@ __all__ = [
     "CloseWhenLostRequested",
     "Command",
     "CredentialChanged",
+    "CredentialExpired",
+    "CredentialExpiring",
     "Declared",
     "Failure",
     "Lost",
     "Opened",
     "Phase",
     "ProbeRefused",
+    "ProbeRestarted",
     "ProbeUnanswered",
     "ReconnectRequested",
+    "RenewRequested",
+    "RenewalDue",
     "RenewalRefused",
     "Renewed",
     "SessionState",
     "StateEvent",
     "Transition",
     "Unblocked",
-    "Verdict",
+    "Unchanged",
     "step",
 ]
 
@@ -75,50 +82,6 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """One condition's truth, reason and sentence."""
-
-    status: ConditionStatus
-    reason: Reason
-    message: str = ""
-
-
-NOT_CHECKED = Verdict(
-    status=ConditionStatus.UNKNOWN,
-    reason=Reason.NOT_CHECKED,
-    message="the broker has not answered yet",
-)
-NOT_CONNECTED = Verdict(
-    status=ConditionStatus.UNKNOWN,
-    reason=Reason.NOT_CONNECTED,
-    message="there is no session to be blocked",
-)
-NOT_PROBED = Verdict(
-    status=ConditionStatus.UNKNOWN,
-    reason=Reason.NOT_CHECKED,
-    message="the first probe is under way",
-)
-PROBE_OFF = Verdict(
-    status=ConditionStatus.UNKNOWN,
-    reason=Reason.PROBE_DISABLED,
-    message="spec.probe.mode is None, and a broker tells only connections that publish",
-)
-NOT_BLOCKED = Verdict(
-    status=ConditionStatus.FALSE, reason=Reason.NOT_BLOCKED, message="the broker takes in publishes"
-)
-ACCEPTED = Verdict(
-    status=ConditionStatus.TRUE,
-    reason=Reason.ACCEPTED,
-    message="the broker accepted this credential",
-)
-VERIFIED = Verdict(
-    status=ConditionStatus.TRUE,
-    reason=Reason.VERIFIED,
-    message="a throw-away handshake with this credential succeeded",
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionState:
     """All that decisions depend on and conditions are made of."""
 
@@ -132,8 +95,8 @@ class SessionState:
     """What keeps it from being connected; None while connected and before the first result."""
     standing: bool = False
     """Whether `failure` lies in the declaration, so that only a new one can help."""
-    credentials: Verdict = NOT_CHECKED
-    blocked: Verdict = NOT_CONNECTED
+    credentials: Verdict = verdicts.NOT_CHECKED
+    blocked: Verdict = verdicts.NOT_CONNECTED
     ended: bool = False
     """Whether the session is over; nothing follows from anything then."""
 
@@ -161,6 +124,30 @@ class CredentialChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RenewRequested:
+    """Somebody asked for the credential to be renewed now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenewalDue:
+    """The credential in use is to be renewed, before its lifetime ends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialExpiring:
+    """The credential in use should have been renewed by now; why it has not been."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialExpired:
+    """The lifetime of the credential in use is over."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReconnectRequested:
     """Somebody asked for a fresh connection."""
 
@@ -170,6 +157,8 @@ class AttemptFailed:
     """An attempt ended without a connection."""
 
     error: errors.ConnectError | errors.CredentialError
+    has_expired: bool = False
+    """Whether what it was made with has expired, by our clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,11 +202,21 @@ class ProbeRefused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeRestarted:
+    """The probe may publish again, with the new credential."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Renewed:
     """The open connection, or its replacement, uses the credential as it now stands."""
 
     verified: bool = True
-    """False if the value had not changed, so that nothing was tried."""
+    """Whether it was tried on a handshake."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unchanged:
+    """The credential that is in use is what it should be; a refused one has been taken back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,6 +239,10 @@ class CloseWhenLostRequested:
 StateEvent = (
     Declared
     | CredentialChanged
+    | RenewRequested
+    | RenewalDue
+    | CredentialExpiring
+    | CredentialExpired
     | ReconnectRequested
     | AttemptFailed
     | Opened
@@ -248,7 +251,9 @@ StateEvent = (
     | Unblocked
     | ProbeUnanswered
     | ProbeRefused
+    | ProbeRestarted
     | Renewed
+    | Unchanged
     | RenewalRefused
     | CloseRequested
     | CloseWhenLostRequested
@@ -281,26 +286,39 @@ def _react(state: SessionState, event: StateEvent) -> Transition:  # noqa: C901 
     match event:
         case Declared():
             return _declared(state, event)
-        case CredentialChanged():
+        case CredentialChanged() | RenewRequested():
             return _credential_changed(state)
+        case RenewalDue():
+            is_connected = state.phase is Phase.CONNECTED
+            command = Command.RENEW if is_connected else Command.NOTHING
+            return Transition(state=state, command=command)
+        case CredentialExpiring(message=message):
+            return _credential_expiring(state, message)
+        case CredentialExpired(message=message):
+            return _while_connected(state, credentials=verdicts.expired(message))
         case ReconnectRequested():
             return _reconnect_requested(state)
-        case AttemptFailed(error=error):
-            return _attempt_failed(state, error)
+        case AttemptFailed(error=error, has_expired=has_expired):
+            return _attempt_failed(state, error, has_expired=has_expired)
         case Opened(probing=probing):
             return _opened(state, probing=probing)
         case Lost(failure=failure):
             return _lost(state, failure)
         case Blocked(text=text):
-            return _while_connected(state, blocked=blocked_verdict(text))
+            return _while_connected(state, blocked=verdicts.blocked(text))
         case Unblocked():
-            return _while_connected(state, blocked=NOT_BLOCKED)
+            return _while_connected(state, blocked=verdicts.NOT_BLOCKED)
         case ProbeUnanswered(seconds=seconds):
             return _probe_unanswered(state, seconds)
         case ProbeRefused(message=message):
             return _probe_refused(state, message)
+        case ProbeRestarted():
+            return _while_connected(state, blocked=_reprobed(state.blocked, probing=True))
         case Renewed(verified=verified):
-            return _while_connected(state, credentials=VERIFIED if verified else ACCEPTED)
+            verdict = verdicts.VERIFIED if verified else verdicts.UNVERIFIED
+            return _while_connected(state, credentials=verdict)
+        case Unchanged():
+            return _unchanged(state)
         case RenewalRefused(error=error):
             return _renewal_refused(state, error)
         case CloseRequested():
@@ -322,7 +340,7 @@ def _declared(state: SessionState, event: Declared) -> Transition:
             failure=event.problem,
             standing=True,
             attempts=0,
-            blocked=NOT_CONNECTED,
+            blocked=verdicts.NOT_CONNECTED,
         )
         return Transition(state=stopped, command=Command.STAND_DOWN)
     if event.suspend:
@@ -332,23 +350,25 @@ def _declared(state: SessionState, event: Declared) -> Transition:
             failure=Failure(reason=Reason.SUSPENDED, message="spec.suspend is true"),
             standing=True,
             attempts=0,
-            blocked=NOT_CONNECTED,
+            blocked=verdicts.NOT_CONNECTED,
         )
         return Transition(state=stopped, command=Command.STAND_DOWN)
     if state.phase is Phase.CONNECTED:
         if event.moved:
             return Transition(state=_fresh(state), command=Command.RECONNECT)
-        return Transition(state=replace(state, blocked=_reprobed(state.blocked, event.probing)))
+        return Transition(
+            state=replace(state, blocked=_reprobed(state.blocked, probing=event.probing))
+        )
     return Transition(state=_fresh(state), command=Command.CONNECT_NOW)
 
 
-def _reprobed(blocked: Verdict, probing: bool) -> Verdict:
+def _reprobed(blocked: Verdict, *, probing: bool) -> Verdict:
     """Return what is known of blocks when the probe is switched; a block stays known."""
     if blocked.status is ConditionStatus.TRUE:
         return blocked
     if not probing:
-        return PROBE_OFF
-    return NOT_PROBED if blocked.reason is Reason.PROBE_DISABLED else blocked
+        return verdicts.PROBE_OFF
+    return verdicts.NOT_PROBED if blocked.reason is Reason.PROBE_DISABLED else blocked
 
 
 def _fresh(state: SessionState) -> SessionState:
@@ -359,7 +379,7 @@ def _fresh(state: SessionState) -> SessionState:
         failure=None,
         standing=False,
         attempts=0,
-        blocked=NOT_CONNECTED,
+        blocked=verdicts.NOT_CONNECTED,
     )
 
 
@@ -368,10 +388,10 @@ def _credential_changed(state: SessionState) -> Transition:
         case Phase.CONNECTED:
             return Transition(state=state, command=Command.RENEW)
         case Phase.CONNECTING | Phase.WAITING:
-            untried = replace(_fresh(state), credentials=NOT_CHECKED)
+            untried = replace(_fresh(state), credentials=verdicts.NOT_CHECKED)
             return Transition(state=untried, command=Command.CONNECT_NOW)
         case Phase.REJECTED if not state.standing:
-            untried = replace(_fresh(state), credentials=NOT_CHECKED)
+            untried = replace(_fresh(state), credentials=verdicts.NOT_CHECKED)
             return Transition(state=untried, command=Command.CONNECT_NOW)
         case _:
             return Transition(state=state)
@@ -390,9 +410,12 @@ def _reconnect_requested(state: SessionState) -> Transition:
 
 
 def _attempt_failed(
-    state: SessionState, error: errors.ConnectError | errors.CredentialError
+    state: SessionState,
+    error: errors.ConnectError | errors.CredentialError,
+    *,
+    has_expired: bool,
 ) -> Transition:
-    failed = replace(state, attempts=state.attempts + 1, blocked=NOT_CONNECTED)
+    failed = replace(state, attempts=state.attempts + 1, blocked=verdicts.NOT_CONNECTED)
     if isinstance(error, errors.CredentialError):
         passes = isinstance(error, errors.CredentialUnavailableError)
         # Nothing was tried at the broker, so it counts as an attempt only to space what follows.
@@ -401,14 +424,14 @@ def _attempt_failed(
             phase=Phase.WAITING,
             attempts=failed.attempts if passes else state.attempts,
             failure=Failure(reason=Reason.NO_CREDENTIALS, message=error.message),
-            credentials=_refused(error),
+            credentials=verdicts.refused(error),
         )
         command = Command.CONNECT_SPACED if passes else Command.CONNECT_SLOWLY
         return Transition(state=waiting, command=command)
     failed = replace(
         failed,
         failure=Failure(reason=error.reason, message=error.message),
-        credentials=_judged(state.credentials, error),
+        credentials=verdicts.judged(state.credentials, error, has_expired=has_expired),
     )
     match error:
         case errors.TerminalError():
@@ -422,22 +445,6 @@ def _attempt_failed(
             return Transition(state=waiting, command=Command.CONNECT_SPACED)
 
 
-def _judged(before: Verdict, error: errors.ConnectError) -> Verdict:
-    """Tell what a failed attempt says about the credential: often nothing."""
-    if isinstance(error, errors.CredentialRejectedError):
-        return _refused(error)
-    if error.authenticated:
-        return ACCEPTED
-    if before.reason in (Reason.ACCEPTED, Reason.VERIFIED, Reason.REJECTED):
-        return before
-    return NOT_CHECKED
-
-
-def _refused(error: errors.ConnectError | errors.CredentialError) -> Verdict:
-    reason = error.reason if isinstance(error, errors.CredentialError) else Reason.REJECTED
-    return Verdict(status=ConditionStatus.FALSE, reason=reason, message=error.message)
-
-
 def _opened(state: SessionState, *, probing: bool) -> Transition:
     opened = replace(
         state,
@@ -445,8 +452,8 @@ def _opened(state: SessionState, *, probing: bool) -> Transition:
         attempts=0,
         failure=None,
         standing=False,
-        credentials=ACCEPTED,
-        blocked=NOT_PROBED if probing else PROBE_OFF,
+        credentials=verdicts.ACCEPTED,
+        blocked=verdicts.NOT_PROBED if probing else verdicts.PROBE_OFF,
     )
     return Transition(state=opened)
 
@@ -463,10 +470,10 @@ def _lost(state: SessionState, failure: Failure) -> Transition:
                 message=f"closed and not to be reopened ({failure.message})",
             ),
             standing=True,
-            blocked=NOT_CONNECTED,
+            blocked=verdicts.NOT_CONNECTED,
         )
         return Transition(state=closed, command=Command.STAND_DOWN)
-    waiting = replace(state, phase=Phase.WAITING, failure=failure, blocked=NOT_CONNECTED)
+    waiting = replace(state, phase=Phase.WAITING, failure=failure, blocked=verdicts.NOT_CONNECTED)
     return Transition(state=waiting, command=Command.CONNECT_SPACED)
 
 
@@ -489,6 +496,18 @@ def _probe_refused(state: SessionState, message: str) -> Transition:
     )
 
 
+def _credential_expiring(state: SessionState, message: str) -> Transition:
+    if state.credentials.status is not ConditionStatus.TRUE:
+        return Transition(state=state)  # what is known already is worse
+    return _while_connected(state, credentials=verdicts.expiring(message))
+
+
+def _unchanged(state: SessionState) -> Transition:
+    if state.credentials.reason in (Reason.ACCEPTED, Reason.VERIFIED):
+        return Transition(state=state)
+    return _while_connected(state, credentials=verdicts.ACCEPTED)
+
+
 def _renewal_refused(
     state: SessionState, error: errors.ConnectError | errors.CredentialError
 ) -> Transition:
@@ -497,7 +516,7 @@ def _renewal_refused(
     )
     if says_nothing:
         return Transition(state=state)
-    return _while_connected(state, credentials=_refused(error))
+    return _while_connected(state, credentials=verdicts.refused(error))
 
 
 def _while_connected(
@@ -524,26 +543,7 @@ def _finish(state: SessionState) -> Transition:
             message="Springline closed the session and no longer keeps it",
         ),
         standing=True,
-        blocked=NOT_CONNECTED,
+        blocked=verdicts.NOT_CONNECTED,
         ended=True,
     )
     return Transition(state=finished, command=Command.FINISH)
-
-
-_BLOCK_REASONS = {
-    "low on memory": Reason.LOW_ON_MEMORY,
-    "low on disk": Reason.LOW_ON_DISK,
-    # RabbitMQ joins the alarms that hold with " & ", in either order; 3.10 says "low on" only once.
-    "low on memory & disk": Reason.LOW_ON_MEMORY_AND_DISK,
-    "low on disk & memory": Reason.LOW_ON_MEMORY_AND_DISK,
-    "low on memory & low on disk": Reason.LOW_ON_MEMORY_AND_DISK,
-    "low on disk & low on memory": Reason.LOW_ON_MEMORY_AND_DISK,
-}
-
-
-def blocked_verdict(text: str) -> Verdict:
-    """Return the Blocked condition for the broker's text, which is always in the message."""
-    reason = _BLOCK_REASONS.get(text.strip().lower(), Reason.BLOCKED_BY_BROKER)
-    return Verdict(
-        status=ConditionStatus.TRUE, reason=reason, message=text or "the broker gave no reason"
-    )

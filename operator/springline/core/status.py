@@ -14,8 +14,10 @@ from springline.api.conditions import (
     ConditionType,
     updated,
 )
-from springline.core.state import Failure, Phase, SessionState, Verdict
+from springline.core.binding import Publication
+from springline.core.state import Failure, Phase, SessionState
 from springline.core.values import Negotiated, ServerInfo
+from springline.core.verdicts import Verdict
 from springline.core.view import CredentialUse, LastClose, SessionView
 from springline.reasons import Reason
 
@@ -23,9 +25,16 @@ __all__ = ["broker_status", "conditions", "connection_status"]
 
 
 def conditions(
-    view: SessionView, *, previous: Sequence[Condition] = (), now: datetime
+    view: SessionView,
+    *,
+    previous: Sequence[Condition] = (),
+    binding: Publication | None = None,
+    now: datetime,
 ) -> tuple[Condition, ...]:
-    """Return the conditions of a session, with the times of `previous` where nothing flipped."""
+    """Return the conditions of a session, with the times of `previous` where nothing flipped.
+
+    Without `binding` there is no condition BindingPublished.
+    """
     connected = _connected(view.state)
     verdicts = {
         ConditionType.READY: _ready(connected, view.state.credentials),
@@ -33,8 +42,10 @@ def conditions(
         ConditionType.CREDENTIALS_VALID: view.state.credentials,
         ConditionType.BLOCKED: view.state.blocked,
     }
+    if binding is not None:
+        verdicts[ConditionType.BINDING_PUBLISHED] = binding.verdict
     return updated(
-        previous,
+        [condition for condition in previous if condition.type in verdicts],
         [
             Condition(
                 type=kind,
@@ -87,10 +98,12 @@ def connection_status(
     *,
     holder: str | None = None,
     last_handled: status.LastHandledStatus | None = None,
+    binding: Publication | None = None,
 ) -> status.BrokerConnectionStatus:
     """Return `status` of the BrokerConnection that `view` is the session of.
 
-    `holder` keeps the session; `last_handled` are the requests that it has acted on.
+    `holder` keeps the session; `last_handled` are the requests that it has acted on; `binding` is
+    what has become of the Secret for applications.
     """
     info = view.info
     return status.BrokerConnectionStatus(
@@ -105,6 +118,7 @@ def connection_status(
         blocked=_blocked(view),
         last_close=_last_close(view.last_close) if view.last_close is not None else None,
         attempts=view.state.attempts,
+        binding=_binding(binding),
         holder=holder,
         last_handled=last_handled,
     )
@@ -151,6 +165,7 @@ def _credentials(use: CredentialUse) -> status.CredentialsStatus:
         applied_at=use.applied_at,
         method=use.method,
         expires_at=credential.expires_at,
+        renew_at=use.renew_at,
     )
 
 
@@ -158,6 +173,12 @@ def _blocked(view: SessionView) -> status.BlockedStatus | None:
     if view.state.blocked.status is not ConditionStatus.TRUE or view.blocked_since is None:
         return None
     return status.BlockedStatus(since=view.blocked_since, reason=view.state.blocked.message)
+
+
+def _binding(binding: Publication | None) -> status.BindingStatus | None:
+    if binding is None or binding.name is None:
+        return None
+    return status.BindingStatus(name=binding.name)
 
 
 def _last_close(last: LastClose) -> status.LastCloseStatus:

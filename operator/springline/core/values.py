@@ -84,6 +84,8 @@ class Credential:
     secret: Secret = field(default_factory=lambda: Secret(""))
     version: str = ""
     """The version of the object it was read from; says nothing about the value."""
+    issued_at: datetime | None = None
+    """Where its lifetime begins, as far as that is known."""
     expires_at: datetime | None = None
 
     def same_value(self, other: "Credential") -> bool:
@@ -215,3 +217,8 @@ class CloseInfo:
     code: int = 0
     class_id: int = 0
     method_id: int = 0
+
+    @property
+    def says_expired(self) -> bool:
+        """Whether the broker ended it because of its token, as RabbitMQ does from 4.2.6 on."""
+        return self.by is ClosedBy.SERVER and "credential expired" in self.text.lower()

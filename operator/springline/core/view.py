@@ -8,8 +8,9 @@ from datetime import datetime
 
 from springline.api.conditions import ConditionStatus
 from springline.core.desired import SessionSpec
-from springline.core.state import NOT_PROBED, Phase, SessionState
+from springline.core.state import Phase, SessionState
 from springline.core.values import CloseInfo, Credential, OpenInfo, SessionKey
+from springline.core.verdicts import NOT_PROBED
 
 __all__ = ["CredentialUse", "LastClose", "SessionView"]
 
@@ -23,6 +24,8 @@ class CredentialUse:
     """`Handshake`, `InPlace` or `Replaced`; None if it was tried and not accepted."""
     applied_at: datetime | None = None
     verified_at: datetime | None = None
+    renew_at: datetime | None = None
+    """When it is to be renewed; None if it does not expire, or is not in use."""
 
     @property
     def username(self) -> str:

@@ -10,6 +10,6 @@ class ExternalSource:
 
     __slots__ = ()
 
-    async def fetch(self) -> Credential:
+    async def fetch(self, *, instead_of: Credential | None = None) -> Credential:  # noqa: ARG002 - somebody else renews it
         """Return the credential that has neither name nor secret."""
         return Credential(kind=CredentialKind.EXTERNAL, source="external")

@@ -18,7 +18,7 @@ class SecretSource:
     namespace: str
     reference: v1alpha1.SecretReference
 
-    async def fetch(self) -> Credential:
+    async def fetch(self, *, instead_of: Credential | None = None) -> Credential:  # noqa: ARG002 - somebody else renews it
         """Return the credential as the Secret has it now. Raises `CredentialError`."""
         reference = self.reference
         found = await reading.read(self.reader, self.namespace, reference.name)

@@ -4,8 +4,11 @@ from springline.core import ports
 from springline.core.desired import SessionSpec
 from springline.credentials.certificates import CertificateSource, PreparedClients
 from springline.credentials.external import ExternalSource
+from springline.credentials.oauth2 import OAuth2Sources
 from springline.credentials.secret import SecretSource
+from springline.credentials.service_account import ServiceAccountSources
 from springline.credentials.token import TokenSource
+from springline.credentials.token_file import TokenFileSource
 
 __all__ = ["CredentialSources"]
 
@@ -13,17 +16,33 @@ __all__ = ["CredentialSources"]
 class CredentialSources:
     """Makes the sources of credentials and certificates that declarations name."""
 
-    def __init__(self, reader: ports.ObjectReader) -> None:
+    def __init__(
+        self,
+        reader: ports.ObjectReader,
+        *,
+        clock: ports.Clock,
+        tokens: ports.ServiceAccountTokens,
+        token_files: ports.TokenFiles,
+    ) -> None:
         self._reader = reader
+        self._service_accounts = ServiceAccountSources(tokens, clock)
+        self._token_files = token_files
         self._clients = PreparedClients()
+        self._oauth2 = OAuth2Sources(reader, self._clients, clock)
 
     def credentials(self, spec: SessionSpec) -> ports.CredentialSource:
         """Return the source of the one kind of credentials that is declared."""
-        declared = spec.credentials
+        declared, namespace = spec.credentials, spec.key.namespace
         if declared.secret_ref is not None:
-            return SecretSource(self._reader, spec.key.namespace, declared.secret_ref)
+            return SecretSource(self._reader, namespace, declared.secret_ref)
         if declared.token_ref is not None:
-            return TokenSource(self._reader, spec.key.namespace, declared.token_ref)
+            return TokenSource(self._reader, namespace, declared.token_ref)
+        if declared.token_file is not None:
+            return TokenFileSource(self._token_files, namespace, declared.token_file)
+        if declared.oauth2 is not None:
+            return self._oauth2.source(namespace, declared.oauth2)
+        if declared.service_account is not None:
+            return self._service_accounts.source(namespace, declared.service_account)
         return ExternalSource()
 
     def tls(self, spec: SessionSpec) -> ports.TLSSource:

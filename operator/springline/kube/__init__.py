@@ -1,4 +1,4 @@
-"""The Kubernetes adapter: declarations in by watching, status and events out, nothing else written.
+"""The Kubernetes adapter: declarations in by watching, status, events and bindings out.
 
 kopf and the Kubernetes client are known only here. The pieces, from the outside inwards:
 
@@ -18,4 +18,6 @@ kopf and the Kubernetes client are known only here. The pieces, from the outside
     status      what became of each declaration, by server-side apply
     turns       in which order, and how fast, status is written
     events      what happened, as Kubernetes Events
+    binding     Secrets for applications: when, and what
+    bound_secrets  one of them, looked at and written
 """

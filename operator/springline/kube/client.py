@@ -146,6 +146,33 @@ class Client:
                 return items, str(metadata["resourceVersion"])
             page["continue"] = str(metadata["continue"])
 
+    async def create(self, path: str, document: Mapping[str, Any], **params: str) -> dict[str, Any]:
+        """Create what `document` says in the collection or subresource at `path`, and return it.
+
+        Raises `RequestError`; after `UnreachableError` it may have been created.
+        """
+        return await self._request("POST", path, params=params, body=document)
+
+    async def update(self, path: str, document: Mapping[str, Any], **params: str) -> dict[str, Any]:
+        """Replace the object at `path` by what `document` says, and return it.
+
+        With a `resourceVersion` in it, only if it still is that version. Raises `RequestError`;
+        after `UnreachableError` it may have been replaced.
+        """
+        return await self._request("PUT", path, params=params, body=document)
+
+    async def delete(self, path: str, *, uid: str, version: str) -> None:
+        """Delete the object at `path`, if it still is this one in this version.
+
+        Raises `RequestError`; after `UnreachableError` it may have been deleted.
+        """
+        options = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": uid, "resourceVersion": version},
+        }
+        await self._request("DELETE", path, params={}, body=options)
+
     async def apply(
         self, path: str, document: Mapping[str, Any], *, manager: str
     ) -> dict[str, Any]:

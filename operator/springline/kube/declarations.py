@@ -9,20 +9,18 @@ from the old one by its uid, because their events may arrive in any order.
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Protocol, assert_never
 
 from springline.api import documents, v1alpha1
 from springline.api.meta import Identity
 from springline.core.manager import Manager
 from springline.core.values import SessionKey
 from springline.errors import ManifestError
+from springline.kube.requests import Request
 
-__all__ = ["RECONNECT", "Declarations", "Shown", "Statuses", "identify"]
+__all__ = ["Declarations", "Shown", "Statuses", "identify"]
 
 logger = logging.getLogger(__name__)
-
-RECONNECT: Final = "springline.dev/reconnect-requested-at"
-"""Annotation: a new value asks for a fresh connection, once."""
 
 _LONGEST_REQUEST = 64
 """Characters of an annotation's value that count; a time stamp has fewer."""
@@ -42,11 +40,11 @@ class Statuses(Protocol):
     def unusable(self, identity: Identity, problem: str | None) -> None:
         """The broker's declaration cannot be used, or can be again."""
 
-    def last_reconnect(self, identity: Identity) -> str | None:
-        """The request for a fresh connection that was acted on last."""
+    def last_handled(self, identity: Identity, request: Request) -> str | None:
+        """The value of such a request that was acted on last."""
 
-    def reconnected(self, identity: Identity, request: str) -> None:
-        """The request has been acted on."""
+    def handled(self, identity: Identity, request: Request, value: str) -> None:
+        """The request with this value has been acted on."""
 
     def gone(self, identity: Identity) -> None:
         """The object is gone; nothing may be written to it any more."""
@@ -71,7 +69,7 @@ class _Seen:
 
     uid: str
     generation: int
-    request: str
+    requests: Mapping[Request, str]
     former: tuple[str, ...] = ()
     """The uids of those that had the name before. Late events of theirs may still come."""
 
@@ -129,7 +127,7 @@ class Declarations:
         now = _Seen(
             uid=uid,
             generation=generation,
-            request=(metadata.get("annotations") or {}).get(RECONNECT, "")[:_LONGEST_REQUEST],
+            requests=_requests(metadata.get("annotations") or {}),
             former=_former(uid, before),
         )
         self._statuses.declared(
@@ -142,7 +140,8 @@ class Declarations:
         if before is None or is_new or before.generation != generation:
             self._declare(identity, document, generation=generation)
         if identity.kind == "BrokerConnection":
-            self._act_on_request(identity, now.request, is_new=is_new)
+            for request, value in now.requests.items():
+                self._act_on_request(identity, request, value, is_new=is_new)
 
     def vanished(self, identity: Identity, *, uid: str) -> None:
         """Take in that an object is gone. Idempotent."""
@@ -184,19 +183,38 @@ class Declarations:
             # The sessions keep what the broker was declared as before.
             self._statuses.unusable(identity, problem)
 
-    def _act_on_request(self, identity: Identity, request: str, *, is_new: bool) -> None:
-        if not request or request == self._statuses.last_reconnect(identity):
+    def _act_on_request(
+        self, identity: Identity, request: Request, value: str, *, is_new: bool
+    ) -> None:
+        if value == self._statuses.last_handled(identity, request):
             return
-        if not is_new:  # a new session is a fresh connection already
-            logger.info("fresh connection requested", extra={"object": str(identity)})
-            self._manager.reconnect(_key(identity))
-        self._statuses.reconnected(identity, request)
+        if not is_new:  # a new session is a fresh connection with what there is to read now
+            self._ask(identity, request)
+        self._statuses.handled(identity, request, value)
+
+    def _ask(self, identity: Identity, request: Request) -> None:
+        key, shown = _key(identity), {"object": str(identity)}
+        match request:
+            case Request.RECONNECT:
+                logger.info("fresh connection requested", extra=shown)
+                self._manager.reconnect(key)
+            case Request.RENEW:
+                logger.info("renewal requested", extra=shown)
+                self._manager.renew(key)
+            case _:
+                assert_never(request)
 
 
 def identify(document: Mapping[str, Any]) -> Identity:
     """Return which object of ours a document or its metadata is about."""
     metadata = document["metadata"]
     return Identity(document["kind"], metadata.get("namespace", ""), metadata["name"])
+
+
+def _requests(annotations: Mapping[str, str]) -> dict[Request, str]:
+    """Return what is asked for."""
+    found = {each: annotations.get(each.annotation, "")[:_LONGEST_REQUEST] for each in Request}
+    return {request: value for request, value in found.items() if value}
 
 
 def _is_late(uid: str, generation: int, *, seen: _Seen) -> bool:

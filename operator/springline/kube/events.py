@@ -64,8 +64,11 @@ class KubernetesEvents:
         self._context = contextvars.copy_context()
 
     async def report(self, event: Event) -> None:
-        """Hand the event to kopf, unless there is no need. Returns at once."""
-        if event.type in _NOT_POSTED or self._context is None:
+        """Hand the event to kopf, unless there is no need. Returns at once.
+
+        Routine is none: each Event is a write, and status says when a token was renewed last.
+        """
+        if event.type in _NOT_POSTED or event.is_routine or self._context is None:
             return
         key = event.key
         uid = self._uid_of(Identity("BrokerConnection", key.namespace, key.name))

@@ -12,11 +12,13 @@ from typing import Any, Self
 from springline.api import status as api_status
 from springline.api.conditions import Condition
 from springline.api.meta import Identity
-from springline.core import ports
+from springline.core import binding, ports
 from springline.core import status as projection
+from springline.core.binding import Publication, Publications
 from springline.core.manager import Manager
 from springline.core.session import Session
 from springline.core.values import SessionKey
+from springline.kube.requests import Request
 
 __all__ = ["Digest", "Entry", "Projection"]
 
@@ -43,8 +45,8 @@ class Entry:
     uid: str
     generation: int
     conditions: tuple[Condition, ...]
-    request: str | None
-    """The last request for a fresh connection that was acted on."""
+    handled: dict[Request, str]
+    """The requests that were acted on last."""
     problem: str | None = None
     """Why the broker's declaration cannot be used."""
     written: Digest | None = None
@@ -58,15 +60,25 @@ class Entry:
     """When it may be asked again to take it, whatever changes until then."""
     broker: Identity | None = None
     """The broker that the session was last seen with."""
+    binding: Publication | None = None
+    """What was shown last of the Secret for applications."""
 
 
 class Projection:
     """Makes the status of objects from what the manager's sessions are."""
 
-    def __init__(self, manager: Callable[[], Manager], clock: ports.Clock, *, holder: str) -> None:
+    def __init__(
+        self,
+        manager: Callable[[], Manager],
+        clock: ports.Clock,
+        *,
+        holder: str,
+        publications: Publications,
+    ) -> None:
         self._manager = manager
         self._clock = clock
         self._holder = holder
+        self._publications = publications
 
     def is_settled(self, entry: Entry) -> bool:
         """Whether there is a result to show; a session that has just begun has none yet."""
@@ -84,15 +96,23 @@ class Projection:
         if session is None:
             return None
         view = session.view
+        entry.binding = binding.current(view, self._publications, before=entry.binding)
         entry.conditions = projection.conditions(
-            view, previous=entry.conditions, now=self._clock.now()
+            view, previous=entry.conditions, binding=entry.binding, now=self._clock.now()
         )
         handled = None
-        if entry.request is not None:
-            handled = api_status.LastHandledStatus(reconnect_requested_at=entry.request)
+        if entry.handled:
+            handled = api_status.LastHandledStatus(
+                reconnect_requested_at=entry.handled.get(Request.RECONNECT),
+                renew_requested_at=entry.handled.get(Request.RENEW),
+            )
         return api_status.as_document(
             projection.connection_status(
-                view, entry.conditions, holder=self._holder, last_handled=handled
+                view,
+                entry.conditions,
+                holder=self._holder,
+                last_handled=handled,
+                binding=entry.binding,
             )
         )
 

@@ -40,7 +40,7 @@ class KubernetesServices:
         """
         where = f'Service "{name}" in namespace "{namespace}"'
         service = await self._service(namespace, name, where)
-        port_name = _port_name(service, port, where)
+        port_name = str(_port(service, port, where).get("name") or "")
         slices = await self._slices(namespace, name)
         found: dict[int, set[str]] = {}
         for number, address in _ready(slices, port_name):
@@ -55,6 +55,18 @@ class KubernetesServices:
             ResolvedEndpoint(Endpoint(host, number), self._shuffled(addresses))
             for number, addresses in sorted(found.items())
         ]
+
+    async def port_number(self, namespace: str, name: str, port: str | int) -> int | None:
+        """Return the number of a port that the Service itself answers at.
+
+        None if its name leads straight to the pods. Raises `ConnectError` NameResolutionFailed.
+        """
+        where = f'Service "{name}" in namespace "{namespace}"'
+        service = await self._service(namespace, name, where)
+        declared = _port(service, port, where)
+        if (service.get("spec") or {}).get("clusterIP") in (None, "", "None"):
+            return None
+        return int(declared["port"])
 
     async def _service(self, namespace: str, name: str, where: str) -> dict[str, Any]:
         path = f"/api/v1/namespaces/{quote(namespace, safe='')}/services/{quote(name, safe='')}"
@@ -79,18 +91,18 @@ class KubernetesServices:
         return tuple(self._rng.sample(sorted(addresses), len(addresses)))
 
 
-def _port_name(service: Mapping[str, Any], port: str | int, where: str) -> str:
-    """Return the name of a port given by number or name; empty for the one that has none."""
+def _port(service: Mapping[str, Any], port: str | int, where: str) -> Mapping[str, Any]:
+    """Return a port given by number or name, as the Service declares it."""
     spec = service.get("spec") or {}
     if spec.get("type") == "ExternalName":
         raise errors.RejectedError(
             Reason.NAME_RESOLUTION_FAILED,
             f"{where} only stands for another name; give that name in endpoints instead",
         )
-    declared = [each for each in spec.get("ports") or () if _is_tcp(each)]
+    declared: list[Mapping[str, Any]] = [each for each in spec.get("ports") or () if _is_tcp(each)]
     for each in declared:
         if port == (each.get("port") if isinstance(port, int) else each.get("name")):
-            return str(each.get("name") or "")
+            return each
     there_are = ", ".join(
         f"{each.get('port')} ({each['name']})" if each.get("name") else str(each.get("port"))
         for each in declared

@@ -15,12 +15,14 @@ from typing import Any, Final, Protocol
 from springline.api import conditions as api_conditions
 from springline.api.meta import Identity
 from springline.api.v1alpha1 import API_VERSION
-from springline.core import ports
+from springline.core import binding, ports
+from springline.core.binding import Publications
 from springline.core.manager import Manager
 from springline.core.session import Session
 from springline.kube import paths
 from springline.kube.client import RefusedError, RequestError
 from springline.kube.projection import Digest, Entry, Projection
+from springline.kube.requests import Request
 from springline.kube.turns import Pace, Turns
 
 __all__ = ["FIELD_MANAGER", "Applier", "StatusWriter"]
@@ -82,13 +84,17 @@ class StatusWriter:
         clock: ports.Clock,
         *,
         holder: str,
+        publications: Publications,
         counted: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`counted` is told the outcome of each write: written, unchanged, gone or failed."""
+        """`publications` knows what has become of bindings.
+
+        `counted` is told the outcome of each write: written, unchanged, gone or failed.
+        """
         self._client = client
         self._manager = manager
         self._clock = clock
-        self._projection = Projection(manager, clock, holder=holder)
+        self._projection = Projection(manager, clock, holder=holder, publications=publications)
         self._counted = counted
         self._entries: dict[Identity, Entry] = {}
         self._changed_at: dict[Identity, float] = {}
@@ -115,12 +121,14 @@ class StatusWriter:
                 self._changed(entry)
             return
         self.gone(identity)  # the one before, under the same name
+        conditions = api_conditions.stored(stored.get("conditions"))
         entry = Entry(
             identity=identity,
             uid=uid,
             generation=generation,
-            conditions=api_conditions.stored(stored.get("conditions")),
-            request=(stored.get("lastHandled") or {}).get("reconnectRequestedAt"),
+            conditions=conditions,
+            binding=binding.stored(conditions, (stored.get("binding") or {}).get("name")),
+            handled=_handled(stored.get("lastHandled") or {}),
             written=Digest.of(stored) if stored else None,
         )
         self._entries[identity] = entry
@@ -132,14 +140,14 @@ class StatusWriter:
             entry.problem = problem
             self._changed(entry)
 
-    def last_reconnect(self, identity: Identity) -> str | None:
+    def last_handled(self, identity: Identity, request: Request) -> str | None:
         entry = self._entries.get(identity)
-        return entry.request if entry is not None else None
+        return entry.handled.get(request) if entry is not None else None
 
-    def reconnected(self, identity: Identity, request: str) -> None:
+    def handled(self, identity: Identity, request: Request, value: str) -> None:
         entry = self._entries.get(identity)
         if entry is not None:
-            entry.request = request
+            entry.handled[request] = value
             self._changed(entry)
 
     def gone(self, identity: Identity) -> None:
@@ -416,3 +424,8 @@ def _document(identity: Identity, status: Mapping[str, Any]) -> dict[str, Any]:
 
 def _uid(document: Mapping[str, Any]) -> str | None:
     return (document.get("metadata") or {}).get("uid")
+
+
+def _handled(stored: Mapping[str, Any]) -> dict[Request, str]:
+    """Return the requests that `status.lastHandled` says were acted on last."""
+    return {each: stored[each.field] for each in Request if stored.get(each.field)}

@@ -10,13 +10,13 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, NamedTuple, Protocol, Self
 
 from springline.core import backoff, ports
 from springline.core.backoff import Retry
 from springline.kube.client import Client, RefusedError, RequestError
 
-__all__ = ["Listener", "Metadata", "Watch"]
+__all__ = ["Listener", "Metadata", "Owner", "Watch"]
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +52,15 @@ _SENTENCES: Final = {
 }
 
 
+class Owner(NamedTuple):
+    """The object that another one belongs to."""
+
+    group: str  # of the API, without its version
+    kind: str
+    name: str
+    uid: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
     """What a watch says of an object. Annotations may hold a copy of a Secret and are left out."""
@@ -62,6 +71,8 @@ class Metadata:
     version: str
     uid: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    controller: Owner | None = None
+    """Whom it belongs to, if anybody."""
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:
@@ -75,7 +86,20 @@ class Metadata:
             version=metadata.get("resourceVersion", ""),
             uid=metadata.get("uid", ""),
             labels=metadata.get("labels") or {},
+            controller=_controller(metadata.get("ownerReferences")),
         )
+
+
+def _controller(references: object) -> Owner | None:
+    """Return the one owner among all that manages the object."""
+    if not isinstance(references, Sequence):
+        return None
+    for each in references:
+        if isinstance(each, Mapping) and each.get("controller") is True:
+            version, kind = str(each.get("apiVersion", "")), str(each.get("kind", ""))
+            group = version.rpartition("/")[0]
+            return Owner(group, kind, str(each.get("name", "")), str(each.get("uid", "")))
+    return None
 
 
 class Listener(Protocol):

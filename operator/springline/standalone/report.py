@@ -20,8 +20,9 @@ from springline.api import status as api_status
 from springline.api import v1alpha1
 from springline.api.conditions import Condition, ConditionStatus, ConditionType
 from springline.api.meta import Identity
-from springline.core import ports
+from springline.core import binding, ports
 from springline.core import status as projection
+from springline.core.binding import Publication, Publications
 from springline.core.manager import Manager
 from springline.core.session import Session
 from springline.core.values import SessionKey
@@ -55,9 +56,11 @@ class Shown:
 
     view: SessionView
     conditions: tuple[Condition, ...]
+    binding: Publication | None = None
+    """What has become of the files for applications."""
 
     def condition(self, kind: ConditionType) -> Condition:
-        """The condition of that type; every projection has all of them."""
+        """The condition of that type; every projection has all but BindingPublished."""
         return next(condition for condition in self.conditions if condition.type is kind)
 
     @property
@@ -75,11 +78,13 @@ class Report:
         *,
         status_dir: Path | None = None,
         generation: Callable[[Identity], int] = lambda _: 1,
+        publications: Publications,
     ) -> None:
         self._manager = manager
         self._clock = clock
         self._status_dir = status_dir
         self._generation = generation
+        self._publications = publications
         self._shown: dict[SessionKey, Shown] = {}
         self._brokers: dict[Identity, tuple[api_status.BrokerStatus, tuple[Condition, ...]]] = {}
         self._changed: dict[SessionKey, Session] = {}
@@ -169,7 +174,7 @@ class Report:
     def connection_document(self, key: SessionKey) -> dict[str, Any]:
         """Return the BrokerConnection's identity and status as a document."""
         shown = self._shown[key]
-        status = projection.connection_status(shown.view, shown.conditions)
+        status = projection.connection_status(shown.view, shown.conditions, binding=shown.binding)
         return _document(
             Identity("BrokerConnection", key.namespace, key.name), api_status.as_document(status)
         )
@@ -177,10 +182,16 @@ class Report:
     def _project(self, session: Session) -> None:
         before = self._shown.get(session.key)
         view = session.view
-        conditions = projection.conditions(
-            view, previous=before.conditions if before else (), now=self._clock.now()
+        published = binding.current(
+            view, self._publications, before=before.binding if before else None
         )
-        self._shown[session.key] = Shown(view=view, conditions=conditions)
+        conditions = projection.conditions(
+            view,
+            previous=before.conditions if before else (),
+            binding=published,
+            now=self._clock.now(),
+        )
+        self._shown[session.key] = Shown(view=view, conditions=conditions, binding=published)
         self._write(
             Identity("BrokerConnection", session.key.namespace, session.key.name),
             lambda: self.connection_document(session.key),

@@ -14,7 +14,7 @@ from springline.core.state import Phase
 from springline.core.view import SessionView
 from springline.standalone.report import Shown
 
-__all__ = ["explanations", "for_terminal", "plain"]
+__all__ = ["aligned", "explanations", "for_terminal", "plain"]
 
 _COLUMNS = (
     *("NAMESPACE", "NAME", "READY", "BLOCKED", "STATE", "BROKER", "VHOST", "USER"),
@@ -95,15 +95,19 @@ def _widths(rows: Iterable[Sequence[str]]) -> dict[str, int]:
 
 def plain(shown: Iterable[Shown], *, now: datetime) -> str:
     """Return the table as text with aligned columns and without colours."""
-    rows = [_cells(row, now=now) for row in shown]
-    widths = _widths(rows).values()
+    return aligned([_COLUMNS, *(_cells(row, now=now) for row in shown)])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows of cells, the header among them, as lines with aligned columns."""
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         (" " * _GAP)
         .join(
             cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)
         )
         .rstrip()
-        for row in (_COLUMNS, *rows)
+        for row in rows
     )
 
 

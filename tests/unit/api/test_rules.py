@@ -7,9 +7,12 @@ import pytest
 
 from springline.api import rules
 from springline.api.problems import Problem, sentences
-from springline.api.rules import NotBelow, OnlyWith, Requires
+from springline.api.rules import AtMostOneOf, ExactlyOneOf, Requires
 
 ENDPOINTS = {"endpoints": [{"host": "rabbit"}]}
+SOURCES_NEEDED = (
+    "exactly one of secretRef, tokenRef, tokenFile, oauth2, serviceAccount and external is needed"
+)
 SECRET = {"secretRef": {"name": "orders"}}
 
 
@@ -175,32 +178,17 @@ def test_fields_of_tls_have_no_effect_without_tls(field: str) -> None:
         ),
         pytest.param(
             {"brokerRef": {"name": "x"}, "credentials": {}},
-            [
-                (
-                    "spec.credentials: exactly one of secretRef, tokenRef and external is needed,"
-                    " and none is given"
-                )
-            ],
+            [(f"spec.credentials: {SOURCES_NEEDED}, and none is given")],
             id="no source of credentials",
         ),
         pytest.param(
             {"brokerRef": {"name": "x"}, "credentials": {"external": None}},
-            [
-                (
-                    "spec.credentials: exactly one of secretRef, tokenRef and external is needed,"
-                    " and external has no value"
-                )
-            ],
+            [(f"spec.credentials: {SOURCES_NEEDED}, and external has no value")],
             id="external with nothing below it",
         ),
         pytest.param(
             {"brokerRef": {"name": "x"}, "credentials": SECRET | {"external": {}}},
-            [
-                (
-                    "spec.credentials: exactly one of secretRef, tokenRef and external is needed,"
-                    " and secretRef and external are given"
-                )
-            ],
+            [(f"spec.credentials: {SOURCES_NEEDED}, and secretRef and external are given")],
             id="two sources of credentials",
         ),
         pytest.param(
@@ -210,11 +198,36 @@ def test_fields_of_tls_have_no_effect_without_tls(field: str) -> None:
             },
             [
                 (
-                    "spec.credentials: exactly one of secretRef, tokenRef and external is needed,"
-                    " and all are given"
+                    f"spec.credentials: {SOURCES_NEEDED},"
+                    " and secretRef, tokenRef and external are given"
                 )
             ],
             id="three sources of credentials",
+        ),
+        pytest.param(
+            {
+                "brokerRef": {"name": "x"},
+                "credentials": SECRET,
+                "binding": {"secretName": "y"},
+                "rotation": {"verify": "None"},
+            },
+            [
+                (
+                    "spec.binding: needs rotation.verify: Handshake, because it holds only what was"
+                    " verified"
+                )
+            ],
+            id="a binding of what nobody verifies",
+        ),
+        pytest.param(
+            {
+                "brokerRef": {"name": "x"},
+                "credentials": SECRET,
+                "binding": {"secretName": "y"},
+                "rotation": {"verify": "Handshake"},
+            },
+            [],
+            id="a binding of what is verified",
         ),
         pytest.param(
             {"brokerRef": {"name": "x"}, "credentials": {"external": {}}},
@@ -276,7 +289,7 @@ def test_rules_are_values() -> None:
         for rule in rules.RULES[kind]:
             assert rule.at.startswith("spec")
             assert hash(rule) == hash(copy.copy(rule))
-            assert isinstance(rule, NotBelow | OnlyWith | Requires) or len(rule.fields) > 1
+            assert not isinstance(rule, AtMostOneOf | ExactlyOneOf) or len(rule.fields) > 1
 
 
 def test_a_rule_is_usable_by_itself() -> None:

@@ -2,14 +2,14 @@
 
 import asyncio
 import ssl
+from datetime import datetime, timedelta
 
 import pytest
 
 from springline import errors
 from springline.api import v1alpha1
-from springline.core import renewal
 from springline.core.attempt import Means, Success
-from springline.core.renewal import Outcome, Replaced, Unchanged, UpdatedInPlace
+from springline.core.renewal import Live, Outcome, Renewal, Replaced, Unchanged, UpdatedInPlace
 from springline.core.values import Credential, CredentialKind, TLSClient
 from springline.reasons import Reason
 from support.builders import (
@@ -24,7 +24,7 @@ from support.builders import (
     server_close,
     unreachable,
 )
-from support.fake_clock import FakeClock, FixedRandom
+from support.fake_clock import EIGHT, FakeClock, FixedRandom
 from support.fakes import (
     SILENCE,
     FakeConnection,
@@ -51,6 +51,8 @@ class Renewing:
         self.spec = a_spec()
         self.connection = FakeConnection(an_open_info(), name="live", journal=self.journal)
         self.live = Success(connection=self.connection, credential=a_credential("first"), tls=None)
+        self.renew_at: datetime | None = None
+        self.asked_at: float | None = None
         self.refusals: list[errors.ConnectError | errors.CredentialError] = []
         self.task: asyncio.Task[Outcome | None] | None = None
         self.means = Means(
@@ -65,14 +67,14 @@ class Renewing:
 
     async def start(self) -> None:
         self.task = asyncio.get_running_loop().create_task(
-            renewal.renew(
-                self.live,
+            Renewal(
+                Live(opened=self.live, renew_at=self.renew_at, asked_at=self.asked_at),
                 self.spec,
                 self.means,
                 IgnoredProgress(),
                 rng=FixedRandom(),
                 refused=self.refusals.append,
-            )
+            ).run()
         )
         await self.clock.settle()
 
@@ -86,6 +88,11 @@ class Renewing:
         return self.task.result()
 
 
+def updated(credential: Credential, *, after: float = 0.0) -> UpdatedInPlace:
+    """What comes of it after so many seconds."""
+    return UpdatedInPlace(credential=credential, verified_at=EIGHT + timedelta(seconds=after))
+
+
 @pytest.fixture
 async def renewing(clock: FakeClock) -> Renewing:
     return Renewing(clock)
@@ -93,7 +100,7 @@ async def renewing(clock: FakeClock) -> Renewing:
 
 async def test_a_new_secret_is_verified_before_it_is_updated_in_place(renewing: Renewing) -> None:
     await renewing.start()
-    assert renewing.outcome == UpdatedInPlace(a_credential("second", version="2"))
+    assert renewing.outcome == updated(a_credential("second", version="2"))
     assert renewing.journal == [
         "read the credential",
         "open rabbit-0.example:5672",
@@ -111,12 +118,12 @@ async def test_what_is_pushed_is_what_was_planned_for(
     """A Secret that changes to another user meanwhile is the next renewal's business."""
     readings = iter([a_credential("second"), a_credential("third", username="other")])
 
-    async def changing() -> Credential:
+    async def changing(**_: object) -> Credential:
         return next(readings)
 
     monkeypatch.setattr(renewing.credentials, "fetch", changing)
     await renewing.start()
-    assert renewing.outcome == UpdatedInPlace(a_credential("second"))
+    assert renewing.outcome == updated(a_credential("second"))
     assert [each.username for each in renewing.connection.updates] == ["app"]
 
 
@@ -128,13 +135,13 @@ async def test_a_secret_that_cannot_be_read_in_time_is_tried_again(renewing: Ren
     assert [each.reason for each in renewing.refusals] == [Reason.CONNECT_TIMEOUT]
     renewing.credentials.answer = a_credential("second")
     await renewing.clock.advance(a_spec().retry.max_delay)
-    assert renewing.outcome == UpdatedInPlace(a_credential("second"))
+    assert renewing.outcome == updated(a_credential("second"), after=30.0)
 
 
 async def test_an_unchanged_value_needs_nothing(renewing: Renewing) -> None:
     renewing.credentials.answer = a_credential("first", version="2")
     await renewing.start()
-    assert renewing.outcome == Unchanged(a_credential("first", version="2"))
+    assert renewing.outcome == Unchanged(credential=a_credential("first", version="2"))
     assert not renewing.driver.requests
     assert not renewing.connection.updates
 
@@ -186,7 +193,7 @@ async def test_the_same_certificates_replace_nothing(renewing: Renewing) -> None
     renewing.tls.answer = tls
     renewing.credentials.answer = external
     await renewing.start()
-    assert renewing.outcome == Unchanged(external)
+    assert renewing.outcome == Unchanged(credential=external)
 
 
 # --- the Secret that says where the broker is
@@ -217,7 +224,7 @@ async def test_the_same_endpoint_in_the_secret_changes_nothing(renewing: Renewin
     renewing.spec = TOLD_BY_SECRET
     renewing.credentials.answer = a_credential("first")
     await renewing.start()
-    assert renewing.outcome == Unchanged(a_credential("first"))
+    assert renewing.outcome == Unchanged(credential=a_credential("first"))
     assert not renewing.driver.requests
 
 
@@ -228,8 +235,8 @@ async def test_a_secret_with_another_endpoint_and_another_password_is_one_replac
     renewing.endpoints.declare(OTHER_RABBIT)
     await renewing.start()
     assert isinstance(renewing.outcome, Replaced)
-    [request] = renewing.driver.requests
-    assert request.credential.secret.reveal() == "second"
+    assert [each.credential.secret.reveal() for each in renewing.driver.requests] == ["second"] * 2
+    assert len(renewing.driver.open_connections) == 1
     assert not renewing.connection.updates
 
 
@@ -255,7 +262,7 @@ async def test_what_dns_answers_now_does_not_move_an_open_session(renewing: Rene
     renewing.credentials.answer = a_credential("first")
     renewing.endpoints.declare(OTHER_RABBIT)
     await renewing.start()
-    assert renewing.outcome == Unchanged(a_credential("first"))
+    assert renewing.outcome == Unchanged(credential=a_credential("first"))
     assert renewing.endpoints.fetches == 0
 
 
@@ -269,7 +276,7 @@ async def test_a_secret_that_cannot_be_read_now_is_tried_again_with_growing_dela
     await renewing.start()
     renewing.credentials.answer = a_credential("second")
     await renewing.clock.advance(10.0)
-    assert renewing.outcome == UpdatedInPlace(a_credential("second"))
+    assert renewing.outcome == updated(a_credential("second"), after=10.0)
 
 
 async def test_an_update_that_is_not_answered_replaces_the_connection(renewing: Renewing) -> None:
@@ -280,7 +287,7 @@ async def test_an_update_that_is_not_answered_replaces_the_connection(renewing: 
     assert not renewing.is_done
     await renewing.clock.advance(0.1)
     assert isinstance(renewing.outcome, Replaced)
-    assert renewing.outcome.success.connection is renewing.driver.connections[1]
+    assert renewing.outcome.success.connection is renewing.driver.connections[-1]
 
 
 async def test_a_broker_that_ends_the_verification_first_has_verified_all_the_same(
@@ -307,13 +314,15 @@ async def test_a_refused_secret_keeps_the_live_connection(renewing: Renewing) ->
     assert not renewing.is_done
 
 
-async def test_a_refused_secret_is_tried_again_slowly_and_recovers(renewing: Renewing) -> None:
+async def test_a_refused_secret_is_tried_again_with_growing_delays_and_recovers(
+    renewing: Renewing,
+) -> None:
     """A Secret is often changed a little before the broker's user is."""
     renewing.driver.then(credential_refused(), credential_refused(), None)
     await renewing.start()
-    await renewing.clock.advance(59.9)
+    await renewing.clock.advance(9.9)
     assert len(renewing.driver.requests) == 1
-    await renewing.clock.advance(60.1)
+    await renewing.clock.advance(20.1)
     assert len(renewing.refusals) == 2
     assert isinstance(renewing.outcome, UpdatedInPlace)
 
@@ -346,7 +355,7 @@ async def test_every_try_reads_the_credential_anew(renewing: Renewing) -> None:
     assert not renewing.driver.requests
     renewing.credentials.answer = a_credential("third")
     await renewing.clock.advance(60.0)
-    assert renewing.outcome == UpdatedInPlace(a_credential("third"))
+    assert renewing.outcome == updated(a_credential("third"), after=60.0)
 
 
 # --- the live connection ends meanwhile
@@ -394,3 +403,18 @@ async def test_a_cancelled_renewal_leaves_the_live_connection_as_it_is(
     await renewing.clock.settle()
     assert renewing.connection.is_open
     assert not renewing.driver.connections
+
+
+async def test_a_connection_whose_update_went_wrong_gets_no_other_at_the_next_try(
+    renewing: Renewing,
+) -> None:
+    """Its replacement was refused at first."""
+    renewing.connection.update_answer = SILENCE
+    renewing.driver.then(None, unreachable(), None)
+    await renewing.start()
+    await renewing.clock.advance(10.0)
+    assert renewing.refusals
+    renewing.connection.confirm_update()
+    await renewing.clock.advance(60.0)
+    assert isinstance(renewing.outcome, Replaced)
+    assert len(renewing.connection.updates) == 1

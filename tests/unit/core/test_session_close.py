@@ -139,11 +139,11 @@ async def test_a_replacement_that_is_open_in_the_moment_of_the_close_is_closed_a
     stage: Stage,
 ) -> None:
     await stage.connect()
-    stage.driver.then(SILENCE)
+    stage.driver.then(None, SILENCE)
     await stage.change_credential(username="other")
     stage.driver.release()
     await stage.session.close()
-    assert len(stage.driver.connections) == 2
+    assert len(stage.driver.connections) == 3
     assert not stage.driver.open_connections
 
 

@@ -246,27 +246,45 @@ async def test_a_newer_secret_that_comes_while_a_replacement_is_opened_is_not_lo
     assert [credential.secret.reveal() for credential in current.updates] == ["third"]
 
 
-async def test_a_newer_secret_that_comes_during_the_update_is_not_lost(stage: Stage) -> None:
-    """An update that was given up may still be answered, so the connection gets no other."""
-    old = await stage.connect()
-    old.update_answer = SILENCE
+async def test_a_newer_secret_that_comes_during_the_update_waits_for_its_end(
+    stage: Stage,
+) -> None:
+    """An update that is cut off would cost the connection."""
+    live = await stage.connect()
+    live.update_answer = SILENCE
     await stage.change_credential("second")
     await stage.change_credential("third")
-    assert not old.is_open
+    assert [each.secret.reveal() for each in live.updates] == ["second"]
+    live.confirm_update()
+    await stage.clock.settle()
+    assert [each.secret.reveal() for each in live.updates] == ["second", "third"]
+    assert stage.connection() is live
+
+
+async def test_a_newer_secret_is_not_lost_with_an_update_that_nobody_answers(
+    stage: Stage,
+) -> None:
+    live = await stage.connect()
+    live.update_answer = SILENCE
+    await stage.change_credential("second")
+    await stage.change_credential("third")
+    await stage.clock.advance(10.0)
+    assert not live.is_open
     assert len(stage.driver.open_connections) == 1
     assert stage.connection() is stage.driver.open_connections[0]
-    assert stage.driver.requests[-1].credential.secret.reveal() == "third"
+    assert stage.view.credential is not None
+    assert stage.view.credential.credential.secret.reveal() == "third"
 
 
 async def test_a_replacement_that_comes_too_late_is_closed(stage: Stage) -> None:
     """The live connection ended in the moment in which its replacement was open."""
     old = await stage.connect()
-    stage.driver.then(SILENCE, None)
+    stage.driver.then(None, SILENCE, None)
     await stage.change_credential(username="other")
     stage.driver.release()
     old.end(transport_close())
     await stage.clock.advance(10.0)
-    assert stage.driver.connections[1].close_texts == ["no longer wanted"]
+    assert stage.driver.connections[2].close_texts == ["no longer wanted"]
     assert len(stage.driver.open_connections) == 1
     assert stage.connection() is stage.driver.open_connections[0]
 

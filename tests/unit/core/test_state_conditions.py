@@ -6,7 +6,7 @@ import pytest
 
 from springline import errors
 from springline.api.conditions import ConditionStatus
-from springline.core import state
+from springline.core import verdicts
 from springline.core.state import (
     AttemptFailed,
     Blocked,
@@ -25,7 +25,6 @@ from springline.core.state import (
     SessionState,
     StateEvent,
     Unblocked,
-    Verdict,
     step,
 )
 from springline.reasons import Reason
@@ -156,11 +155,11 @@ def test_what_a_failed_attempt_says_about_the_credential(
 )
 def test_a_changed_credential_is_not_judged_before_it_was_tried(before: SessionState) -> None:
     changed = after(CredentialChanged(), AttemptFailed(error=unreachable()), of=before)
-    assert changed.credentials == state.NOT_CHECKED
+    assert changed.credentials == verdicts.NOT_CHECKED
 
 
 def test_an_open_session_shows_that_its_credential_was_accepted() -> None:
-    assert CONNECTED.credentials == state.ACCEPTED
+    assert CONNECTED.credentials == verdicts.ACCEPTED
 
 
 @pytest.mark.parametrize(
@@ -220,30 +219,34 @@ def test_a_block_has_the_brokers_reason_and_its_words(
 @pytest.mark.parametrize(
     ("before", "event", "verdict"),
     [
-        pytest.param(CONNECTING, Opened(), state.NOT_PROBED, id="nobody knows before a probe"),
+        pytest.param(CONNECTING, Opened(), verdicts.NOT_PROBED, id="nobody knows before a probe"),
         pytest.param(
-            CONNECTING, Opened(probing=False), state.PROBE_OFF, id="nobody knows without one"
+            CONNECTING, Opened(probing=False), verdicts.PROBE_OFF, id="nobody knows without one"
         ),
-        pytest.param(CONNECTED, Unblocked(), state.NOT_BLOCKED, id="a publish was confirmed"),
-        pytest.param(BLOCKED, Unblocked(), state.NOT_BLOCKED, id="the block was taken back"),
-        pytest.param(BLOCKED, Lost(failure=GONE), state.NOT_CONNECTED, id="it went with its block"),
+        pytest.param(CONNECTED, Unblocked(), verdicts.NOT_BLOCKED, id="a publish was confirmed"),
+        pytest.param(BLOCKED, Unblocked(), verdicts.NOT_BLOCKED, id="the block was taken back"),
         pytest.param(
-            BLOCKED, Declared(moved=True), state.NOT_CONNECTED, id="a fresh one starts unknown"
+            BLOCKED, Lost(failure=GONE), verdicts.NOT_CONNECTED, id="it went with its block"
+        ),
+        pytest.param(
+            BLOCKED, Declared(moved=True), verdicts.NOT_CONNECTED, id="a fresh one starts unknown"
         ),
         pytest.param(
             BLOCKED,
             Declared(suspend=True),
-            state.NOT_CONNECTED,
+            verdicts.NOT_CONNECTED,
             id="a suspended one is not blocked",
         ),
         pytest.param(
             BLOCKED,
             Declared(problem=INVALID),
-            state.NOT_CONNECTED,
+            verdicts.NOT_CONNECTED,
             id="an unusable one is not blocked",
         ),
-        pytest.param(BLOCKED, CloseRequested(), state.NOT_CONNECTED, id="nor one that has ended"),
-        pytest.param(BLOCKED, Opened(), state.NOT_PROBED, id="a replacement starts unknown"),
+        pytest.param(
+            BLOCKED, CloseRequested(), verdicts.NOT_CONNECTED, id="nor one that has ended"
+        ),
+        pytest.param(BLOCKED, Opened(), verdicts.NOT_PROBED, id="a replacement starts unknown"),
         pytest.param(
             BLOCKED, ProbeUnanswered(seconds=5), BLOCKED.blocked, id="a blocked one stays blocked"
         ),
@@ -256,24 +259,26 @@ def test_a_block_has_the_brokers_reason_and_its_words(
         pytest.param(
             CONNECTED,
             Declared(moved=False, probing=False),
-            state.PROBE_OFF,
+            verdicts.PROBE_OFF,
             id="the probe was switched off",
         ),
         pytest.param(
             after(Opened(probing=False)),
             Declared(moved=False, probing=True),
-            state.NOT_PROBED,
+            verdicts.NOT_PROBED,
             id="the probe was switched on",
         ),
         pytest.param(
             after(Opened(), Unblocked()),
             Declared(moved=False, probing=True),
-            state.NOT_BLOCKED,
+            verdicts.NOT_BLOCKED,
             id="what is known stays known",
         ),
     ],
 )
-def test_what_is_known_of_blocks(before: SessionState, event: StateEvent, verdict: Verdict) -> None:
+def test_what_is_known_of_blocks(
+    before: SessionState, event: StateEvent, verdict: verdicts.Verdict
+) -> None:
     assert after(event, of=before).blocked == verdict
 
 

@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from springline import errors
 from springline.api.conditions import ConditionStatus
-from springline.core import state
+from springline.core import state, verdicts
 from springline.core.state import Command, Failure, Phase, SessionState, StateEvent, step
 from springline.reasons import Reason
 from support.builders import credential_refused, no_secret, refused, terminal, unreachable
@@ -24,19 +24,29 @@ DECLARATIONS = st.builds(
     probing=st.booleans(),
 )
 TEXTS = st.sampled_from(["low on memory", "low on disk", "", "something else"])
+# What is told of a connection's credential while it is open.
+CREDENTIAL_NEWS: st.SearchStrategy[StateEvent] = st.one_of(
+    st.builds(state.Renewed, verified=st.booleans()),
+    st.builds(state.RenewalRefused, error=ERRORS),
+    st.just(state.Unchanged()),
+    st.builds(state.CredentialExpiring, message=st.text(min_size=1, max_size=5)),
+    st.builds(state.CredentialExpired, message=st.text(min_size=1, max_size=5)),
+)
 EVENTS: st.SearchStrategy[StateEvent] = st.one_of(
+    CREDENTIAL_NEWS,
     DECLARATIONS,
     st.just(state.CredentialChanged()),
+    st.just(state.RenewRequested()),
+    st.just(state.RenewalDue()),
     st.just(state.ReconnectRequested()),
-    st.builds(state.AttemptFailed, error=ERRORS),
+    st.builds(state.AttemptFailed, error=ERRORS, has_expired=st.booleans()),
     st.builds(state.Opened, probing=st.booleans()),
     st.builds(state.Lost, failure=FAILURES),
     st.builds(state.Blocked, text=TEXTS),
     st.just(state.Unblocked()),
     st.builds(state.ProbeUnanswered, seconds=st.floats(0.1, 600)),
     st.builds(state.ProbeRefused, message=st.text(max_size=5)),
-    st.builds(state.Renewed, verified=st.booleans()),
-    st.builds(state.RenewalRefused, error=ERRORS),
+    st.just(state.ProbeRestarted()),
     st.just(state.CloseRequested()),
     st.just(state.CloseWhenLostRequested()),
 )
@@ -79,6 +89,92 @@ def test_the_same_events_lead_to_the_same_state(events: list[StateEvent]) -> Non
     assert run() == run()
 
 
+def after(events: list[StateEvent]) -> SessionState:
+    current = SessionState()
+    for event in events:
+        current = step(current, event).state
+    return current
+
+
+@given(events=st.lists(EVENTS, max_size=15), news=CREDENTIAL_NEWS)
+def test_news_of_a_credential_never_opens_or_closes_anything(
+    events: list[StateEvent], news: StateEvent
+) -> None:
+    before = after(events)
+    transition = step(before, news)
+    assert transition.command is Command.NOTHING
+    assert transition.state.phase is before.phase
+    assert transition.state.blocked == before.blocked
+
+
+@given(
+    events=st.lists(EVENTS, max_size=15),
+    news=st.one_of(CREDENTIAL_NEWS, st.sampled_from([state.RenewalDue(), state.ProbeRestarted()])),
+)
+def test_late_news_of_a_connection_that_is_gone_changes_nothing(
+    events: list[StateEvent], news: StateEvent
+) -> None:
+    before = after(events)
+    if before.phase is Phase.CONNECTED:
+        return
+    transition = step(before, news)
+    assert (transition.state, transition.command) == (before, Command.NOTHING)
+
+
+@given(events=st.lists(EVENTS, max_size=15))
+def test_a_warning_hides_nothing_that_is_worse(events: list[StateEvent]) -> None:
+    before = after(events)
+    warned = step(before, state.CredentialExpiring(message="soon")).state
+    if before.credentials.status is not ConditionStatus.TRUE:
+        assert warned.credentials == before.credentials
+    elif before.phase is Phase.CONNECTED:
+        assert warned.credentials == verdicts.expiring("soon")
+
+
+@given(events=st.lists(EVENTS, max_size=15))
+def test_an_end_is_shown_whatever_was_shown_before(events: list[StateEvent]) -> None:
+    before = after(events)
+    expired = step(before, state.CredentialExpired(message="over")).state
+    if before.phase is Phase.CONNECTED and not before.ended:
+        assert expired.credentials == verdicts.expired("over")
+
+
+@given(events=st.lists(EVENTS, max_size=15), verified=st.booleans())
+def test_what_is_in_use_and_as_it_should_be_is_valid(
+    events: list[StateEvent], verified: bool
+) -> None:
+    """Whatever was refused or warned of before, without a trace."""
+    before = after(events)
+    if before.phase is not Phase.CONNECTED:
+        return
+    good = (Reason.ACCEPTED, Reason.VERIFIED)
+    for news in (state.Unchanged(), state.Renewed(verified=verified)):
+        current = step(before, news).state
+        assert current.credentials.status is ConditionStatus.TRUE
+        assert current.credentials.reason in good
+    if before.credentials.reason in good:
+        assert step(before, state.Unchanged()).state == before
+
+
+@given(events=st.lists(EVENTS, max_size=15))
+def test_being_asked_for_a_renewal_is_like_a_changed_credential(
+    events: list[StateEvent],
+) -> None:
+    before = after(events)
+    assert step(before, state.RenewRequested()) == step(before, state.CredentialChanged())
+
+
+@given(events=st.lists(EVENTS, max_size=15))
+def test_a_renewal_that_is_due_concerns_an_open_connection_only(
+    events: list[StateEvent],
+) -> None:
+    before = after(events)
+    transition = step(before, state.RenewalDue())
+    assert transition.state == before
+    is_open = before.phase is Phase.CONNECTED
+    assert transition.command is (Command.RENEW if is_open else Command.NOTHING)
+
+
 def check_always(current: SessionState) -> None:
     """Hold in every state that any sequence of events leads to."""
     assert (current.failure is None) == (current.phase in (Phase.CONNECTING, Phase.CONNECTED))
@@ -87,9 +183,14 @@ def check_always(current: SessionState) -> None:
         assert current.attempts == 0
         assert not current.standing
     else:
-        assert current.blocked == state.NOT_CONNECTED
-    if current.credentials.status is not ConditionStatus.TRUE:
-        assert current.credentials.message, "what is wrong is said"
+        assert current.blocked == verdicts.NOT_CONNECTED
+    credentials = current.credentials
+    if credentials.status is not ConditionStatus.TRUE or credentials.reason is Reason.EXPIRING:
+        assert credentials.message, "what is wrong is said"
+    if credentials.reason is Reason.EXPIRING:
+        assert credentials.status is ConditionStatus.TRUE
+    if credentials.reason is Reason.EXPIRED:
+        assert credentials.status is ConditionStatus.FALSE
 
 
 class SessionModel(RuleBasedStateMachine):
@@ -126,7 +227,7 @@ class SessionModel(RuleBasedStateMachine):
         return command
 
     def check_command(self, before: SessionState, event: StateEvent, command: Command) -> None:
-        if isinstance(event, state.CredentialChanged) and before.standing:
+        if isinstance(event, state.CredentialChanged | state.RenewRequested) and before.standing:
             assert command is Command.NOTHING, "no credential helps against a standing failure"
         if isinstance(event, state.AttemptFailed):
             check_retry(event.error, command)
@@ -141,6 +242,7 @@ class SessionModel(RuleBasedStateMachine):
         event=st.sampled_from(
             [
                 state.CredentialChanged(),
+                state.RenewRequested(),
                 state.ReconnectRequested(),
                 state.CloseRequested(),
                 state.CloseWhenLostRequested(),
@@ -151,11 +253,14 @@ class SessionModel(RuleBasedStateMachine):
         self.happen(event)
 
     @precondition(lambda self: self.attempting)
-    @rule(error=ERRORS)
-    def fail(self, error: errors.ConnectError | errors.CredentialError) -> None:
+    @rule(error=ERRORS, has_expired=st.booleans())
+    def fail(self, error: errors.ConnectError | errors.CredentialError, has_expired: bool) -> None:
         self.attempting = False
         attempts = self.state.attempts
-        self.happen(state.AttemptFailed(error=error))
+        self.happen(state.AttemptFailed(error=error, has_expired=has_expired))
+        if isinstance(error, errors.CredentialRejectedError):
+            reason = Reason.EXPIRED if has_expired else Reason.REJECTED
+            assert self.state.credentials.reason is reason
         at_broker = isinstance(error, errors.ConnectError)
         assert self.state.attempts == attempts + at_broker
 
@@ -182,12 +287,17 @@ class SessionModel(RuleBasedStateMachine):
                 st.just(state.Unblocked()),
                 st.builds(state.ProbeUnanswered, seconds=st.just(5.0)),
                 st.builds(state.ProbeRefused, message=st.just("no permission")),
-                st.builds(state.Renewed, verified=st.booleans()),
-                st.builds(state.RenewalRefused, error=ERRORS),
+                st.just(state.ProbeRestarted()),
+                CREDENTIAL_NEWS,
             )
         )
         assert self.happen(event) is Command.NOTHING
         assert self.state.phase is Phase.CONNECTED, "such news never ends a session"
+
+    @precondition(lambda self: self.connected)
+    @rule()
+    def come_due(self) -> None:
+        assert self.happen(state.RenewalDue()) is Command.RENEW
 
     @invariant()
     def always(self) -> None:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from springline.api.conditions import Condition, ConditionStatus, ConditionType
 from springline.api.status import LastHandledStatus, as_document
-from springline.core import state, status
+from springline.core import state, status, verdicts
+from springline.core.binding import failed, published
 from springline.core.state import Phase, SessionState
 from springline.core.values import CloseInfo, ServerInfo, TLSInfo
 from springline.core.view import CredentialUse, LastClose, SessionView
@@ -62,7 +63,22 @@ def condition(kind: ConditionType, current: SessionState, *, now: datetime = EIG
 
 def test_all_four_conditions_are_always_shown() -> None:
     types = [each.type for each in status.conditions(a_view(SessionState()), now=EIGHT)]
-    assert types == list(ConditionType)
+    assert types == ["Ready", "Connected", "CredentialsValid", "Blocked"]
+
+
+def test_a_declared_binding_has_a_condition_and_a_name() -> None:
+    """Both go with the declaration, and neither has a say in whether the session is Ready."""
+    view, binding = a_view(), published("orders-binding")
+    before = status.conditions(view, binding=failed("no right"), now=EIGHT)
+    assert [each.type for each in before] == list(ConditionType)
+    after = status.conditions(view, previous=before, binding=binding, now=NINE)
+    assert (after[-1].reason, after[-1].last_transition_time) == (Reason.PUBLISHED, NINE)
+    assert before[0] == after[0]
+    document = as_document(status.connection_status(view, after, binding=binding))
+    assert document["binding"] == {"name": "orders-binding"}
+    gone = status.conditions(view, previous=after, now=NINE)
+    assert gone == after[:-1]
+    assert "binding" not in as_document(status.connection_status(view, gone))
 
 
 @pytest.mark.parametrize(
@@ -166,12 +182,12 @@ def test_ready_gives_the_reason_of_whatever_holds_it_back(
 @pytest.mark.parametrize(
     ("kind", "verdict"),
     [
-        (ConditionType.CREDENTIALS_VALID, state.ACCEPTED),
-        (ConditionType.BLOCKED, state.NOT_PROBED),
+        (ConditionType.CREDENTIALS_VALID, verdicts.ACCEPTED),
+        (ConditionType.BLOCKED, verdicts.NOT_PROBED),
     ],
 )
 def test_the_others_are_shown_as_the_session_knows_them(
-    kind: ConditionType, verdict: state.Verdict
+    kind: ConditionType, verdict: verdicts.Verdict
 ) -> None:
     found = condition(kind, CONNECTED)
     assert (found.status, found.reason, found.message) == (

@@ -34,12 +34,13 @@ async def fetched(reader: FakeReader, token: str | bytes) -> Credential:
 
 
 async def test_token_tells_whose_it_is_and_when_it_ends(reader: FakeReader) -> None:
-    token = a_jwt(sub="ann", exp=1_795_251_600)
+    token = a_jwt(sub="ann", iat=1_795_248_000, exp=1_795_251_600)
     credential = await fetched(reader, token)
     assert credential.kind is CredentialKind.TOKEN
     assert credential.source == "tokenRef"
     assert credential.username == "ann"
     assert credential.secret.reveal() == token
+    assert credential.issued_at == datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
     assert credential.expires_at == datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
     assert credential.version == "1"
     assert token not in repr(credential)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import traceback
 from collections.abc import AsyncIterator, Iterator
@@ -342,6 +343,26 @@ async def test_object_is_applied_in_our_name(server: FakeAPIServer, client: Clie
     assert (asked.method, asked.path) == ("PATCH", STATUS)
     assert asked.query == {"fieldManager": "springline", "force": "true"}
     assert asked.body == '{"status": {"state": "Connected"}}'
+
+
+async def test_object_is_replaced(server: FakeAPIServer, client: Client) -> None:
+    server.script.append(answering({"kind": "Secret"}))
+    document = {"metadata": {"resourceVersion": "7"}}
+    assert await client.update(SECRET, document, fieldManager="springline") == {"kind": "Secret"}
+    [asked] = server.asked
+    assert (asked.method, asked.path) == ("PUT", SECRET)
+    assert asked.query == {"fieldManager": "springline"}
+    assert asked.body == '{"metadata": {"resourceVersion": "7"}}'
+
+
+async def test_only_the_object_that_is_meant_is_deleted(
+    server: FakeAPIServer, client: Client
+) -> None:
+    server.script.append(answering({"kind": "Status"}))
+    await client.delete(SECRET, uid="u", version="7")
+    [asked] = server.asked
+    assert (asked.method, asked.path) == ("DELETE", SECRET)
+    assert json.loads(asked.body)["preconditions"] == {"uid": "u", "resourceVersion": "7"}
 
 
 # --- lists

@@ -8,8 +8,10 @@ import pytest
 
 from springline.api.meta import Identity
 from springline.core.state import Phase
+from springline.core.values import SessionKey
 from springline.kube import declarations as module
-from springline.kube.declarations import RECONNECT, Declarations, identify
+from springline.kube.declarations import Declarations, identify
+from springline.kube.requests import Request
 from springline.reasons import Reason
 from support.fake_clock import FakeClock
 from support.fleet import Fleet, running
@@ -28,7 +30,7 @@ class FakeStatuses:
 
     def __init__(self) -> None:
         self.told: list[tuple[Any, ...]] = []
-        self.requests: dict[Identity, str] = {}
+        self.requests: dict[Identity, dict[Request, str]] = {}
 
     def declared(
         self, identity: Identity, *, uid: str, generation: int, stored: Mapping[str, Any]
@@ -38,11 +40,11 @@ class FakeStatuses:
     def unusable(self, identity: Identity, problem: str | None) -> None:
         self.told.append(("unusable", identity, problem))
 
-    def last_reconnect(self, identity: Identity) -> str | None:
-        return self.requests.get(identity)
+    def last_handled(self, identity: Identity, request: Request) -> str | None:
+        return self.requests.get(identity, {}).get(request)
 
-    def reconnected(self, identity: Identity, request: str) -> None:
-        self.requests[identity] = request
+    def handled(self, identity: Identity, request: Request, value: str) -> None:
+        self.requests.setdefault(identity, {})[request] = value
 
     def gone(self, identity: Identity) -> None:
         self.told.append(("gone", identity))
@@ -246,11 +248,13 @@ async def test_a_broker_that_cannot_be_used_stays_what_it_was(connected: Scene) 
 
 # --- requests
 
+RECONNECT, RENEW = (each.annotation for each in Request)
 
-async def test_a_new_request_is_acted_on_once(connected: Scene) -> None:
+
+async def test_a_new_request_for_a_fresh_connection_is_acted_on_once(connected: Scene) -> None:
     asked = a_connection(annotations={RECONNECT: "now"})
     await connected.show(asked, asked)
-    assert connected.statuses.requests == {ORDERS: "now"}
+    assert connected.statuses.requests == {ORDERS: {Request.RECONNECT: "now"}}
     assert len(connected.fleet.driver.requests) == 2
     await connected.show(a_connection())
     await connected.show(asked)
@@ -259,27 +263,70 @@ async def test_a_new_request_is_acted_on_once(connected: Scene) -> None:
     assert len(connected.fleet.driver.requests) == 3
 
 
-async def test_a_request_is_not_acted_on_again_after_a_restart(scene: Scene) -> None:
-    scene.statuses.requests[ORDERS] = "now"
-    await scene.show(a_broker(), a_connection(annotations={RECONNECT: "now"}))
-    await scene.show(a_connection(annotations={RECONNECT: "now"}, generation=2))
+@pytest.fixture
+def renewed(connected: Scene, monkeypatch: pytest.MonkeyPatch) -> list[SessionKey]:
+    """The sessions that were asked to renew their credential."""
+    asked: list[SessionKey] = []
+    monkeypatch.setattr(connected.fleet.manager, "renew", asked.append)
+    return asked
+
+
+async def test_a_new_request_for_a_renewal_is_acted_on_once(
+    connected: Scene, renewed: list[SessionKey]
+) -> None:
+    """And the connection is not closed for it."""
+    asked = a_connection(annotations={RENEW: "now"})
+    await connected.show(asked, asked)
+    assert connected.statuses.requests == {ORDERS: {Request.RENEW: "now"}}
+    assert renewed == [SessionKey("apps", "orders")]
+    await connected.show(a_connection())
+    await connected.show(asked)
+    assert len(renewed) == 1
+    await connected.show(a_connection(annotations={RENEW: "again"}))
+    assert len(renewed) == 2
+    assert len(connected.fleet.driver.requests) == 1
+
+
+async def test_each_request_has_a_memory_of_its_own(
+    connected: Scene, renewed: list[SessionKey]
+) -> None:
+    """The same value under the other annotation is another request."""
+    await connected.show(a_connection(annotations={RENEW: "now"}))
+    await connected.show(a_connection(annotations={RENEW: "now", RECONNECT: "now"}))
+    assert connected.statuses.requests == {ORDERS: {Request.RECONNECT: "now", Request.RENEW: "now"}}
+    assert len(renewed) == 1
+    assert len(connected.fleet.driver.requests) == 2
+
+
+@pytest.mark.parametrize("request_", Request)
+async def test_a_request_is_not_acted_on_again_after_a_restart(
+    scene: Scene, request_: Request
+) -> None:
+    scene.statuses.requests[ORDERS] = {request_: "now"}
+    annotations = {request_.annotation: "now"}
+    await scene.show(a_broker(), a_connection(annotations=annotations))
+    await scene.show(a_connection(annotations=annotations, generation=2))
     assert len(scene.fleet.driver.requests) == 1
 
 
-async def test_a_request_that_came_with_the_object_is_met_by_its_session(scene: Scene) -> None:
-    await scene.show(a_broker(), a_connection(annotations={RECONNECT: "now"}))
-    assert scene.statuses.requests == {ORDERS: "now"}
+@pytest.mark.parametrize("request_", Request)
+async def test_a_request_that_came_with_the_object_is_met_by_its_session(
+    scene: Scene, request_: Request
+) -> None:
+    await scene.show(a_broker(), a_connection(annotations={request_.annotation: "now"}))
+    assert scene.statuses.requests == {ORDERS: {request_: "now"}}
     assert len(scene.fleet.driver.requests) == 1
 
 
 async def test_a_request_is_cut_to_what_fits_a_time(connected: Scene) -> None:
     await connected.show(a_connection(annotations={RECONNECT: "x" * 10_000}))
-    assert connected.statuses.requests == {ORDERS: "x" * 64}
+    assert connected.statuses.requests == {ORDERS: {Request.RECONNECT: "x" * 64}}
 
 
-async def test_a_request_on_a_broker_is_nobodys(scene: Scene) -> None:
+@pytest.mark.parametrize("request_", Request)
+async def test_a_request_on_a_broker_is_nobodys(scene: Scene, request_: Request) -> None:
     broker = a_broker()
-    broker["metadata"]["annotations"] = {RECONNECT: "now"}
+    broker["metadata"]["annotations"] = {request_.annotation: "now"}
     await scene.show(broker)
     assert scene.statuses.requests == {}
 

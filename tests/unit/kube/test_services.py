@@ -88,6 +88,18 @@ async def test_port_is_given_by_name_or_number(
     assert await found(services, port) == {(number, "192.0.2.1")}
 
 
+@pytest.mark.parametrize("port", ["amqp", 15672])
+async def test_the_service_itself_answers_at_its_own_port(
+    server: FakeAPIServer, services: KubernetesServices, port: str | int
+) -> None:
+    """Which is for those who are not told of pods; without an address of its own there is none."""
+    declared = {"name": "amqp", "port": 15672, "targetPort": 5672}
+    service(server, declared, clusterIP="192.0.2.9")
+    assert await services.port_number("apps", "rabbit", port) == 15672
+    service(server, declared, clusterIP="None")
+    assert await services.port_number("apps", "rabbit", port) is None
+
+
 @pytest.mark.parametrize("name", [None, ""])
 async def test_single_port_may_have_no_name(
     server: FakeAPIServer, services: KubernetesServices, name: str | None

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from springline.api.meta import Identity
+from springline.core import binding
 from springline.kube import status as module
 from springline.kube.client import RefusedError, UnreachableError
-from springline.kube.declarations import RECONNECT
+from springline.kube.requests import Request
 from springline.reasons import Reason
 from support.builders import unreachable
 from support.fake_clock import FakeClock
@@ -213,21 +214,38 @@ async def test_the_time_of_a_condition_outlives_a_restart(scene: Scene) -> None:
     assert since == "2026-11-21T08:00:00Z"
 
 
-async def test_a_request_that_was_handled_stays_in_the_status(scene: Scene) -> None:
-    request = "2026-11-21T07:59:00Z"
-    handled = {"lastHandled": {"reconnectRequestedAt": request}}
-    await scene.show(a_broker(), a_connection(annotations={RECONNECT: request}, status=handled))
+async def test_requests_that_were_handled_stay_in_the_status(scene: Scene) -> None:
+    handled = {each.field: f"2026-11-21T07:5{number}:00Z" for number, each in enumerate(Request)}
+    annotations = {each.annotation: handled[each.field] for each in Request}
+    await scene.show(
+        a_broker(), a_connection(annotations=annotations, status={"lastHandled": handled})
+    )
     await scene.clock.advance(1)
-    assert scene.written()[-1]["lastHandled"] == handled["lastHandled"]
+    assert scene.written()[-1]["lastHandled"] == handled
     assert len(scene.driver.requests) == 1
 
 
 async def test_a_request_for_a_fresh_connection_costs_one_write(connected: Scene) -> None:
-    await connected.show(a_connection(annotations={RECONNECT: "now"}))
+    await connected.show(a_connection(annotations={Request.RECONNECT.annotation: "now"}))
     await connected.clock.advance(15)
     [status] = connected.written()
     assert status["lastHandled"] == {"reconnectRequestedAt": "now"}
     assert status["state"] == "Connected"
+
+
+async def test_a_request_for_a_renewal_costs_one_write(connected: Scene) -> None:
+    """The credential is verified on a handshake of its own; the time of that is new, too."""
+    before = connected.session().view.credential
+    await connected.clock.advance(60)
+    await connected.show(a_connection(annotations={Request.RENEW.annotation: "now"}))
+    await connected.clock.advance(15)
+    [status] = connected.written()
+    assert status["lastHandled"] == {"renewRequestedAt": "now"}
+    assert before is not None
+    assert before.verified_at is not None
+    assert status["credentials"]["verifiedAt"] > before.verified_at.isoformat()
+    assert len(connected.driver.requests) == 2
+    assert len(connected.open_connections) == 1
 
 
 # --- brokers
@@ -643,3 +661,35 @@ async def test_flushing_goes_on_when_the_api_server_is_back(connected: Scene) ->
     connected.api.otherwise = None
     await connected.clock.result(connected.statuses.flush(), within=5.2)
     assert connected.statuses.waiting == 0
+
+
+# --- the Secret for applications
+
+
+async def test_a_binding_is_shown_as_its_writer_knows_it(scene: Scene) -> None:
+    """Until the writer has looked, what an earlier process has shown stays."""
+    shown = {
+        "type": "BindingPublished",
+        "status": "True",
+        "reason": "Published",
+        "message": "as before",
+        "lastTransitionTime": "2026-11-21T07:00:00Z",
+        "observedGeneration": 1,
+    }
+    stored = {"conditions": [shown], "binding": {"name": "orders-binding"}}
+    declared = {"secretName": "orders-binding"}
+    await scene.show(a_broker(), a_connection(status=stored, binding=declared))
+    await scene.clock.advance(1)
+    assert condition(scene.written()[-1], "BindingPublished") == shown
+    assert scene.written()[-1]["binding"] == {"name": "orders-binding"}
+    session = scene.session()
+    scene.publications.known[session.key] = binding.not_ours("somebody else's")
+    scene.statuses.session_changed(session)
+    await scene.clock.advance(1)
+    status = scene.written()[-1]
+    assert condition(status, "BindingPublished")["reason"] == Reason.SECRET_NOT_OURS
+    assert condition(status, "Ready")["status"] == "True"
+    assert "binding" not in status
+    await scene.show(a_connection(generation=2))
+    await scene.clock.advance(1)
+    assert "BindingPublished" not in str(scene.written()[-1]["conditions"])

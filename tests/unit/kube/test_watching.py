@@ -10,7 +10,7 @@ import pytest
 from springline.kube import client as client_module
 from springline.kube import watching
 from springline.kube.client import Client
-from springline.kube.watching import Metadata, Watch
+from springline.kube.watching import Metadata, Owner, Watch
 from support.fake_apiserver import (
     FakeAPIServer,
     answering,
@@ -134,6 +134,27 @@ async def test_metadata_is_told_without_annotations() -> None:
     )
     assert "planted" not in repr(found)
     assert Metadata.of({}) == Metadata(namespace="", name="", version="")
+
+
+async def test_metadata_tells_whom_the_object_belongs_to() -> None:
+    """Of several owners that is the one who manages it."""
+    owners = [
+        {"apiVersion": "v1", "kind": "Pod", "name": "a", "uid": "1"},
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "name": "b",
+            "uid": "2",
+            "controller": True,
+        },
+    ]
+    found = Metadata.of({"metadata": {"ownerReferences": owners}})
+    assert found.controller == Owner("apps", "Deployment", "b", "2")
+    assert Metadata.of({"metadata": {"ownerReferences": owners[:1]}}).controller is None
+    core = {"apiVersion": "v1", "kind": "Pod", "controller": True}
+    assert Metadata.of({"metadata": {"ownerReferences": [core]}}).controller == Owner(
+        "", "Pod", "", ""
+    )
 
 
 async def test_only_what_is_selected_is_followed(

@@ -1,0 +1,235 @@
+"""What applications are told of a broker: the entries of a binding Secret. Pure.
+
+They are what the Service Binding specification for Kubernetes (1.0) calls a Provisioned Service's
+Secret. Only a credential that the broker has accepted goes in; whoever writes the Secret leaves it
+as it is while there is none.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC
+from typing import Final, Protocol
+from urllib.parse import quote
+
+from springline.api.conditions import Condition, ConditionStatus, ConditionType
+from springline.core.desired import Target
+from springline.core.values import Credential, CredentialKind, Endpoint, OpenInfo, SessionKey
+from springline.core.verdicts import Verdict
+from springline.core.view import SessionView
+from springline.reasons import Reason
+
+__all__ = [
+    "NOTHING_VERIFIED",
+    "Content",
+    "Publication",
+    "Publications",
+    "Surroundings",
+    "content",
+    "current",
+    "failed",
+    "not_ours",
+    "published",
+    "stored",
+]
+
+_ANYBODY: Final = "token"
+"""User name beside a token that does not say whose it is. Clients need one, brokers ignore it."""
+
+_RABBITMQ: Final = "rabbitmq"
+_OTHER: Final = "amqp"
+
+_LONGEST_PROVIDER: Final = 63
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What a binding Secret holds. Its repr shows no value."""
+
+    type: str
+    """`rabbitmq`, or `amqp` for any other broker."""
+    entries: Mapping[str, str] = field(repr=False)
+    """Values by key, `type` included."""
+
+    @property
+    def secret_type(self) -> str:
+        """The Secret's own type."""
+        return f"servicebinding.io/{self.type}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a session's view does not say and applications need."""
+
+    ca: str | None = None
+    """The certificate authorities that the broker declares, in PEM."""
+    service_port: int | None = None
+    """Number of the port of `endpointsFrom.service`; None where its name leads straight to pods."""
+
+
+def content(view: SessionView, surroundings: Surroundings) -> Content | None:
+    """Return what is to be published; None if nothing is in use that the broker has accepted."""
+    spec, info, use = view.spec, view.info, view.credential
+    if spec is None or info is None or use is None or use.method is None:
+        return None
+    target, key = spec.target, view.key
+    endpoints = _endpoints(target, info, key, surroundings)
+    virtual_host = target.parameters.virtual_host
+    login = _login(use.credential, info)
+    uris = [_uri(each, login, virtual_host, tls=target.tls.enabled) for each in endpoints]
+    product = _word(info.server.product)
+    kind = _RABBITMQ if product == _RABBITMQ else _OTHER
+    entries = {
+        "type": kind,
+        "provider": product,
+        "host": endpoints[0].host,
+        "port": str(endpoints[0].port),
+        **(login or {}),
+        "vhost": virtual_host,
+        "uri": uris[0],
+        "uris": ",".join(uris),
+        "ca.crt": surroundings.ca or "",
+        "expires-at": _expiry(use.credential) if login is not None else "",
+    }
+    return Content(type=kind, entries={name: value for name, value in entries.items() if value})
+
+
+def _endpoints(
+    target: Target, info: OpenInfo, key: SessionKey, surroundings: Surroundings
+) -> tuple[Endpoint, ...]:
+    """Return where applications reach the broker, the first one first.
+
+    As far as it goes this is what is declared, and not what the session is connected to: one that
+    has moved to the next endpoint must not restart every application.
+    """
+    if target.endpoints:
+        return target.endpoints
+    service = target.endpoints_from.service if target.endpoints_from is not None else None
+    if service is None:
+        return (info.endpoint,)
+    host = f"{service.name}.{service.namespace_for(key.namespace)}.svc"
+    return (Endpoint(host, surroundings.service_port or info.endpoint.port),)
+
+
+def _login(credential: Credential, info: OpenInfo) -> dict[str, str] | None:
+    """Return user name and password; None where a client certificate has logged in."""
+    if info.negotiated.mechanism == "EXTERNAL":
+        return None  # whatever else was declared, nobody has looked at it
+    match credential.kind:
+        case CredentialKind.EXTERNAL:
+            return None
+        case CredentialKind.PASSWORD | CredentialKind.TOKEN:
+            username = credential.username or _ANYBODY
+            return {"username": username, "password": credential.secret.reveal()}
+
+
+def _uri(
+    endpoint: Endpoint, login: Mapping[str, str] | None, virtual_host: str, *, tls: bool
+) -> str:
+    """Return the URI of an endpoint (RFC 3986, and RabbitMQ's AMQP URI specification)."""
+    scheme = "amqps" if tls else "amqp"
+    user = ""
+    if login is not None:
+        user = f"{_quoted(login['username'])}:{_quoted(login['password'])}@"
+    return f"{scheme}://{user}{endpoint}/{_quoted(virtual_host)}"
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _word(product: str) -> str:
+    """Return what a broker calls itself as one word; empty if it does not say."""
+    return re.sub(r"[^a-z0-9.-]+", "-", product.lower()).strip("-.")[:_LONGEST_PROVIDER]
+
+
+def _expiry(credential: Credential) -> str:
+    if credential.expires_at is None:
+        return ""
+    return credential.expires_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+# --- what is said of it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """What has become of a declared binding."""
+
+    verdict: Verdict
+    """The condition BindingPublished."""
+    name: str | None = None
+    """The Secret, if there is one that was written for this connection."""
+
+
+class Publications(Protocol):
+    """Who knows what has become of bindings."""
+
+    def publication(self, key: SessionKey) -> Publication | None:
+        """Return what has become of a connection's binding; None while nobody has looked."""
+
+
+NOTHING_VERIFIED: Final = Publication(
+    verdict=Verdict(
+        status=ConditionStatus.UNKNOWN,
+        reason=Reason.NOTHING_VERIFIED,
+        message="the broker has not accepted a credential yet",
+    )
+)
+
+
+def published(name: str) -> Publication:
+    """Say that the Secret has what was verified last."""
+    return Publication(
+        verdict=Verdict(
+            status=ConditionStatus.TRUE,
+            reason=Reason.PUBLISHED,
+            message=f'Secret "{name}" has what was verified last',
+        ),
+        name=name,
+    )
+
+
+def not_ours(message: str) -> Publication:
+    """Say that the name is somebody else's."""
+    return Publication(
+        verdict=Verdict(
+            status=ConditionStatus.FALSE, reason=Reason.SECRET_NOT_OURS, message=message
+        )
+    )
+
+
+def failed(message: str, *, name: str | None = None) -> Publication:
+    """Say why it cannot be written; `name` is the Secret as it was written before."""
+    return Publication(
+        verdict=Verdict(
+            status=ConditionStatus.FALSE, reason=Reason.BINDING_FAILED, message=message
+        ),
+        name=name,
+    )
+
+
+def current(
+    view: SessionView, publications: Publications, *, before: Publication | None
+) -> Publication | None:
+    """Return what is to be shown of a binding now; None if none is declared.
+
+    `before` is what was shown last, perhaps by an earlier process: it stays until somebody has
+    looked, and while nobody can tell what is declared.
+    """
+    if view.spec is None:
+        return before
+    if view.spec.binding is None:
+        return None
+    return publications.publication(view.key) or before or NOTHING_VERIFIED
+
+
+def stored(conditions: Sequence[Condition], name: str | None) -> Publication | None:
+    """Return what a status shows that somebody has written."""
+    for condition in conditions:
+        if condition.type is ConditionType.BINDING_PUBLISHED:
+            verdict = Verdict(
+                status=condition.status, reason=condition.reason, message=condition.message
+            )
+            return Publication(verdict=verdict, name=name)
+    return None

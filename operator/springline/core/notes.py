@@ -1,0 +1,105 @@
+"""What a session writes down about itself, for people: times, words, the credential in use.
+
+No decision is made from it; those are made from state.py's `SessionState`.
+"""
+
+import dataclasses
+from datetime import datetime, timedelta
+
+from springline.core import ports
+from springline.core.values import CloseInfo, Credential
+from springline.core.view import CredentialUse, LastClose
+
+__all__ = ["Notes"]
+
+
+class Notes:
+    """The notes of one session. All times are those of its clock."""
+
+    __slots__ = (
+        "_blocked_at",
+        "_blocked_before",
+        "_clock",
+        "blocked_since",
+        "confirm_seconds",
+        "connected_since",
+        "credential",
+        "last_close",
+        "retry_at",
+    )
+
+    def __init__(self, clock: ports.Clock) -> None:
+        self._clock = clock
+        self.connected_since: datetime | None = None
+        self.blocked_since: datetime | None = None
+        self._blocked_at: float | None = None
+        self._blocked_before = 0.0
+        self.credential: CredentialUse | None = None
+        self.last_close: LastClose | None = None
+        self.confirm_seconds: float | None = None
+        """How long the last probe's confirm took."""
+        self.retry_at: datetime | None = None
+        """When the next attempt starts, while waiting for it."""
+
+    @property
+    def blocked_seconds(self) -> float:
+        """How long it has been blocked, all blocks together."""
+        if self._blocked_at is None:
+            return self._blocked_before
+        return self._blocked_before + self._clock.monotonic() - self._blocked_at
+
+    def block(self, *, is_blocked: bool) -> None:
+        """Note whether a block holds. Idempotent."""
+        if is_blocked and self._blocked_at is None:
+            self.blocked_since, self._blocked_at = self._clock.now(), self._clock.monotonic()
+        elif not is_blocked:
+            self._blocked_before = self.blocked_seconds
+            self.blocked_since = self._blocked_at = None
+
+    def wait(self, seconds: float) -> None:
+        """Note that the next attempt starts after so many seconds."""
+        self.retry_at = self._clock.now() + timedelta(seconds=seconds)
+
+    def open(self) -> None:
+        """Note that there is a new connection."""
+        self.connected_since = self._clock.now()
+        self.retry_at = None
+
+    def close(self, close: CloseInfo) -> None:
+        """Note that the connection is gone, and how it ended."""
+        self.connected_since = None
+        self.confirm_seconds = None
+        self.last_close = LastClose(info=close, at=self._clock.now())
+
+    def use(
+        self,
+        credential: Credential,
+        *,
+        method: str,
+        verified_at: datetime | None = None,
+    ) -> None:
+        """Note that the connection uses the credential from now on.
+
+        Unless it was tried before, the broker has accepted it just now.
+        """
+        now = self._clock.now()
+        self.credential = CredentialUse(
+            credential=credential,
+            method=method,
+            applied_at=now,
+            verified_at=verified_at or now,
+        )
+
+    def amend(self, credential: Credential, *, verified_at: datetime | None) -> None:
+        """Note what was read anew of the credential in use, and when it was tried again, if so."""
+        if self.credential is not None:
+            self.credential = dataclasses.replace(
+                self.credential,
+                credential=credential,
+                verified_at=verified_at or self.credential.verified_at,
+            )
+
+    def renew(self, at: datetime | None) -> None:
+        """Note when the credential in use is to be renewed, if it is."""
+        if self.credential is not None:
+            self.credential = dataclasses.replace(self.credential, renew_at=at)

@@ -1,0 +1,217 @@
+"""Keeping the credential of an open session current, and saying so where that fails.
+
+The session decides nothing about this itself; it hands on what it hears and replaces its
+connection when it is told to.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Protocol
+
+from springline import errors
+from springline.core import lifetime, ports, state
+from springline.core.attempt import Success
+from springline.core.desired import RotationSettings
+from springline.core.events import EventType
+from springline.core.helpers import Helpers
+from springline.core.messages import Desired
+from springline.core.notes import Notes
+from springline.core.renewal import Live
+from springline.core.state import StateEvent
+from springline.core.values import Credential
+from springline.core.verdicts import Verdict
+from springline.reasons import Reason
+
+__all__ = ["Upkeep"]
+
+
+class _Emit(Protocol):
+    def __call__(
+        self, kind: EventType, message: str, *, reason: Reason | None = None
+    ) -> Awaitable[None]:
+        """Report an event of the session."""
+
+
+class Upkeep:
+    """Looks after the credential of one session's current connection."""
+
+    def __init__(
+        self,
+        helpers: Helpers,
+        notes: Notes,
+        clock: ports.Clock,
+        *,
+        verdict: Callable[[], Verdict],
+        advance: Callable[[StateEvent], Awaitable[None]],
+        emit: _Emit,
+    ) -> None:
+        """`verdict` is what CredentialsValid says now; `advance` takes a step of the session."""
+        self._helpers = helpers
+        self._notes = notes
+        self._clock = clock
+        self._verdict = verdict
+        self._advance = advance
+        self._emit = emit
+        self._followed: tuple[ports.Connection, RotationSettings] | None = None
+        self._asked_at: float | None = None
+        self._served_at: float | None = None  # which of those the renewal under way is for
+        self._again = False
+        # Of the expiry of the credential in use: what was reported, and why there is no other yet.
+        self._reported: set[EventType] = set()
+        self._problem = ""
+
+    # --- the credential in use
+
+    async def use(
+        self,
+        connection: ports.Connection,
+        credential: Credential,
+        rotation: RotationSettings,
+        *,
+        method: str,
+        verified_at: datetime | None = None,
+    ) -> None:
+        """Note that the connection uses the credential from now on, and follow its lifetime."""
+        self._followed = (connection, rotation)
+        self._notes.use(credential, method=method, verified_at=verified_at)
+        self._reported.clear()
+        self._problem = ""
+        if method == "Handshake":
+            self._asked_at = None  # that it could be opened is an answer
+        await self._follow_anew()
+
+    async def adjust(self, connection: ports.Connection, rotation: RotationSettings) -> None:
+        """Take in that the time to renew is declared otherwise."""
+        self._followed = (connection, rotation)
+        await self._follow_anew()
+
+    def let_go(self) -> None:
+        """Take in that there is no connection any more."""
+        self._followed = None
+        self._again = False
+        self._asked_at = None
+
+    async def _follow_anew(self) -> None:
+        """Have it told when the credential in use is to be renewed, and when it expires."""
+        use = self._notes.credential
+        if self._followed is None or use is None:
+            return
+        connection, rotation = self._followed
+        began_at = use.applied_at or self._clock.now()
+        renew_at = lifetime.renewal_time(
+            use.credential, share=rotation.renew_at, fetched_at=began_at
+        )
+        self._notes.renew(renew_at)
+        await self._helpers.follow(connection, use.credential, renew_at)
+
+    # --- renewing it
+
+    def ask(self) -> None:
+        """Take in that somebody wants it renewed now, and tried even if its value is the same."""
+        self._asked_at = self._clock.monotonic()
+
+    async def renew(self, desired: Desired, opened: Success) -> None:
+        """Bring the credential as it stands to the connection, in the background."""
+        if self._helpers.is_to_be_heard:
+            self._again = True
+            return
+        self._served_at = self._asked_at
+        use = self._notes.credential
+        live = Live(
+            opened=opened,
+            renew_at=use.renew_at if use is not None else None,
+            asked_at=self._asked_at,
+        )
+        await self._helpers.renew(desired, live)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the credential in use is to be renewed because of its age, and nothing is amiss.
+
+        That it then is renewed is no news.
+        """
+        use = self._notes.credential
+        is_due = use is not None and lifetime.is_due(use.renew_at, now=self._clock.now())
+        return is_due and self._asked_at is None and not self._reported
+
+    def is_over(self) -> bool:
+        """Take in that a renewal has come to its end; return whether another one has to follow.
+
+        What was to be renewed meanwhile has waited for this.
+        """
+        self._helpers.renewal_was_heard()
+        if self._asked_at == self._served_at:
+            self._asked_at = None
+        again, self._again = self._again, False
+        return again
+
+    async def unchanged(self, credential: Credential, verified_at: datetime | None) -> None:
+        """What is to be used is in use already; that may be a good sign or a bad one."""
+        before = self._notes.credential
+        self._notes.amend(credential, verified_at=verified_at)
+        if before is not None and before.credential.expires_at != credential.expires_at:
+            await self._follow_anew()  # the same token, with another lifetime
+        self._problem = ""
+        # Whatever was refused before has been taken back.
+        await self._advance(state.Unchanged() if verified_at is None else state.Renewed())
+        now, use = self._clock.now(), self._notes.credential
+        if lifetime.has_expired(credential, now=now):
+            await self.expired()
+        elif use is not None and lifetime.is_due(use.renew_at, now=now):
+            await self._expiring("whoever renews it has not done so yet")
+
+    async def refused(self, news: state.RenewalRefused) -> None:
+        """Say that the new credential cannot be used, once in the events for each reason."""
+        error: errors.ConnectError | errors.CredentialError = news.error
+        if error.reason is Reason.TOKEN_REQUEST_FAILED:
+            # That there is no new token says nothing of the one in use.
+            self._problem = error.message
+            if self._has_expired:
+                await self.expired()
+            else:
+                await self._expiring(error.message)
+            return
+        before = self._verdict()
+        await self._advance(news)
+        if self._verdict() != before:
+            await self._emit(EventType.SECRET_REJECTED, error.message, reason=error.reason)
+
+    # --- its end
+
+    @property
+    def _has_expired(self) -> bool:
+        use = self._notes.credential
+        return use is not None and lifetime.has_expired(use.credential, now=self._clock.now())
+
+    async def _expiring(self, why: str) -> None:
+        """Say that it should have been renewed by now."""
+        use = self._notes.credential
+        if use is None or use.credential.expires_at is None:
+            return
+        message = f"it expires at {_shown(use.credential.expires_at)} and is not renewed: {why}"
+        await self._advance(state.CredentialExpiring(message=message))
+        await self._report_once(EventType.CREDENTIALS_EXPIRING, message)
+
+    async def ended(self) -> None:
+        """Take in that a lifetime is over; by now it may be that of the credential before."""
+        if self._has_expired:
+            await self.expired()
+
+    async def expired(self) -> None:
+        """Say that its lifetime is over, by our clock or else by the broker's word."""
+        use = self._notes.credential
+        at = use.credential.expires_at if use is not None and self._has_expired else None
+        when = f"it expired at {_shown(at)}" if at is not None else "the broker says it has expired"
+        why = f": {self._problem}" if self._problem else ""
+        message = f"{when} and has not been renewed{why}"
+        await self._advance(state.CredentialExpired(message=message))
+        await self._report_once(EventType.CREDENTIALS_EXPIRED, message)
+
+    async def _report_once(self, kind: EventType, message: str) -> None:
+        if kind not in self._reported:
+            self._reported.add(kind)
+            await self._emit(kind, message)
+
+
+def _shown(when: datetime) -> str:
+    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,137 @@
+"""What each condition says: its truth, its reason and a sentence. Pure.
+
+state.py decides which of these holds; here is how it is put.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from springline import errors
+from springline.api.conditions import ConditionStatus
+from springline.reasons import Reason
+
+__all__ = [
+    "ACCEPTED",
+    "NOT_BLOCKED",
+    "NOT_CHECKED",
+    "NOT_CONNECTED",
+    "NOT_PROBED",
+    "PROBE_OFF",
+    "UNVERIFIED",
+    "VERIFIED",
+    "Verdict",
+    "blocked",
+    "expired",
+    "expiring",
+    "judged",
+    "refused",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """One condition's truth, reason and sentence."""
+
+    status: ConditionStatus
+    reason: Reason
+    message: str = ""
+
+
+NOT_CHECKED = Verdict(
+    status=ConditionStatus.UNKNOWN,
+    reason=Reason.NOT_CHECKED,
+    message="the broker has not answered yet",
+)
+NOT_CONNECTED = Verdict(
+    status=ConditionStatus.UNKNOWN,
+    reason=Reason.NOT_CONNECTED,
+    message="there is no session to be blocked",
+)
+NOT_PROBED = Verdict(
+    status=ConditionStatus.UNKNOWN,
+    reason=Reason.NOT_CHECKED,
+    message="the first probe is under way",
+)
+PROBE_OFF = Verdict(
+    status=ConditionStatus.UNKNOWN,
+    reason=Reason.PROBE_DISABLED,
+    message="spec.probe.mode is None, and a broker tells only connections that publish",
+)
+NOT_BLOCKED = Verdict(
+    status=ConditionStatus.FALSE, reason=Reason.NOT_BLOCKED, message="the broker takes in publishes"
+)
+ACCEPTED = Verdict(
+    status=ConditionStatus.TRUE,
+    reason=Reason.ACCEPTED,
+    message="the broker accepted this credential",
+)
+VERIFIED = Verdict(
+    status=ConditionStatus.TRUE,
+    reason=Reason.VERIFIED,
+    message="a throw-away handshake with this credential succeeded",
+)
+
+
+UNVERIFIED = Verdict(
+    status=ConditionStatus.TRUE,
+    reason=Reason.ACCEPTED,
+    message="the broker confirmed it in place; spec.rotation.verify is None, so it was not tried",
+)
+
+
+def judged(before: Verdict, error: errors.ConnectError, *, has_expired: bool) -> Verdict:
+    """Tell what a failed attempt says about the credential: often nothing."""
+    if isinstance(error, errors.CredentialRejectedError):
+        return expired(f"it has expired; {error.message}") if has_expired else refused(error)
+    if error.authenticated:
+        return ACCEPTED
+    return before if before.reason in _FROM_THE_BROKER else NOT_CHECKED
+
+
+_FROM_THE_BROKER: Final = frozenset(
+    {
+        Reason.ACCEPTED,
+        Reason.VERIFIED,
+        Reason.REJECTED,
+        Reason.CREDENTIAL_TOO_LONG,
+        Reason.EXPIRING,
+        Reason.EXPIRED,
+    }
+)
+
+
+def refused(error: errors.ConnectError | errors.CredentialError) -> Verdict:
+    """Say why a credential cannot be used, or why there is none."""
+    reason = error.reason
+    if isinstance(error, errors.ConnectError) and reason is not Reason.CREDENTIAL_TOO_LONG:
+        reason = Reason.REJECTED
+    return Verdict(status=ConditionStatus.FALSE, reason=reason, message=error.message)
+
+
+def expiring(message: str) -> Verdict:
+    """Say that a credential is still valid, and has not been renewed though it was time."""
+    return Verdict(status=ConditionStatus.TRUE, reason=Reason.EXPIRING, message=message)
+
+
+def expired(message: str) -> Verdict:
+    """Say that a credential's lifetime is over."""
+    return Verdict(status=ConditionStatus.FALSE, reason=Reason.EXPIRED, message=message)
+
+
+_BLOCK_REASONS: Final = {
+    "low on memory": Reason.LOW_ON_MEMORY,
+    "low on disk": Reason.LOW_ON_DISK,
+    # RabbitMQ joins the alarms that hold with " & ", in either order; 3.10 says "low on" only once.
+    "low on memory & disk": Reason.LOW_ON_MEMORY_AND_DISK,
+    "low on disk & memory": Reason.LOW_ON_MEMORY_AND_DISK,
+    "low on memory & low on disk": Reason.LOW_ON_MEMORY_AND_DISK,
+    "low on disk & low on memory": Reason.LOW_ON_MEMORY_AND_DISK,
+}
+
+
+def blocked(text: str) -> Verdict:
+    """Return the Blocked condition for the broker's text, which is always in the message."""
+    reason = _BLOCK_REASONS.get(text.strip().lower(), Reason.BLOCKED_BY_BROKER)
+    return Verdict(
+        status=ConditionStatus.TRUE, reason=reason, message=text or "the broker gave no reason"
+    )

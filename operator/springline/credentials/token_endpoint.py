@@ -1,0 +1,342 @@
+"""One request to the token endpoint of an OAuth 2 server: the client credentials grant.
+
+oauthlib has the protocol: it writes the request (RFC 6749 §4.4.2), and tells a token from an error
+in the answer (§5). Ours is what it leaves to its callers or takes too easily:
+
+- the way there, which is aiohttp's, with limits to every wait and to the size of an answer;
+- the header of HTTP Basic;
+- that an answer is a JSON object, and a token one of a type, a lifetime and an alphabet that serve;
+- what an error means for people: nothing that the server says is believed further than needed. It
+  is shown shortened, in printable characters, and without the client's secret, should it have
+  echoed that.
+
+What is done with a token is the business of `oauth2`.
+"""
+
+import asyncio
+import base64
+import errno
+import html
+import json
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import quote, quote_plus
+
+from springline import errors
+from springline.core.values import TLSClient
+from springline.reasons import Reason
+from springline.redaction import Secret
+
+if TYPE_CHECKING:
+    import aiohttp
+
+__all__ = ["Client", "Granted", "request_token"]
+
+MOST_SECONDS: Final = 8.0
+MOST_SECONDS_TO_CONNECT: Final = 4.0
+MOST_BYTES: Final = 64 * 1024
+LONGEST_SAYING: Final = 200
+
+# What a server says in these words may pass by itself, whatever the status of the answer.
+PASSING: Final = frozenset({"server_error", "slow_down", "temporarily_unavailable"})
+
+_OK = range(200, 300)
+_REDIRECT = range(300, 400)
+_UNAUTHORIZED = 401
+_TOO_MANY_REQUESTS = 429
+_FIRST_SERVER_ERROR = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """Who asks for a token. Equal clients ask for the same."""
+
+    identifier: str
+    secret: Secret
+    authentication: Literal["Basic", "Post"]
+    secret_name: str
+    """Where both come from, for the sentence that says what to correct."""
+    secret_version: str = field(default="", compare=False)
+    """As it was read; says nothing about the values."""
+    tls: TLSClient
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Granted:
+    """A token as the server gave it."""
+
+    token: Secret
+    seconds: float | None
+    """For how long it is valid, None where the server does not say."""
+
+
+async def request_token(
+    url: str, client: Client, *, scopes: Sequence[str] = (), audience: str | None = None
+) -> Granted:
+    """Return a new token, within `MOST_SECONDS`. Safe to cancel.
+
+    Raises `CredentialError` TokenRequestFailed where somebody has to do something, and
+    `CredentialUnavailableError` where it may pass by itself. Redirects are not followed: the
+    secret goes to the declared URL and to no other. A proxy is used where the environment names
+    one (HTTPS_PROXY, NO_PROXY).
+    """
+    # Neither library with the module: they cost memory where nothing else needs them, as in
+    # standalone mode.
+    from oauthlib.oauth2 import BackendApplicationClient  # noqa: PLC0415
+
+    where = f"the token endpoint {_host_of(url)}"
+    headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+    in_body = client.authentication == "Post"
+    if not in_body:
+        headers["Authorization"] = f"Basic {_basic(client)}"
+    # The scopes only here: given to the client, a grant of others would be an error to it.
+    body = BackendApplicationClient(client.identifier).prepare_request_body(
+        scope=list(scopes),
+        audience=audience,
+        include_client_id=in_body,
+        client_secret=client.secret.reveal() if in_body else None,
+    )
+    status, content = await _exchange(url, body.encode(), headers, client.tls, where)
+    return _granted(status, content, client, where)
+
+
+def _basic(client: Client) -> str:
+    """Return identifier and secret as RFC 6749 §2.3.1 has them: each form-encoded, then joined.
+
+    Libraries leave the header to their caller or the first step out, and then a colon, a percent
+    sign or an umlaut does not arrive as it is.
+    """
+    pair = f"{quote_plus(client.identifier)}:{quote_plus(client.secret.reveal())}"
+    return base64.b64encode(pair.encode()).decode()
+
+
+async def _exchange(
+    url: str, body: bytes, headers: Mapping[str, str], tls: TLSClient, where: str
+) -> tuple[int, bytes]:
+    """Return status and body of the answer. Raises `CredentialUnavailableError`."""
+    import aiohttp  # noqa: PLC0415 - as above
+
+    try:
+        async with (
+            asyncio.timeout(MOST_SECONDS),
+            aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=tls.context, force_close=True),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=MOST_SECONDS_TO_CONNECT),
+                auto_decompress=False,  # a small answer could become a huge one
+            ) as session,
+            session.post(
+                url,
+                data=body,
+                headers={"Content-Type": "application/x-www-form-urlencoded", **headers},
+                allow_redirects=False,
+                proxy=_proxy_for(url),
+            ) as response,
+        ):
+            return response.status, await _limited(response.content, where)
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        finding = _finding(aiohttp, error)
+    # Outside of `except`: errors of aiohttp may hold the request with its secret.
+    raise _unavailable(f"{where} {finding}")
+
+
+async def _limited(content: "aiohttp.StreamReader", where: str) -> bytes:
+    body = bytearray()
+    async for chunk in content.iter_any():
+        body += chunk
+        if len(body) > MOST_BYTES:
+            raise _unavailable(f"{where} gave an answer of more than {MOST_BYTES} bytes")
+    return bytes(body)
+
+
+def _host_of(url: str) -> str:
+    """Return host and port as they are written, even where no library would take them."""
+    return re.split(r"[/?]", url.removeprefix("https://"), maxsplit=1)[0]
+
+
+def _proxy_for(url: str) -> str | None:
+    """Return the proxy that the environment names.
+
+    aiohttp could find it, too, but would then also send what is in a .netrc file.
+    """
+    from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415 - as above
+
+    return None if proxy_bypass(_host_of(url)) else getproxies().get("https")
+
+
+def _finding(aiohttp: Any, error: Exception) -> str:
+    """Return what an error means, following the name of the endpoint; most specific first.
+
+    The errors' own texts are not shown: some hold the URL of a proxy with its password.
+    """
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            return f"is not reached within {MOST_SECONDS_TO_CONNECT:g} s"
+        case TimeoutError():
+            return f"gave no answer within {MOST_SECONDS:g} s"
+        case aiohttp.ClientConnectorCertificateError(certificate_error=cause):
+            why = getattr(cause, "verify_message", "") or "it is not valid"
+            return f"has a certificate that is not accepted: {why}; check oauth2.caRef"
+        case aiohttp.ClientSSLError():
+            return "does not agree on TLS"
+        case aiohttp.ClientConnectorDNSError():
+            return "has no address: its name is not found"
+        case aiohttp.ClientHttpProxyError() | aiohttp.ClientProxyConnectionError():
+            return "is not reached through the proxy of HTTPS_PROXY"
+        case aiohttp.ClientConnectorError(os_error=cause):
+            return f"is not reached: {os.strerror(cause.errno or errno.ENOTCONN)}"
+        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
+            return "or its proxy has a URL that cannot be used"
+        case aiohttp.ClientResponseError():
+            return "answers with something else than HTTP"
+    return "ended the connection before its answer was complete"
+
+
+def _granted(status: int, content: bytes, client: Client, where: str) -> Granted:
+    """Return the token of an answer (RFC 6749 §5.1). Raises `CredentialError`."""
+    answer = _object(content)
+    judged = _judged(answer or {})
+    if status not in _OK or judged.error:
+        raise _refusal(status, judged, client, where)
+    if answer is None:
+        raise _unavailable(
+            f"{where} answered {status} with something else than a JSON object; check "
+            "oauth2.tokenURL"
+        )
+    token = judged.token
+    if not token:
+        raise _unavailable(f"{where} answered {status} without a token; check oauth2.tokenURL")
+    if not (token.reveal().isascii() and token.reveal().isprintable()):
+        raise _unavailable(f"{where} gave a token that no login can carry")
+    # Required, and yet some leave it out; who names a type means it.
+    kind = answer.get("token_type", "bearer")
+    if not isinstance(kind, str) or kind.lower() != "bearer":
+        raise _unavailable(f"{where} gave a token that is no bearer token")
+    seconds = _seconds(answer.get("expires_in"))
+    if seconds is not None and seconds <= 0:
+        raise _unavailable(f"{where} gave a token that has expired already")
+    return Granted(token=token, seconds=seconds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """What an answer comes to. What there is none of is empty."""
+
+    token: Secret = field(default_factory=lambda: Secret(""))
+    error: str = ""
+    description: str = ""
+
+
+def _judged(answer: Mapping[str, Any]) -> _Judged:
+    """Return whether an answer has a token or an error, as oauthlib sees it.
+
+    It is shown only what this is about. The rest could make it fail (a lifetime or a scope that is
+    none, an error that is null), and what is missing it would refuse or invent: the type of a
+    token, if the environment says so, and the description of an error.
+    """
+    from oauthlib.oauth2 import BackendApplicationClient, OAuth2Error  # noqa: PLC0415 - as above
+
+    shown = {"token_type": "Bearer", "error_description": ""}
+    for name in ("access_token", "error", "error_description"):
+        if text := _text(answer, name):
+            shown[name] = text
+    try:
+        granted = BackendApplicationClient("").parse_request_body_response(json.dumps(shown))
+    except OAuth2Error as error:
+        if "error" in shown:
+            return _Judged(error=error.error or "", description=error.description)
+    else:
+        return _Judged(token=Secret(granted["access_token"]))
+    # What it calls an answer with neither is not what the server said.
+    return _Judged(description=shown["error_description"])
+
+
+def _refusal(status: int, judged: _Judged, client: Client, where: str) -> errors.CredentialError:
+    """Return what an answer without a token means, and what is to be done about it."""
+    code = judged.error
+    parts = [_shown(part, client) for part in (code, judged.description) if part]
+    said = f"{status} {': '.join(parts)}".strip()
+    if code in PASSING or status == _TOO_MANY_REQUESTS or status >= _FIRST_SERVER_ERROR:
+        return _unavailable(f"{where} cannot give a token now: {said}")
+    if status in _REDIRECT:
+        return _refused(
+            f"{where} redirects ({said}), which is not followed; write the URL that it leads to "
+            "in oauth2.tokenURL"
+        )
+    if not code and status != _UNAUTHORIZED:
+        # Nobody who speaks OAuth 2 has said no: an ingress without its backend, perhaps.
+        return _unavailable(f"{where} answered {said} without a reason; check oauth2.tokenURL")
+    return _refused(f"{where} refused: {said}; {_advice(code, client)}")
+
+
+def _advice(code: str, client: Client) -> str:
+    """Return what to do about an error of RFC 6749 §5.2."""
+    secret = f'Secret "{client.secret_name}"'
+    match code:
+        case "invalid_client" | "":
+            return f"check client id and client secret in {secret}"
+        case "unauthorized_client" | "unsupported_grant_type" | "access_denied":
+            return f"allow the client of {secret} the client credentials grant"
+        case "invalid_scope":
+            return f"check oauth2.scopes, and what the client of {secret} may ask for"
+        case "invalid_target":  # RFC 8707 §2
+            return f"check oauth2.audience, and what the client of {secret} may ask for"
+    return f"check what is declared under oauth2, and the client of {secret}"
+
+
+def _text(answer: Mapping[str, Any], name: str) -> str:
+    value = answer.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _object(content: bytes) -> Mapping[str, Any] | None:
+    try:
+        answer = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _seconds(value: Any) -> float | None:
+    """Return what `expires_in` says; some servers quote the number."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        seconds = float(value)
+    except (OverflowError, ValueError):
+        return None
+    return seconds if math.isfinite(seconds) else None
+
+
+def _shown(text: str, client: Client) -> str:
+    """Return what a server says, fit to be shown to everybody."""
+    clean = "".join(
+        character if character.isprintable() else " " for character in _without_secret(text, client)
+    )
+    clean = _without_secret(" ".join(clean.split()), client)
+    return clean if len(clean) <= LONGEST_SAYING else f"{clean[:LONGEST_SAYING]}…"
+
+
+def _without_secret(text: str, client: Client) -> str:
+    """Return `text` without the client's secret in any of the forms in which it was sent."""
+    secret = client.secret.reveal()
+    forms = {secret, quote(secret, safe=""), quote_plus(secret), html.escape(secret)}
+    forms |= {_basic(client), base64.b64encode(secret.encode()).decode()}
+    # The longest first: one form can be a part of another.
+    for form in sorted(forms, key=len, reverse=True):
+        text = text.replace(form, "***")
+    return text
+
+
+def _refused(message: str) -> errors.CredentialError:
+    """Return the error for what somebody has to mend."""
+    return errors.CredentialError(Reason.TOKEN_REQUEST_FAILED, message)
+
+
+def _unavailable(message: str) -> errors.CredentialUnavailableError:
+    """Return the error for what may pass by itself."""
+    return errors.CredentialUnavailableError(Reason.TOKEN_REQUEST_FAILED, message)

@@ -1,0 +1,307 @@
+"""Tokens that an OAuth 2 server issues, renewed on real connections again and again.
+
+Lifetimes are seconds here, so that several renewals fit into a test; nothing waits for a time, only
+for what is to be seen.
+"""
+
+import functools
+import json
+import logging
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from springline.core.events import EventType
+from springline.core.values import SessionKey
+from support.identities import Issuer
+from support.rabbitmq import RabbitMQNode
+from support.running import Running, a_broker, a_connection, running
+from support.token_server import Registered, TokenServer, answer, serving
+from support.waiting import eventually
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+CLIENT_SECRET = "pl4nted-client-secret"
+
+
+@pytest.fixture
+async def tokens() -> AsyncIterator[TokenServer]:
+    """An OAuth 2 server with one client, whose tokens last as long as the test says."""
+    async with serving({"orders": Registered(secret=CLIENT_SECRET)}) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def nothing_told(tokens: TokenServer, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """No token and no client secret is in the log, whatever the test does."""
+    with caplog.at_level(logging.DEBUG, logger="springline"):
+        yield
+    for planted in (CLIENT_SECRET, *tokens.tokens):
+        assert planted not in caplog.text
+
+
+def declared(
+    node: RabbitMQNode, tokens: TokenServer, *names: str, renew_at: str = "40%", **spec: Any
+) -> list[dict[str, Any]]:
+    """The documents of connections that share one client of the OAuth 2 server."""
+    oauth2 = {
+        "tokenURL": tokens.url,
+        "clientRef": {"name": "client"},
+        "caRef": {"name": "authority"},
+        "audience": "rabbitmq",
+    }
+    return [
+        a_broker(node.amqp_port),
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "client"},
+            "stringData": {"client-id": "orders", "client-secret": CLIENT_SECRET},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "authority"},
+            "data": {"ca.crt": tokens.ca.decode()},
+        },
+        *(
+            a_connection(
+                name,
+                credentials={"oauth2": oauth2},
+                rotation={"renewAt": renew_at},
+                **spec,
+            )
+            for name in names
+        ),
+    ]
+
+
+def pids(node: RabbitMQNode) -> dict[str, str]:
+    """Which connections the broker has, by name; another connection has another pid."""
+    return {each.name: each.pid for each in node.connections()}
+
+
+def credentials(held: Running, name: str = "orders") -> dict[str, Any]:
+    """What status says of the credential."""
+    return dict(held.status(name).get("credentials", {}))
+
+
+def was_updated(held: Running, name: str = "orders") -> bool:
+    return credentials(held, name).get("method") == "InPlace"
+
+
+def logged(node: RabbitMQNode, *words: str) -> int:
+    """How many lines of the broker's log have all these words."""
+    lines = node.log_text().splitlines()
+    return sum(all(word in line for word in words) for line in lines)
+
+
+HANDSHAKE = ("springline/default/fleet-", "(verification)", "granted access")
+GOODBYE = ("springline/default/fleet-", "closing AMQP connection")
+
+
+async def test_two_hundred_sessions_get_a_new_token_without_losing_one(
+    broker: RabbitMQNode, tokens: TokenServer
+) -> None:
+    """One request for the token, one throw-away handshake, and the same 200 connections."""
+    names = [f"fleet-{number}" for number in range(200)]
+    tokens.seconds = 30
+    handshakes = logged(broker, *HANDSHAKE)
+    async with running(*declared(broker, tokens, *names)) as held:
+        await held.until_ready(*names, timeout=60)
+        before = pids(broker)
+        assert len(before) == 200
+        assert len(tokens.requests) == 1
+        for name in names:
+            await eventually(functools.partial(was_updated, held, name), timeout=60, what=name)
+        after = pids(broker)
+        assert {name: pid for name, pid in after.items() if "verification" not in name} == before
+        assert len(tokens.requests) == 2
+        assert not {event.type for event in held.events} & {
+            EventType.DISCONNECTED,
+            EventType.SESSION_REPLACED,
+        }
+        assert all(held.is_ready(name) for name in names)
+    # The log is written a little later; all of it is there when it has every goodbye.
+    await eventually(lambda: logged(broker, *GOODBYE) >= 200, timeout=30)
+    assert logged(broker, *HANDSHAKE) - handshakes == 1
+
+
+async def test_a_token_is_renewed_again_and_again_on_one_connection(
+    broker: RabbitMQNode, tokens: TokenServer
+) -> None:
+    tokens.seconds = 5
+    async with running(*declared(broker, tokens, "orders")) as held:
+        await held.until_ready("orders")
+        before = pids(broker)
+        await eventually(lambda: len(tokens.requests) >= 4, timeout=30)
+        await eventually(lambda: held.types("orders").count(EventType.SECRET_UPDATED) >= 3)
+        assert pids(broker).items() >= before.items()
+        assert held.types("orders").count(EventType.CONNECTED) == 1
+        assert EventType.CREDENTIALS_EXPIRING not in held.types("orders")
+
+
+async def test_a_token_that_the_broker_refuses_costs_no_session(
+    broker: RabbitMQNode, tokens: TokenServer
+) -> None:
+    """Its refusal is shown, once; the next good one is asked for and taken."""
+    tokens.seconds = 30
+    bad = [Issuer().token(key="not-the-key-of-the-broker-0123456789abcdef") for _ in range(3)]
+    async with running(*declared(broker, tokens, "orders", renew_at="10%")) as held:
+        await held.until_ready("orders")
+        before = pids(broker)
+        tokens.then(
+            *(
+                answer({"access_token": each, "token_type": "Bearer", "expires_in": 30})
+                for each in bad
+            )
+        )
+        message = await held.until_reason("orders", "CredentialsValid", "Rejected")
+        assert "ACCESS_REFUSED" in message
+        assert held.condition("orders", "Connected")["status"] == "True"
+        assert pids(broker).items() >= before.items()
+        await held.until_ready("orders")
+        assert was_updated(held)
+        assert pids(broker).items() >= before.items()
+        assert held.types("orders").count(EventType.SECRET_REJECTED) == 1
+        shown = json.dumps(held.status("orders")) + repr(held.events)
+        assert not any(each in shown for each in bad)
+
+
+async def test_a_token_of_another_subject_replaces_the_session(
+    broker: RabbitMQNode, tokens: TokenServer
+) -> None:
+    tokens.seconds = 20
+    async with running(*declared(broker, tokens, "orders", renew_at="10%")) as held:
+        await held.until_ready("orders")
+        tokens.subject = "ben"
+        await eventually(lambda: credentials(held).get("method") == "Replaced", timeout=30)
+        assert credentials(held)["username"] == "ben"
+        assert EventType.DISCONNECTED not in held.types("orders")
+        await eventually(lambda: len(pids(broker)) == 1)
+
+
+async def test_a_blocked_session_gets_its_new_token_by_replacement(
+    broker: RabbitMQNode, tokens: TokenServer
+) -> None:
+    """And is renewed in place again when the alarm is over."""
+    tokens.seconds = 12
+    async with running(*declared(broker, tokens, "orders")) as held:
+        await held.until_ready("orders")
+        broker.set_alarm("memory")
+        try:
+            await held.until_reason("orders", "Blocked", "LowOnMemory")
+            await eventually(lambda: credentials(held).get("method") == "Replaced", timeout=30)
+            assert len(tokens.requests) >= 2
+        finally:
+            broker.clear_alarm("memory")
+        await held.until_reason("orders", "Blocked", "NotBlocked")
+        await eventually(lambda: was_updated(held), timeout=30)
+        assert EventType.DISCONNECTED not in held.types("orders")
+
+
+UNAVAILABLE = answer("<html>the gateway is away</html>", status=503)
+
+
+async def test_an_oauth2_server_that_is_away_for_a_while_leaves_no_trace(
+    broker: RabbitMQNode, tokens: TokenServer
+) -> None:
+    """The token is still valid meanwhile; the warning goes when there is a new one."""
+    tokens.seconds = 30
+    async with running(*declared(broker, tokens, "orders", renew_at="10%")) as held:
+        await held.until_ready("orders")
+        before = pids(broker)
+        tokens.otherwise = UNAVAILABLE
+        message = await held.until_reason("orders", "CredentialsValid", "Expiring")
+        assert "503" in message
+        assert held.is_ready("orders")
+        seen = tokens.seen
+        await eventually(lambda: tokens.seen >= seen + 2, timeout=20)
+        tokens.otherwise = None
+        await held.until_reason("orders", "CredentialsValid", "Verified", timeout=30)
+        assert pids(broker).items() >= before.items()
+        kinds = held.types("orders")
+        assert kinds.count(EventType.CREDENTIALS_EXPIRING) == 1
+        assert EventType.CREDENTIALS_EXPIRED not in kinds
+
+
+async def test_a_token_that_expires_is_said_to_and_the_next_one_mends_it(
+    broker: RabbitMQNode, tokens: TokenServer
+) -> None:
+    """Whether the broker ends the connection, or keeps it and refuses what is done on it."""
+    tokens.seconds = 6
+    quiet = {"interval": "6s", "timeout": "2s"}  # a busy channel is not looked at for its expiry
+    async with running(*declared(broker, tokens, "orders", probe=quiet)) as held:
+        await held.until_ready("orders")
+        before = pids(broker)
+        tokens.otherwise = UNAVAILABLE
+        await eventually(lambda: EventType.CREDENTIALS_EXPIRED in held.types("orders"), timeout=30)
+        if broker.ends_expired:
+            await held.until_reason("orders", "Connected", "NoCredentials", timeout=30)
+            assert held.condition("orders", "Ready")["reason"] == "TokenRequestFailed"
+            [close] = [each for each in held.events if each.type is EventType.DISCONNECTED]
+            assert "credential expired" in close.message
+        else:
+            await held.until_reason("orders", "CredentialsValid", "Expired", timeout=30)
+            assert held.condition("orders", "Ready")["reason"] == "Expired"
+            await held.until_reason("orders", "Blocked", "ProbeDisabled", timeout=30)
+        tokens.seconds = 600
+        tokens.otherwise = None
+        await held.until_ready("orders", timeout=30)
+        await held.until_reason("orders", "Blocked", "NotBlocked", timeout=30)
+        assert was_updated(held) is not broker.ends_expired
+        assert (pids(broker).items() >= before.items()) is not broker.ends_expired
+        assert held.types("orders").count(EventType.CREDENTIALS_EXPIRED) == 1
+
+
+async def test_an_expired_token_that_somebody_else_renews_is_said_to_have_expired(
+    broker: RabbitMQNode, issuer: Issuer
+) -> None:
+    """Also where the session cannot be opened any more, because of it."""
+    async with running(*with_token(broker, issuer.token(seconds=3))) as held:
+        await held.until_ready("orders")
+        await held.until_reason("orders", "CredentialsValid", "Expired", timeout=30)
+        held.parts.manager.reconnect(SessionKey("default", "orders"))
+        await held.until_reason("orders", "Connected", "AccessRefused", timeout=30)
+        message = await held.until_reason("orders", "CredentialsValid", "Expired", timeout=30)
+        assert "ACCESS_REFUSED" in message
+        held.apply(*with_token(broker, issuer.token(seconds=600)))
+        await held.until_ready("orders", timeout=30)
+
+
+def with_token(node: RabbitMQNode, token: str) -> list[dict[str, Any]]:
+    """The documents of a connection whose token somebody else renews."""
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "token"}}
+    return [
+        a_broker(node.amqp_port),
+        {**secret, "stringData": {"token": token}},
+        a_connection("orders", credentials={"tokenRef": {"name": "token"}}),
+    ]
+
+
+async def test_a_renewal_that_meets_a_broker_restart_ends_with_the_new_token(
+    disposable_broker: RabbitMQNode, tokens: TokenServer
+) -> None:
+    tokens.seconds = 8
+    async with running(*declared(disposable_broker, tokens, "orders")) as held:
+        await held.until_ready("orders")
+        first = len(tokens.requests)
+        disposable_broker.stop()
+        await held.until_reason("orders", "Connected", "ConnectionRefused")
+        await eventually(lambda: len(tokens.requests) > first, timeout=30)
+        disposable_broker.start()
+        await held.until_ready("orders", timeout=30)
+        await eventually(lambda: was_updated(held), timeout=30)
+
+
+async def test_a_server_that_is_away_at_the_start_is_said_to_be(
+    broker: RabbitMQNode, tokens: TokenServer
+) -> None:
+    tokens.otherwise = UNAVAILABLE
+    async with running(*declared(broker, tokens, "orders")) as held:
+        message = await held.until_reason("orders", "CredentialsValid", "TokenRequestFailed")
+        assert "503" in message
+        assert held.condition("orders", "Ready")["reason"] == "TokenRequestFailed"
+        tokens.otherwise = None
+        await held.until_ready("orders", timeout=60)
