@@ -86,7 +86,7 @@ session.
 {{- end -}}
 {{- end -}}
 
-{{/* What the operator does in a namespace. Nothing of a user's is written but status. */}}
+{{/* What the operator does in a namespace. Of what is a user's, nothing is written but status. */}}
 {{- define "springline.namespacedRules" -}}
 - apiGroups: [springline.dev]
   resources: [brokers, brokerconnections]
@@ -108,6 +108,18 @@ session.
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
+{{- if .Values.binding.enabled }}
+# spec.binding: a Secret for applications, written for a BrokerConnection and owned by it.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create, update, delete]
+{{- end }}
+{{- if .Values.serviceAccountTokens.enabled }}
+# credentials.serviceAccount
+- apiGroups: [""]
+  resources: [serviceaccounts/token]
+  verbs: [create]
+{{- end }}
 {{- end -}}
 
 {{/* What ClusterBrokers take, beyond any namespace. */}}
