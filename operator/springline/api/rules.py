@@ -193,22 +193,26 @@ class OnlyWith:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class NeverBoth:
-    """`field` is not given where `other` has this value."""
+    """`field` is not given where `other` has this value, or is given at all."""
 
     at: str
     field: str
     other: str  # a path with dots, below `at`
-    value: str
+    value: str | None = None  # any, where None
     sentence: str  # what follows the field
 
     def check(self, document: object) -> Iterator[Problem]:
         holder = _lookup(document, self.at)
-        if _given(_lookup(holder, self.field)) and _lookup(holder, self.other) == self.value:
+        other = _lookup(holder, self.other)
+        is_so = _given(other) if self.value is None else other == self.value
+        if is_so and _given(_lookup(holder, self.field)):
             yield Problem((*_path(self.at), self.field), self.sentence)
 
     def cel(self, schema: Schema) -> tuple[str, str]:
         """Return the same rule for the API server, as CEL on the object, and its message."""
-        other = f"{_cel_given(schema, self.other)} && self.{self.other} == '{self.value}'"
+        other = _cel_given(schema, self.other)
+        if self.value is not None:
+            other += f" && self.{self.other} == '{self.value}'"
         rule = f"!({_cel_given(schema, self.field)} && {other})"
         return rule, f"{self.field} {self.sentence}"
 
@@ -278,6 +282,15 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
             other="rotation.verify",
             value="None",
             sentence="needs rotation.verify: Handshake, because it holds only what was verified",
+        ),
+        NeverBoth(
+            at="spec",
+            field="binding",
+            other="credentials.serviceAccount",
+            sentence=(
+                "cannot be used with credentials.serviceAccount, whose tokens are never written"
+                " anywhere; mount a projected token in the application instead"
+            ),
         ),
         Requires(
             at="spec",

@@ -51,10 +51,21 @@ class Content:
     entries: Mapping[str, str] = field(repr=False)
     """Values by key, `type` included."""
 
+    def is_same_but_token(self, other: "Content | None") -> bool:
+        """Whether the other differs only in a token, which is renewed again and again."""
+        if other is None or "expires-at" not in self.entries or self.type != other.type:
+            return False
+        return _without_token(self.entries) == _without_token(other.entries)
+
     @property
     def secret_type(self) -> str:
         """The Secret's own type."""
         return f"servicebinding.io/{self.type}"
+
+
+def _without_token(entries: Mapping[str, str]) -> dict[str, str]:
+    of_token = ("password", "uri", "uris", "expires-at")
+    return {key: value for key, value in entries.items() if key not in of_token}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

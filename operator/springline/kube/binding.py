@@ -300,6 +300,7 @@ class BindingWriter:
             await self._show(entry, binding.not_ours(message), session)
             return None
         try:
+            before = entry.written
             await entry.verified.note(view)
             was_written = await self._write(entry)
         except IncompleteError as error:
@@ -315,7 +316,8 @@ class BindingWriter:
         await self._show(entry, news, session)
         if was_written:
             message = f'Secret "{name}" was written'
-            await self._report(entry, EventType.BINDING_PUBLISHED, message)
+            is_routine = before is not None and before.is_same_but_token(entry.written)
+            await self._report(entry, EventType.BINDING_PUBLISHED, message, is_routine=is_routine)
         return None
 
     async def _write(self, entry: _Entry) -> bool:
@@ -402,10 +404,23 @@ class BindingWriter:
             )
 
     async def _report(
-        self, entry: _Entry, kind: EventType, message: str, *, reason: Reason | None = None
+        self,
+        entry: _Entry,
+        kind: EventType,
+        message: str,
+        *,
+        reason: Reason | None = None,
+        is_routine: bool = False,
     ) -> None:
         key = entry.holder.key
-        event = Event(type=kind, key=key, at=self._clock.now(), message=message, reason=reason)
+        event = Event(
+            type=kind,
+            key=key,
+            at=self._clock.now(),
+            message=message,
+            reason=reason,
+            is_routine=is_routine,
+        )
         try:
             await self._events.report(event)
         except Exception:  # a sink's defect must not end what it reports on

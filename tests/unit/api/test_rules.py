@@ -222,6 +222,20 @@ def test_fields_of_tls_have_no_effect_without_tls(field: str) -> None:
         pytest.param(
             {
                 "brokerRef": {"name": "x"},
+                "credentials": {"serviceAccount": {"name": "z", "audience": "rabbitmq"}},
+                "binding": {"secretName": "y"},
+            },
+            [
+                (
+                    "spec.binding: cannot be used with credentials.serviceAccount, whose tokens are"
+                    " never written anywhere; mount a projected token in the application instead"
+                )
+            ],
+            id="a binding with a token of a ServiceAccount",
+        ),
+        pytest.param(
+            {
+                "brokerRef": {"name": "x"},
                 "credentials": SECRET,
                 "binding": {"secretName": "y"},
                 "rotation": {"verify": "Handshake"},

@@ -338,3 +338,23 @@ def test_conditions_say_why() -> None:
         Reason.SECRET_NOT_OURS: ConditionStatus.FALSE,
         Reason.BINDING_FAILED: ConditionStatus.FALSE,
     }
+
+
+# --- what is news
+
+
+def test_a_renewed_token_is_no_news_and_anything_else_is() -> None:
+    """Each Event is a write, and tokens are renewed again and again."""
+
+    def with_entries(**changes: str) -> Content:
+        entries = {"host": "rabbit", "password": "x", "uri": "y", "expires-at": "now", **changes}
+        return Content(
+            type="rabbitmq", entries={key: each for key, each in entries.items() if each}
+        )
+
+    token = with_entries()
+    assert token.is_same_but_token(with_entries(password="z", uri="w", **{"expires-at": "later"}))
+    assert not token.is_same_but_token(with_entries(host="other"))
+    assert not token.is_same_but_token(None)
+    password = with_entries(**{"expires-at": ""})
+    assert not password.is_same_but_token(with_entries(password="z", **{"expires-at": ""}))
