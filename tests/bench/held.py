@@ -1,7 +1,8 @@
 """Child: the same number of connections held by Springline, from manifests to status.
 
 It is the composition of `springline run` without the files: documents in, sessions, projected
-status. A line on standard input announces that the broker restarts, another that it is back.
+status. A line on standard input has the user's new password, the next one announces that the broker
+restarts, another that it is back.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from springline.api.documents import Document
 from springline.api.meta import Identity
 from springline.app import Standalone
 from springline.core.events import Event
+from springline.core.session import Session
 from springline.core.values import SessionKey
 from springline.standalone.loader import Manifests
 
@@ -43,14 +45,7 @@ def declared(port: int, count: int, *, first: int = 0) -> Iterator[Document]:
             },
         }
     )
-    yield documents.parse(
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": "guest"},
-            "stringData": {"username": "guest", "password": "guest"},
-        }
-    )
+    yield secret("guest")
     for number in range(first, first + count):
         yield documents.parse(
             {
@@ -66,6 +61,18 @@ def declared(port: int, count: int, *, first: int = 0) -> Iterator[Document]:
         )
 
 
+def secret(password: str) -> Document:
+    """Return the Secret that all connections use."""
+    return documents.parse(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "guest"},
+            "stringData": {"username": "guest", "password": password},
+        }
+    )
+
+
 def apply(parts: Standalone, objects: dict[Identity, Document]) -> None:
     """Declare these objects and no others."""
     parts.apply(Manifests(objects=objects))
@@ -74,6 +81,17 @@ def apply(parts: Standalone, objects: dict[Identity, Document]) -> None:
 async def until_ready(parts: Standalone, count: int) -> None:
     """Wait until so many connections are shown as Ready."""
     while sum(shown.is_ready for shown in parts.report.shown.values()) < count:
+        await asyncio.sleep(0.01)
+
+
+async def until_renewed(parts: Standalone, count: int) -> None:
+    """Wait until so many connections are shown to have got a new secret in place."""
+
+    def is_renewed(session: Session) -> bool:
+        use = session.view.credential
+        return use is not None and use.method == "InPlace"
+
+    while sum(is_renewed(session) for session in parts.manager.sessions()) < count:
         await asyncio.sleep(0.01)
 
 
@@ -96,6 +114,13 @@ async def main(port: int, count: int) -> None:
         watch = Stopwatch()
         await asyncio.sleep(IDLE_SECONDS)
         report(wall=wall, cpu=cpu, memory=memory, idle=watch.cpu / watch.wall)
+
+        changed = secret((await asyncio.to_thread(sys.stdin.readline)).strip())
+        async with asyncio.timeout(120):
+            watch = Stopwatch()
+            apply(parts, objects | {changed.identity: changed})
+            await until_renewed(parts, count + 1)
+            report(wall=watch.wall, cpu=watch.cpu)
 
         await asyncio.to_thread(sys.stdin.readline)  # the parent is about to restart the broker
         session = parts.manager.session(SessionKey("default", "connection-0"))

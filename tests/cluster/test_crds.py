@@ -83,6 +83,30 @@ def allowing(namespaces: dict[str, Any]) -> dict[str, Any]:
     return with_spec(CLUSTER_BROKER, allowedNamespaces=namespaces)
 
 
+SOURCE_NEEDED = (
+    "exactly one of secretRef, tokenRef, tokenFile, oauth2, serviceAccount and external is needed"
+)
+OAUTH2: dict[str, Any] = {
+    "tokenURL": "https://login.example.com/token",
+    "clientRef": {"name": "orders-client"},
+}
+ACCOUNT: dict[str, Any] = {"name": "orders", "audience": "rabbitmq"}
+
+
+def by_oauth2(**fields: Any) -> dict[str, Any]:
+    """A connection with tokens of an OAuth 2 server."""
+    return with_spec(CONNECTION, credentials={"oauth2": _given(OAUTH2 | fields)})
+
+
+def by_account(**fields: Any) -> dict[str, Any]:
+    """A connection with tokens of a ServiceAccount."""
+    return with_spec(CONNECTION, credentials={"serviceAccount": _given(ACCOUNT | fields)})
+
+
+def _given(fields: dict[str, Any]) -> dict[str, Any]:
+    return {key: each for key, each in fields.items() if each != ...}
+
+
 # What is wrong, and the words that both answers have in common.
 REFUSED: list[Any] = [
     pytest.param(
@@ -97,15 +121,65 @@ REFUSED: list[Any] = [
     ),
     pytest.param(
         with_spec(CONNECTION, credentials={"secretRef": {"name": "a"}, "external": {}}),
-        "exactly one of secretRef, tokenRef and external is needed",
+        SOURCE_NEEDED,
         id="two sources of credentials",
     ),
     pytest.param(
         with_spec(CONNECTION, credentials={}),
-        "exactly one of secretRef, tokenRef and external is needed",
+        SOURCE_NEEDED,
         id="no source of credentials",
     ),
     pytest.param(with_spec(CONNECTION, credentials=...), "equired", id="credentials left out"),
+    *(
+        pytest.param(by_oauth2(tokenURL=url), "tokenURL", id=f"token URL {what}")
+        for url, what in (
+            ("http://login.example.com/token", "without TLS"),
+            ("login.example.com/token", "without a scheme"),
+            ("https://user:secret@login.example.com/token", "with a user"),
+            ("https://login.example.com/token#part", "with a fragment"),
+            ("https://login.example.com/to ken", "with a space"),
+            ("https://", "without a host"),
+            ("", "empty"),
+        )
+    ),
+    pytest.param(by_oauth2(scopes=["a b"]), "scopes", id="two scopes in one entry"),
+    pytest.param(by_oauth2(scopes=["a", "a"]), "more than once", id="a scope twice"),
+    pytest.param(by_oauth2(scopes=[f"s{n}" for n in range(65)]), "64", id="too many scopes"),
+    pytest.param(by_oauth2(audience="a b"), "audience", id="a space in an audience"),
+    pytest.param(
+        by_oauth2(clientAuthentication="JWT"), "clientAuthentication", id="a way there is not"
+    ),
+    pytest.param(by_oauth2(clientRef=...), "clientRef", id="no client"),
+    pytest.param(by_account(audience=...), "audience", id="a ServiceAccount for nobody"),
+    pytest.param(by_account(expiration="9m"), "expiration", id="a lifetime too short"),
+    pytest.param(by_account(expiration="25h"), "expiration", id="a lifetime too long"),
+    pytest.param(
+        with_spec(CONNECTION, credentials={"tokenFile": {"name": "../token"}}),
+        "tokenFile.name",
+        id="a path for a file of tokens",
+    ),
+    *(
+        pytest.param(
+            with_spec(CONNECTION, rotation={"renewAt": share}), "renewAt", id=f"renewAt {share}"
+        )
+        for share in ("0%", "100%", "80", "8.5%", "-1%", "")
+    ),
+    pytest.param(
+        with_spec(CONNECTION, rotation={"verify": "Always"}), "verify", id="a bad verification"
+    ),
+    pytest.param(
+        with_spec(CONNECTION, rotation={"verify": "None"}, binding={"secretName": "a"}),
+        "needs rotation.verify: Handshake",
+        id="a binding of what nobody verifies",
+    ),
+    pytest.param(
+        with_spec(CONNECTION, credentials={"serviceAccount": ACCOUNT}, binding={"secretName": "a"}),
+        "cannot be used with credentials.serviceAccount",
+        id="a binding with a token of a ServiceAccount",
+    ),
+    pytest.param(
+        with_spec(CONNECTION, binding={"secretName": "A"}), "secretName", id="a bad binding"
+    ),
     pytest.param(
         with_spec(CONNECTION, brokerRef=..., broker=INLINE, credentials={"external": {}}),
         "needs spec.broker.tls.clientCertificateRef",
@@ -337,6 +411,35 @@ ACCEPTED: list[Any] = [
 ] + [
     pytest.param(with_spec(CONNECTION, virtualHost="a/b %ö"), id="a virtual host of any letters"),
     pytest.param(with_spec(CONNECTION, probe={"mode": "None"}), id="no probe"),
+    pytest.param(by_oauth2(), id="an OAuth 2 client"),
+    pytest.param(
+        by_oauth2(
+            tokenURL="https://[::1]:8443/realms/a%20b/token?x=1&y=2",
+            clientRef={"name": "c", "idKey": "id", "secretKey": "s"},
+            clientAuthentication="Post",
+            scopes=["rabbitmq.read:*/*", "api://orders/.default"],
+            audience="https://rabbit.example.com",
+            caRef={"kind": "Secret", "name": "ca"},
+        ),
+        id="an OAuth 2 client with everything",
+    ),
+    pytest.param(by_oauth2(scopes=[]), id="no scopes"),
+    pytest.param(by_account(), id="a ServiceAccount"),
+    pytest.param(by_account(expiration="24h"), id="a ServiceAccount for a day"),
+    pytest.param(
+        with_spec(CONNECTION, credentials={"tokenFile": {"name": "rabbit"}}), id="a file of tokens"
+    ),
+    pytest.param(
+        with_spec(CONNECTION, rotation={"verify": "None", "renewAt": "1%"}), id="trusting early"
+    ),
+    pytest.param(
+        with_spec(
+            CONNECTION,
+            rotation={"verify": "Handshake", "renewAt": "99%"},
+            binding={"secretName": "a"},
+        ),
+        id="a binding",
+    ),
     pytest.param(with_spec(BROKER, endpoints=[{"host": "::1", "port": 5672}]), id="an address"),
     pytest.param(with_spec(BROKER, endpoints=[{"host": "a_b.example.com."}]), id="a full name"),
     pytest.param(with_spec(BROKER, retry={"delay": "2m", "maxDelay": "2m"}), id="a steady delay"),
@@ -412,10 +515,16 @@ def stored(cluster: APIServer) -> Iterator[str]:
             "frameMax": 131072,
         },
         "server": {"product": "RabbitMQ", "version": "4.0.5"},
-        "credentials": {"source": "secretRef", "username": "ann"},
+        "credentials": {
+            "source": "oauth2",
+            "username": "ann",
+            "expiresAt": "2026-11-21T09:00:00Z",
+            "renewAt": "2026-11-21T08:48:00Z",
+        },
         "attempts": 0,
+        "binding": {"name": "orders-binding"},
         "holder": "springline-0",
-        "lastHandled": {"reconnectRequestedAt": "now"},
+        "lastHandled": {"reconnectRequestedAt": "now", "renewRequestedAt": "then"},
         "conditions": [
             {
                 "type": "Ready",
@@ -439,7 +548,9 @@ def test_a_status_as_springline_writes_it_is_kept_whole(cluster: APIServer, stor
     assert status["negotiated"]["heartbeat"] == "30s"
     assert status["conditions"][0]["reason"] == "Connected"
     assert status["holder"] == "springline-0"
-    assert status["lastHandled"] == {"reconnectRequestedAt": "now"}
+    assert status["lastHandled"] == {"reconnectRequestedAt": "now", "renewRequestedAt": "then"}
+    assert status["credentials"]["renewAt"] == "2026-11-21T08:48:00Z"
+    assert status["binding"] == {"name": "orders-binding"}
 
 
 def test_a_declaration_cannot_bring_its_own_status(cluster: APIServer, stored: str) -> None:

@@ -31,6 +31,8 @@ EXPECTED: dict[str, set[Reason]] = {
     "demo/manifests": {Reason.ACCESS_REFUSED},
     "dns-srv": NOWHERE,
     "inline-broker": NOWHERE,
+    "oauth2": {Reason.TOKEN_REQUEST_FAILED},
+    "rotation": NOWHERE,
     "service": {Reason.TLS_FAILED},
     "service-account-token": {Reason.TOKEN_REQUEST_FAILED},
     "several-endpoints": NOWHERE,
