@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from springline import errors
 from springline.core import metering, ports
@@ -17,7 +17,9 @@ from springline.core.values import Credential, Endpoint, OpenRequest, TLSClient
 from springline.core.verification import Verifications
 from springline.reasons import Reason
 
-__all__ = ["Means", "Progress", "Success", "attempt", "preparing"]
+__all__ = ["AsRead", "Means", "Progress", "Silent", "Success", "attempt", "preparing"]
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,29 @@ class Progress(Protocol):
 
     async def resolved(self, endpoint: Endpoint, addresses: Sequence[str]) -> None:
         """The endpoint's host was looked up."""
+
+
+class Silent:
+    """Progress that nobody is shown: of a handshake beside a live session."""
+
+    async def started(self) -> None:
+        pass
+
+    def fetched(self, credential: Credential) -> None:
+        pass
+
+    async def resolved(self, endpoint: Endpoint, addresses: Sequence[str]) -> None:
+        pass
+
+
+@dataclass(frozen=True, slots=True)
+class AsRead(Generic[_T]):
+    """What was read already, as a source of it: an attempt then reads nothing else."""
+
+    value: _T
+
+    async def fetch(self, *, instead_of: Credential | None = None) -> _T:  # noqa: ARG002 - as read
+        return self.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,12 +7,12 @@ task group, so none outlives it, and all they find out goes into the session's i
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 
 from springline import errors
 from springline.core import lifetime, ports, probing, state
-from springline.core.attempt import Means, Progress, Success, attempt
+from springline.core.attempt import Means, Progress, Silent, Success, attempt
 from springline.core.desired import ProbeSettings
 from springline.core.environment import Environment
 from springline.core.messages import (
@@ -25,7 +25,7 @@ from springline.core.messages import (
     TimerRang,
 )
 from springline.core.renewal import Live, Renewal
-from springline.core.values import Credential, Endpoint, SessionKey
+from springline.core.values import Credential, SessionKey
 from springline.reasons import Reason
 
 __all__ = ["Helpers"]
@@ -109,7 +109,7 @@ class Helpers:
             live,
             desired.spec,
             self._means(desired),
-            _Silent(),
+            Silent(),
             rng=self._environment.rng,
             refused=lambda error: self._post(
                 ConnectionNews(live.opened.connection, state.RenewalRefused(error=error))
@@ -217,16 +217,3 @@ class Helpers:
             verifications=self._environment.verifications,
             meter=self._environment.meter,
         )
-
-
-class _Silent:
-    """Progress of a handshake beside the live session, which the session's cycle does not show."""
-
-    async def started(self) -> None:
-        pass
-
-    def fetched(self, credential: Credential) -> None:
-        pass
-
-    async def resolved(self, endpoint: Endpoint, addresses: Sequence[str]) -> None:
-        pass

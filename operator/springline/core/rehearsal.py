@@ -7,14 +7,12 @@ its state is taken as when all is well: that it is open, and not blocked.
 
 import dataclasses
 import enum
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, TypeVar
 
 from springline import errors
 from springline.core import rotation
-from springline.core.attempt import Means, attempt, preparing
+from springline.core.attempt import AsRead, Means, Silent, attempt, preparing
 from springline.core.closing import close_quietly
 from springline.core.desired import SessionSpec
 from springline.core.rotation import Situation, Step
@@ -22,8 +20,6 @@ from springline.core.values import Credential, CredentialKind, Endpoint, Session
 from springline.reasons import Reason
 
 __all__ = ["Reading", "Rehearsal", "RotationOutcome", "not_tried", "read", "rehearse"]
-
-_T = TypeVar("_T")
 
 
 class RotationOutcome(enum.StrEnum):
@@ -123,10 +119,8 @@ async def rehearse(spec: SessionSpec, means: Means, *, before: Reading | None) -
                     message="nothing would change",
                 )
         # The step holds for what was read now, so neither is read again on the way.
-        means = dataclasses.replace(
-            means, credentials=_AsRead(now.credential), tls=_AsRead(now.tls)
-        )
-        trial = await attempt(spec, means, _Silent(), name_suffix=" (verification)")
+        means = dataclasses.replace(means, credentials=AsRead(now.credential), tls=AsRead(now.tls))
+        trial = await attempt(spec, means, Silent(), name_suffix=" (verification)")
     except (errors.TransientError, errors.CredentialUnavailableError) as error:
         return not_tried(spec.key, error.reason, error.message)
     except errors.CredentialError as error:
@@ -205,26 +199,3 @@ def _refused(spec: SessionSpec, reason: Reason, message: str, *, step: Step | No
         reason=reason,
         message=f"{message.rstrip('.')}; {end}",
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _AsRead(Generic[_T]):
-    """What was read already, as a source of it."""
-
-    value: _T
-
-    async def fetch(self, *, instead_of: Credential | None = None) -> _T:  # noqa: ARG002 - as read
-        return self.value
-
-
-class _Silent:
-    """Progress that nobody is shown."""
-
-    async def started(self) -> None:
-        pass
-
-    def fetched(self, credential: Credential) -> None:
-        pass
-
-    async def resolved(self, endpoint: Endpoint, addresses: Sequence[str]) -> None:
-        pass

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from random import Random
-from typing import Generic, TypeVar, assert_never
+from typing import assert_never
 
 from springline import errors
 from springline.core import backoff, lifetime, rotation
-from springline.core.attempt import Means, Progress, Success, attempt, preparing
+from springline.core.attempt import AsRead, Means, Progress, Success, attempt, preparing
 from springline.core.closing import close_quietly
 from springline.core.desired import SessionSpec
 from springline.core.outcomes import UpdateOutcome
@@ -23,8 +23,6 @@ from springline.core.values import Credential, TLSClient
 from springline.core.verification import Question
 
 __all__ = ["Live", "Outcome", "Renewal", "Replaced", "Unchanged", "UpdatedInPlace"]
-
-_T = TypeVar("_T")
 
 _UPDATE_SECONDS = 10.0
 
@@ -69,16 +67,6 @@ class Unchanged:
 Outcome = UpdatedInPlace | Replaced | Unchanged
 
 _Failure = errors.ConnectError | errors.CredentialError
-
-
-@dataclass(frozen=True, slots=True)
-class _Given(Generic[_T]):
-    """What was read already, as a source of it."""
-
-    value: _T
-
-    async def fetch(self, *, instead_of: Credential | None = None) -> _T:  # noqa: ARG002 - as read
-        return self.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,9 +204,9 @@ class Renewal:
             tls = await means.tls.fetch()
             if self._spec.target.is_told_where:
                 found = await means.endpoints.fetch()
-                means = dataclasses.replace(means, endpoints=_Given(found))
+                means = dataclasses.replace(means, endpoints=AsRead(found))
                 same_endpoint = self._connection.info.endpoint in [each.endpoint for each in found]
-        means = dataclasses.replace(means, credentials=_Given(credential), tls=_Given(tls))
+        means = dataclasses.replace(means, credentials=AsRead(credential), tls=AsRead(tls))
         return _Read(credential=credential, tls=tls, same_endpoint=same_endpoint, means=means)
 
     def _to_replace(self) -> Credential | None:
