@@ -16,10 +16,10 @@ INSTALLED := .venv/.installed
 TYPED := operator tests examples/demo
 check: export MYPYPATH = examples/demo
 # Test helpers, for what is not started by pytest.
-demo bench: export PYTHONPATH = tests
+demo bench pictures reference recording: export PYTHONPATH = tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv rabbitmq apiserver tools demo test test-unit test-kind check format crds chart image bench constraints clean
+.PHONY: help venv rabbitmq apiserver tools prometheus demo test test-unit test-kind check format crds chart metrics-page reasons image bench pictures constraints docs docs-serve reference recording clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -37,10 +37,13 @@ tools: $(INSTALLED) ## Get kubectl and Helm for the cluster tests, unless they a
 	@tests/support/install-tools.sh
 	@PYTHONPATH=tests $(BIN)/python -m support.monitors
 
+prometheus: ## Get Prometheus and promtool for the tests that use them, unless they are there
+	@tests/support/install-prometheus.sh
+
 demo: $(INSTALLED) rabbitmq ## See Springline at work with a real broker, in under a minute
 	@$(BIN)/python examples/demo/walkthrough.py
 
-test: $(INSTALLED) rabbitmq apiserver tools ## Run all tests; PYTEST_ARGS='...' is passed on
+test: $(INSTALLED) rabbitmq apiserver tools prometheus ## Run all tests; PYTEST_ARGS='...' is passed on
 	@$(BIN)/pytest $(PYTEST_ARGS)
 
 test-unit: $(INSTALLED) ## Run the tests that need no broker
@@ -59,10 +62,13 @@ check: $(INSTALLED) ## Check format, lint, types, layers and shell scripts
 	@$(BIN)/lint-imports --no-logo
 	@sh -n tests/support/install-rabbitmq.sh
 	@sh -n tests/support/install-apiserver.sh
+	@sh -n tests/support/install-prometheus.sh
 	@sh -n tests/support/install-tools.sh
 	@sh -n tests/support/kind.sh
 	@bash -n .ci/run
 	@echo "Shell scripts can be parsed."
+	@$(BIN)/properdocs build --strict
+	@echo "The documentation's site can be built."
 
 format: $(INSTALLED) ## Format the code, and fix what the linter can fix
 	@$(BIN)/ruff check --fix-only --quiet .
@@ -74,6 +80,26 @@ crds: $(INSTALLED) ## Write crds/ anew from the models
 
 chart: $(INSTALLED) ## Bring the chart in step: definitions from crds/, versions, table of values
 	@PYTHONPATH=tests $(BIN)/python -m support.chart_files
+
+metrics-page: $(INSTALLED) ## Write the tables of docs/metrics.md anew from the metrics' catalogue
+	@PYTHONPATH=tests $(BIN)/python -m support.metrics_page
+
+reasons: $(INSTALLED) ## Write what kubectl springline explains anew from the documentation
+	@PYTHONPATH=tests $(BIN)/python -m support.explained_reasons
+
+reference: $(INSTALLED) ## Write docs/reference/ anew from the models and the command line
+	@$(BIN)/python -m support.reference_pages
+
+recording: $(INSTALLED) rabbitmq apiserver tools ## Draw the documentation's terminal anew, from a real run
+	@$(BIN)/python -m support.recording
+
+# Not --quiet: what is not said is not counted by --strict either.
+docs: $(INSTALLED) ## Build the documentation's site in build/site
+	@$(BIN)/properdocs build --strict
+	@echo "The site is built: build/site/index.html"
+
+docs-serve: $(INSTALLED) ## Show the documentation's site while you write
+	@$(BIN)/properdocs serve
 
 image: ## Build the image with docker or podman; IMAGE=... names it, BASE=... what it is built on
 	@builder=$$(command -v docker || command -v podman) || \
@@ -90,11 +116,15 @@ image: ## Build the image with docker or podman; IMAGE=... names it, BASE=... wh
 bench: $(INSTALLED) rabbitmq ## Measure against bare aiormq; BENCH_ARGS='250 500' for those sizes
 	@$(BIN)/python -m bench $(BENCH_ARGS)
 
+pictures: $(INSTALLED) rabbitmq apiserver tools prometheus ## Draw the dashboard anew for the documentation, in some five minutes
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,pictures]'
+	@$(BIN)/python -m pictures docs/images
+
 constraints: $(MADE) ## Write constraints.txt anew, with the newest versions allowed
 	@echo "Installing the newest versions that pyproject.toml allows (about a minute)…"
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && \
 	$(BIN)/python -m venv "$$fresh" && \
-	"$$fresh/bin/pip" install --quiet --disable-pip-version-check -e '.[dev]' && \
+	"$$fresh/bin/pip" install --quiet --disable-pip-version-check -e '.[dev,docs,pictures]' && \
 	sed -n '/^#/p' constraints.txt >"$$fresh/new" && \
 	"$$fresh/bin/pip" freeze --exclude-editable >>"$$fresh/new" && \
 	cat "$$fresh/new" >constraints.txt
@@ -107,7 +137,7 @@ clean: ## Remove everything that was made here, .venv too
 
 $(INSTALLED): $(MADE) pyproject.toml constraints.txt
 	@echo "Installing Springline and its tools in .venv (about a minute)…"
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
 	@touch $@
 
 # An interpreter counts only if it runs, is new enough, and can make virtual environments: Debian

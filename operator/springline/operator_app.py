@@ -94,6 +94,7 @@ class _Parts:
             lambda: (session.view for session in self._manager.sessions()),
             per_object=settings.per_object_metrics,
             clock=clock,
+            statuses=lambda: self._statuses,
         )
         events = KubernetesEvents(lambda identity: self._declarations.uid(identity), clock)  # noqa: PLW0108 - made below
         resolver = SystemResolver(rng)

@@ -182,6 +182,6 @@ class _Scrapes:
         accept = ",".join(request.headers.getall(hdrs.ACCEPT, []))
         async with self._turn:
             snapshot = self._metrics.collect()
-            # The text of thousands of sessions takes longer to write than the loop has time for.
+            # Series of thousands of sessions take longer to make than the loop has time for.
             body, content_type = await asyncio.to_thread(snapshot.render, accept)
         return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})

@@ -8,7 +8,6 @@ from typing import Any
 
 import aiohttp
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from springline.api import documents
 from springline.clock import SystemClock
@@ -25,14 +24,16 @@ from springline.standalone.reconciler import ManifestReader, Reconciler
 from springline.standalone.services import NoServices
 from springline.standalone.tokens import NoTokens
 from springline.web import Health, ListenAddress, serve
-from support import ports
+from support import ports, scrapes
 from support.identities import Tenant
+from support.prometheus import PrometheusMissing
 from support.rabbitmq import RabbitMQNode
 from support.running import a_broker, a_connection, a_secret
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 KEY = {"namespace": "default", "name": "orders"}
+NUMBER = 20
 
 
 class Unheard:
@@ -79,20 +80,22 @@ class Scraped:
         parsed = (documents.parse(each) for each in written)
         self._reconciler.apply(Manifests(objects={each.identity: each for each in parsed}))
 
-    async def value(self, name: str, /, **labels: str) -> float | None:
-        """Scrape, and return the value of the one series with exactly these labels."""
+    async def text(self, accept: str = "text/plain") -> str:
+        """Scrape, and return what is answered."""
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as client,
-            client.get(self._url) as response,
+            client.get(self._url, headers={"Accept": accept}) as response,
         ):
-            text = await response.text()
-        samples = (
-            each for family in text_string_to_metric_families(text) for each in family.samples
-        )
+            return await response.text()
+
+    async def value(self, name: str, /, **labels: str) -> float | None:
+        """Scrape, and return the value of the one series with exactly these labels."""
+        text = await self.text()
+        samples = (each for family in scrapes.read(text) for each in family.samples)
         found = [each.value for each in samples if each.name == name and each.labels == labels]
         return found[0] if found else None
 
-    async def until(self, expected: float, name: str, /, **labels: str) -> None:
+    async def until(self, expected: float | None, name: str, /, **labels: str) -> None:
         """Wait until a scrape says so."""
         seen: list[float | None] = []
         with contextlib.suppress(TimeoutError):
@@ -130,6 +133,16 @@ def declared(node: RabbitMQNode, tenant: Tenant, *, password: str = "") -> list[
         a_secret(tenant.username, password or tenant.secret),
         a_connection("orders", virtualHost=tenant.vhost, probe={"interval": "1s"}),
     ]
+
+
+def a_fleet(node: RabbitMQNode, tenant: Tenant, *, password: str = "") -> list[dict[str, Any]]:
+    """The documents of connections that share a Secret."""
+    declared_broker, secret, _ = declared(node, tenant, password=password)
+    connections = [
+        a_connection(f"orders-{number}", virtualHost=tenant.vhost, probe={"interval": "1s"})
+        for number in range(NUMBER)
+    ]
+    return [declared_broker, secret, *connections]
 
 
 async def test_attempts_are_counted_as_the_broker_answers(
@@ -177,6 +190,34 @@ async def test_a_closed_connection_is_counted_and_opened_again(
     await asyncio.to_thread(broker.close_connection, connection.pid, "by an operator")
     await scraped.until(1.0, "springline_disconnects_total", reason="ConnectionForced")
     await scraped.until(1.0, "springline_session_ready", **KEY)
+    assert await scraped.value("springline_session_disconnects_total", **KEY) == 1.0
+
+
+async def test_sessions_that_share_a_secret_share_the_handshake_that_tries_it(
+    scraped: Scraped, broker: RabbitMQNode, tenant: Tenant
+) -> None:
+    """And what they show is as the catalogue and promtool want it, also when they are gone."""
+    fleet = {"protocol": "amqp091", "state": "Connected"}
+    scraped.apply(*a_fleet(broker, tenant))
+    await scraped.until(NUMBER, "springline_sessions", **fleet)
+    await asyncio.to_thread(broker.change_password, tenant.username, "second")
+    scraped.apply(*a_fleet(broker, tenant, password="second"))
+    updates, asked = "springline_secret_updates_total", "springline_verifications_total"
+    await scraped.until(NUMBER, updates, method="InPlace", outcome="updated")
+    assert await scraped.value(asked, outcome="accepted") == 1.0
+    assert await scraped.value(asked, outcome="shared") == NUMBER - 1
+    text = await scraped.text()
+    assert text.count("springline_session_ready{") == NUMBER
+    assert scrapes.contradictions(text) == []
+    assert scrapes.contradictions(await scraped.text("application/openmetrics-text")) == []
+    scraped.apply()
+    await scraped.until(None, "springline_sessions", **fleet)
+    after = await scraped.text()
+    assert "orders-" not in after
+    try:
+        assert [scrapes.complaints(each) for each in (text, after)] == ["", ""]
+    except PrometheusMissing as missing:
+        pytest.skip(str(missing))
 
 
 async def test_a_new_password_is_an_update_in_place(

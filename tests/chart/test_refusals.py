@@ -49,6 +49,14 @@ WRONG: list[Any] = [
     pytest.param(
         "metrics.podMonitor.interval", "half a minute", "interval", id="a duration in words"
     ),
+    pytest.param("dashboard.labels.grafana_dashboard", 1, "labels", id="a number for a label"),
+    pytest.param("dashboard.json", "{}", "json", id="another dashboard"),
+    pytest.param("prometheusRule.interval", "often", "interval", id="a word for a duration"),
+    pytest.param("prometheusRule.runbookURL", "ftp://x", "runbookURL", id="a link to no page"),
+    pytest.param("prometheusRule.alertLabels", {"a-b": "c"}, "a-b", id="no label of Prometheus"),
+    pytest.param(
+        "prometheusRule.alerts", {"SpringlineDown": {"after": "1m"}}, "after", id="no such setting"
+    ),
     pytest.param("networkPolicy.ingressFrom", [{}], "ingressFrom", id="a peer that is nobody"),
     pytest.param("networkPolicy.ingressFrom", [{"pods": {}}], "pods", id="a peer of no kind"),
     pytest.param("networkPolicy.dnsPorts", [], "dnsPorts", id="no port for DNS"),

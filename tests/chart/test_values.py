@@ -56,6 +56,8 @@ def effect(value: object, place: str, rendered: object, beside: Any = None) -> E
 LABELS = {"example.com/team": "messaging"}
 SERVICE_MONITOR = nested("metrics.serviceMonitor.enabled", True)
 POD_MONITOR = nested("metrics.podMonitor.enabled", True)
+DASHBOARD = nested("dashboard.enabled", True)
+RULES = nested("prometheusRule.enabled", True)
 POLICY = nested("networkPolicy.enabled", True)
 BUDGET = nested("podDisruptionBudget.enabled", True)
 ARGS = "Deployment/springline spec template spec containers 0 args"
@@ -63,6 +65,7 @@ CONTAINER = "Deployment/springline spec template spec containers 0"
 POD = "Deployment/springline spec template spec"
 SCRAPED = "ServiceMonitor/springline spec endpoints 0"
 POD_SCRAPED = "PodMonitor/springline spec podMetricsEndpoints 0"
+RULE = "PrometheusRule/springline"
 CRD = "CustomResourceDefinition/brokers.springline.dev metadata"
 DIGEST = f"sha256:{'ab' * 32}"
 RELABELING = [{"action": "labeldrop", "regex": "endpoint"}]
@@ -172,6 +175,48 @@ EFFECTS: dict[str, Effect] = {
     ),
     "metrics.podMonitor.metricRelabelings": effect(
         RELABELING, f"{POD_SCRAPED} metricRelabelings", RELABELING, POD_MONITOR
+    ),
+    "dashboard.enabled": effect(
+        True, "ConfigMap/springline-dashboard data", Has("springline.json")
+    ),
+    "dashboard.namespace": effect(
+        "mon", "ConfigMap/springline-dashboard metadata namespace", "mon", DASHBOARD
+    ),
+    "dashboard.labels": effect(
+        LABELS, "ConfigMap/springline-dashboard metadata labels", Has(LABELS), DASHBOARD
+    ),
+    "dashboard.annotations": effect(
+        LABELS, "ConfigMap/springline-dashboard metadata annotations", LABELS, DASHBOARD
+    ),
+    "dashboard.folder": effect(
+        "Brokers",
+        "ConfigMap/springline-dashboard metadata annotations",
+        {"grafana_folder": "Brokers"},
+        DASHBOARD,
+    ),
+    "prometheusRule.enabled": effect(True, f"{RULE} spec groups 0 name", "springline-connections"),
+    "prometheusRule.namespace": effect("mon", f"{RULE} metadata namespace", "mon", RULES),
+    "prometheusRule.labels": effect(LABELS, f"{RULE} metadata labels", Has(LABELS), RULES),
+    "prometheusRule.annotations": effect(LABELS, f"{RULE} metadata annotations", LABELS, RULES),
+    "prometheusRule.interval": effect("1m", f"{RULE} spec groups 0 interval", "1m", RULES),
+    "prometheusRule.job": effect("x", f"{RULE} spec groups 2 rules 0 expr", Has('job="x"'), RULES),
+    "prometheusRule.runbookURL": effect(
+        "https://docs.example.com/{alert}",
+        f"{RULE} spec groups 2 rules 0 annotations runbook_url",
+        "https://docs.example.com/SpringlineDown",
+        RULES,
+    ),
+    "prometheusRule.alertLabels": effect(
+        {"team": "messaging"},
+        f"{RULE} spec groups 0 rules 0 labels",
+        Has({"team": "messaging"}),
+        RULES,
+    ),
+    "prometheusRule.alerts": effect(
+        {"SpringlineDown": {"severity": "page"}},
+        f"{RULE} spec groups 2 rules 0 labels severity",
+        "page",
+        RULES,
     ),
     "networkPolicy.enabled": effect(
         True, "NetworkPolicy/springline spec policyTypes", ["Ingress", "Egress"]

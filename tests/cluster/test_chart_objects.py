@@ -17,19 +17,21 @@ from support.waiting import eventually
 PLURALS = {
     "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
     "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+    "ConfigMap": "/api/v1/namespaces/{}/configmaps",
     "CustomResourceDefinition": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
     "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
     "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
     "Pod": "/api/v1/namespaces/{}/pods",
     "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
     "PodMonitor": "/apis/monitoring.coreos.com/v1/namespaces/{}/podmonitors",
+    "PrometheusRule": "/apis/monitoring.coreos.com/v1/namespaces/{}/prometheusrules",
     "Role": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles",
     "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings",
     "Service": "/api/v1/namespaces/{}/services",
     "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
     "ServiceMonitor": "/apis/monitoring.coreos.com/v1/namespaces/{}/servicemonitors",
 }
-OF_PROMETHEUS = {"ServiceMonitor", "PodMonitor"}
+OF_PROMETHEUS = {"ServiceMonitor", "PodMonitor", "PrometheusRule"}
 RESTRICTED = "springline-restricted"
 
 
@@ -145,12 +147,12 @@ def monitored(server: APIServer) -> APIServer:
 
 
 @pytest.mark.parametrize("kind", sorted(OF_PROMETHEUS))
-async def test_the_monitors_are_what_the_prometheus_operator_takes(
+async def test_its_objects_are_what_the_prometheus_operator_takes(
     monitored: APIServer, helm: Helm, kind: str
 ) -> None:
     """By its own definitions."""
     values = [EVERYTHING, POD_MONITOR if kind == "PodMonitor" else {}]
-    monitor = helm.objects(with_all(values))[f"{kind}/springline"]
+    document = helm.objects(with_all(values))[f"{kind}/springline"]
     path = PLURALS[kind].format("monitoring")
     await eventually(lambda: monitored.request("GET", path).code == http.client.OK, timeout=30)
-    assert faults(monitored, [monitor]) == []
+    assert faults(monitored, [document]) == []

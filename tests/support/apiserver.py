@@ -7,6 +7,7 @@ that clean up and that give ServiceAccounts. There are no nodes, so no pod ever 
 """
 
 import base64
+import dataclasses
 import http.client
 import json
 import os
@@ -108,14 +109,22 @@ class APIServer:
     """One API server. As a context manager it is started, and closed at the end.
 
     `directory` holds everything it writes. `options` are for kube-apiserver; they may be changed
-    and count from the next start. With `audited`, `audit()` tells who asked what.
+    and count from the next start. With `audited`, `audit()` tells who asked what. `controllers`
+    clean up beside it, where they are to be had.
     """
 
     def __init__(
-        self, directory: Path, *, audited: bool = False, options: Sequence[str] = ()
+        self,
+        directory: Path,
+        *,
+        audited: bool = False,
+        controllers: bool = True,
+        options: Sequence[str] = (),
     ) -> None:
         """Choose ports and prepare the directory. Raises `APIServerMissing`."""
         self._programs = _programs()
+        if not controllers:
+            self._programs = dataclasses.replace(self._programs, controllers=None)
         self.directory = directory
         self.options = list(options)
         self._audited = audited
@@ -154,6 +163,11 @@ class APIServer:
     def certificate(self) -> Path:
         """The authority that its certificate is from."""
         return self.directory / "ca.crt"
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that run: etcd, the API server, the controllers."""
+        return [each.pid for each in self._running.values()]
 
     @property
     def has_controllers(self) -> bool:

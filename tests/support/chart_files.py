@@ -1,4 +1,4 @@
-"""What of the chart is written from elsewhere: copies of crds/, versions, and the table of values.
+"""What of the chart is written from elsewhere: copies of crds/, versions, a dashboard, a table.
 
 Helm packs only what lies in the chart's folder, so the CustomResourceDefinitions are there a second
 time. Run `make chart` to write everything anew; a test holds it in step.
@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 import springline
+from support import dashboard
 
 __all__ = ["CHART", "Value", "undocumented", "values", "written"]
 
@@ -42,7 +43,12 @@ def written() -> dict[Path, str]:
         Path("files", "crds", path.name): path.read_text(encoding="utf-8")
         for path in sorted(CRDS.glob("*.yaml"))
     }
-    return {**copies, Path("Chart.yaml"): _chart(), Path("README.md"): _readme()}
+    return {
+        **copies,
+        Path("files", "dashboards", dashboard.FILE): dashboard.DASHBOARD.text(),
+        Path("Chart.yaml"): _chart(),
+        Path("README.md"): _readme(),
+    }
 
 
 def values() -> list[Value]:

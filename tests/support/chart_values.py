@@ -33,6 +33,24 @@ EVERYTHING: dict[str, Any] = {
         "service": {"port": 80, "annotations": {"example.com/a": "b"}, "labels": {"scrape": "me"}},
         "serviceMonitor": _MONITOR,
     },
+    "dashboard": {
+        "enabled": True,
+        "namespace": "monitoring",
+        "labels": {"shown": "yes"},
+        "annotations": {"example.com/why": "dashboard"},
+        "folder": "Brokers",
+    },
+    "prometheusRule": {
+        "enabled": True,
+        "namespace": "monitoring",
+        "labels": {"release": "prometheus"},
+        "annotations": {"example.com/why": "alerts"},
+        "interval": "30s",
+        "job": "springline",
+        "runbookURL": "https://docs.example.com/runbooks/{alert}.html",
+        "alertLabels": {"team": "messaging"},
+        "alerts": {"SpringlineBlockUnseen": {"enabled": False}, "SpringlineDown": {"for": "1m"}},
+    },
     "networkPolicy": {
         "enabled": True,
         "ingressFrom": [

@@ -6,10 +6,20 @@
 policy=/usr/sbin/policy-rc.d
 made_policy=
 log=
+unpacking=
 
 clean_up() {
     if [ -n "$made_policy" ]; then rm -f "$policy"; fi
     if [ -n "$log" ]; then rm -f "$log"; fi
+    if [ -n "$unpacking" ]; then rm -rf "$unpacking"; fi
+}
+
+# dash runs the EXIT trap on exit only, not when a signal ends it.
+clean_up_at_the_end() {
+    trap clean_up EXIT
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
 }
 
 can_install() {
@@ -30,11 +40,7 @@ apt_get_install() {
 
 # install_package NAME: quiet unless it fails.
 install_package() {
-    trap clean_up EXIT
-    # dash runs the EXIT trap on exit only, not when a signal ends it.
-    trap 'exit 129' HUP
-    trap 'exit 130' INT
-    trap 'exit 143' TERM
+    clean_up_at_the_end
     log=$(mktemp)
     forbid_services
     # The package lists are often missing or stale in a container, and then have to be fetched first.
@@ -44,4 +50,34 @@ install_package() {
             return 1
         fi
     fi
+}
+
+# Without root too, but then the package lists have to be there.
+can_download() {
+    command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null
+}
+
+apt_get_download() (
+    cd "$1" && apt-get download "$2"
+)
+
+# unpack_package NAME DIRECTORY: put a package's files into a directory of ours, not into the system.
+# For programs that need nothing of what a package depends on. Quiet unless it fails.
+unpack_package() {
+    clean_up_at_the_end
+    log=$(mktemp)
+    unpacking="$2.unpacking.$$"
+    mkdir -p "$unpacking/files"
+    if ! apt_get_download "$unpacking" "$1" >"$log" 2>&1; then
+        if ! { apt-get update && apt_get_download "$unpacking" "$1"; } >"$log" 2>&1; then
+            cat "$log" >&2
+            return 1
+        fi
+    fi
+    if ! dpkg-deb -x "$unpacking"/*.deb "$unpacking/files" >"$log" 2>&1; then
+        cat "$log" >&2
+        return 1
+    fi
+    # In one step, so that nobody sees half of it. Another run may have been faster.
+    mv -T "$unpacking/files" "$2" 2>/dev/null || [ -d "$2" ]
 }

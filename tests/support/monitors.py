@@ -1,4 +1,4 @@
-"""The Prometheus operator's definitions of ServiceMonitor and PodMonitor, for the chart's.
+"""The Prometheus operator's definitions of the kinds that the chart has objects of.
 
 They are in its Go module. `make tools` puts them into a cache outside the repository; the tests
 only look there, and never download.
@@ -21,32 +21,38 @@ __all__ = ["definitions", "install"]
 _MODULE = "github.com/prometheus-operator/prometheus-operator"
 _VERSION = "v0.85.0"
 _SUM = "h1:M5xLCLEoaW2IJfnuCwFzzpL+jSVQu3KGT84Pye+fW8s="
-_FILES = ("monitoring.coreos.com_servicemonitors.yaml", "monitoring.coreos.com_podmonitors.yaml")
+_FILES = (
+    "monitoring.coreos.com_servicemonitors.yaml",
+    "monitoring.coreos.com_podmonitors.yaml",
+    "monitoring.coreos.com_prometheusrules.yaml",
+)
 
 
 def definitions() -> list[dict[str, Any]]:
     """Return the CustomResourceDefinitions. Raises `ToolMissing`."""
+    if not _is_there():
+        raise ToolMissing("no definitions of the Prometheus operator's kinds: run make tools")
     paths = [_directory() / name for name in _FILES]
-    if not all(path.is_file() for path in paths):
-        raise ToolMissing("no definitions of ServiceMonitor and PodMonitor: run make tools")
     return [yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader) for path in paths]
 
 
 def install() -> None:
     """Get what is not there. Idempotent. Raises `ToolMissing`."""
-    if _directory().is_dir():
+    if _is_there():
         return
     go = shutil.which("go")
     if go is None:
-        raise ToolMissing("no definitions of ServiceMonitor and PodMonitor: there is no go")
-    _directory().parent.mkdir(parents=True, exist_ok=True)
+        raise ToolMissing("no definitions of the Prometheus operator's kinds: there is no go")
+    _directory().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="monitors.", dir=_directory().parent) as temporary:
         source = _downloaded(go, Path(temporary))
-        found = Path(temporary) / "found"
-        found.mkdir()
         for name in _FILES:
-            shutil.copy(source / "example" / "prometheus-operator-crd" / name, found / name)
-        found.rename(_directory())
+            copy = shutil.copy(source / "example" / "prometheus-operator-crd" / name, temporary)
+            Path(copy).rename(_directory() / name)
+
+
+def _is_there() -> bool:
+    return all((_directory() / name).is_file() for name in _FILES)
 
 
 def _directory() -> Path:
@@ -78,4 +84,4 @@ if __name__ == "__main__":
     try:
         install()
     except ToolMissing as error:
-        print(f"The test of the chart's monitors will not run: {error}.")
+        print(f"The tests of the chart's monitors and alerts will not run: {error}.")

@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from springline import cli
-from springline.api import documents
+from springline.api import crds, documents
 from springline.reasons import Reason
+from support import reference_pages
 from support.markdown import Page
 
 ROOT: Final = Path(__file__).parents[2]
@@ -20,10 +21,12 @@ CHART: Final = ROOT / "charts" / "springline"
 PAGES: Final = [
     ROOT / "README.md",
     ROOT / "CHANGELOG.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
     ROOT / "examples" / "README.md",
     ROOT / "tests" / "README.md",
     CHART / "README.md",
-    *sorted(DOCS.glob("*.md")),
+    *sorted(DOCS.rglob("*.md")),
 ]
 # What conditions say when all is well: there is nothing to shoot.
 FINE: Final = {
@@ -60,9 +63,57 @@ def leads_somewhere(link: str, page: Path) -> bool:
 
 
 def test_every_page_is_listed() -> None:
-    """The index of docs/ links to each page beside it."""
+    """The index of docs/ links to each page beside it, and to the reference."""
     linked = set(Page(DOCS / "README.md").links)
-    assert {path.name for path in DOCS.glob("*.md")} - linked == {"README.md"}
+    pages = [*DOCS.glob("*.md"), *DOCS.glob("reference/*.md")]
+    assert {path.relative_to(DOCS).as_posix() for path in pages} - linked == {"README.md"}
+
+
+def test_the_reference_is_what_the_models_and_commands_say() -> None:
+    """`make reference` writes it anew."""
+    pages = reference_pages.DIRECTORY.iterdir()
+    found = {path.name: path.read_text(encoding="utf-8") for path in pages}
+    assert found == reference_pages.written()
+
+
+@pytest.mark.parametrize("kind", crds.KINDS)
+def test_the_reference_has_every_field(kind: str) -> None:
+    """Each field of spec and status has a row, below the heading of the object it is in."""
+    page = Page(reference_pages.DIRECTORY / f"{kind.lower()}.md")
+    [version] = crds.crd(kind)["spec"]["versions"]
+    root = version["schema"]["openAPIV3Schema"]["properties"]
+    for part in ("spec", "status"):
+        for path, names in objects(part, root[part]):
+            depth = "##" if path == part else "###"
+            rows = page.rows(f"{depth} {path}")
+            if not rows:  # fields of a Broker, in place
+                assert path.startswith("spec.broker")
+                assert "broker.md#spec" in page.links
+                continue
+            assert [re.findall(r"`(\w+)`", first)[0] for first, *_ in rows] == names
+
+
+def objects(path: str, schema: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """Each object with fields at and below a path, with their names."""
+    if "properties" in schema:
+        yield path, list(schema["properties"])
+    for name, each in schema.get("properties", {}).items():
+        if each.get("properties") or each.get("items", {}).get("properties"):
+            yield from objects(f"{path}.{name}", each)
+            yield from objects(f"{path}.{name}[]", each.get("items", {}))
+
+
+@every_page
+def test_lists_and_tables_are_such_everywhere(path: Path) -> None:
+    """What is inside of a list is indented by four spaces, and an empty line stands before both.
+
+    Else a repository shows it well and the site does not.
+    """
+    text = path.read_text(encoding="utf-8")
+    assert re.findall(r"^(?! {4}| {8}) +```", text, re.MULTILINE) == []
+    prose = Page(path).prose
+    assert re.findall(r"^(?![-|<#]|\d+\.| ).+\n(?:- |\d+\. |\|).*", prose, re.MULTILINE) == []
+    assert re.findall(r"^ {4}(?! *[-|<]).+\n(?:- |\d+\. |\|).*", prose, re.MULTILINE) == []
 
 
 @every_page
@@ -81,16 +132,16 @@ def manifests(page: Page) -> Iterator[dict[str, Any]]:
                 yield document
 
 
-def test_the_first_connection_shows_every_file_that_its_commands_name() -> None:
+def test_the_tutorial_shows_every_file_that_its_commands_name() -> None:
     """A block begins with the name of the file that it is to be saved as."""
-    page = Page(DOCS / "first-connection.md")
+    page = Page(DOCS / "tutorial.md")
     shown = {
         block.text.splitlines()[0].removeprefix("# ")
         for block in page.blocks
         if block.language == "yaml"
     }
     named = {name for command in page.commands for name in re.findall(r"-f (\S+)", command)}
-    assert named == shown == {"broker.yaml", "connection.yaml"}
+    assert named == shown == {"rabbitmq.yaml", "broker.yaml", "connection.yaml"}
 
 
 def test_every_reason_has_a_section() -> None:

@@ -3,38 +3,56 @@
 import asyncio
 import dataclasses
 import re
+import typing
 from collections.abc import AsyncIterator, Iterable
 from datetime import datetime, timedelta
-from pathlib import Path
+from itertools import count
 from typing import Any
 
 import pytest
 from prometheus_client import Metric
-from prometheus_client.openmetrics.parser import (
-    text_string_to_metric_families as read_openmetrics,
-)
-from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from springline import __version__
-from springline.core.outcomes import AttemptOutcome, UpdateOutcome
+from springline.api import v1alpha1
+from springline.core.outcomes import AttemptOutcome, UpdateOutcome, VerificationOutcome
 from springline.core.state import Phase
 from springline.core.values import ServerInfo, SessionKey, TLSInfo
 from springline.core.view import SessionView
-from springline.metrics import Metrics
+from springline.metrics import Metrics, catalogue
+from springline.metrics.catalogue import MetricInfo
 from springline.reasons import Reason
-from support.builders import PROBE, an_open_info, credential_refused, server_close
+from support import metrics_page, scrapes
+from support.builders import (
+    PROBE,
+    an_open_info,
+    credential_refused,
+    server_close,
+    terminal,
+    transport_close,
+    unreachable,
+)
 from support.fake_clock import EIGHT, FakeClock
+from support.prometheus import PrometheusMissing
 from support.stage import Stage, staged
 
-DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
 KEY = {"namespace": "apps", "name": "orders"}
+
+
+class PlayedBacklog:
+    """Status that waits to be written, as `metrics.Backlog`."""
+
+    waiting = 0
+    oldest_seconds = 0.0
 
 
 class Scene:
     """One session among fakes, and the metrics that are made of it."""
 
     def __init__(self, clock: FakeClock, *, per_object: bool) -> None:
-        self.metrics = Metrics(self._views, per_object=per_object, clock=clock)
+        self.backlog = PlayedBacklog()
+        self.metrics = Metrics(
+            self._views, per_object=per_object, clock=clock, statuses=lambda: self.backlog
+        )
         self.stage: Stage | None = None
         self.more: list[SessionView] = []
 
@@ -48,9 +66,13 @@ class Scene:
         assert self.stage is not None
         return self.stage
 
+    def text(self, accept: str = "") -> str:
+        """What a scrape is answered."""
+        body, _ = self.metrics.render(accept)
+        return body.decode()
+
     def families(self) -> dict[str, Metric]:
-        body, _ = self.metrics.render()
-        return {family.name: family for family in read_text(body.decode())}
+        return {family.name: family for family in scrapes.read(self.text())}
 
     def value(self, name: str, /, **labels: str) -> float | None:
         """The value of the one series with exactly these labels."""
@@ -112,6 +134,15 @@ async def test_readiness_follows_the_session(scene: Scene) -> None:
     assert scene.value("springline_session_ready", **KEY) == 1.0
     connection.end(server_close())
     await scene.session.clock.settle()
+    assert scene.value("springline_session_ready", **KEY) == 0.0
+
+
+async def test_a_session_that_is_suspended_is_told_from_one_that_is_not_ready(scene: Scene) -> None:
+    """So that nobody is alerted to what was declared."""
+    await scene.session.connect()
+    assert scene.value("springline_session_suspended", **KEY) is None
+    await scene.session.declare(suspend=True)
+    assert scene.value("springline_session_suspended", **KEY) == 1.0
     assert scene.value("springline_session_ready", **KEY) == 0.0
 
 
@@ -230,11 +261,42 @@ async def test_attempts_are_counted_by_outcome_and_reason(scene: Scene) -> None:
     assert scene.value("springline_connect_duration_seconds_count") == 1.0
 
 
-async def test_disconnects_are_counted_by_reason(scene: Scene) -> None:
-    connection = await scene.session.connect()
-    connection.end(server_close())
-    await scene.session.clock.settle()
-    assert scene.value("springline_disconnects_total", reason="ConnectionForced") == 1.0
+async def test_disconnects_are_counted_by_reason_and_by_session(scene: Scene) -> None:
+    """The usual reasons start at 0, so that the first of each is an increase."""
+    name, each = "springline_disconnects_total", "springline_session_disconnects_total"
+    assert scene.value(each, **KEY) == 0.0
+    assert scene.value(name, reason="PeerClosed") == 0.0
+    for number in (1.0, 2.0):
+        connection = await scene.session.connect()
+        connection.end(server_close())
+        await scene.session.clock.advance(60.0)
+        assert scene.value(name, reason="ConnectionForced") == number
+        assert scene.value(each, **KEY) == number
+    assert {value for _, value in scene.series(name)} == {0.0, 2.0}
+
+
+async def test_what_is_closed_on_purpose_is_no_disconnect(scene: Scene) -> None:
+    await scene.session.connect()
+    await scene.session.declare(suspend=True)
+    await scene.session.declare()
+    await scene.session.change_credential(username="other")
+    await scene.session.close()
+    assert scene.value("springline_session_disconnects_total", **KEY) == 0.0
+
+
+async def test_verifications_are_counted_by_where_the_answer_came_from(scene: Scene) -> None:
+    """All start at 0."""
+    name = "springline_verifications_total"
+    assert {labels["outcome"]: value for labels, value in scene.series(name)} == dict.fromkeys(
+        VerificationOutcome, 0.0
+    )
+    await scene.session.connect()
+    scene.session.driver.then(unreachable(), credential_refused(), None)
+    await scene.session.change_credential()
+    await scene.session.clock.advance(300.0)
+    assert scene.value(name, outcome="failed") == 1.0
+    assert scene.value(name, outcome="refused") == 1.0
+    assert scene.value(name, outcome="accepted") == 1.0
 
 
 async def test_updates_are_counted_by_method_and_outcome(scene: Scene) -> None:
@@ -262,7 +324,22 @@ async def test_probes_fill_a_histogram(scene: Scene) -> None:
 async def test_status_writes_are_counted_by_outcome(scene: Scene) -> None:
     for outcome in ("written", "unchanged", "written"):
         scene.metrics.status_written(outcome)
-    assert scene.value("springline_status_writes_total", outcome="written") == 2.0
+    name = "springline_status_writes_total"
+    assert scene.value(name, outcome="written") == 2.0
+    assert scene.value(name, outcome="failed") == 0.0
+
+
+async def test_status_that_is_not_written_yet_is_shown(scene: Scene) -> None:
+    """How much, and for how long."""
+    assert scene.value("springline_status_writes_waiting") == 0.0
+    scene.backlog.waiting, scene.backlog.oldest_seconds = 3, 41.5
+    assert scene.value("springline_status_writes_waiting") == 3.0
+    assert scene.value("springline_status_oldest_unwritten_seconds") == 41.5
+
+
+async def test_without_an_api_server_no_status_waits(clock: FakeClock) -> None:
+    body, _ = Metrics(tuple, per_object=True, clock=clock).render()
+    assert b"springline_status_oldest" not in body
 
 
 # --- the process
@@ -280,7 +357,8 @@ async def test_the_process_tells_what_it_is_and_how_it_goes(scene: Scene) -> Non
 
 async def test_two_in_one_process_do_not_meet(scene: Scene, large: Scene) -> None:
     scene.metrics.disconnected(Reason.PEER_CLOSED)
-    assert large.series("springline_disconnects_total") == []
+    assert scene.value("springline_disconnects_total", reason="PeerClosed") == 1.0
+    assert large.value("springline_disconnects_total", reason="PeerClosed") == 0.0
 
 
 # --- for large fleets
@@ -340,7 +418,11 @@ async def populated(scene: Scene) -> None:
     view, info = scene.session.view, an_open_info()
     tls = TLSInfo(version="TLSv1.3", cipher="TLS_AES_256_GCM_SHA384")
     info = dataclasses.replace(info, negotiated=dataclasses.replace(info.negotiated, tls=tls))
-    scene.more = [dataclasses.replace(expiring(view, EIGHT, EIGHT), info=info)]
+    suspended = dataclasses.replace(view.state, phase=Phase.SUSPENDED)
+    scene.more = [
+        dataclasses.replace(expiring(view, EIGHT, EIGHT), info=info),
+        dataclasses.replace(view, key=SessionKey("apps", "off"), state=suspended),
+    ]
     connection.end(server_close())
     await scene.session.clock.advance(60.0)
     await scene.session.change_credential()
@@ -355,40 +437,172 @@ async def test_both_formats_say_the_same(scene: Scene) -> None:
     open_text, content_type = snapshot.render("application/openmetrics-text")
     assert content_type.startswith(OPENMETRICS)
 
-    def samples(families: Iterable[Metric]) -> dict[Any, float]:
+    def samples(text: bytes) -> dict[Any, float]:
         return {
             (sample.name, *sorted(sample.labels.items())): sample.value
-            for family in families
+            for family in scrapes.read(text.decode())
             for sample in family.samples
         }
 
-    classic = samples(read_text(text.decode()))
-    strict = read_openmetrics(open_text.decode())  # type: ignore[no-untyped-call]  # it has no annotations
-    assert classic == samples(strict)
+    assert open_text.endswith(b"# EOF\n")
+    assert samples(text) == samples(open_text)
+
+
+async def test_a_scrape_is_of_one_moment(scene: Scene) -> None:
+    """What happens while the text is written is not in it."""
+    connection = await scene.session.connect()
+    snapshot = scene.metrics.collect()
+    connection.end(server_close())
+    await scene.session.clock.settle()
+    text, _ = snapshot.render()
+    assert b'springline_session_ready{namespace="apps",name="orders"} 1\n' in text
+    assert scene.value("springline_session_ready", **KEY) == 0.0
+
+
+# --- the catalogue
+
+
+@pytest.mark.parametrize("accept", ["", "application/openmetrics-text"], ids=["text", "open"])
+async def test_what_is_scraped_is_what_the_catalogue_describes(scene: Scene, accept: str) -> None:
+    """Names, types, descriptions, labels and their values; and everything in it can be scraped."""
+    await populated(scene)
+    text = scene.text(accept)
+    assert scrapes.contradictions(text) == []
+    missing = [metric.name for metric in catalogue.ALL if f"\n{metric.name}" not in f"\n{text}"]
+    assert [name for name in missing if f"\n{name}_bucket" not in text] == []
+
+
+@pytest.mark.parametrize("accept", ["", "application/openmetrics-text"], ids=["text", "open"])
+async def test_whatever_a_broker_says_makes_no_series(scene: Scene, accept: str) -> None:
+    """Nor does what it does: reasons are a closed set, and a session has one series of a metric."""
+    await scene.session.connect(probe=PROBE)
+    for _, odd in zip(range(10), texts(), strict=False):
+        await misbehave(scene, odd)
+    before = scrapes.read(scene.text(accept))
+    for _, odd in zip(range(100), texts("other"), strict=False):
+        await misbehave(scene, odd)
+        assert scrapes.contradictions(scene.text(accept)) == []
+    assert shape(scrapes.read(scene.text(accept))) == shape(before)
+    assert scene.value("springline_session_disconnects_total", **KEY) == 220.0
+
+
+def texts(prefix: str = "odd") -> Iterable[str]:
+    """Words that nobody has said before."""
+    for number in count():
+        yield (
+            f'{prefix}-{number}"}} 1\n# TYPE evil gauge\nevil{{a="\\\x00\udc80é' + "x" * number * 50
+        )
+
+
+async def misbehave(scene: Scene, text: str) -> None:
+    """Have the broker say it wherever it can say something."""
+    stage = scene.session
+    stage.driver.then(unreachable(text), credential_refused(text), terminal(text), None)
+    connection = stage.driver.connection
+    connection.block(text)
+    await stage.clock.advance(7.0)
+    connection.end(server_close(text))
+    await stage.clock.advance(1000.0)
+    await stage.declare(suspend=True)
+    connection = await stage.connect(probe=PROBE)
+    connection.end(transport_close(text))
+    await stage.clock.advance(60.0)
+    info = an_open_info()
+    scene.more = [
+        dataclasses.replace(
+            stage.view,
+            key=SessionKey("apps", "odd"),
+            info=dataclasses.replace(
+                info,
+                negotiated=dataclasses.replace(
+                    info.negotiated, mechanism=text, tls=TLSInfo(version=text, cipher=text)
+                ),
+                server=ServerInfo(product=text, version=text),
+            ),
+        )
+    ]
+
+
+def shape(families: Iterable[Metric]) -> dict[str, int]:
+    """How many series there are of each metric."""
+    return {family.name: len(family.samples) for family in families}
+
+
+def test_protocols_are_those_that_can_be_declared() -> None:
+    [protocol, _] = catalogue.SESSIONS.labels
+    annotation = v1alpha1.BrokerSpec.model_fields["protocol"].annotation
+    assert set(protocol.values) == {*typing.get_args(annotation), "unknown"}
+
+
+def test_outcomes_are_those_that_there_are() -> None:
+    for metric, outcomes in (
+        (catalogue.ATTEMPTS, AttemptOutcome),
+        (catalogue.UPDATES, UpdateOutcome),
+        (catalogue.VERIFICATIONS, VerificationOutcome),
+    ):
+        [outcome] = [label for label in metric.labels if label.name == "outcome"]
+        assert set(outcome.values) == set(outcomes)
+
+
+def test_only_series_of_single_sessions_have_open_labels() -> None:
+    """Or those that never change while a process lives."""
+    is_open = [
+        metric
+        for metric in catalogue.ALL
+        if not all(label.is_closed for label in metric.labels) and not metric.is_each
+    ]
+    assert is_open == [catalogue.BUILD_INFO]
+
+
+every_metric = pytest.mark.parametrize("metric", catalogue.ALL, ids=lambda metric: metric.name)
+
+
+@every_metric
+def test_each_metric_comes_with_a_query_that_asks_for_it(metric: MetricInfo) -> None:
+    """And what queries ask for exists, with labels that it has."""
+    names = {each.name: each for each in catalogue.ALL}
+    asked: set[str] = set()
+    for query in metric.queries:
+        found = re.findall(r"\b((?:springline|process|python)_\w+)(?:\{(\w+)!?=)?", query.text)
+        for series, label in found:
+            name = series.removesuffix("_bucket")
+            asked.add(name)
+            assert not label or label in names[name].label_names
+    assert metric.name in asked
+
+
+# --- what Prometheus says of it
+
+
+async def test_promtool_has_no_complaints(scene: Scene) -> None:
+    """About five hundred sessions, of which some are blocked and some expire."""
+    await populated(scene)
+    views = scene.more
+    scene.more = [
+        dataclasses.replace(
+            views[number % len(views)], key=SessionKey(f"team-{number % 7}", f"orders-{number}")
+        )
+        for number in range(500)
+    ]
+    try:
+        assert scrapes.complaints(scene.text()) == ""
+        assert scrapes.complaints("springline_connects 1\n") != "", "it looks"
+    except PrometheusMissing as missing:
+        pytest.skip(str(missing))
+
+
+def test_every_query_can_be_parsed() -> None:
+    queries = [query.text for metric in catalogue.ALL for query in metric.queries]
+    try:
+        assert scrapes.unparsable(queries) == ""
+        assert scrapes.unparsable([*queries, "sum by ("]) != "", "it looks"
+    except PrometheusMissing as missing:
+        pytest.skip(str(missing))
 
 
 # --- the documentation
 
-ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| (.*?) \|", re.MULTILINE)
 
-
-async def test_the_documentation_lists_every_metric(scene: Scene) -> None:
-    """docs/metrics.md has a row for each, with its type and labels, and none for any other."""
-    await populated(scene)
-    body, _ = scene.metrics.render()
-    actual = {}
-    for family in read_text(body.decode()):
-        name = family.name + ("_total" if family.type == "counter" else "")
-        labels = sorted({label for sample in family.samples for label in sample.labels} - {"le"})
-        actual[name] = (family.type, labels)
-    documented = {
-        name: (kind, sorted(re.findall(r"`(\w+)`", labels)))
-        for name, kind, labels in ROW.findall(DOCS.read_text(encoding="utf-8"))
-    }
-    assert documented == actual
-
-
-def test_the_documentation_lists_every_outcome() -> None:
-    text = DOCS.read_text(encoding="utf-8")
-    for outcome in (*AttemptOutcome, *UpdateOutcome):
-        assert f"`{outcome}`" in text
+def test_the_page_says_what_the_catalogue_says() -> None:
+    """`make metrics-page` writes its tables anew."""
+    assert metrics_page.PAGE.read_text(encoding="utf-8") == metrics_page.written()

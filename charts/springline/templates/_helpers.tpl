@@ -156,3 +156,15 @@ metricRelabelings:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
+
+{{/* What Prometheus calls the operator in the label `job`; empty where the chart cannot know it. */}}
+{{- define "springline.job" -}}
+{{- $metrics := .Values.metrics -}}
+{{- if .Values.prometheusRule.job -}}
+{{- .Values.prometheusRule.job -}}
+{{- else if $metrics.serviceMonitor.enabled -}}
+{{- include "springline.fullname" . -}}
+{{- else if $metrics.podMonitor.enabled -}}
+{{- printf "%s/%s" (default (include "springline.namespace" .) $metrics.podMonitor.namespace) (include "springline.fullname" .) -}}
+{{- end -}}
+{{- end -}}

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from springline import errors
 from springline.core import ports
-from springline.core.outcomes import AttemptOutcome, UpdateOutcome
+from springline.core.outcomes import AttemptOutcome, UpdateOutcome, VerificationOutcome
 from springline.reasons import Reason
 
 __all__ = ["NO_METER", "NoMeter", "attempt"]
@@ -27,6 +27,9 @@ class NoMeter:
         pass
 
     def secret_updated(self, method: str, outcome: UpdateOutcome, seconds: float) -> None:
+        pass
+
+    def verified(self, outcome: VerificationOutcome) -> None:
         pass
 
     def probed(self, seconds: float) -> None:

@@ -24,6 +24,7 @@ class Notes:
         "confirm_seconds",
         "connected_since",
         "credential",
+        "disconnects",
         "last_close",
         "retry_at",
     )
@@ -35,6 +36,8 @@ class Notes:
         self._blocked_at: float | None = None
         self._blocked_before = 0.0
         self.credential: CredentialUse | None = None
+        self.disconnects = 0
+        """How many open connections ended, not by our doing."""
         self.last_close: LastClose | None = None
         self.confirm_seconds: float | None = None
         """How long the last probe's confirm took."""

@@ -2,7 +2,7 @@
 
 import enum
 
-__all__ = ["AttemptOutcome", "UpdateOutcome"]
+__all__ = ["AttemptOutcome", "UpdateOutcome", "VerificationOutcome"]
 
 
 class AttemptOutcome(enum.StrEnum):
@@ -22,3 +22,12 @@ class UpdateOutcome(enum.StrEnum):
     UPDATED = "updated"  # the session has it
     REFUSED = "refused"  # it cannot be used as it is; the session keeps the old one
     FAILED = "failed"  # it could not be tried; the session keeps the old one
+
+
+class VerificationOutcome(enum.StrEnum):
+    """How one session got to know whether the broker takes a credential."""
+
+    ACCEPTED = "accepted"  # by a handshake, and the broker took it
+    REFUSED = "refused"  # by a handshake, and the broker did not take it
+    FAILED = "failed"  # not yet: the broker could not be asked
+    SHARED = "shared"  # without a handshake: somebody else has asked the same

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from springline.api.meta import Identity
-from springline.core.outcomes import AttemptOutcome, UpdateOutcome
+from springline.core.outcomes import AttemptOutcome, UpdateOutcome, VerificationOutcome
 from springline.core.values import (
     CloseInfo,
     Credential,
@@ -273,6 +273,9 @@ class Meter(Protocol):
 
         The method is `None` where it came to neither.
         """
+
+    def verified(self, outcome: VerificationOutcome) -> None:
+        """A session asked whether the broker takes a credential, before it is used."""
 
     def probed(self, seconds: float) -> None:
         """The broker confirmed a probe's publish after so many seconds."""

@@ -234,6 +234,7 @@ class Renewal:
                 clock=self._means.clock,
                 rng=self._rng,
                 since=self._live.asked_at or float("-inf"),
+                meter=self._means.meter,
             )
         except (errors.ConnectError, errors.CredentialError) as error:
             self._refused_question = question

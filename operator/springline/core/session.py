@@ -185,6 +185,7 @@ class Session:
             blocked_since=self._notes.blocked_since,
             blocked_seconds=self._notes.blocked_seconds,
             credential=self._notes.credential,
+            disconnects=self._notes.disconnects,
             last_close=self._notes.last_close,
             confirm_seconds=self._notes.confirm_seconds,
             retry_at=self._notes.retry_at,
@@ -400,6 +401,7 @@ class Session:
 
     async def _handle_loss(self, close: CloseInfo) -> None:
         self._let_go(close)
+        self._notes.disconnects += 1
         self._environment.meter.disconnected(close.reason)
         await self._emit(EventType.DISCONNECTED, close.text, reason=close.reason)
         if close.says_expired and self._notes.credential is not None:

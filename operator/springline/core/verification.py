@@ -12,9 +12,10 @@ from datetime import datetime
 from random import Random
 
 from springline import errors
-from springline.core import backoff, ports
+from springline.core import backoff, metering, ports
 from springline.core.backoff import Retry
 from springline.core.desired import SessionSpec
+from springline.core.outcomes import VerificationOutcome
 from springline.core.values import Credential, TLSClient
 
 __all__ = ["Question", "Verifications"]
@@ -97,11 +98,13 @@ class Verifications:
         clock: ports.Clock,
         rng: Random,
         since: float = float("-inf"),
+        meter: ports.Meter = metering.NO_METER,
     ) -> datetime:
         """Return when the broker accepted the credential; ask it by `handshake` if need be.
 
         An answer from before the monotonic time `since` does not count. Raises what `handshake`
-        raises, and the same again, without asking, until the retry delay has passed.
+        raises, and the same again, without asking, until the retry delay has passed. `meter` is
+        told where the answer came from.
         """
         answer = self._answer(question, clock)
         handshakes = answer.handshakes
@@ -110,13 +113,16 @@ class Verifications:
             counts = answer.known_since >= since
             is_fresh = answer.known_since >= now - _TRUSTED_SECONDS
             if answer.accepted_at is not None and counts and is_fresh:
+                meter.verified(VerificationOutcome.SHARED)
                 return answer.accepted_at
             is_early = now < answer.retry_when or answer.handshakes > handshakes
             if answer.error is not None and counts and is_early:
+                meter.verified(VerificationOutcome.SHARED)
                 raise _copied(answer.error)
             try:
                 await handshake()
             except (errors.ConnectError, errors.CredentialError) as error:
+                meter.verified(_refusal(error))
                 answer.accepted_at, answer.error = None, _copied(error)
                 answer.accepted.clear()
                 answer.handshakes += 1
@@ -124,6 +130,7 @@ class Verifications:
                 delay = backoff.spaced_delay(retry, failures=answer.refusals, rng=rng)
                 answer.known_since, answer.retry_when = clock.monotonic(), now + delay
                 raise
+            meter.verified(VerificationOutcome.ACCEPTED)
             answer.accepted_at, answer.error, answer.refusals = clock.now(), None, 0
             answer.handshakes += 1
             answer.known_since = clock.monotonic()
@@ -172,6 +179,12 @@ class Verifications:
                 self._answers[topic] = kept
             else:
                 del self._answers[topic]
+
+
+def _refusal(error: errors.ConnectError | errors.CredentialError) -> VerificationOutcome:
+    if isinstance(error, errors.TransientError | errors.CredentialUnavailableError):
+        return VerificationOutcome.FAILED
+    return VerificationOutcome.REFUSED
 
 
 def _copied(

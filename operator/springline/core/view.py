@@ -58,6 +58,8 @@ class SessionView:
     blocked_seconds: float = 0.0
     """How long it has been blocked, all blocks together."""
     credential: CredentialUse | None = None
+    disconnects: int = 0
+    """How many open connections ended, not by our doing."""
     last_close: LastClose | None = None
     confirm_seconds: float | None = None
     """How long the last probe's confirm took."""

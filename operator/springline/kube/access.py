@@ -7,6 +7,9 @@ of ServiceAccounts are rotated in place.
 import asyncio
 import logging
 import os
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import yaml
 from kubernetes.aio import config
@@ -14,9 +17,11 @@ from kubernetes.aio.client import Configuration
 
 from springline.errors import SpringlineError
 
-__all__ = ["Access", "AccessError"]
+__all__ = ["Access", "AccessError", "contexts"]
 
 logger = logging.getLogger(__name__)
+
+_POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 _LOAD_SECONDS = 30.0
 """A kubeconfig may name a program that gets the credentials; it must not hang for ever."""
@@ -47,6 +52,8 @@ class Access:
         self._renewing = asyncio.Lock()
         self._renewals = 0
         self.configuration = Configuration()
+        self.namespace = ""
+        """The namespace that the context names, or the pod's; empty if there is none."""
 
     async def load(self) -> None:
         """Read the configuration. Raises `AccessError`."""
@@ -92,6 +99,9 @@ class Access:
         except yaml.YAMLError:
             problem = "it is no YAML"
         else:
+            # aiohttp would read the environment for each request, which costs half of its time.
+            proxy = _proxy_for(configuration.host)
+            configuration.client_session_kwargs = {"trust_env": False, "proxy": proxy}
             return configuration
         # Outside of `except`: the original error may quote the file, and so a token.
         raise AccessError(f"{self._described}: {problem}")
@@ -99,13 +109,15 @@ class Access:
     async def _read_into(self, configuration: Configuration) -> None:
         if self._kubeconfig is None and _in_pod():
             config.load_incluster_config(client_configuration=configuration)
+            self.namespace = _namespace_of_pod()
             return
-        await config.load_kube_config(
+        loader = await config.load_kube_config(
             config_file=self._kubeconfig,
-            context=self._context,
+            context=self._context or _first_context(self._kubeconfig),
             client_configuration=configuration,
             persist_config=False,
         )
+        self.namespace = str(loader.current_context["context"].get("namespace") or "")
 
     @property
     def _described(self) -> str:
@@ -117,6 +129,41 @@ class Access:
             "there is no cluster to talk to: KUBECONFIG is not set, this is no pod, and "
             "~/.kube/config cannot be used"
         )
+
+
+def _proxy_for(url: str) -> str | None:
+    """Return the proxy that the environment names for a URL."""
+    address = urlsplit(url)
+    if not address.hostname or urllib.request.proxy_bypass(address.hostname):
+        return None
+    return urllib.request.getproxies().get(address.scheme)
+
+
+def contexts(paths: str | None) -> list[str]:
+    """Return the names of the contexts of a kubeconfig. Raises what the library raises."""
+    found, _ = config.list_kube_config_contexts(paths)
+    return [str(each["name"]) for each in found]
+
+
+def _first_context(paths: str | None) -> str | None:
+    """Return the current context of the first file that names one.
+
+    Of several files, the library takes the last one's, and kubectl the first one's.
+    """
+    for path in (paths or "").split(os.pathsep):
+        file = Path(path).expanduser()
+        if path and file.is_file():
+            document = yaml.safe_load(file.read_text(encoding="utf-8"))
+            if isinstance(document, dict) and (name := document.get("current-context")):
+                return str(name)
+    return None
+
+
+def _namespace_of_pod() -> str:
+    try:
+        return _POD_NAMESPACE.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
 
 
 def _in_pod() -> bool:

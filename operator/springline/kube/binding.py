@@ -8,7 +8,6 @@ At most one write a connection is in flight.
 
 import asyncio
 import base64
-import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,7 +34,7 @@ from springline.kube.bound_secrets import (
     path_of,
 )
 from springline.kube.client import Client, RefusedError, RequestError
-from springline.kube.turns import Pace, Turns
+from springline.kube.turns import Queue
 from springline.kube.watching import Metadata, Watch
 from springline.reasons import Reason
 
@@ -111,12 +110,11 @@ class BindingWriter:
         """The Secrets that we have written, as the watch has them."""
         self._owned: dict[SessionKey, dict[str, Metadata]] = {}
         """The same by connection and name."""
-        self._turns = Turns()
-        self._pace = Pace(clock)
         self._in_flight: set[Identity] = set()
+        self._queue = Queue(clock, in_flight=self._in_flight.__len__)
+        self._pace = self._queue.pace
         self._changed: set[Identity] = set()
         """Whose turn has to come again, because something changed during it."""
-        self._wake = asyncio.Event()
 
     # --- what there is to do
 
@@ -180,8 +178,8 @@ class BindingWriter:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._prune(), name="bindings/prune")
             while True:
-                await self._until_due()
-                while (identity := self._next()) is not None:
+                await self._queue.until_due()
+                while (identity := self._queue.take()) is not None:
                     self._in_flight.add(identity)
                     tasks.create_task(self._take_turn(identity), name=f"binding/{identity}")
 
@@ -201,29 +199,7 @@ class BindingWriter:
             self._schedule(identity, seconds=_GATHER_SECONDS)
 
     def _schedule(self, identity: Identity, *, seconds: float) -> None:
-        if self._turns.put(identity, at=self._clock.monotonic() + seconds):
-            self._wake.set()
-
-    async def _until_due(self) -> None:
-        """Return when the next turn has come and there is room for it."""
-        while True:
-            self._wake.clear()
-            at = self._turns.next_at
-            if at is None or not self._pace.has_room(in_flight=len(self._in_flight)):
-                await self._wake.wait()
-                continue
-            seconds = max(at, self._pace.resume_at) - self._clock.monotonic()
-            if seconds <= 0:
-                return
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._wake.wait()
-
-    def _next(self) -> Identity | None:
-        now = self._clock.monotonic()
-        if now < self._pace.resume_at or not self._pace.has_room(in_flight=len(self._in_flight)):
-            return None
-        return self._turns.take(now=now)
+        self._queue.put(identity, at=self._clock.monotonic() + seconds)
 
     async def _take_turn(self, identity: Identity) -> None:
         try:
@@ -233,7 +209,7 @@ class BindingWriter:
             again_in = _REFUSED_SECONDS[-1]
         finally:
             self._in_flight.discard(identity)
-            self._wake.set()
+            self._queue.ended()
         if again_in is not None:
             self._schedule(identity, seconds=again_in)
         if identity in self._changed:

@@ -188,14 +188,33 @@ class Client:
             content_type="application/apply-patch+yaml",
         )
 
-    async def watch(
-        self, path: str, *, since: str, seconds: int, **params: str
-    ) -> AsyncGenerator[dict[str, Any], None]:
-        """Yield what happens to the metadata of the objects at `path` after the version `since`.
+    async def merge(self, path: str, change: Mapping[str, Any], *, manager: str) -> dict[str, Any]:
+        """Merge `change` into the object at `path`, which has to be there, and return it.
 
-        Ends after about `seconds`, or when the API server ends it. Raises `RequestError`, also for
-        an error that comes in the stream, such as 410 for a version that is too old. Close it to
-        give the connection back.
+        Raises `RequestError`; after `UnreachableError` it may have been changed.
+        """
+        return await self._request(
+            "PATCH",
+            path,
+            params={"fieldManager": manager},
+            body=change,
+            content_type="application/merge-patch+json",
+        )
+
+    async def watch(
+        self,
+        path: str,
+        *,
+        since: str,
+        seconds: int,
+        accept: str = METADATA.format(list=""),
+        **params: str,
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Yield what happens to the objects at `path` after the version `since`.
+
+        It tells of their metadata, unless `accept` asks for more. Ends after about `seconds`, or
+        when the API server ends it. Raises `RequestError`, also for an error that comes in the
+        stream, such as 410 for a version that is too old. Close it to give the connection back.
         """
         query = {
             **params,
@@ -209,7 +228,7 @@ class Client:
         )
         began = asyncio.get_running_loop().time()
         response = await self._answered(
-            self._send("GET", path, params=query, accept=METADATA.format(list=""), timeout=timeout),
+            self._send("GET", path, params=query, accept=accept, timeout=timeout),
             seconds=_REQUEST_SECONDS,
         )
         try:

@@ -34,6 +34,22 @@ _SILENCE_SECONDS = 90.0
 """After which a watch counts as dead: the API server sends a bookmark about every minute."""
 
 
+class _Undiffed(kopf.DiffBaseStorage):
+    """What kopf remembers of objects, to see how they changed: nothing.
+
+    No handler here asks how. Otherwise each object would be copied whenever it is shown.
+    """
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        pass
+
+
 async def _at_once() -> None:
     """Wait for nothing."""
 
@@ -158,6 +174,7 @@ class Operator:
         settings.process.ultimate_exiting_timeout = None
         # Never to be found on anybody's object, so that kopf never takes it off one.
         settings.persistence.finalizer = f"{GROUP}/none"
+        settings.persistence.diffbase_storage = _Undiffed()
         settings.networking.request_timeout = 30
         settings.networking.connect_timeout = 10
         settings.networking.error_backoffs = (1, 2, 3, 5, 5)

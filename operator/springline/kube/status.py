@@ -7,7 +7,6 @@ deleted and created again meanwhile.
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
@@ -23,7 +22,7 @@ from springline.kube import paths
 from springline.kube.client import RefusedError, RequestError
 from springline.kube.projection import Digest, Entry, Projection
 from springline.kube.requests import Request
-from springline.kube.turns import Pace, Turns
+from springline.kube.turns import Queue
 
 __all__ = ["FIELD_MANAGER", "Applier", "StatusWriter"]
 
@@ -99,14 +98,14 @@ class StatusWriter:
         self._entries: dict[Identity, Entry] = {}
         self._changed_at: dict[Identity, float] = {}
         """When the first change came that has not been written."""
-        self._turns = Turns()
-        self._pace = Pace(clock)
-        self._in_flight: set[Identity] = set()
+        self._in_flight: dict[Identity, float] = {}
+        """What is being written, and when the first change came that is in the write."""
+        self._queue = Queue(clock, in_flight=self._in_flight.__len__)
+        self._pace = self._queue.pace
         self._ailing: set[Identity] = set()
         """Whose writes were answered 500 since the last one that went well."""
         self._told: set[int] = set()
         """The refusals that the log has already, by their code."""
-        self._wake = asyncio.Event()
         self._is_flushing = False
 
     # --- what there is to write
@@ -154,7 +153,7 @@ class StatusWriter:
         entry = self._entries.pop(identity, None)
         if entry is not None:
             self._changed_at.pop(identity, None)
-            self._turns.drop(identity)
+            self._queue.drop(identity)
             self._ailing.discard(identity)
             self._broker_changed(entry.broker)
 
@@ -184,7 +183,13 @@ class StatusWriter:
     @property
     def waiting(self) -> int:
         """How many objects have a status that is not written yet."""
-        return len(self._changed_at)
+        return len(self._changed_at.keys() | self._in_flight.keys())
+
+    @property
+    def oldest_seconds(self) -> float:
+        """How long the oldest change has waited to be written; 0 if there is none."""
+        since = min((*self._changed_at.values(), *self._in_flight.values()), default=None)
+        return self._clock.monotonic() - since if since is not None else 0.0
 
     # --- whose turn it is
 
@@ -192,13 +197,15 @@ class StatusWriter:
         """Write until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             while True:
-                await self._until_due()
-                while (entry := self._next()) is not None:
+                await self._queue.until_due()
+                while (identity := self._queue.take()) is not None:
+                    entry = self._entries[identity]
+                    changed_at = self._changed_at.get(entry.identity, self._clock.monotonic())
                     status = self._considered(entry)
                     if status is None:
                         await asyncio.sleep(0)  # there may be thousands with nothing to write
                         continue
-                    self._in_flight.add(entry.identity)
+                    self._in_flight[entry.identity] = changed_at
                     tasks.create_task(self._write(entry, status), name=f"status/{entry.identity}")
 
     async def flush(self) -> None:
@@ -237,35 +244,8 @@ class StatusWriter:
     def _schedule(self, identity: Identity, *, at: float) -> None:
         """Have the object's turn come at that time, unless it comes sooner already."""
         # While a write is in flight there is no turn; when it has ended, `_go_on` gives one.
-        if identity not in self._in_flight and self._turns.put(identity, at=at):
-            self._wake.set()
-
-    async def _until_due(self) -> None:
-        """Return when the next turn has come and there is room for its write."""
-        while True:
-            self._wake.clear()
-            at = self._turns.next_at
-            if at is None or not self._has_room:
-                await self._wake.wait()
-                continue
-            seconds = max(at, self._pace.resume_at) - self._clock.monotonic()
-            if seconds <= 0:
-                return
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._wake.wait()
-
-    @property
-    def _has_room(self) -> bool:
-        return self._pace.has_room(in_flight=len(self._in_flight))
-
-    def _next(self) -> Entry | None:
-        """Take the next turn, if it has come and there is room for its write."""
-        now = self._clock.monotonic()
-        if now < self._pace.resume_at or not self._has_room:
-            return None
-        identity = self._turns.take(now=now)
-        return self._entries[identity] if identity is not None else None
+        if identity not in self._in_flight:
+            self._queue.put(identity, at=at)
 
     def _considered(self, entry: Entry) -> dict[str, Any] | None:
         try:
@@ -310,9 +290,9 @@ class StatusWriter:
             entry.written = None
             retry_in = _REFUSED_SECONDS[-1]
         finally:
-            self._in_flight.discard(entry.identity)
-            self._wake.set()
-        self._go_on(entry, retry_in=retry_in)
+            changed_at = self._in_flight.pop(entry.identity)
+            self._queue.ended()
+        self._go_on(entry, changed_at=changed_at, retry_in=retry_in)
 
     async def _try(self, entry: Entry, status: dict[str, Any]) -> float | None:
         """Write, and return in how many seconds to do it again; None for never."""
@@ -340,8 +320,11 @@ class StatusWriter:
         self._answered()
         return None
 
-    def _go_on(self, entry: Entry, *, retry_in: float | None) -> None:
-        """See to what changed during the write, or to the write that has to be repeated."""
+    def _go_on(self, entry: Entry, *, changed_at: float, retry_in: float | None) -> None:
+        """See to what changed during the write, or to the write that has to be repeated.
+
+        `changed_at` is when the first change came that is in the write.
+        """
         identity, now = entry.identity, self._clock.monotonic()
         now_there = self._entries.get(identity)
         if now_there is None:
@@ -351,7 +334,7 @@ class StatusWriter:
                 now_there.written = None
                 self._changed_at.setdefault(identity, now)
         elif retry_in is not None:
-            self._changed_at.setdefault(identity, now)
+            self._changed_at[identity] = changed_at
             self._schedule(identity, at=now + retry_in)
             return
         if identity in self._changed_at:
@@ -406,7 +389,7 @@ class StatusWriter:
 
     def _answered(self) -> None:
         if self._pace.failing_since is not None:
-            logger.info("status taken again", extra={"waiting": self.waiting})
+            logger.info("status taken again", extra={"waiting": len(self._changed_at)})
         self._pace.answered()
 
 

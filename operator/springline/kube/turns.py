@@ -1,16 +1,19 @@
 """Whose turn it is, and how fast turns may follow each other.
 
-Nothing here waits, writes or knows what a turn is for: whoever takes a turn does.
+Nothing here writes or knows what a turn is for: whoever takes a turn does.
 """
 
+import asyncio
+import contextlib
 import heapq
 import itertools
+from collections.abc import Callable
 from typing import Final
 
 from springline.api.meta import Identity
 from springline.core import ports
 
-__all__ = ["Pace", "Turns"]
+__all__ = ["Pace", "Queue", "Turns"]
 
 _SLACK = 1000
 """Entries of the heap that may be out of date before they are looked for."""
@@ -121,3 +124,54 @@ class Pace:
         self._failures = 0
         self.resume_at = float("-inf")
         self.failing_since = None
+
+
+class Queue:
+    """Turns as they come and as the pace allows, for one task that waits for them."""
+
+    def __init__(self, clock: ports.Clock, *, in_flight: Callable[[], int]) -> None:
+        """`in_flight` says how many turns have been taken that are not over; see `ended`."""
+        self._clock = clock
+        self._in_flight = in_flight
+        self._turns = Turns()
+        self._wake = asyncio.Event()
+        self.pace = Pace(clock)
+
+    def put(self, identity: Identity, *, at: float) -> None:
+        """Give the object a turn at that time, unless it has a sooner one."""
+        if self._turns.put(identity, at=at):
+            self._wake.set()
+
+    def drop(self, identity: Identity) -> None:
+        """Take the object's turn away. Idempotent."""
+        self._turns.drop(identity)
+
+    def ended(self) -> None:
+        """Note that a turn is over, so that there may be room for another one."""
+        self._wake.set()
+
+    async def until_due(self) -> None:
+        """Return when the next turn has come and there is room for it."""
+        while True:
+            self._wake.clear()
+            at = self._turns.next_at
+            if at is None or not self._has_room:
+                await self._wake.wait()
+                continue
+            seconds = max(at, self.pace.resume_at) - self._clock.monotonic()
+            if seconds <= 0:
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._wake.wait()
+
+    def take(self) -> Identity | None:
+        """Take the next turn, if it has come and there is room for it."""
+        now = self._clock.monotonic()
+        if now < self.pace.resume_at or not self._has_room:
+            return None
+        return self._turns.take(now=now)
+
+    @property
+    def _has_room(self) -> bool:
+        return self.pace.has_room(in_flight=self._in_flight())

@@ -14,7 +14,7 @@ from springline.core.state import Phase
 from springline.core.view import SessionView
 from springline.standalone.report import Shown
 
-__all__ = ["aligned", "explanations", "for_terminal", "plain"]
+__all__ = ["FittingTable", "age", "aligned", "explanations", "for_terminal", "plain"]
 
 _COLUMNS = (
     *("NAMESPACE", "NAME", "READY", "BLOCKED", "STATE", "BROKER", "VHOST", "USER"),
@@ -53,7 +53,8 @@ def for_terminal(
         below.insert(0, Text(_summary(rows[room:]), style="dim"))
     elif not rows:
         below.insert(0, Text("no BrokerConnection is declared", style="dim"))
-    return Group(_FittingTable([_styled(row, now=now) for row in rows[:room]]), *below)
+    styled = [_styled(row, now=now) for row in rows[:room]]
+    return Group(FittingTable(_COLUMNS, styled, left_out_first=_LEFT_OUT_FIRST), *below)
 
 
 def _cut(lines: list[Text], *, to: int) -> list[Text]:
@@ -66,31 +67,40 @@ def _summary(rows: Sequence[Shown]) -> str:
     return f"… and {len(rows)} more, {sum(row.is_ready for row in rows)} of them Ready"
 
 
-class _FittingTable:
-    """The table with as many columns as the terminal is wide enough for."""
+class FittingTable:
+    """A table with as many columns as the terminal is wide enough for."""
 
-    def __init__(self, rows: Sequence[Sequence[Text]]) -> None:
+    def __init__(
+        self,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[Text]],
+        *,
+        left_out_first: Sequence[str],
+    ) -> None:
+        self._columns = columns
         self._rows = rows
+        self._left_out_first = left_out_first
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        columns = list(_COLUMNS)
-        widths = _widths([[cell.plain for cell in row] for row in self._rows])
-        for left_out in _LEFT_OUT_FIRST:
+        columns = list(self._columns)
+        widths = self._widths()
+        for left_out in self._left_out_first:
             if sum(widths[column] + _GAP for column in columns) - _GAP <= options.max_width:
                 break
-            columns.remove(left_out)
+            if left_out in columns:
+                columns.remove(left_out)
         table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
         for column in columns:
             table.add_column(column, no_wrap=True, overflow="ellipsis")
         for row in self._rows:
-            table.add_row(*(row[_COLUMNS.index(column)] for column in columns))
+            table.add_row(*(row[self._columns.index(column)] for column in columns))
         yield table
 
-
-def _widths(rows: Iterable[Sequence[str]]) -> dict[str, int]:
-    """Return how many terminal cells each column takes; some characters take two."""
-    cells = zip(_COLUMNS, *rows, strict=True)
-    return {column[0]: max(cell_len(cell) for cell in column) for column in cells}
+    def _widths(self) -> dict[str, int]:
+        """Return how many terminal cells each column takes; some characters take two."""
+        rows = [[cell.plain for cell in row] for row in self._rows]
+        cells = zip(self._columns, *rows, strict=True)
+        return {column[0]: max(cell_len(cell) for cell in column) for column in cells}
 
 
 def plain(shown: Iterable[Shown], *, now: datetime) -> str:
@@ -131,7 +141,7 @@ def _retry(view: SessionView, *, now: datetime | None) -> str:
     if now is None or view.retry_at is None or view.state.phase is Phase.CONNECTED:
         return ""
     seconds = max((view.retry_at - now).total_seconds(), 0.0)
-    return f" (next attempt in {_age(timedelta(seconds=seconds))})"
+    return f" (next attempt in {age(timedelta(seconds=seconds))})"
 
 
 def _cells(row: Shown, *, now: datetime) -> tuple[str, ...]:
@@ -149,7 +159,7 @@ def _cells(row: Shown, *, now: datetime) -> tuple[str, ...]:
         spec.target.parameters.virtual_host if spec is not None else "-",
         (use.username if use is not None else "") or "-",
         _until(expires, now=now) if expires is not None else "-",
-        _age(now - view.connected_since) if view.connected_since is not None else "-",
+        age(now - view.connected_since) if view.connected_since is not None else "-",
         f"{view.confirm_seconds * 1000:.1f} ms" if view.confirm_seconds is not None else "-",
         f"{info.server.product} {info.server.version}" if info is not None else "-",
         f"{info.negotiated.heartbeat_seconds}s" if info is not None else "-",
@@ -180,10 +190,10 @@ def _styled(row: Shown, *, now: datetime) -> list[Text]:
 
 
 def _until(moment: datetime, *, now: datetime) -> str:
-    return _age(moment - now) if moment > now else "expired"
+    return age(moment - now) if moment > now else "expired"
 
 
-def _age(span: timedelta) -> str:
+def age(span: timedelta) -> str:
     """Return a span as kubectl shows ages: whole units of the largest kind that gives two."""
     seconds = max(int(span.total_seconds()), 0)  # below 0 if the clock was set back
     if seconds < 120:

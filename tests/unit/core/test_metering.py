@@ -10,7 +10,7 @@ from springline import errors
 from springline.api.conditions import ConditionStatus, ConditionType
 from springline.core import status
 from springline.core.events import EventType
-from springline.core.outcomes import AttemptOutcome, UpdateOutcome
+from springline.core.outcomes import AttemptOutcome, UpdateOutcome, VerificationOutcome
 from springline.core.state import Phase
 from springline.reasons import Reason
 from support.builders import (
@@ -36,6 +36,7 @@ class Recorder:
     attempts: list[tuple[str, AttemptOutcome, Reason, float]] = field(default_factory=list)
     disconnects: list[Reason] = field(default_factory=list)
     updates: list[tuple[str, UpdateOutcome, float]] = field(default_factory=list)
+    verifications: list[VerificationOutcome] = field(default_factory=list)
     probes: list[float] = field(default_factory=list)
 
     def attempt_ended(
@@ -48,6 +49,9 @@ class Recorder:
 
     def secret_updated(self, method: str, outcome: UpdateOutcome, seconds: float) -> None:
         self.updates.append((method, outcome, seconds))
+
+    def verified(self, outcome: VerificationOutcome) -> None:
+        self.verifications.append(outcome)
 
     def probed(self, seconds: float) -> None:
         self.probes.append(seconds)

@@ -12,7 +12,9 @@ import pytest
 
 from springline import errors
 from springline.api import v1alpha1
+from springline.core import metering
 from springline.core.backoff import Retry
+from springline.core.outcomes import VerificationOutcome
 from springline.core.values import Credential, SaslPolicy, SessionKey, TLSClient
 from springline.core.verification import Question, Verifications
 from support.builders import (
@@ -32,7 +34,7 @@ RETRY = Retry(delay=10.0, max_delay=60.0, jitter=0.0)
 TRUSTED_SECONDS = 60.0
 
 
-class Asking:
+class Asking(metering.NoMeter):
     """Those who ask, and a broker that answers their handshakes."""
 
     def __init__(self, clock: FakeClock) -> None:
@@ -44,6 +46,11 @@ class Asking:
         """How long a handshake takes."""
         self.handshakes = 0
         self.running = 0
+        self.outcomes: list[VerificationOutcome] = []
+        """What the meter was told."""
+
+    def verified(self, outcome: VerificationOutcome) -> None:
+        self.outcomes.append(outcome)
 
     async def _handshake(self) -> None:
         self.handshakes += 1
@@ -71,6 +78,7 @@ class Asking:
             clock=self.clock,
             rng=FixedRandom(),
             since=since,
+            meter=self,
         )
 
     async def is_accepted(self, question: Question | Credential, **options: Any) -> bool:
@@ -125,6 +133,22 @@ async def test_a_thousand_who_ask_at_once_are_refused_by_one_handshake(asking: A
     await asyncio.wait(askers)
     assert all(str(asker.exception()) == str(asking.answer) for asker in askers)
     assert asking.handshakes == 1
+
+
+async def test_who_asks_and_who_shares_is_counted(asking: Asking) -> None:
+    """An answer for many counts once as what it is, and as shared for all the others."""
+    accepted, shared = VerificationOutcome.ACCEPTED, VerificationOutcome.SHARED
+    refused, failed = VerificationOutcome.REFUSED, VerificationOutcome.FAILED
+    for credential, answer, outcome in (
+        (FIRST, None, accepted),
+        (SECOND, credential_refused(), refused),
+        (a_credential("third"), unreachable(), failed),
+    ):
+        asking.answer = answer
+        asking.outcomes.clear()
+        for _ in range(3):
+            await asking.is_accepted(credential)
+        assert asking.outcomes == [outcome, shared, shared]
 
 
 async def test_each_asker_has_an_error_of_its_own(asking: Asking) -> None:

@@ -173,3 +173,27 @@ async def test_program_that_hangs_is_given_up(
     monkeypatch.setattr(config, "load_kube_config", hang)
     message = await failure(Access(kubeconfig=str(written(tmp_path))))
     assert message.endswith("reading it took longer than 0.1 s")
+
+
+async def test_context_says_which_namespace(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    without = Access(kubeconfig=str(path))
+    await without.load()
+    assert without.namespace == ""
+    document = yaml.safe_load(path.read_text())
+    document["contexts"][0]["context"]["namespace"] = "orders"
+    path.write_text(yaml.safe_dump(document))
+    named = Access(kubeconfig=str(path))
+    await named.load()
+    assert named.namespace == "orders"
+
+
+async def test_of_several_files_the_first_current_context_counts(tmp_path: Path) -> None:
+    """As for kubectl; or something would be done in another cluster than one believes."""
+    first, second = written(tmp_path, name="first"), written(tmp_path, name="second")
+    renamed = second.read_text().replace("one", "two").replace("http://second", "http://other")
+    second.write_text(renamed)
+    access_ = Access(kubeconfig=f"{first}:{second}")
+    await access_.load()
+    assert access_.configuration.host == "http://first.example"
+    assert access.contexts(f"{first}:{second}") == ["one", "two"]

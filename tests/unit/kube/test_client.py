@@ -77,6 +77,15 @@ async def unreachable(request: Any) -> str:
 # --- one object
 
 
+async def test_change_is_merged_into_what_is_there(server: FakeAPIServer, client: Client) -> None:
+    """As a merge patch, under the name of whoever makes it."""
+    server.put("secrets", "apps", "rabbit")
+    await client.merge(SECRET, {"metadata": {"labels": {"a": "b"}}}, manager="ann")
+    [asked] = server.asked
+    assert (asked.method, asked.query) == ("PATCH", {"fieldManager": "ann"})
+    assert json.loads(asked.body) == {"metadata": {"labels": {"a": "b"}}}
+
+
 async def test_object_is_read_with_our_token(server: FakeAPIServer, client: Client) -> None:
     server.token = TOKEN
     server.put("secrets", "apps", "rabbit", data={"password": "eA=="})

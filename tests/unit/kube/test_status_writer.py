@@ -188,8 +188,8 @@ async def test_an_object_that_changes_all_the_time_does_not_grow(connected: Scen
     for _ in range(3000):
         connected.statuses.session_changed(connected.session())
         await connected.clock.advance(0.06)
-    assert len(connected.statuses._turns._heap) < 2000
-    assert len(connected.statuses._turns) <= 2
+    assert len(connected.statuses._queue._turns._heap) < 2000
+    assert len(connected.statuses._queue._turns) <= 2
 
 
 # --- what outlives a restart
@@ -345,6 +345,54 @@ async def test_an_outage_is_logged_once_and_its_end_too(
     await connected.clock.advance(10)
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
     assert connected.counted.count("failed") > 5
+
+
+async def test_the_age_of_what_waits_counts_from_the_first_change(connected: Scene) -> None:
+    """However often it is tried meanwhile, and also while a write hangs."""
+    assert connected.statuses.oldest_seconds == 0.0
+    connected.api.otherwise = AWAY
+    connected.lose()
+    await connected.clock.advance(40)
+    assert connected.counted.count("failed") > 5
+    assert connected.statuses.waiting == 2  # the connection, and the broker that counts it
+    assert connected.statuses.oldest_seconds == 40.0
+    connected.api.otherwise = SILENCE
+    await connected.clock.advance(20)
+    assert connected.api.in_flight
+    assert connected.statuses.waiting == 2
+    assert connected.statuses.oldest_seconds == 60.0
+    connected.api.otherwise = None
+    connected.api.release()
+    await connected.clock.advance(5)
+    assert connected.statuses.waiting == 0
+    assert connected.statuses.oldest_seconds == 0.0
+
+
+async def test_a_change_during_a_write_is_as_old_as_itself(connected: Scene) -> None:
+    connected.api.otherwise = SILENCE
+    connected.lose()
+    await connected.clock.advance(1)
+    connected.statuses.handled(ORDERS, Request.RECONNECT, "now")
+    await connected.clock.advance(2)
+    connected.api.otherwise = SILENCE
+    connected.api.release()
+    await connected.clock.settle()
+    assert connected.statuses.oldest_seconds == 2.0
+    connected.api.otherwise = None
+    connected.api.release()
+    await connected.clock.advance(5)
+    assert connected.statuses.waiting == 0
+
+
+async def test_what_is_gone_does_not_wait(connected: Scene) -> None:
+    connected.api.otherwise = AWAY
+    connected.lose()
+    await connected.clock.advance(20)
+    await connected.vanish(ORDERS, uid="connection-1")
+    await connected.vanish(RABBIT_BROKER, uid="broker-1")
+    await connected.clock.advance(10)
+    assert connected.statuses.waiting == 0
+    assert connected.statuses.oldest_seconds == 0.0
 
 
 async def test_nobody_starves_while_the_writes_of_one_object_time_out(scene: Scene) -> None:
@@ -520,7 +568,7 @@ async def test_nothing_is_written_to_what_is_gone(connected: Scene) -> None:
     await connected.clock.advance(600)
     assert not connected.written()
     assert not connected.statuses._entries.keys() - {RABBIT_BROKER}
-    assert len(connected.statuses._turns) == 0
+    assert len(connected.statuses._queue._turns) == 0
 
 
 async def test_a_write_that_fails_after_the_deletion_is_not_repeated(connected: Scene) -> None:

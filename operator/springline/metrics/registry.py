@@ -1,0 +1,182 @@
+"""All metrics of a process: what is told is counted, what there is now is read at a scrape.
+
+A scrape has two halves: `Metrics.collect` reads the state and belongs on the event loop,
+`Snapshot.render` makes series of it and writes them, and may run in a thread.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, Protocol
+
+import prometheus_client
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    GCCollector,
+    Histogram,
+    Metric,
+    ProcessCollector,
+)
+
+from springline.core import ports
+from springline.core.outcomes import AttemptOutcome, UpdateOutcome, VerificationOutcome
+from springline.core.view import SessionView
+from springline.metrics import catalogue, each
+from springline.metrics.catalogue import MetricInfo
+from springline.metrics.exposition import Snapshot
+from springline.metrics.families import State, Unwritten, families
+from springline.pulse import Pulse
+from springline.reasons import Reason
+
+__all__ = ["Backlog", "Metrics"]
+
+# When a series began is written beside each one otherwise, by a clock that is not ours.
+prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
+
+_CONNECT_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_PROBE_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+
+# Series that exist from the start, so that the first of each is an increase.
+_UPDATES: Final = (
+    ("InPlace", UpdateOutcome.UPDATED),
+    ("Replaced", UpdateOutcome.UPDATED),
+    ("None", UpdateOutcome.REFUSED),
+    ("None", UpdateOutcome.FAILED),
+)
+_ENDS: Final = (
+    Reason.HEARTBEAT_MISSED,
+    Reason.PEER_CLOSED,
+    Reason.CONNECTION_FORCED,
+    Reason.SERVER_SHUTDOWN,
+)
+
+
+class Backlog(Protocol):
+    """Knows what status is still to be written."""
+
+    @property
+    def waiting(self) -> int:
+        """How many objects have a status that is not written yet."""
+
+    @property
+    def oldest_seconds(self) -> float:
+        """How long the oldest change has waited; 0 if there is none."""
+
+
+class Metrics:
+    """All metrics of a process, in a registry of their own, as `core.ports.Meter`."""
+
+    def __init__(
+        self,
+        sessions: Callable[[], Iterable[SessionView]],
+        *,
+        per_object: bool,
+        clock: ports.Clock,
+        statuses: Callable[[], Backlog] | None = None,
+    ) -> None:
+        """`sessions` gives what there is at a scrape. Run `pulse` beside them.
+
+        `statuses` gives whoever writes status, if somebody does.
+        """
+        self.pulse = Pulse(clock)
+        self._sessions = sessions
+        self._per_object = per_object
+        self._statuses = statuses
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        GCCollector(registry=self._registry)
+        self._attempts = self._counter(catalogue.ATTEMPTS)
+        self._connecting = self._histogram(catalogue.CONNECT_DURATION, _CONNECT_SECONDS)
+        self._disconnects = self._counter(catalogue.DISCONNECTS)
+        self._updates = self._counter(catalogue.UPDATES)
+        self._updating = self._histogram(catalogue.UPDATE_DURATION, _CONNECT_SECONDS)
+        self._verifications = self._counter(catalogue.VERIFICATIONS)
+        self._probing = self._histogram(catalogue.PROBE_DURATION, _PROBE_SECONDS)
+        self._status_writes = self._counter(catalogue.STATUS_WRITES)
+        for method, outcome in _UPDATES:
+            self._updates.labels(method, outcome)
+        for reason in _ENDS:
+            self._disconnects.labels(reason)
+        _begin(self._updating, catalogue.UPDATE_DURATION)
+        _begin(self._verifications, catalogue.VERIFICATIONS)
+        _begin(self._status_writes, catalogue.STATUS_WRITES)
+
+    def _counter(self, metric: MetricInfo) -> Counter:
+        return Counter(metric.name, metric.help, metric.label_names, registry=self._registry)
+
+    def _histogram(self, metric: MetricInfo, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(
+            metric.name,
+            metric.help,
+            metric.label_names,
+            buckets=buckets,
+            registry=self._registry,
+        )
+
+    # --- what happens
+
+    def attempt_ended(
+        self, protocol: str, *, outcome: AttemptOutcome, reason: Reason, seconds: float
+    ) -> None:
+        self._attempts.labels(protocol, outcome, reason).inc()
+        if outcome is AttemptOutcome.OPENED:
+            self._connecting.observe(seconds)
+
+    def disconnected(self, reason: Reason) -> None:
+        self._disconnects.labels(reason).inc()
+
+    def secret_updated(self, method: str, outcome: UpdateOutcome, seconds: float) -> None:
+        self._updates.labels(method, outcome).inc()
+        if outcome is UpdateOutcome.UPDATED:
+            self._updating.labels(method).observe(seconds)
+
+    def verified(self, outcome: VerificationOutcome) -> None:
+        self._verifications.labels(outcome).inc()
+
+    def probed(self, seconds: float) -> None:
+        self._probing.observe(seconds)
+
+    def status_written(self, outcome: str) -> None:
+        """Count a write of a status: written, unchanged, gone or failed."""
+        self._status_writes.labels(outcome).inc()
+
+    # --- a scrape
+
+    def collect(self) -> Snapshot:
+        """Read everything as it is now. Call it from the event loop that the sessions run on.
+
+        Series are made of it only later: that takes longer than the loop has time for.
+        """
+        state = State(
+            views=tuple(self._sessions()),
+            lag_seconds=self.pulse.lag(),
+            tasks=len(asyncio.all_tasks()),
+            unwritten=self._unwritten(),
+        )
+        return Snapshot(
+            lambda: self._families(state), before=lambda is_open: self._each(state, is_open=is_open)
+        )
+
+    def render(self, accept: str = "") -> tuple[bytes, str]:
+        """Return the metrics and their content type for what an Accept header asks for."""
+        return self.collect().render(accept)
+
+    def _unwritten(self) -> Unwritten | None:
+        if self._statuses is None:
+            return None
+        statuses = self._statuses()
+        return Unwritten(objects=statuses.waiting, oldest_seconds=statuses.oldest_seconds)
+
+    def _families(self, state: State) -> Iterator[Metric]:
+        yield from families(state)
+        yield from self._registry.collect()
+
+    def _each(self, state: State, *, is_open: bool) -> bytes:
+        return each.written(state.views, is_open=is_open) if self._per_object else b""
+
+
+def _begin(metric: Counter | Histogram, described: MetricInfo) -> None:
+    """Have the series of every value of its one label."""
+    [label] = described.labels
+    for value in label.values:
+        metric.labels(value)

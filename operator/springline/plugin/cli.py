@@ -1,0 +1,412 @@
+"""The command line of `kubectl springline`: options in, text and an exit code out.
+
+What a command needs is imported when it runs, so that `--help` and completion answer at once.
+"""
+
+import asyncio
+import functools
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+from springline import __version__
+from springline.plugin import completion
+from springline.plugin.errors import Exit, PluginError
+
+if TYPE_CHECKING:
+    from springline.plugin.actions import Action
+    from springline.plugin.cluster import Target
+
+__all__ = ["main", "run"]
+
+T = TypeVar("T")
+Command = Callable[..., None]
+
+_PROGRAM = "kubectl springline"
+
+
+def _of_the_cluster(command: Command) -> Command:
+    """Give a command kubectl's own options for which cluster and namespace are meant."""
+    options = [
+        click.option(
+            "-n",
+            "--namespace",
+            metavar="NAME",
+            shell_complete=completion.namespaces,
+            help="Namespace. Default: that of the context.",
+        ),
+        click.option(
+            "--context",
+            metavar="NAME",
+            shell_complete=completion.contexts,
+            help="Context of the kubeconfig. Default: its current one.",
+        ),
+        click.option(
+            "--kubeconfig",
+            metavar="PATH",
+            type=click.Path(dir_okay=False),
+            help="How to reach the cluster. Default: $KUBECONFIG, ~/.kube/config.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _targeted(command: Command) -> Command:
+    """Pass the options of `_of_the_cluster` on as one value, `target`."""
+
+    @functools.wraps(command)
+    def wrapped(
+        *,
+        namespace: str | None,
+        context: str | None,
+        kubeconfig: str | None,
+        all_namespaces: bool = False,
+        **others: Any,
+    ) -> None:
+        from springline.plugin.cluster import Target  # noqa: PLC0415 - large libraries
+
+        target = Target(
+            kubeconfig=kubeconfig,
+            context=context,
+            namespace=namespace,
+            all_namespaces=all_namespaces,
+        )
+        command(target=target, **others)
+
+    return _of_the_cluster(wrapped)
+
+
+_all_namespaces = click.option(
+    "-A", "--all-namespaces", is_flag=True, help="In all namespaces, whatever --namespace says."
+)
+_selector = click.option(
+    "-l", "--selector", metavar="LABELS", default="", help="Only those with these labels."
+)
+_names = click.argument(
+    "names", metavar="[NAME]...", nargs=-1, shell_complete=completion.connections
+)
+_operator_namespace = click.option(
+    "--operator-namespace",
+    metavar="NAME",
+    shell_complete=completion.namespaces,
+    help="Where the operator's pods are. Default: looked for, then springline-system.",
+)
+
+
+def run() -> None:
+    """Be `kubectl springline`, whatever the file that was started is called."""
+    main.main(prog_name=_PROGRAM, complete_var=completion.VARIABLE)
+
+
+@click.group(context_settings={"max_content_width": 100})
+@click.version_option(__version__, prog_name=_PROGRAM)
+@_of_the_cluster
+@click.pass_context
+def main(context: click.Context, /, **given: str | None) -> None:
+    """See and steer the broker connections of a cluster.
+
+    It works with your rights, and asks the API server alone.
+
+    Ends with 0; with 1 if what was waited for or checked did not come about, with 2 if it cannot
+    be done as it was asked for, with 3 if the cluster was not reached or does not allow it.
+    """
+    if os.environ.get("NO_COLOR"):
+        context.color = False
+    if "utf" not in (sys.stdout.encoding or "").lower() and hasattr(sys.stdout, "reconfigure"):
+        # Where the locale has no such letters, as standard error does it.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    # Options may stand in front of the command, too; behind it they count more.
+    context.default_map = {
+        name: {key: value for key, value in given.items() if value is not None}
+        for name in main.commands
+    }
+
+
+# --- seeing
+
+
+@main.command()
+@_names
+@_all_namespaces
+@_selector
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["account", "table", "wide", "json", "yaml", "name"]),
+    help="How to print it. Default: an account of a single NAME, else a table.",
+)
+@_operator_namespace
+@_targeted
+def status(
+    target: "Target",
+    names: tuple[str, ...],
+    selector: str,
+    output: str | None,
+    operator_namespace: str | None,
+) -> None:
+    """Say how connections are, and why.
+
+    Of one NAME it tells everything: since when, connected to what, with which credential and until
+    when, how the session ended last, who holds it, what happened.
+    """
+    from springline.plugin import commands  # noqa: PLC0415 - large libraries
+    from springline.plugin.choices import Choice  # noqa: PLC0415 - large libraries
+
+    choice = Choice(names=names, selector=selector)
+    _run(
+        commands.status(target, choice, output=output or "", operator_namespace=operator_namespace)
+    )
+
+
+@main.command()
+@_all_namespaces
+@_selector
+@click.option("--wide", is_flag=True, help="With more columns, where the terminal has room.")
+@_targeted
+def watch(target: "Target", selector: str, wide: bool) -> None:
+    """Follow connections until Ctrl-C.
+
+    On a terminal as a live table, elsewhere as a line for each change.
+    """
+    from springline.plugin import commands  # noqa: PLC0415 - large libraries
+    from springline.plugin.choices import Choice  # noqa: PLC0415 - large libraries
+
+    _run(commands.watch(target, Choice(selector=selector), wide=wide))
+
+
+@main.command()
+@click.argument("reason", required=False, shell_complete=completion.reasons)
+def explain(reason: str | None) -> None:
+    """Say what a reason means.
+
+    It says what to do, too, and when Springline tries again by itself. Without REASON, all are
+    listed.
+    """
+    from springline.plugin import reasons  # noqa: PLC0415 - reads a file
+    from springline.standalone.table import aligned  # noqa: PLC0415 - large libraries
+
+    if reason is None:
+        click.echo(aligned(reasons.overview()))
+        return
+    try:
+        found = reasons.find(reason)
+    except PluginError as error:
+        _fail(error)
+    title, _, rest = reasons.text(found).partition("\n")
+    click.echo(click.style(title, bold=True))
+    click.echo(rest)
+
+
+@main.command()
+@click.option(
+    "-f",
+    "--filename",
+    "files",
+    type=click.Path(exists=True, allow_dash=True, path_type=Path),
+    multiple=True,
+    required=True,
+    help="Manifest file, directory of manifests, or - for standard input; may be repeated.",
+)
+@click.option(
+    "--credentials",
+    type=click.Path(exists=True, allow_dash=True, path_type=Path),
+    multiple=True,
+    help=(
+        "File with changed Secrets or ConfigMaps, to say what a rotation would come to; may be"
+        " repeated. Not with --in-cluster."
+    ),
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "yaml", "json"]),
+    default="table",
+    show_default=True,
+    help="How to print what was found.",
+)
+@click.option(
+    "--token-dir",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where credentials.tokenFile finds its file: DIR/NAMESPACE/NAME; of the pod, if there.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="warning",
+    show_default=True,
+    help="Logs of this level and above go to standard error.",
+)
+@click.option(
+    "--in-cluster",
+    is_flag=True,
+    help="Connect from the operator's pod instead of from here, by kubectl exec.",
+)
+@_operator_namespace
+@_targeted
+def check(
+    target: "Target",
+    files: tuple[Path, ...],
+    credentials: tuple[Path, ...],
+    output: str,
+    token_dir: Path | None,
+    log_level: str,
+    in_cluster: bool,
+    operator_namespace: str | None,
+) -> None:
+    """Try connections that files declare.
+
+    Each is opened once, to say how it went. The same as `springline check`: the files also hold
+    the brokers and Secrets, and nothing is taken from the cluster. No session that the operator
+    holds is touched.
+    """
+    options = [f"--output={output}", f"--log-level={log_level}"]
+    if token_dir is not None:
+        options.append(f"--token-dir={token_dir}")
+    if not in_cluster:
+        from springline import cli  # noqa: PLC0415 - large libraries
+
+        named = [f"--filename={each}" for each in files]
+        named += [f"--credentials={each}" for each in credentials]
+        cli.main.main(["check", *named, *options], prog_name="springline")
+    if credentials:
+        _fail(PluginError("--credentials cannot be used with --in-cluster", Exit.UNUSABLE))
+    from springline.plugin import commands  # noqa: PLC0415 - large libraries
+
+    code = _run(
+        commands.check_in_cluster(target, files, options, operator_namespace=operator_namespace)
+    )
+    raise SystemExit(code)
+
+
+# --- steering
+
+
+def _acting(command: Command) -> Command:
+    """Give a command the options of everything that asks something of connections."""
+    options = [
+        _names,
+        click.option("--all", "all_of_them", is_flag=True, help="All of the namespace."),
+        _selector,
+        _all_namespaces,
+        click.option("--wait", is_flag=True, help="Wait until it is done."),
+        click.option(
+            "--timeout",
+            metavar="DURATION",
+            default="60s",
+            show_default=True,
+            callback=lambda _, __, value: _duration(value),
+            help="How long to wait.",
+        ),
+    ]
+    command = _targeted(command)
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@main.command()
+@_acting
+def reconnect(**given: Any) -> None:
+    """Have sessions opened anew."""
+    from springline.plugin.actions import Action  # noqa: PLC0415 - large libraries
+
+    _act(Action.RECONNECT, **given)
+
+
+@main.command()
+@_acting
+def renew(**given: Any) -> None:
+    """Have credentials renewed.
+
+    They are read again, or new tokens are issued, and tried; sessions are not closed.
+    """
+    from springline.plugin.actions import Action  # noqa: PLC0415 - large libraries
+
+    _act(Action.RENEW, **given)
+
+
+@main.command()
+@_acting
+def suspend(**given: Any) -> None:
+    """Have sessions closed, and kept closed."""
+    from springline.plugin.actions import Action  # noqa: PLC0415 - large libraries
+
+    _act(Action.SUSPEND, **given)
+
+
+@main.command()
+@_acting
+def resume(**given: Any) -> None:
+    """Have suspended sessions opened again."""
+    from springline.plugin.actions import Action  # noqa: PLC0415 - large libraries
+
+    _act(Action.RESUME, **given)
+
+
+def _act(
+    action: "Action",
+    *,
+    target: "Target",
+    names: tuple[str, ...],
+    all_of_them: bool,
+    selector: str,
+    wait: bool,
+    timeout: timedelta,
+) -> None:
+    from springline.plugin import commands  # noqa: PLC0415 - large libraries
+    from springline.plugin.choices import Choice  # noqa: PLC0415 - large libraries
+
+    choice = Choice(names=names, selector=selector, all=all_of_them)
+    limit = timeout.total_seconds()
+    code = _run(commands.act(target, choice, action, wait=wait, limit=limit))
+    raise SystemExit(code)
+
+
+def _duration(text: str) -> timedelta:
+    from springline.api import durations  # noqa: PLC0415 - large libraries
+
+    try:
+        return durations.parse(text)
+    except ValueError as error:
+        raise click.BadParameter(f'"{text}" {error}') from None
+
+
+# --- the shell
+
+
+@main.command(name="completion")
+@click.argument("shell", type=click.Choice(list(completion.SHELLS)))
+def completion_(shell: str) -> None:
+    """Print a script for the shell.
+
+    With it, Tab completes `kubectl-springline`. For `kubectl springline`, kubectl's own completion
+    finds kubectl_complete-springline in PATH.
+    """
+    click.echo(completion.for_shell(shell, main))
+
+
+# ---
+
+
+def _run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a command; what keeps it from being done is said, and is its exit code."""
+    from springline import logs  # noqa: PLC0415 - not for --help
+
+    logs.configure("error")
+    try:
+        return asyncio.run(coroutine)
+    except PluginError as error:
+        _fail(error)
+
+
+def _fail(error: PluginError) -> NoReturn:
+    click.echo(f"error: {error}", err=True)
+    raise SystemExit(error.code) from None

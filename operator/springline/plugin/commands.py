@@ -1,0 +1,238 @@
+"""What the commands do, one by one. They print to standard output, and notes to standard error."""
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import yaml
+
+from springline.plugin import account, actions, cluster, columns, live, remote
+from springline.plugin.account import Entry, Tone
+from springline.plugin.actions import Action
+from springline.plugin.choices import Choice
+from springline.plugin.cluster import Cluster, Target
+from springline.plugin.connection import Connection
+from springline.plugin.errors import Exit, PluginError
+from springline.standalone.table import aligned
+
+__all__ = ["act", "check_in_cluster", "status", "watch"]
+
+_COLOURS: Final[dict[Tone, str | None]] = {
+    "good": "green",
+    "bad": "red",
+    "notice": "yellow",
+    "faint": None,
+    "": None,
+}
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+# --- status
+
+
+async def status(
+    target: Target, choice: Choice, *, output: str, operator_namespace: str | None
+) -> None:
+    """Print how connections are."""
+    choice = choice.checked(all_namespaces=target.all_namespaces, one_is_needed=False)
+    async with cluster.opened(target) as there:
+        found = await choice.found(there)
+        is_one = len(choice.names) == 1
+        match output or ("account" if is_one else "table"):
+            case "json" | "yaml" as form:
+                _print_documents(found, form, is_one=is_one)
+            case "name":
+                for each in found:
+                    click.echo(f"brokerconnection.springline.dev/{each.name}")
+            case "account":
+                await _print_accounts(there, found, operator_namespace)
+            case form:
+                _print_table(found, namespaces=target.all_namespaces, wide=form == "wide")
+        if not found:
+            where = f"namespace {there.namespace}" if there.namespace else "any namespace"
+            click.echo(f"there is no BrokerConnection in {where}", err=True)
+
+
+def _print_documents(found: Sequence[Connection], form: str, *, is_one: bool) -> None:
+    documents = [_without_bookkeeping(each) for each in found]
+    shown = documents[0] if is_one else {"apiVersion": "v1", "kind": "List", "items": documents}
+    if form == "json":
+        click.echo(json.dumps(shown, indent=4, ensure_ascii=False))
+    else:
+        click.echo(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True), nl=False)
+
+
+def _without_bookkeeping(connection: Connection) -> dict[str, Any]:
+    """Return the document without `managedFields`, as `kubectl get` does."""
+    metadata = dict(connection.get("metadata") or {})
+    metadata.pop("managedFields", None)
+    return {**connection.document, "metadata": metadata}
+
+
+def _print_table(found: Sequence[Connection], *, namespaces: bool, wide: bool) -> None:
+    if not found:
+        return
+    now, header = _now(), columns.header(namespaces=namespaces, wide=wide)
+    rows = [columns.row(each, now=now, namespaces=namespaces, wide=wide) for each in found]
+    first, *lines = aligned([header, *rows]).splitlines()
+    click.echo(first)
+    for connection, line in zip(found, lines, strict=True):
+        click.echo(_coloured(line, first, columns.tones(connection)))
+    for sentence in columns.explanations(found):
+        click.echo(sentence, err=True)
+
+
+def _coloured(line: str, header: str, tones: dict[str, Tone]) -> str:
+    """Return a line of a table with its cells coloured; later columns first, so that all fit."""
+    starts = {column: header.index(f" {column}") + 1 for column in tones}
+    for column, start in sorted(starts.items(), key=lambda each: -each[1]):
+        cell = line[start:].split(" ", 1)[0]
+        end = start + len(cell)
+        line = line[:start] + _painted(cell, tones[column]) + line[end:]
+    return line
+
+
+async def _print_accounts(
+    there: Cluster, found: Sequence[Connection], operator_namespace: str | None
+) -> None:
+    pods = await there.operator_pods(operator_namespace) if found else ""
+    for number, connection in enumerate(found):
+        if number:
+            click.echo()
+        now = _now()
+        holder = account.holder_in_words(
+            connection.text("status", "holder"), pods, label=cluster.OPERATOR_LABEL, now=now
+        )
+        _print_entries(account.account(connection, now=now, holder=holder))
+        events = await there.events(connection)
+        _print_events(events, now)
+        if reason := account.explained(connection):
+            click.echo()
+            click.echo(f"kubectl springline explain {reason} says what to do.")
+
+
+def _print_entries(entries: Sequence[Entry]) -> None:
+    width = max(len(entry.label) for entry in entries) + 3
+    for entry in entries:
+        first, *more = entry.lines
+        label = f"{entry.label}:".ljust(width)
+        click.echo(click.style(label, bold=True) + _painted(first, entry.tone))
+        for line in more:
+            click.echo(" " * width + line)
+
+
+def _print_events(events: Sequence[dict[str, Any]] | str, now: datetime) -> None:
+    if isinstance(events, str):
+        click.echo(f"{click.style('Events:', bold=True)} not known: {events}")
+        return
+    if not events:
+        click.echo(f"{click.style('Events:', bold=True)} none")
+        return
+    click.echo(click.style("Events:", bold=True))
+    for line in aligned(account.event_lines(events, now=now)).splitlines():
+        click.echo(f"  {line}")
+
+
+def _painted(text: str, tone: Tone) -> str:
+    colour = _COLOURS[tone]
+    return click.style(text, fg=colour) if colour else text
+
+
+# --- watch
+
+
+async def watch(target: Target, choice: Choice, *, wide: bool) -> None:
+    """Follow connections until a signal asks for the end."""
+    choice = choice.checked(all_namespaces=target.all_namespaces, one_is_needed=False)
+    async with cluster.opened(target) as there:
+        if sys.stdout.isatty():
+            screen: live.Lines | live.Table = live.Table(
+                sys.stdout, namespaces=target.all_namespaces, wide=wide
+            )
+        else:
+            screen = live.Lines(click.echo)
+        await live.until_stopped(there.follow(selector=choice.selector), screen)
+
+
+# --- actions
+
+
+async def act(target: Target, choice: Choice, action: Action, *, wait: bool, limit: float) -> Exit:
+    """Ask something of connections; return how it went with the one that it went worst with."""
+    choice = choice.checked(all_namespaces=target.all_namespaces, one_is_needed=True)
+    order = actions.order(action, now=_now())
+    codes, changed = [Exit.DONE], list[Connection]()
+    async with cluster.opened(target) as there:
+        for name, namespace in await _chosen(there, choice):
+            try:
+                connection = await there.change(name, namespace, order.change)
+            except PluginError as error:
+                click.echo(f"error: {error}", err=True)
+                codes.append(error.code)
+                continue
+            changed.append(connection)
+            click.echo(f"brokerconnection.springline.dev/{name} {action.value}")
+        if wait:
+            codes += await _waited(there, order, changed, limit)
+        else:
+            _warn_of_suspended(action, changed)
+    return max(codes)
+
+
+async def _chosen(there: Cluster, choice: Choice) -> list[tuple[str, str]]:
+    """Return names and namespaces; those that were given are not asked for first."""
+    if choice.names:
+        return [(name, there.namespace) for name in dict.fromkeys(choice.names)]
+    found = await choice.found(there)
+    if not found:
+        raise PluginError("no BrokerConnection is selected", Exit.UNUSABLE)
+    return [(each.name, each.namespace) for each in found]
+
+
+async def _waited(
+    there: Cluster, order: actions.Order, changed: Sequence[Connection], limit: float
+) -> list[Exit]:
+    codes = []
+    async for connection, problem in actions.until_done(there, order, changed, limit=limit):
+        if problem:
+            click.echo(f"error: {connection.namespace}/{connection.name}: {problem}", err=True)
+            codes.append(Exit.NOT_SO)
+        else:
+            condition = "Suspended" if order.action is Action.SUSPEND else "Ready"
+            click.echo(f"brokerconnection.springline.dev/{connection.name} {condition}")
+    return codes
+
+
+def _warn_of_suspended(action: Action, changed: Sequence[Connection]) -> None:
+    if action not in (Action.RECONNECT, Action.RENEW):
+        return
+    for each in changed:
+        if each.is_suspended:
+            click.echo(
+                f"note: {each.name} is suspended; nothing is opened until it is resumed", err=True
+            )
+
+
+# --- check
+
+
+async def check_in_cluster(
+    target: Target,
+    files: Sequence[Path],
+    options: Sequence[str],
+    *,
+    operator_namespace: str | None,
+) -> int:
+    """Run `springline check` in the operator's pod, and return its exit code."""
+    given = remote.manifests(files)
+    async with cluster.opened(target) as there:
+        pod = remote.usable(await there.operator_pods(operator_namespace))
+    click.echo(f"checking in pod {pod.name} in namespace {pod.namespace}", err=True)
+    return remote.run(remote.command(pod, target, options), given)

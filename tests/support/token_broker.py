@@ -1,0 +1,21 @@
+"""A private RabbitMQ node that takes passwords, and the tokens of `identities.Issuer`."""
+
+from pathlib import Path
+
+from support.identities import TRUST_IN_TOKENS
+from support.rabbitmq import RabbitMQNode
+
+__all__ = ["taking_tokens"]
+
+
+def taking_tokens(directory: Path) -> RabbitMQNode:
+    """Return the node, not started yet. Raises `RabbitMQMissing`."""
+    return RabbitMQNode(
+        directory,
+        plugins=("rabbitmq_auth_backend_oauth2",),
+        extra_config={
+            "auth_backends.1": "internal",
+            "auth_backends.2": "rabbit_auth_backend_oauth2",
+        },
+        advanced_config=TRUST_IN_TOKENS,
+    )

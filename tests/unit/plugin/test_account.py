@@ -1,0 +1,269 @@
+"""One connection in words: what is said of each state, and how times are told."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from springline.plugin import account
+from springline.plugin.account import Entry
+from springline.plugin.connection import Connection
+
+NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+LABEL = "app.kubernetes.io/name=springline"
+
+
+def ago(**span: float) -> str:
+    return (NOW - timedelta(**span)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def a_condition(kind: str, status: str, reason: str, message: str = "") -> dict[str, Any]:
+    return {
+        "type": kind,
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "lastTransitionTime": ago(hours=3),
+        "observedGeneration": 2,
+    }
+
+
+def a_connection(*conditions: dict[str, Any], **status: Any) -> Connection:
+    return Connection(
+        {
+            "metadata": {"name": "orders", "namespace": "shop", "generation": 2},
+            "spec": {"brokerRef": {"name": "rabbit"}, "virtualHost": "orders"},
+            "status": {"observedGeneration": 2, "conditions": list(conditions), **status},
+        }
+    )
+
+
+def entries(connection: Connection) -> dict[str, Entry]:
+    found = account.account(connection, now=NOW, holder="")
+    assert len({each.label for each in found}) == len(found)
+    return {each.label: each for each in found}
+
+
+def said(connection: Connection, label: str) -> tuple[str, ...]:
+    return entries(connection)[label].lines
+
+
+def test_ready_connection_says_since_when() -> None:
+    connection = a_connection(
+        a_condition("Ready", "True", "Connected"),
+        state="Connected",
+        connectedSince=ago(hours=3),
+    )
+    assert said(connection, "Ready") == ("yes for 3h",)
+    assert said(connection, "State") == ("Connected since 2026-11-21T09:00:00Z (3h)",)
+    assert said(connection, "Broker") == ("Broker rabbit, virtual host orders",)
+    assert account.explained(connection) == ""
+
+
+def test_connection_that_is_not_ready_says_why() -> None:
+    connection = a_connection(
+        a_condition("Ready", "False", "ConnectionRefused", "rabbit:5672: connection refused"),
+        state="Waiting",
+        attempts=3,
+    )
+    assert said(connection, "Ready") == (
+        "no for 3h: ConnectionRefused",
+        "rabbit:5672: connection refused",
+    )
+    assert said(connection, "State") == ("Waiting, 3 failed attempts since the last success",)
+    assert account.explained(connection) == "ConnectionRefused"
+
+
+def test_status_that_nobody_wrote_is_a_question_about_the_operator() -> None:
+    connection = Connection({"metadata": {"name": "orders"}, "spec": {"broker": {}}})
+    [first, second] = said(connection, "Ready")
+    assert first == "not known: nobody has written a status"
+    assert "operator" in second
+    assert said(connection, "Broker") == ("declared in place, virtual host /",)
+    assert entries(connection).keys() == {"Name", "Ready", "Broker"}
+
+
+@pytest.mark.parametrize(
+    ("credentials", "lines"),
+    [
+        (
+            {"source": "secretRef", "username": "ann", "appliedAt": ago(minutes=5)},
+            (
+                "user ann, from secretRef: valid (Verified)",
+                "in use since 2026-11-21T11:55:00Z (5m)",
+            ),
+        ),
+        (
+            {
+                "source": "oauth2",
+                "username": "ann",
+                "verifiedAt": ago(seconds=90),
+                "appliedAt": ago(seconds=90),
+                "method": "InPlace",
+                "expiresAt": ago(minutes=-50),
+                "renewAt": ago(minutes=-40),
+            },
+            (
+                "user ann, from oauth2: valid (Verified)",
+                "accepted by the broker 90s ago",
+                "in use since 2026-11-21T11:58:30Z (90s), in place, the session went on",
+                "expires in 50m (2026-11-21T12:50:00Z)",
+                "to be renewed in 40m (2026-11-21T12:40:00Z)",
+            ),
+        ),
+        (
+            {"source": "tokenRef", "expiresAt": ago(minutes=1), "renewAt": ago(hours=5)},
+            (
+                "tokenRef: valid (Verified)",
+                "expired 60s ago (2026-11-21T11:59:00Z)",
+                "to be renewed since 5h (2026-11-21T07:00:00Z)",
+            ),
+        ),
+    ],
+    ids=["a password", "a token renewed in place", "a token whose time is over"],
+)
+def test_credential_says_until_when(credentials: dict[str, Any], lines: tuple[str, ...]) -> None:
+    valid = a_condition("CredentialsValid", "True", "Verified")
+    assert said(a_connection(valid, credentials=credentials), "Credential") == lines
+
+
+def test_refused_credential_says_why_unless_ready_does() -> None:
+    """What is said once need not be said twice."""
+    refused = a_condition("CredentialsValid", "False", "Rejected", "login was refused")
+    connection = a_connection(refused, credentials={"source": "secretRef"})
+    assert said(connection, "Credential") == (
+        "secretRef: not valid (Rejected)",
+        "login was refused",
+    )
+    ready = a_condition("Ready", "False", "Rejected", "login was refused")
+    connection = a_connection(ready, refused, credentials={"source": "secretRef"})
+    assert said(connection, "Credential") == ("secretRef: not valid (Rejected)",)
+
+
+def test_blocked_connection_has_the_brokers_words() -> None:
+    connection = a_connection(
+        a_condition("Ready", "True", "Connected"),
+        a_condition("Blocked", "True", "LowOnMemory", "low on memory"),
+        blocked={"since": ago(minutes=10), "reason": "low on memory"},
+    )
+    assert said(connection, "Blocked") == (
+        "yes since 2026-11-21T11:50:00Z (10m): LowOnMemory",
+        "the broker: low on memory",
+    )
+    assert account.explained(connection) == "LowOnMemory"
+    unknown = a_condition("Blocked", "Unknown", "ProbeDisabled", "probe.mode is None")
+    assert said(a_connection(unknown), "Blocked") == (
+        "not known: ProbeDisabled",
+        "probe.mode is None",
+    )
+
+
+@pytest.mark.parametrize(
+    ("close", "lines"),
+    [
+        (
+            {"by": "Server", "code": 320, "text": "CONNECTION_FORCED - bye"},
+            ("2h ago by the broker: ServerShutdown", "320 CONNECTION_FORCED - bye"),
+        ),
+        (
+            {"by": "Transport", "text": "connection reset"},
+            ("2h ago with its transport, without a Close: ServerShutdown", "connection reset"),
+        ),
+        ({"by": "Client", "text": ""}, ("2h ago by Springline: ServerShutdown",)),
+    ],
+    ids=["by the broker", "without a word", "by Springline"],
+)
+def test_last_close_is_told_in_words(close: dict[str, Any], lines: tuple[str, ...]) -> None:
+    close = {"at": ago(hours=2), "reason": "ServerShutdown", **close}
+    assert said(a_connection(lastClose=close), "Last close") == lines
+
+
+def test_what_was_not_taken_up_yet_is_told() -> None:
+    connection = a_connection(lastHandled={"renewRequestedAt": "before"})
+    document = dict(connection.document)
+    document["metadata"] = {
+        **document["metadata"],
+        "generation": 3,
+        "annotations": {
+            "springline.dev/renew-requested-at": "before",
+            "springline.dev/reconnect-requested-at": "now",
+        },
+    }
+    connection = Connection(document)
+    assert said(connection, "Not taken up") == ("status is about generation 2, and there is 3 now",)
+    assert said(connection, "Not done yet") == ("reconnect, asked for as now",)
+
+
+def test_binding_is_told_where_one_is_declared() -> None:
+    published = a_condition("BindingPublished", "True", "Published")
+    connection = a_connection(published, binding={"name": "orders-binding"})
+    assert said(connection, "Binding") == ("Secret orders-binding, published for 3h",)
+    foreign = a_condition("BindingPublished", "False", "SecretNotOurs", "it is there already")
+    connection = a_connection(foreign, binding={"name": "orders-binding"})
+    assert said(connection, "Binding") == (
+        "Secret orders-binding, not up to date: SecretNotOurs",
+        "it is there already",
+    )
+
+
+def test_words_of_brokers_cannot_steer_the_terminal() -> None:
+    connection = a_connection(
+        a_condition("Ready", "False", "PeerClosed", "bye\x1b[2J\n"),
+        server={"product": "Rabbit\x07MQ"},
+    )
+    text = str([each.lines for each in entries(connection).values()])
+    assert "\x1b" not in "".join(said(connection, "Ready"))
+    assert "\x07" not in "".join(said(connection, "Server"))
+    assert "PeerClosed" in text
+
+
+def a_pod(name: str, **status: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name, "namespace": "springline-system"}, "status": status}
+
+
+@pytest.mark.parametrize(
+    ("pods", "words"),
+    [
+        (
+            [a_pod("a-1", phase="Running", startTime=ago(hours=3))],
+            "a-1, which is running for 3h, in namespace springline-system",
+        ),
+        (
+            [a_pod("a-1", phase="Failed")],
+            "a-1, whose pod is not running: Failed, in namespace springline-system",
+        ),
+        (
+            [a_pod("a-2", phase="Running")],
+            (
+                f"a-1, of which there is no pod with the label {LABEL}: "
+                "this status may be old, unless Springline runs outside of the cluster"
+            ),
+        ),
+        (
+            "you may not list pods in all namespaces",
+            "a-1, and whether it is alive cannot be told: you may not list pods in all namespaces",
+        ),
+    ],
+    ids=["it is alive", "its pod has failed", "it is gone", "one may not look"],
+)
+def test_holder_is_alive_or_not(pods: Any, words: str) -> None:
+    assert account.holder_in_words("a-1", pods, label=LABEL, now=NOW) == words
+    assert account.holder_in_words("", pods, label=LABEL, now=NOW) == ""
+
+
+def test_events_are_a_table_with_the_newest_last() -> None:
+    events: list[dict[str, Any]] = [
+        {"type": "Normal", "reason": "Connected", "message": "b", "lastTimestamp": ago(minutes=3)},
+        {"type": "Warning", "reason": "Blocked", "message": "a", "eventTime": ago(hours=5)},
+        {"reason": "Closed", "message": "c", "lastTimestamp": ago(seconds=5), "count": 4},
+    ]
+    assert account.event_lines(events, now=NOW) == [
+        ("AGE", "TYPE", "REASON", "MESSAGE"),
+        ("5h", "Warning", "Blocked", "a"),
+        ("3m", "Normal", "Connected", "b"),
+        ("5s", "", "Closed", "c (x4)"),
+    ]
+    many = [{"reason": str(number), "lastTimestamp": ago(hours=number)} for number in range(30)]
+    assert [row[2] for row in account.event_lines(many, now=NOW)[1:]] == [
+        str(number) for number in range(9, -1, -1)
+    ]

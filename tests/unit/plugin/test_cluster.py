@@ -1,0 +1,119 @@
+"""What refusals of the API server mean for a person, and what is done after a gap."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from springline.plugin import cluster
+from springline.plugin.cluster import Cluster, Target
+from springline.plugin.errors import Exit, PluginError
+from springline.plugin.following import Changed, Deleted, Interrupted, Listed
+from support import fake_apiserver, leaks
+from support.fake_apiserver import FakeAPIServer, answering, refusing
+from support.waiting import eventually
+
+TOKEN = "planted-token"
+PLURAL = "brokerconnections"
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[FakeAPIServer]:
+    """A running API server without objects."""
+    async with leaks.checked(), fake_apiserver.serving() as server:
+        yield server
+
+
+@pytest.fixture
+async def shop(server: FakeAPIServer, tmp_path: Path) -> AsyncIterator[Cluster]:
+    """The namespace `shop` of it."""
+    kubeconfig = fake_apiserver.kubeconfig(server, tmp_path, token=TOKEN)
+    async with cluster.opened(Target(kubeconfig=str(kubeconfig), namespace="shop")) as shop:
+        yield shop
+
+
+async def refused(request: object) -> PluginError:
+    with pytest.raises(PluginError) as caught:
+        await request  # type: ignore[misc]
+    assert TOKEN not in str(caught.value)
+    return caught.value
+
+
+async def test_cluster_without_our_definitions_is_told(
+    server: FakeAPIServer, shop: Cluster
+) -> None:
+    """The API server has no such page then, and says so in plain text."""
+    server.instead = lambda _: answering("404 page not found\n", status=404)
+    for request in (shop.connections(), shop.connection("orders")):
+        error = await refused(request)
+        assert "is Springline installed" in str(error)
+        assert error.code is Exit.CLUSTER
+
+
+async def test_missing_right_is_named(server: FakeAPIServer, shop: Cluster) -> None:
+    server.instead = lambda _: refusing(403, "Forbidden", 'User "ann" cannot list')
+    error = await refused(shop.connections())
+    assert str(error).startswith('you may not list brokerconnections in namespace "shop"')
+    assert "springline-view" in str(error)
+    assert str(error).endswith('User "ann" cannot list')
+    assert error.code is Exit.CLUSTER
+    assert await shop.operator_pods(None) == (
+        'you may not list pods in namespace "springline-system"'
+    )
+
+
+async def test_missing_login_is_told(server: FakeAPIServer, shop: Cluster) -> None:
+    server.instead = lambda _: refusing(401, "Unauthorized", "Unauthorized")
+    assert "log in again" in str(await refused(shop.connections()))
+
+
+async def test_unreachable_cluster_is_told(server: FakeAPIServer, shop: Cluster) -> None:
+    await server.stop()
+    error = await refused(shop.connections())
+    assert str(error).startswith("the API server cannot be reached: ")
+    assert error.code is Exit.CLUSTER
+
+
+async def test_wrong_name_brings_up_similar_ones(server: FakeAPIServer, shop: Cluster) -> None:
+    for name in ("orders", "billing"):
+        server.put(PLURAL, "shop", name)
+    error = await refused(shop.connection("order"))
+    assert str(error) == (
+        'there is no BrokerConnection "order" in namespace "shop"; did you mean orders?'
+    )
+    assert error.code is Exit.UNUSABLE
+    assert "did you mean" not in str(await refused(shop.connection("zzz")))
+
+
+async def test_after_a_gap_everything_is_listed_again(server: FakeAPIServer, shop: Cluster) -> None:
+    """Also after the API server has forgotten the past, which is no reason to say anything."""
+    server.put(PLURAL, "shop", "orders")
+    news = shop.follow()
+    first = await anext(news)
+    assert isinstance(first, Listed)
+    assert len(first.documents) == 1
+    server.put(PLURAL, "shop", "billing", status={"state": "Connected"})
+    second = await anext(news)
+    assert isinstance(second, Changed)
+    assert second.document["status"] == {"state": "Connected"}, "the whole object"
+    server.delete(PLURAL, "shop", "orders")
+    assert isinstance(await anext(news), Deleted)
+
+    server.forget_history()
+    server.end_watches()
+    third = await anext(news)
+    assert isinstance(third, Listed)
+    assert len(third.documents) == 1
+    interrupted = asyncio.ensure_future(anext(news))
+    await eventually(lambda: server.watching == 1, what="the watch is open")
+    server.break_watches()
+    assert isinstance(await interrupted, Interrupted)
+    assert isinstance(await anext(news), Listed)
+    await news.aclose()
+
+
+async def test_first_request_that_fails_is_the_end(server: FakeAPIServer, shop: Cluster) -> None:
+    server.instead = lambda _: refusing(403, "Forbidden", "no")
+    news = shop.follow()
+    assert "you may not watch" in str(await refused(anext(news)))
