@@ -4,7 +4,7 @@
 PYTHON ?=
 # More for pytest: make test PYTEST_ARGS='-k blocked -x'
 PYTEST_ARGS ?=
-# Numbers of connections to measure: make bench BENCH_ARGS='250 500'
+# What to measure: make bench BENCH_ARGS='5000', or '--only standalone 500 1000'
 BENCH_ARGS ?=
 
 BIN := .venv/bin
@@ -113,7 +113,7 @@ image: ## Build the image with docker or podman; IMAGE=... names it, BASE=... wh
 		--build-arg SOURCE_DATE_EPOCH="$$(git log -1 --format=%ct 2>/dev/null || echo 0)" \
 		$(if $(BASE),--build-arg BASE="$(BASE)") .
 
-bench: $(INSTALLED) rabbitmq ## Measure against bare aiormq; BENCH_ARGS='250 500' for those sizes
+bench: $(INSTALLED) rabbitmq apiserver tools ## Measure beside a script without an operator (about 10 minutes)
 	@$(BIN)/python -m bench $(BENCH_ARGS)
 
 pictures: $(INSTALLED) rabbitmq apiserver tools prometheus ## Draw the dashboard anew for the documentation, in some five minutes

@@ -1,1 +1,5 @@
-"""Measurements beside the bare minimum, in one run: `make bench`. Nothing here is a test."""
+"""Measurements beside the bare minimum and a peer, in one run: `make bench`. No tests.
+
+`standalone` and `cluster` each measure one number of connections and return `rows`; everything that
+holds connections for them is a process of its own.
+"""

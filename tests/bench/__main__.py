@@ -1,155 +1,107 @@
-"""`make bench`: sessions held by Springline beside bare aiormq, as a table and as JSON.
+"""`make bench`: Springline beside the bare minimum and a peer, as tables, JSON and a picture.
 
-Each figure comes from a child process of its own against the same private broker. The sizes are
-given as arguments, for example `python -m bench 500 1000`.
+The numbers of connections are given as arguments, for example `python -m bench 500 1000`. All
+servers are private, on loopback, and stopped at the end, on Ctrl-C too.
 """
 
-import contextlib
-import json
-import math
+import argparse
+import asyncio
 import resource
-import subprocess
+import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
 
-from support.rabbitmq import RabbitMQNode
+from bench import cluster, picture, rows, standalone
+from bench.children import MeasurementFailed
+from bench.plan import Plan
+from bench.rows import Row
+from support.apiserver import APIServerMissing
+from support.rabbitmq import RabbitMQMissing, RabbitMQNode
+from support.tools import ToolMissing
 
 RESULTS = Path("bench-results")
-DEFAULT_SIZES = (250, 500, 1000)
-CHILD_SECONDS = 180
-NEW_PASSWORD = "another-guest"
+DEFAULT_COUNTS = (500, 1000, 2000)
+MOST = 5000
+"""More needs more ports and files than one machine gives to one broker by default."""
+BESIDE = 500
+"""Descriptors of a process beside its connections: its program, its logs, its other sockets."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One measurement beside its reference."""
-
-    what: str
-    count: int
-    unit: str
-    ours: float
-    bare: float | None
-    reach: str
-
-    @property
-    def ratio(self) -> float | None:
-        return self.ours / self.bare if self.bare else None
-
-
-@contextlib.contextmanager
-def child(module: str, port: int, count: int) -> Iterator[tuple[IO[str], IO[str]]]:
-    """Run a child and give its input and output; it is gone afterwards."""
-    command = [sys.executable, "-m", f"bench.{module}", str(port), str(count)]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            yield process.stdin, process.stdout
-            process.stdin.close()
-            process.wait(CHILD_SECONDS)
-        finally:
-            process.kill()
-    if process.returncode != 0:
-        raise SystemExit(f"bench.{module} with {count} connections failed; see above")
+def main(arguments: Sequence[str]) -> None:
+    """Measure what the arguments ask for."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("counts", nargs="*", type=int, metavar="N", help="numbers of connections")
+    parser.add_argument("--only", choices=("standalone", "cluster"), help="leave the other out")
+    parser.add_argument("--picture", type=Path, help="where to draw the figures (SVG)")
+    given = parser.parse_args(arguments)
+    counts = given.counts or DEFAULT_COUNTS
+    if not all(0 < count <= MOST for count in counts):
+        parser.error(f"numbers of connections are between 1 and {MOST}")
+    if problem := too_few_descriptors(max(counts)):
+        raise SystemExit(problem)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
+    try:
+        with tempfile.TemporaryDirectory(prefix="springline-bench-") as directory:
+            if given.only != "cluster":
+                report("standalone", without_cluster(Path(directory), counts))
+            if given.only != "standalone":
+                measured = in_cluster(Path(directory), counts)
+                report("cluster", measured)
+                picture.draw(given.picture or RESULTS / "performance.svg", measured)
+    except (MeasurementFailed, RabbitMQMissing) as error:
+        raise SystemExit(f"make bench: {error}") from None
+    except KeyboardInterrupt:
+        raise SystemExit("stopped") from None
 
 
-def figures(out: IO[str]) -> dict[str, float]:
-    """Return the next figures that a child reports."""
-    line = out.readline()
-    if not line:
-        raise SystemExit("a measurement ended early; see above")
-    return dict(json.loads(line))
+def too_few_descriptors(count: int) -> str:
+    """Allow as many files as may be had, and say so where that is not enough."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    needed = count + BESIDE
+    if most == resource.RLIM_INFINITY or most >= needed:
+        return ""
+    return (
+        f"make bench: {count} connections need {needed} file descriptors and this shell allows "
+        f"{most}; raise the limit (ulimit -Hn), or measure fewer: make bench BENCH_ARGS='500'"
+    )
 
 
-def measure(node: RabbitMQNode, count: int) -> list[Row]:
-    """Measure one size."""
-    with child("bare", node.amqp_port, count) as (_, out):
-        bare = figures(out)
-    with child("held", node.amqp_port, count) as (to_child, out):
-        ours = figures(out)
-        node.change_password("guest", NEW_PASSWORD)
-        print(NEW_PASSWORD, file=to_child, flush=True)
-        renewed = figures(out)
-        print("\n", file=to_child, end="", flush=True)
-        node.stop()
-        figures(out)
-        node.start()
-        print("\n", file=to_child, end="", flush=True)
-        again = figures(out)
-    node.change_password("guest", "guest")
-    return [
-        Row(what="memory per connection", count=count, unit="KB", reach="≤ 45 KB",
-            ours=ours["memory"] / 1000, bare=bare["memory"] / 1000),
-        Row(what="declared → all Ready", count=count, unit="s", reach="",
-            ours=ours["wall"], bare=bare["wall"]),
-        Row(what="processor time for that", count=count, unit="s", reach="",
-            ours=ours["cpu"], bare=bare["cpu"]),
-        Row(what="idle, probe 15 s, heartbeat 30 s", count=count, unit="% of a core",
-            reach="≤ 2 % at 1,000", ours=ours["idle"] * 100, bare=None),
-        Row(what="Secret changed → all renewed", count=count, unit="s", reach="",
-            ours=renewed["wall"], bare=bare["rotation"]),
-        Row(what="processor time to renew", count=count, unit="s", reach="",
-            ours=renewed["cpu"], bare=bare["rotation_cpu"]),
-        Row(what="broker back → all Ready again", count=count, unit="s", reach="",
-            ours=again["wall"], bare=None),
-    ]  # fmt: skip
+def without_cluster(directory: Path, counts: Sequence[int]) -> list[Row]:
+    """Measure standalone mode with each number of connections."""
+    program = standalone.go_program()
+    found: list[Row] = []
+    with RabbitMQNode(directory / "standalone") as node:
+        standalone.declare_user(node)
+        for count in counts:
+            print(f"measuring {count} connections without a cluster …", flush=True)
+            found += standalone.measure(node, count, Plan(), program)
+    return found
 
 
-def growth(rows: Sequence[Row], what: str) -> float | None:
-    """Return the exponent of the growth with the number of connections (1 is linear)."""
-    points = [(math.log(row.count), math.log(row.ours)) for row in rows if row.what == what]
-    if len(points) < 2:
-        return None
-    mean_x = sum(x for x, _ in points) / len(points)
-    mean_y = sum(y for _, y in points) / len(points)
-    spread = sum((x - mean_x) ** 2 for x, _ in points)
-    return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread
+def in_cluster(directory: Path, counts: Sequence[int]) -> list[Row]:
+    """Measure the operator with each number of connections; nothing where there is no cluster."""
+    found: list[Row] = []
+    try:
+        with cluster.prepared(directory / "cluster") as site:
+            for count in counts:
+                print(f"measuring {count} connections in a cluster …", flush=True)
+                found += asyncio.run(cluster.measure(site, count, Plan()))
+    except (APIServerMissing, ToolMissing) as error:
+        print(f"the operator in a cluster is not measured: {error}.", flush=True)
+    return found
 
 
-def show(rows: Sequence[Row]) -> None:
-    """Print the table."""
-    print(f"\n{'what':<34}{'N':>6}{'Springline':>14}{'aiormq':>12}{'ratio':>8}   unit, reach")
-    for row in rows:
-        bare = f"{row.bare:.2f}" if row.bare is not None else "-"
-        ratio = f"{row.ratio:.2f}" if row.ratio is not None else "-"
-        print(
-            f"{row.what:<34}{row.count:>6}{row.ours:>14.2f}{bare:>12}{ratio:>8}   "
-            f"{row.unit} {row.reach}".rstrip()
-        )
-    exponent = growth(rows, "processor time for that")
-    if exponent is not None:
-        print(f"\nprocessor time to open grows with N to the power of {exponent:.2f} (reach ≤ 1.1)")
-
-
-def main(sizes: Sequence[int]) -> None:
-    """Measure all sizes against one broker."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    rows: list[Row] = []
-    with (
-        tempfile.TemporaryDirectory(prefix="springline-bench-") as directory,
-        RabbitMQNode(Path(directory)) as node,
-    ):
-        for count in sizes:
-            print(f"measuring {count} connections …", flush=True)
-            rows += measure(node, count)
-    show(rows)
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / "standalone.json"
-    document = [
-        {"what": row.what, "connections": row.count, "unit": row.unit, "springline": row.ours,
-         "aiormq": row.bare, "ratio": row.ratio}
-        for row in rows
-    ]  # fmt: skip
-    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(f"written to {path}")
+def report(name: str, measured: Sequence[Row]) -> None:
+    """Print the table and write it as JSON."""
+    if not measured:
+        return
+    path = RESULTS / f"{name}.json"
+    rows.write(path, measured)
+    print(f"\n{name}\n{rows.table(measured)}\nwritten to {path}\n", flush=True)
 
 
 if __name__ == "__main__":
-    main([int(size) for size in sys.argv[1:]] or DEFAULT_SIZES)
+    main(sys.argv[1:])

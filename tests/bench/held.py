@@ -2,25 +2,27 @@
 
 It is the composition of `springline run` without the files: documents in, sessions, projected
 status. A line on standard input has the user's new password, the next one announces that the broker
-restarts, another that it is back.
+restarts.
 """
 
 import asyncio
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
+from bench.bare import USER
 from bench.measuring import Stopwatch, report, resident_bytes
+from bench.plan import HEARTBEAT, RETRY, Plan
 from springline.api import documents
 from springline.api.documents import Document
 from springline.api.meta import Identity
 from springline.app import Standalone
 from springline.core.events import Event
-from springline.core.session import Session
 from springline.core.values import SessionKey
 from springline.standalone.loader import Manifests
+from springline.standalone.report import Shown
 
 API = "springline.dev/v1alpha1"
-IDLE_SECONDS = 20.0
 
 
 class Silent:
@@ -30,7 +32,7 @@ class Silent:
         pass
 
 
-def declared(port: int, count: int, *, first: int = 0) -> Iterator[Document]:
+def declared(port: int, password: str, numbers: range, probe: dict[str, str]) -> Iterator[Document]:
     """Yield a Broker, a Secret and the connections that use them."""
     yield documents.parse(
         {
@@ -41,12 +43,12 @@ def declared(port: int, count: int, *, first: int = 0) -> Iterator[Document]:
                 "endpoints": [{"host": "127.0.0.1", "port": port}],
                 "sasl": {"allowInsecure": True},
                 "connectTimeout": "60s",
-                "retry": {"delay": "1s", "maxDelay": "2s"},
+                "retry": RETRY,
             },
         }
     )
-    yield secret("guest")
-    for number in range(first, first + count):
+    yield secret(password)
+    for number in numbers:
         yield documents.parse(
             {
                 "apiVersion": API,
@@ -54,8 +56,9 @@ def declared(port: int, count: int, *, first: int = 0) -> Iterator[Document]:
                 "metadata": {"name": f"connection-{number}"},
                 "spec": {
                     "brokerRef": {"name": "rabbit"},
-                    "credentials": {"secretRef": {"name": "guest"}},
-                    "heartbeat": "30s",
+                    "credentials": {"secretRef": {"name": USER}},
+                    "heartbeat": HEARTBEAT,
+                    "probe": probe,
                 },
             }
         )
@@ -67,8 +70,8 @@ def secret(password: str) -> Document:
         {
             "apiVersion": "v1",
             "kind": "Secret",
-            "metadata": {"name": "guest"},
-            "stringData": {"username": "guest", "password": password},
+            "metadata": {"name": USER},
+            "stringData": {"username": USER, "password": password},
         }
     )
 
@@ -78,65 +81,77 @@ def apply(parts: Standalone, objects: dict[Identity, Document]) -> None:
     parts.apply(Manifests(objects=objects))
 
 
-async def until_ready(parts: Standalone, count: int) -> None:
-    """Wait until so many connections are shown as Ready."""
-    while sum(shown.is_ready for shown in parts.report.shown.values()) < count:
-        await asyncio.sleep(0.01)
+async def until(parts: Standalone, numbers: range, is_so: Callable[[Shown], bool]) -> None:
+    """Wait until these connections are shown so."""
+    # One after the other: to look at all of them again and again would take more time than what
+    # is measured.
+    for number in numbers:
+        key = SessionKey("default", f"connection-{number}")
+        while (shown := parts.report.shown.get(key)) is None or not is_so(shown):
+            await asyncio.sleep(0.01)
 
 
-async def until_renewed(parts: Standalone, count: int) -> None:
-    """Wait until so many connections are shown to have got a new secret in place."""
-
-    def is_renewed(session: Session) -> bool:
-        use = session.view.credential
-        return use is not None and use.method == "InPlace"
-
-    while sum(is_renewed(session) for session in parts.manager.sessions()) < count:
-        await asyncio.sleep(0.01)
+def is_ready(shown: Shown) -> bool:
+    return shown.is_ready
 
 
-async def main(port: int, count: int) -> None:
+def is_lost(shown: Shown) -> bool:
+    return not shown.is_ready
+
+
+def is_renewed(shown: Shown) -> bool:
+    use = shown.view.credential
+    return use is not None and use.method == "InPlace"
+
+
+async def main(port: int, password: str, count: int, plan: Plan) -> None:
     parts = Standalone(Silent())
+    limit = plan.seconds(count)
+    everything = range(count + 1)
     async with asyncio.TaskGroup() as tasks:
         managing = tasks.create_task(parts.manager.run())
         reporting = tasks.create_task(parts.report.run())
-        async with asyncio.timeout(120):
-            objects = {each.identity: each for each in declared(port, 1)}
+        async with asyncio.timeout(limit):
+            one = declared(port, password, range(1), plan.probe)
+            objects = {each.identity: each for each in one}
             apply(parts, objects)
-            await until_ready(parts, 1)
+            await until(parts, range(1), is_ready)  # imports and caches are not what is measured
             before = resident_bytes()
             watch = Stopwatch()
-            objects = objects | {each.identity: each for each in declared(port, count, first=1)}
+            more = declared(port, password, range(1, count + 1), plan.probe)
+            objects = objects | {each.identity: each for each in more}
             apply(parts, objects)
-            await until_ready(parts, count + 1)
+            await until(parts, everything, is_ready)
             wall, cpu = watch.wall, watch.cpu
             memory = (resident_bytes() - before) / count
         watch = Stopwatch()
-        await asyncio.sleep(IDLE_SECONDS)
+        await asyncio.sleep(plan.idle_seconds)
         report(wall=wall, cpu=cpu, memory=memory, idle=watch.cpu / watch.wall)
 
         changed = secret((await asyncio.to_thread(sys.stdin.readline)).strip())
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(limit):
             watch = Stopwatch()
             apply(parts, objects | {changed.identity: changed})
-            await until_renewed(parts, count + 1)
+            await until(parts, everything, is_renewed)
             report(wall=watch.wall, cpu=watch.cpu)
 
-        await asyncio.to_thread(sys.stdin.readline)  # the parent is about to restart the broker
-        session = parts.manager.session(SessionKey("default", "connection-0"))
-        assert session is not None
-        async with asyncio.timeout(60):
-            while session.connection is not None:
-                await asyncio.sleep(0.01)
-            report(lost=1)
-            await asyncio.to_thread(sys.stdin.readline)  # it is up again
-            watch = Stopwatch()
-            await until_ready(parts, count + 1)
-            report(wall=watch.wall, cpu=watch.cpu)
+        if await asyncio.to_thread(sys.stdin.readline):  # the broker is about to be restarted
+            async with asyncio.timeout(limit):
+                report(prepared=1)
+                await until(parts, everything, is_lost)
+                await until(parts, everything, is_ready)
+                report(at=time.time())
         parts.manager.stop()
         await managing
         reporting.cancel()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(
+        main(
+            int(sys.argv[1]),
+            sys.argv[2],
+            int(sys.argv[3]),
+            Plan(idle_seconds=float(sys.argv[4]), probe_seconds=int(sys.argv[5])),
+        )
+    )

@@ -73,6 +73,34 @@ async def test_watches_do_not_use_up_the_connections(tmp_path: Path) -> None:
     assert access.configuration.connection_pool_maxsize == 0
 
 
+@pytest.mark.parametrize(
+    ("environment", "proxy"),
+    [
+        ({"HTTP_PROXY": "http://proxy.example"}, "http://proxy.example"),
+        ({"HTTP_PROXY": "http://proxy.example", "NO_PROXY": "kubeconfig.example"}, None),
+        ({"HTTPS_PROXY": "http://proxy.example"}, None),
+        ({}, None),
+    ],
+    ids=["named", "not for this host", "for another scheme", "none"],
+)
+async def test_proxy_of_the_environment_is_found_once(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    proxy: str | None,
+) -> None:
+    """Clients get it given, and do not look for it with each request."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name.lower(), value)
+    access = Access(kubeconfig=str(written(tmp_path)))
+    await access.load()
+    given = access.configuration.client_session_kwargs
+    assert given == {"trust_env": False, "proxy": proxy}
+
+
 async def test_renewal_reaches_clients_that_exist(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,0 +1,90 @@
+"""The objects that are measured, as documents: a Broker, a Secret, connections, their status."""
+
+from typing import Any
+
+from bench.bare import USER
+from bench.plan import HEARTBEAT, RETRY, Plan
+
+__all__ = ["CONNECTIONS", "broker", "connection", "name_of", "secret", "status_of"]
+
+API_VERSION = "springline.dev/v1alpha1"
+CONNECTIONS = "brokerconnections"
+
+
+def broker(port: int) -> dict[str, Any]:
+    """Return a Broker at a port of this machine."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "Broker",
+        "metadata": {"name": "rabbit"},
+        "spec": {
+            "endpoints": [{"host": "127.0.0.1", "port": port}],
+            "sasl": {"allowInsecure": True},
+            "connectTimeout": "60s",
+            "retry": RETRY,
+        },
+    }
+
+
+def secret(password: str) -> dict[str, Any]:
+    """Return the Secret that all connections share."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": USER},
+        "stringData": {"username": USER, "password": password},
+    }
+
+
+def name_of(number: int) -> str:
+    """Return what a connection is called."""
+    return f"connection-{number}"
+
+
+def connection(number: int, plan: Plan) -> dict[str, Any]:
+    """Return a BrokerConnection."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "BrokerConnection",
+        "metadata": {"name": name_of(number)},
+        "spec": {
+            "brokerRef": {"name": "rabbit"},
+            "credentials": {"secretRef": {"name": USER}},
+            "heartbeat": HEARTBEAT,
+            "probe": plan.probe,
+        },
+    }
+
+
+def status_of(number: int, version: int) -> dict[str, Any]:
+    """Return a status as Springline would write it; another version is another status."""
+    now = "2026-01-01T00:00:00Z"
+    conditions = (
+        ("Ready", "True", "Connected", "the session is connected with valid credentials"),
+        ("Connected", "True", "Open", "the connection is open"),
+        ("CredentialsValid", "True", "Accepted", "the broker accepted them when it was opened"),
+        ("Blocked", "False", "NotBlocked", "the broker takes what is published"),
+    )
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "BrokerConnection",
+        "metadata": {"name": name_of(number)},
+        "status": {
+            "observedGeneration": 1,
+            "state": "Connected",
+            "conditions": [
+                {"type": kind, "status": status, "reason": reason, "message": message,
+                 "lastTransitionTime": now, "observedGeneration": 1}
+                for kind, status, reason, message in conditions
+            ],
+            "connectedSince": now,
+            "endpoint": "127.0.0.1:5672",
+            "negotiated": {"mechanism": "PLAIN", "locale": "en_US", "heartbeat": HEARTBEAT,
+                           "channelMax": 2047, "frameMax": 131072},
+            "server": {"product": "RabbitMQ", "version": "3.10.8", "clusterName": "bench"},
+            "credentials": {"source": "secretRef", "username": USER, "method": "Handshake",
+                            "observedVersion": str(version), "appliedAt": now},
+            "attempts": 0,
+            "holder": "bench",
+        },
+    }  # fmt: skip

@@ -1,0 +1,82 @@
+"""The measurements come to their end and have figures, with as few connections as it takes."""
+
+import asyncio
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench import cluster as measured_cluster
+from bench import standalone
+from bench.bare import USER
+from bench.cluster import Site
+from bench.plan import Plan
+from bench.rows import Row
+from support.apiserver import APIServer
+from support.helm import Installed
+from support.operator_process import OperatorProcess
+from support.operators import Operator
+from support.rabbitmq import RabbitMQNode
+
+QUICK = Plan(idle_seconds=0.5, probe_seconds=1, quiet_seconds=0.3)
+COUNT = 3
+
+
+@pytest.fixture
+async def site(
+    cluster: APIServer,
+    installed: Installed,
+    springline: Operator,
+    user: RabbitMQNode,
+    tmp_path: Path,
+) -> Site:
+    """The suite's servers, as what is measured on."""
+    await asyncio.to_thread(springline.stop)  # two operators would do everything twice
+    operator = OperatorProcess(tmp_path, cluster, namespace=installed.release.namespace)
+    return Site(server=cluster, node=user, operator=operator)
+
+
+@pytest.fixture
+def user(rabbitmq: RabbitMQNode) -> Iterator[RabbitMQNode]:
+    """The suite's broker, with the user of the measurements."""
+    standalone.declare_user(rabbitmq)
+    yield rabbitmq
+    rabbitmq.start()
+    rabbitmq.delete_user(USER)
+
+
+def figures(rows: list[Row]) -> dict[str, float]:
+    assert all(row.count == COUNT for row in rows)
+    return {row.what.strip(): row.ours for row in rows}
+
+
+async def test_the_operator_is_measured_beside_a_script(site: Site) -> None:
+    """Every row has a figure, and what is counted is as promised however many there are."""
+    try:
+        rows = await measured_cluster.measure(site, COUNT, QUICK)
+    finally:
+        await asyncio.to_thread(site.operator.close)
+    found = figures(rows)
+    assert found["status writes each"] == 1
+    assert found["status writes"] == 0
+    assert found["status writes to renew"] == 1
+    assert found["status writes for both"] == 2
+    assert found["status writes to stop"] == 1
+    assert found["status writes to start"] == 1
+    assert 0 < found["handshakes at once"] <= 50
+    assert {row.what for row in rows if row.bare} >= {
+        "applied → all Ready",
+        "Secret changed → all renewed",
+        "broker back → all Ready again",
+        "operator starts → all Ready",
+        "memory per connection",
+    }
+
+
+def test_standalone_mode_is_measured_beside_aiormq(user: RabbitMQNode) -> None:
+    """Every row but that of the idle process has a reference."""
+    plan = dataclasses.replace(QUICK, restarts_broker=False)
+    rows = standalone.measure(user, COUNT, plan, program=None)
+    assert figures(rows).keys() >= {"declared → all Ready", "memory per connection"}
+    assert [row.what for row in rows if row.bare is None] == [QUICK.idle]
