@@ -28,7 +28,7 @@ async def alarm(rabbit: SharedBroker, source: Alarm) -> AsyncIterator[None]:
 
 def series(team: Team, name: str, reason: str) -> str:
     """The metric that says whether a connection is blocked."""
-    labels = f'name="{name}",namespace="{team.namespace}",reason="{reason}"'
+    labels = f'namespace="{team.namespace}",name="{name}",reason="{reason}"'
     return f"springline_session_blocked{{{labels}}}"
 
 

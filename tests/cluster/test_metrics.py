@@ -17,7 +17,7 @@ async def test_what_an_operator_shows_is_what_the_catalogue_describes(
     await team.until_ready("orders", "billing")
     text = springline.get("/metrics").text
     for name in ("orders", "billing"):
-        series = f'springline_session_ready{{namespace="{team.namespace}",name="{name}"}} 1\n'
+        series = f'springline_session_ready{{namespace="{team.namespace}",name="{name}"}} 1.0\n'
         assert series in text
     assert "springline_status_writes_waiting" in text
     assert scrapes.contradictions(text) == []

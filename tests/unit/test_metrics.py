@@ -455,7 +455,7 @@ async def test_a_scrape_is_of_one_moment(scene: Scene) -> None:
     connection.end(server_close())
     await scene.session.clock.settle()
     text, _ = snapshot.render()
-    assert b'springline_session_ready{namespace="apps",name="orders"} 1\n' in text
+    assert b'springline_session_ready{namespace="apps",name="orders"} 1.0\n' in text
     assert scene.value("springline_session_ready", **KEY) == 0.0
 
 

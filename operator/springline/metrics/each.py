@@ -70,7 +70,8 @@ class _Series:
         self._lines: list[str] = []
 
     def add(self, labels: str, value: float) -> None:
-        self._lines.append(f"{self._name}{{{labels}}} {value}\n")
+        # A float, as in the other series of the scrape.
+        self._lines.append(f"{self._name}{{{labels}}} {float(value)}\n")
 
     def text(self, *, is_open: bool) -> str:
         name, kind = self._name, self._metric.kind
