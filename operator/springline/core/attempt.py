@@ -17,7 +17,17 @@ from springline.core.values import Credential, Endpoint, OpenRequest, TLSClient
 from springline.core.verification import Verifications
 from springline.reasons import Reason
 
-__all__ = ["AsRead", "Means", "Progress", "Silent", "Success", "attempt", "preparing"]
+__all__ = [
+    "AsRead",
+    "Means",
+    "Progress",
+    "Silent",
+    "Success",
+    "attempt",
+    "attempting_message",
+    "opened_message",
+    "preparing",
+]
 
 _T = TypeVar("_T")
 
@@ -206,3 +216,17 @@ def _combined(failures: Sequence[tuple[Endpoint, errors.ConnectError]]) -> error
 def _told_where(endpoint: Endpoint, message: str) -> str:
     """Put the endpoint in front, unless the driver has done so."""
     return message if message.startswith(str(endpoint)) else f"{endpoint}: {message}"
+
+
+def attempting_message(spec: SessionSpec) -> str:
+    """Say in an event what is attempted."""
+    virtual_host = spec.target.parameters.virtual_host
+    return f'connecting to {spec.broker.kind} {spec.broker.name}, virtual host "{virtual_host}"'
+
+
+def opened_message(success: Success) -> str:
+    """Say in an event what came of it."""
+    info = success.connection.info
+    user = f" as {success.credential.username}" if success.credential.username else ""
+    product = f"{info.server.product} {info.server.version}".strip() or "the broker"
+    return f"connected to {product} at {info.endpoint}{user} with {info.negotiated.mechanism}"

@@ -16,7 +16,7 @@ from typing import assert_never
 from springline import errors
 from springline.api.conditions import ConditionStatus
 from springline.core import backoff, lifetime, ports, renewal, state
-from springline.core.attempt import Success
+from springline.core.attempt import Success, attempting_message, opened_message
 from springline.core.closing import close_quietly
 from springline.core.desired import ProbeSettings, SessionSpec
 from springline.core.environment import Environment
@@ -424,17 +424,16 @@ class Session:
             case renewal.UpdatedInPlace(credential=credential, verified_at=verified_at):
                 is_routine = self._upkeep.is_due
                 self._opened_with = dataclasses.replace(live, credential=credential)
-                await self._use(credential, method="InPlace", verified_at=verified_at)
+                renewed = state.Renewed(verified=verified_at is not None)
+                await self._use(credential, renewed, method="InPlace", verified_at=verified_at)
                 await self._emit(
                     EventType.SECRET_UPDATED,
                     "the broker confirmed the new secret in place",
                     is_routine=is_routine,
                 )
-                await self._advance(state.Renewed(verified=verified_at is not None))
                 await self._revive_probe()
             case renewal.Replaced(success=success):
                 await self._replace(success)
-                await self._advance(state.Renewed())
             case _:
                 assert_never(outcome)
 
@@ -446,15 +445,20 @@ class Session:
 
     # --- the connection
 
-    async def _take_over(self, success: Success, *, method: str, report: EventType) -> None:
-        """Make this the current connection, and tell whoever is concerned."""
+    async def _take_over(
+        self, success: Success, *also: StateEvent, method: str, report: EventType
+    ) -> None:
+        """Make this the current connection, and tell whoever is concerned.
+
+        `also` is what it means beside a connection that is open.
+        """
         self._connection = success.connection
         self._opened_with = success
         self._refused = None
         self._notes.open()
-        await self._use(success.credential, method=method)
-        await self._advance(state.Opened(probing=self._probe_settings is not None))
-        await self._emit(report, _opened_message(success))
+        opened = state.Opened(probing=self._probe_settings is not None)
+        await self._use(success.credential, opened, *also, method=method)
+        await self._emit(report, opened_message(success))
         self._awaiting_connection.tell(success.connection)
         self._awaiting_result.tell(success.connection)
         # Observed only now: whatever happened to it meanwhile is reported after `connected`.
@@ -462,14 +466,19 @@ class Session:
         await self._start_probing()
 
     async def _use(
-        self, credential: Credential, *, method: str, verified_at: datetime | None = None
+        self,
+        credential: Credential,
+        *steps: StateEvent,
+        method: str,
+        verified_at: datetime | None = None,
     ) -> None:
-        """Note that the current connection uses the credential from now on."""
+        """Note that the current connection uses the credential from now on, and what that means."""
         if self._connection is not None and self._desired is not None:
             await self._upkeep.use(
                 self._connection,
                 credential,
                 self._desired.spec.rotation,
+                steps,
                 method=method,
                 verified_at=verified_at,
             )
@@ -484,7 +493,9 @@ class Session:
         """Put the new connection in the old one's place, then close the old one."""
         old = self._connection
         try:
-            await self._take_over(success, method="Replaced", report=EventType.SESSION_REPLACED)
+            await self._take_over(
+                success, state.Renewed(), method="Replaced", report=EventType.SESSION_REPLACED
+            )
         except BaseException:
             if old is not None:
                 old.abort()  # nobody else knows of it any more
@@ -568,7 +579,7 @@ class Session:
         if not self._in_cycle:
             self._in_cycle = True
             if self._desired is not None:
-                await self._emit(EventType.ATTEMPTING, _attempting_message(self._desired.spec))
+                await self._emit(EventType.ATTEMPTING, attempting_message(self._desired.spec))
 
     def fetched(self, credential: Credential) -> None:
         if self._connection is None:
@@ -582,15 +593,3 @@ class Session:
     def _tell_failure(self) -> None:
         if self._state.failure is not None:
             self._awaiting_result.tell(self._state.failure)
-
-
-def _attempting_message(spec: SessionSpec) -> str:
-    virtual_host = spec.target.parameters.virtual_host
-    return f'connecting to {spec.broker.kind} {spec.broker.name}, virtual host "{virtual_host}"'
-
-
-def _opened_message(success: Success) -> str:
-    info = success.connection.info
-    user = f" as {success.credential.username}" if success.credential.username else ""
-    product = f"{info.server.product} {info.server.version}".strip() or "the broker"
-    return f"connected to {product} at {info.endpoint}{user} with {info.negotiated.mechanism}"

@@ -4,7 +4,7 @@ The session decides nothing about this itself; it hands on what it hears and rep
 connection when it is told to.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -67,13 +67,20 @@ class Upkeep:
         connection: ports.Connection,
         credential: Credential,
         rotation: RotationSettings,
+        steps: Sequence[StateEvent],
         *,
         method: str,
         verified_at: datetime | None = None,
     ) -> None:
-        """Note that the connection uses the credential from now on, and follow its lifetime."""
+        """Note that the connection uses the credential from now on, and follow its lifetime.
+
+        The session takes the steps before anything is waited for: its status may be read at any
+        wait, and must not show the new credential beside what was known of the old one.
+        """
         self._followed = (connection, rotation)
         self._notes.use(credential, method=method, verified_at=verified_at)
+        for step in steps:
+            await self._advance(step)
         self._reported.clear()
         self._problem = ""
         if method == "Handshake":

@@ -1,5 +1,6 @@
 """What a session does and shows about a credential that expires."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -111,6 +112,35 @@ async def test_a_token_is_renewed_in_place_when_its_time_has_come(stage: Stage) 
     assert use(stage).method == "InPlace"
     assert use(stage).applied_at == use(stage).verified_at == due
     assert renew_at(stage) > due
+
+
+@pytest.mark.parametrize(
+    ("username", "method"),
+    [("app", "InPlace"), ("other", "Replaced")],
+    ids=["in place", "replaced"],
+)
+async def test_a_new_token_is_never_shown_beside_what_was_known_of_the_old_one(
+    stage: Stage, username: str, method: str
+) -> None:
+    """Whoever writes status looks at the session at any time, also in the middle of a renewal."""
+    await connect(stage, probe=PROBE)
+    first = ("Handshake", VALID)
+    seen: list[tuple[str | None, tuple[ConditionStatus, Reason]]] = [first]
+
+    async def look() -> None:
+        while True:
+            now = (use(stage).method, shown(stage))
+            if now != seen[-1]:
+                seen.append(now)
+            await asyncio.sleep(0)
+
+    due = renew_at(stage)
+    second = a_token("second", username=username, issued_at=due, expires_at=due + HOUR)
+    stage.credentials.issue(second)
+    looking = asyncio.create_task(look())
+    await stage.clock.advance((due - stage.clock.now()).total_seconds())
+    looking.cancel()
+    assert seen == [first, (method, VERIFIED)]
 
 
 async def test_a_token_is_renewed_again_and_again(stage: Stage) -> None:
