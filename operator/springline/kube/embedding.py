@@ -2,7 +2,7 @@
 
 Its own runner ends every task of the process that it does not know. Its tasks alone leave some of
 theirs behind when one fails: watches, and requests of an unfinished discovery. So those are looked
-for here, by whose code they run. Nothing here knows what is watched.
+for here, by whose code they run.
 """
 
 import asyncio
@@ -15,6 +15,9 @@ from typing import Any, cast
 import kopf
 from kopf._cogs.clients import watching
 from kopf._cogs.structs.credentials import Vault  # to close what tasks of kopf's leave open
+
+from springline.api.v1alpha1 import GROUP
+from springline.kube.echoes import Echoes
 
 __all__ = ["posted", "run"]
 
@@ -34,21 +37,25 @@ _FOLDER = Path(kopf.__file__).parent
 _watch_objs = cast(Callable[..., AsyncGenerator[Any, None]], watching.watch_objs)
 
 
-async def _paced(**options: Any) -> AsyncIterator[Any]:
-    """Watch as kopf does, but not again at once.
+async def _watched(**options: Any) -> AsyncIterator[Any]:
+    """Watch as kopf does, but not again at once, and without what nobody asked for.
 
     It has no pause between an answer that ends and the next request, which is thousands a second
-    where something in between ends every watch as soon as it has begun.
+    where something in between ends every watch as soon as it has begun. And it takes each event as
+    far as the handlers, though most of them only show our own writes of status.
     """
     loop = asyncio.get_running_loop()
     may_end_at = loop.time() + _LEAST_WATCH_SECONDS
+    is_ours = options["resource"].group == GROUP  # others may be watched for their status
+    echoes = Echoes()
     async with contextlib.aclosing(_watch_objs(**options)) as events:
         async for event in events:
-            yield event
+            if not (is_ours and echoes.has(event)):
+                yield event
     await asyncio.sleep(max(may_end_at - loop.time(), 0.0))
 
 
-watching.watch_objs = _paced
+watching.watch_objs = _watched
 
 
 async def run(
