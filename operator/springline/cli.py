@@ -13,7 +13,7 @@ from typing import Any
 import click
 import yaml
 
-from springline import __version__, app, checking, logs
+from springline import __version__, app, checking, logs, many
 from springline.errors import ManifestError
 from springline.settings import CheckSettings, OperatorSettings, RunSettings
 from springline.standalone import rehearsals, table
@@ -116,6 +116,7 @@ def run(
         steps=steps,
         shutdown_seconds=shutdown_timeout,
     )
+    many.prepare()
     asyncio.run(app.run(settings, sys.stdout))
     _end_output()
 
@@ -258,6 +259,7 @@ def operator(
         context=context,
         shutdown_seconds=shutdown_timeout,
     )
+    many.prepare()
     try:
         asyncio.run(operator_app.operate(settings))
     except (AccessError, ListenError) as error:
