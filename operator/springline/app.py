@@ -8,7 +8,7 @@ broker, write the last status, leave.
 import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from random import Random, SystemRandom
+from random import Random
 from typing import TextIO
 
 import click
@@ -51,7 +51,7 @@ class Standalone:
         binding_dir: Path | None = None,
     ) -> None:
         clock = SystemClock()
-        rng: Random = SystemRandom()
+        rng = Random()  # noqa: S311 - it spreads times, and hides nothing
         drivers: Mapping[str, ports.Driver] = {"amqp091": Amqp091Driver()}
         resolver = SystemResolver(rng)
         self.environment = Environment(

@@ -22,6 +22,7 @@ from springline.core.desired import ProbeSettings, SessionSpec
 from springline.core.environment import Environment
 from springline.core.events import EventType
 from springline.core.helpers import Helpers
+from springline.core.inbox import Inbox
 from springline.core.messages import (
     AttemptEnded,
     Confirmed,
@@ -68,11 +69,11 @@ class Session:
         self.key = key
         self._environment = environment
         self._on_change = on_change
-        self._inbox: asyncio.Queue[Message] = asyncio.Queue()
+        self._inbox: Inbox[Message] = Inbox()
         self._tasks = asyncio.TaskGroup()
-        self._helpers = Helpers(key, environment, self._tasks, self._inbox.put_nowait)
+        self._helpers = Helpers(key, environment, self._tasks, self._inbox.put)
         self._closing = False
-        self._finished = asyncio.Event()
+        self._is_finished = False
         self._state = SessionState()
         self._desired: Desired | None = None
         self._problem: Failure | None = None
@@ -96,6 +97,7 @@ class Session:
         )
         self._awaiting_connection: Waiters[ports.Connection] = Waiters()
         self._awaiting_result: Waiters[ports.Connection | Failure] = Waiters()
+        self._awaiting_end: Waiters[None] = Waiters()
 
     # --- what is wanted
 
@@ -131,14 +133,15 @@ class Session:
 
     async def close_finished(self) -> None:
         """Wait until the session has ended and released everything, without causing it."""
-        await self._finished.wait()
+        if not self._is_finished:
+            await self._awaiting_end.wait()
 
     # --- what there is
 
     @property
     def is_closed(self) -> bool:
         """True from the first call of `close`, or from its end for any other reason."""
-        return self._closing or self._finished.is_set()
+        return self._closing or self._is_finished
 
     @property
     def connection(self) -> ports.Connection | None:
@@ -194,7 +197,7 @@ class Session:
     # --- the loop
 
     def _post(self, message: Message) -> None:
-        self._inbox.put_nowait(message)
+        self._inbox.put(message)
 
     async def run(self) -> None:
         """Keep the session until it is closed. If cancelled, the connection is aborted.
@@ -204,7 +207,7 @@ class Session:
         """
         try:
             async with self._tasks:
-                while not self._finished.is_set():
+                while not self._is_finished:
                     await self._handle(await self._inbox.get())
         except Exception:
             error = errors.TransientError(
@@ -218,15 +221,15 @@ class Session:
                 self._connection.abort()
                 self._connection = None
             self._abort_undelivered()
-            self._finished.set()
+            self._finish()
             self._awaiting_connection.refuse(SessionClosedError())
             self._awaiting_result.refuse(SessionClosedError())
             self._on_change(self)
 
     def _abort_undelivered(self) -> None:
         """Drop connections that were opened just when the session ended: nobody takes them over."""
-        while not self._inbox.empty():
-            match self._inbox.get_nowait():
+        for message in self._inbox.drain():
+            match message:
                 case (
                     AttemptEnded(result=Success(connection=connection))
                     | RenewalEnded(outcome=renewal.Replaced(success=Success(connection=connection)))
@@ -234,6 +237,10 @@ class Session:
                     connection.abort()
                 case _:
                     pass
+
+    def _finish(self) -> None:
+        self._is_finished = True
+        self._awaiting_end.tell(None)
 
     async def _handle(self, message: Message) -> None:
         match message:
@@ -295,7 +302,7 @@ class Session:
             case Command.FINISH:
                 await self._stand_down("the session was ended")
                 self._abort_undelivered()
-                self._finished.set()
+                self._finish()
             case _:
                 assert_never(command)
 
@@ -448,10 +455,7 @@ class Session:
     async def _take_over(
         self, success: Success, *also: StateEvent, method: str, report: EventType
     ) -> None:
-        """Make this the current connection, and tell whoever is concerned.
-
-        `also` is what it means beside a connection that is open.
-        """
+        """Make this the current connection, and tell whoever is concerned."""
         self._connection = success.connection
         self._opened_with = success
         self._refused = None

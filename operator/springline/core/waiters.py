@@ -1,4 +1,4 @@
-"""Those who wait for a session's next connection or next result."""
+"""Those who wait for something of a session: its next connection, its next result, its end."""
 
 import asyncio
 from typing import Generic, TypeVar
@@ -14,16 +14,16 @@ class Waiters(Generic[_T]):
     __slots__ = ("_futures",)
 
     def __init__(self) -> None:
-        self._futures: set[asyncio.Future[_T]] = set()
+        self._futures: tuple[asyncio.Future[_T], ...] = ()
 
     async def wait(self) -> _T:
         """Return the next value told. Raises what `refuse` is given. Safe to cancel."""
         future: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
-        self._futures.add(future)
+        self._futures += (future,)
         try:
             return await future
         finally:
-            self._futures.discard(future)
+            self._futures = tuple(each for each in self._futures if each is not future)
 
     def tell(self, value: _T) -> None:
         """Give `value` to all who wait now."""

@@ -73,6 +73,16 @@ async def test_chance_only_shortens_the_interval(
     assert len(prober.news) == 2
 
 
+async def test_probes_come_at_few_moments_and_never_late(prober: Probing) -> None:
+    """Sessions that are due at almost the same time are due together."""
+    prober.rng.share = 0.53  # after 13.59 s, that is at 13.5
+    await prober.start()
+    await prober.clock.advance(13.49)
+    assert len(prober.news) == 1
+    await prober.clock.advance(0.02)
+    assert len(prober.news) == 2
+
+
 async def test_it_publishes_where_it_is_told_to(clock: FakeClock) -> None:
     settings = ProbeSettings(interval=15.0, timeout=5.0, exchange="probes", routing_key="here")
     prober = Probing(clock, settings)
