@@ -33,8 +33,10 @@ class Digest:
     @classmethod
     def of(cls, status: Mapping[str, Any]) -> Self:
         """Digest a status as it stands in the document."""
-        rest = {key: value for key, value in status.items() if key != "attempts"}
-        return cls(_hashed(status), _hashed(rest))
+        whole = _hashed(status)
+        if "attempts" not in status:
+            return cls(whole, whole)
+        return cls(whole, _hashed({k: v for k, v in status.items() if k != "attempts"}))
 
 
 @dataclass(slots=True)
