@@ -22,7 +22,7 @@ from springline.api.fields import (
     ShortString,
     VirtualHostName,
 )
-from springline.api.meta import ApiModel, Declaration
+from springline.api.meta import ApiModel, Declaration, Shared
 
 __all__ = [
     "Binding",
@@ -118,7 +118,7 @@ class Binding(ApiModel):
 class BrokerConnectionSpec(ApiModel):
     """A client connection that is kept open."""
 
-    broker_ref: BrokerReference | None = Field(
+    broker_ref: Shared[BrokerReference] | None = Field(
         default=None, description="Broker to connect to; exactly one of this and broker."
     )
     broker: BrokerSpec | None = Field(
@@ -127,7 +127,7 @@ class BrokerConnectionSpec(ApiModel):
     virtual_host: VirtualHostName = Field(
         default="/", description="Virtual host to open, up to 255 bytes."
     )
-    credentials: Credentials = Field(description="How the client shows who it is.")
+    credentials: Shared[Credentials] = Field(description="How the client shows who it is.")
     heartbeat: Annotated[
         timedelta, Span(minimum="1s", maximum="65534s", zero=True, whole_seconds=True)
     ] = Field(
@@ -168,11 +168,11 @@ class BrokerConnectionSpec(ApiModel):
             },
         )
     )
-    probe: Probe = Field(
+    probe: Shared[Probe] = Field(
         default=Probe(),
         description="How Springline learns whether the broker has blocked the connection.",
     )
-    rotation: Rotation = Field(
+    rotation: Shared[Rotation] = Field(
         default=Rotation(), description="How a changed credential gets to the open session."
     )
     binding: Binding | None = Field(

@@ -6,15 +6,24 @@ values.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal, NamedTuple
+from functools import lru_cache
+from typing import Annotated, Final, Literal, NamedTuple, TypeVar, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from springline.api import problems
 from springline.api.fields import NamespaceName, ObjectName, PlainText
 
-__all__ = ["ApiModel", "ClusterObjectMeta", "Declaration", "Identity", "ObjectMeta", "Resource"]
+__all__ = [
+    "ApiModel",
+    "ClusterObjectMeta",
+    "Declaration",
+    "Identity",
+    "ObjectMeta",
+    "Resource",
+    "Shared",
+]
 
 DEFAULT_NAMESPACE: Final = "default"
 
@@ -71,6 +80,29 @@ class ApiModel(BaseModel):
             return data
         known = {field.alias for field in cls.model_fields.values()}
         return {key: value for key, value in data.items() if value is not None or key not in known}
+
+
+_Model = TypeVar("_Model", bound=ApiModel)
+
+_DIFFERENT = 1024
+"""Values of a fleet that are kept to be shared; more than that are not alike."""
+
+
+@lru_cache(maxsize=_DIFFERENT)
+def _first(model: ApiModel) -> ApiModel:
+    """Return the first of all that are equal."""
+    return model
+
+
+def _shared(model: _Model) -> _Model:
+    try:
+        return cast(_Model, _first(model))
+    except TypeError:  # it has a list or a mapping in it
+        return model
+
+
+Shared = Annotated[_Model, AfterValidator(_shared)]
+"""A part of a declaration that is most often the same in many, and takes its memory only once."""
 
 
 class ObjectMeta(ApiModel):

@@ -720,3 +720,32 @@ def test_without_unknown_fields_ignoring_them_makes_no_difference() -> None:
     with pytest.raises(ManifestError) as caught:
         documents.parse(document, unknown="ignore")
     assert str(caught.value).splitlines() == problems_of(document)
+
+
+def test_parts_that_are_declared_alike_are_kept_once() -> None:
+    """Most connections of a fleet differ in a few fields, and there may be thousands of them."""
+
+    def declared(name: str, user: str) -> BrokerConnection:
+        parsed = documents.parse(
+            {
+                "apiVersion": "springline.dev/v1alpha1",
+                "kind": "BrokerConnection",
+                "metadata": {"name": name},
+                "spec": {
+                    "brokerRef": {"name": "rabbit"},
+                    "credentials": {"secretRef": {"name": user}},
+                    "probe": {"interval": "20s"},
+                    "rotation": {"renewAt": "70%"},
+                },
+            }
+        )
+        assert isinstance(parsed, BrokerConnection)
+        return parsed
+
+    orders, invoices, other = declared("orders", "a"), declared("invoices", "a"), declared("o", "b")
+    assert orders.metadata != invoices.metadata
+    assert orders.spec == invoices.spec
+    for part in ("broker_ref", "credentials", "probe", "rotation"):
+        assert getattr(orders.spec, part) is getattr(invoices.spec, part)
+    assert other.spec.credentials != orders.spec.credentials
+    assert other.spec.probe is orders.spec.probe
