@@ -33,10 +33,8 @@ class Digest:
     @classmethod
     def of(cls, status: Mapping[str, Any]) -> Self:
         """Digest a status as it stands in the document."""
-        whole = _hashed(status)
-        if "attempts" not in status:
-            return cls(whole, whole)
-        return cls(whole, _hashed({k: v for k, v in status.items() if k != "attempts"}))
+        rest = _encode({key: value for key, value in status.items() if key != "attempts"})
+        return cls(_hashed(f"{rest} {status.get('attempts')}"), _hashed(rest))
 
 
 @dataclass(slots=True)
@@ -135,6 +133,9 @@ class Projection:
         return self._manager().session(SessionKey(identity.namespace, identity.name))
 
 
-def _hashed(value: Mapping[str, Any]) -> bytes:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+# The same status gives the same text, in whichever order it was read or made.
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+
+def _hashed(text: str) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
