@@ -13,7 +13,7 @@ from typing import Any
 import click
 import yaml
 
-from springline import __version__, app, checking, logs, many
+from springline import __version__, app, checking, logs, many, options
 from springline.errors import ManifestError
 from springline.settings import CheckSettings, OperatorSettings, RunSettings
 from springline.standalone import rehearsals, table
@@ -23,21 +23,6 @@ __all__ = ["main"]
 _NOT_READY = 1
 _UNUSABLE_INPUT = 2
 _STANDARD_INPUT = Path("/dev/stdin")
-
-_log_level = click.option(
-    "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"]),
-    default="warning",
-    show_default=True,
-    help="Logs of this level and above go to standard error.",
-)
-
-_token_dir = click.option(
-    "--token-dir",
-    metavar="DIR",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Where credentials.tokenFile finds its file: DIR/NAMESPACE/NAME.",
-)
 
 
 @click.group(context_settings={"auto_envvar_prefix": "SPRINGLINE", "max_content_width": 100})
@@ -65,7 +50,7 @@ def main() -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="Directory to write the status of every resource to, as YAML.",
 )
-@_token_dir
+@options.token_dir
 @click.option(
     "--binding-dir",
     metavar="DIR",
@@ -87,7 +72,7 @@ def main() -> None:
     show_default=True,
     help="Seconds that sessions may take to close when Springline is stopped.",
 )
-@_log_level
+@options.log_level
 def run(
     manifests: Path,
     status_dir: Path | None,
@@ -168,7 +153,7 @@ def _prepare_status_dir(status_dir: Path, manifests: Path) -> None:
     is_flag=True,
     help='Use only Secrets with the label springline.dev/allowed: "true".',
 )
-@_token_dir
+@options.token_dir
 @click.option(
     "--listen",
     metavar="HOST:PORT",
@@ -268,34 +253,7 @@ def operator(
 
 
 @main.command()
-@click.option(
-    "-f",
-    "--filename",
-    "files",
-    type=click.Path(exists=True, allow_dash=True, path_type=Path),
-    multiple=True,
-    required=True,
-    help="Manifest file, directory of manifests, or - for standard input; may be repeated.",
-)
-@click.option(
-    "--credentials",
-    type=click.Path(exists=True, allow_dash=True, path_type=Path),
-    multiple=True,
-    help=(
-        "File with changed Secrets or ConfigMaps; may be repeated. Each connection that reads one"
-        " is tried with it, to say what a rotation would come to."
-    ),
-)
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "yaml", "json"]),
-    default="table",
-    show_default=True,
-    help="How to print what was found.",
-)
-@_token_dir
-@_log_level
+@options.of_check
 def check(
     files: tuple[Path, ...],
     credentials: tuple[Path, ...],

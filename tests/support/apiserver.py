@@ -21,8 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import trustme
 import yaml
@@ -32,6 +31,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from support import ports, processes, requests_seen
 from support.ports import LOOPBACK
 from support.requests_seen import AuditedRequest
+from support.started import Started
 
 __all__ = ["APIServer", "APIServerFailed", "APIServerMissing", "Answer"]
 
@@ -105,7 +105,7 @@ def _programs() -> _Programs:
     return _Programs(apiserver=apiserver, etcd=etcd, controllers=controllers)
 
 
-class APIServer:
+class APIServer(Started):
     """One API server. As a context manager it is started, and closed at the end.
 
     `directory` holds everything it writes. `options` are for kube-apiserver; they may be changed
@@ -135,22 +135,6 @@ class APIServer:
         self._controllers_token = secrets.token_urlsafe(16)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._write_files()
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     # What it is
 

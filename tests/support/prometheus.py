@@ -14,13 +14,13 @@ import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from support import ports, processes
 from support.ports import LOOPBACK
+from support.started import Started
 
 if TYPE_CHECKING:
     import subprocess
@@ -83,7 +83,7 @@ def _find(name: str) -> Path:
     return Path(found) if found else ours
 
 
-class Prometheus:
+class Prometheus(Started):
     """One server. As a context manager it is started, and closed at the end.
 
     `directory` holds everything it writes. `config` is a prometheus.yml; what it leaves open under
@@ -100,22 +100,6 @@ class Prometheus:
         self.directory.mkdir(parents=True, exist_ok=True)
         document = {**config, "global": _USUAL | dict(config.get("global", {}))}
         self._configuration.write_text(yaml.safe_dump(document, sort_keys=False))
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @property
     def url(self) -> str:

@@ -16,13 +16,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from support import ports, processes
 from support.administration import Administration, Connection
 from support.erlang import ErlangError, ErlangNode
 from support.ports import LOOPBACK
+from support.started import Started
 
 __all__ = [
     "Connection",
@@ -80,7 +79,7 @@ def _version(home: Path) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", home.name)]
 
 
-class RabbitMQNode(Administration):
+class RabbitMQNode(Administration, Started):
     """One node. As a context manager it is started, and closed at the end.
 
     `directory` holds everything it writes and may be there already. `extra_config` are keys and
@@ -122,24 +121,6 @@ class RabbitMQNode(Administration):
         self._erlang = ErlangNode(
             name=self.name, env=self._env, rabbitmqctl=server.with_name("rabbitmqctl")
         )
-
-    def __enter__(self) -> Self:
-        """Start the node."""
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Stop the node and give the ports back."""
-        self.close()
 
     # Life
 

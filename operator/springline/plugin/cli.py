@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from springline import __version__
+from springline import __version__, options
 from springline.plugin import completion
 from springline.plugin.errors import Exit, PluginError
 
@@ -32,7 +32,8 @@ _PROGRAM = "kubectl springline"
 
 def _of_the_cluster(command: Command) -> Command:
     """Give a command kubectl's own options for which cluster and namespace are meant."""
-    options = [
+    return options.given(
+        command,
         click.option(
             "-n",
             "--namespace",
@@ -52,10 +53,7 @@ def _of_the_cluster(command: Command) -> Command:
             type=click.Path(dir_okay=False),
             help="How to reach the cluster. Default: $KUBECONFIG, ~/.kube/config.",
         ),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+    )
 
 
 def _targeted(command: Command) -> Command:
@@ -205,49 +203,14 @@ def explain(reason: str | None) -> None:
 
 
 @main.command()
-@click.option(
-    "-f",
-    "--filename",
-    "files",
-    type=click.Path(exists=True, allow_dash=True, path_type=Path),
-    multiple=True,
-    required=True,
-    help="Manifest file, directory of manifests, or - for standard input; may be repeated.",
-)
-@click.option(
-    "--credentials",
-    type=click.Path(exists=True, allow_dash=True, path_type=Path),
-    multiple=True,
-    help=(
-        "File with changed Secrets or ConfigMaps, to say what a rotation would come to; may be"
-        " repeated. Not with --in-cluster."
-    ),
-)
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "yaml", "json"]),
-    default="table",
-    show_default=True,
-    help="How to print what was found.",
-)
-@click.option(
-    "--token-dir",
-    metavar="DIR",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Where credentials.tokenFile finds its file: DIR/NAMESPACE/NAME; of the pod, if there.",
-)
-@click.option(
-    "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"]),
-    default="warning",
-    show_default=True,
-    help="Logs of this level and above go to standard error.",
-)
+@options.of_check
 @click.option(
     "--in-cluster",
     is_flag=True,
-    help="Connect from the operator's pod instead of from here, by kubectl exec.",
+    help=(
+        "Connect from the operator's pod instead of from here, by kubectl exec. --token-dir is one"
+        " of the pod then, and --credentials cannot be used."
+    ),
 )
 @_operator_namespace
 @_targeted
@@ -267,21 +230,21 @@ def check(
     the brokers and Secrets, and nothing is taken from the cluster. No session that the operator
     holds is touched.
     """
-    options = [f"--output={output}", f"--log-level={log_level}"]
+    how = [f"--output={output}", f"--log-level={log_level}"]
     if token_dir is not None:
-        options.append(f"--token-dir={token_dir}")
+        how.append(f"--token-dir={token_dir}")
     if not in_cluster:
         from springline import cli  # noqa: PLC0415 - large libraries
 
         named = [f"--filename={each}" for each in files]
         named += [f"--credentials={each}" for each in credentials]
-        cli.main.main(["check", *named, *options], prog_name="springline")
+        cli.main.main(["check", *named, *how], prog_name="springline")
     if credentials:
         _fail(PluginError("--credentials cannot be used with --in-cluster", Exit.UNUSABLE))
     from springline.plugin import commands  # noqa: PLC0415 - large libraries
 
     code = _run(
-        commands.check_in_cluster(target, files, options, operator_namespace=operator_namespace)
+        commands.check_in_cluster(target, files, how, operator_namespace=operator_namespace)
     )
     raise SystemExit(code)
 
@@ -291,7 +254,8 @@ def check(
 
 def _acting(command: Command) -> Command:
     """Give a command the options of everything that asks something of connections."""
-    options = [
+    return options.given(
+        _targeted(command),
         _names,
         click.option("--all", "all_of_them", is_flag=True, help="All of the namespace."),
         _selector,
@@ -305,11 +269,7 @@ def _acting(command: Command) -> Command:
             callback=lambda _, __, value: _duration(value),
             help="How long to wait.",
         ),
-    ]
-    command = _targeted(command)
-    for option in reversed(options):
-        command = option(command)
-    return command
+    )
 
 
 @main.command()
