@@ -13,7 +13,7 @@ from typing import Any
 import click
 import yaml
 
-from springline import __version__, app, checking, logs, many, options
+from springline import __version__, app, checking, logs, many_connections, options
 from springline.errors import ManifestError
 from springline.settings import CheckSettings, OperatorSettings, RunSettings
 from springline.standalone import rehearsals, table
@@ -101,7 +101,7 @@ def run(
         steps=steps,
         shutdown_seconds=shutdown_timeout,
     )
-    many.prepare()
+    many_connections.prepare()
     asyncio.run(app.run(settings, sys.stdout))
     _end_output()
 
@@ -244,7 +244,7 @@ def operator(
         context=context,
         shutdown_seconds=shutdown_timeout,
     )
-    many.prepare()
+    many_connections.prepare()
     try:
         asyncio.run(operator_app.operate(settings))
     except (AccessError, ListenError) as error:

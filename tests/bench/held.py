@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from bench.bare import USER
 from bench.measuring import Stopwatch, report, resident_bytes
 from bench.plan import HEARTBEAT, RETRY, Plan
-from springline import many
+from springline import many_connections
 from springline.api import documents
 from springline.api.documents import Document
 from springline.api.meta import Identity
@@ -148,7 +148,7 @@ async def main(port: int, password: str, count: int, plan: Plan) -> None:
 
 
 if __name__ == "__main__":
-    many.prepare()
+    many_connections.prepare()
     asyncio.run(
         main(
             int(sys.argv[1]),

@@ -14,7 +14,7 @@ _YOUNG_OBJECTS: Final = 20_000
 """More objects than that have to be new before the garbage collector looks for cycles.
 
 The default is 700, which an opening session alone comes near; each of the following looks goes
-through all sessions there are, and finds nothing. Fewer looks are an eighth of the processor time
+through all sessions there are, and finds nothing. Fewer looks save a seventh of the processor time
 of an opening.
 """
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from springline import many
+from springline import many_connections
 from support import ports
 from support.identities import Certificates
 from support.ports import LOOPBACK
@@ -23,7 +23,7 @@ def _prepared(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(sslproto.SSLProtocol, "max_size", sslproto.SSLProtocol.max_size)
     thresholds = gc.get_threshold()
     gc.set_threshold(700, 10, 10)
-    many.prepare()
+    many_connections.prepare()
     yield
     gc.set_threshold(*thresholds)
     gc.unfreeze()
@@ -76,7 +76,7 @@ async def test_a_tls_connection_has_a_buffer_for_one_record_and_reads_more(tmp_p
 
 
 def test_cycles_are_looked_for_less_often() -> None:
-    many.prepare()  # again
+    many_connections.prepare()  # again
     young, middle, old = gc.get_threshold()
     assert young > 700
     assert (middle, old) == (10, 10)
