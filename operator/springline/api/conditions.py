@@ -6,9 +6,10 @@ Nothing here reads a clock: whoever makes a condition says what time it is.
 import dataclasses
 import enum
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
+from springline.api.times import rfc3339
 from springline.reasons import Reason
 
 __all__ = [
@@ -63,13 +64,12 @@ class Condition:
 
     def as_dict(self) -> dict[str, str | int]:
         """Return it as it stands in `status.conditions`."""
-        since = self.last_transition_time.astimezone(UTC)
         return {
             "type": str(self.type),
             "status": str(self.status),
             "reason": str(self.reason),
             "message": self.message,
-            "lastTransitionTime": since.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "lastTransitionTime": rfc3339(self.last_transition_time),
             "observedGeneration": self.observed_generation,
         }
 

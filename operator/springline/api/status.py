@@ -4,13 +4,14 @@ Fields without a value are left out. No field may hold a secret, a token or a UR
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import Field, PlainSerializer
 
 from springline.api.conditions import Condition
 from springline.api.meta import ApiModel
+from springline.api.times import rfc3339
 
 __all__ = [
     "BindingStatus",
@@ -29,11 +30,7 @@ __all__ = [
 ]
 
 
-def _rfc3339(value: datetime) -> str:
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-Timestamp = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str)]
+Timestamp = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
 
 
 class TLSStatus(ApiModel):

@@ -8,11 +8,11 @@ as it is while there is none.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC
 from typing import Final, Protocol
 from urllib.parse import quote
 
 from springline.api.conditions import Condition, ConditionStatus, ConditionType
+from springline.api.times import rfc3339
 from springline.core.desired import Target
 from springline.core.values import Credential, CredentialKind, Endpoint, OpenInfo, SessionKey
 from springline.core.verdicts import Verdict
@@ -157,7 +157,7 @@ def _word(product: str) -> str:
 def _expiry(credential: Credential) -> str:
     if credential.expires_at is None:
         return ""
-    return credential.expires_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return rfc3339(credential.expires_at)
 
 
 # --- what is said of it

@@ -5,10 +5,11 @@ connection when it is told to.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Protocol
 
 from springline import errors
+from springline.api.times import rfc3339
 from springline.core import lifetime, ports, state
 from springline.core.attempt import Success
 from springline.core.desired import RotationSettings
@@ -195,7 +196,7 @@ class Upkeep:
         use = self._notes.credential
         if use is None or use.credential.expires_at is None:
             return
-        message = f"it expires at {_shown(use.credential.expires_at)} and is not renewed: {why}"
+        message = f"it expires at {rfc3339(use.credential.expires_at)} and is not renewed: {why}"
         await self._advance(state.CredentialExpiring(message=message))
         await self._report_once(EventType.CREDENTIALS_EXPIRING, message)
 
@@ -208,7 +209,9 @@ class Upkeep:
         """Say that its lifetime is over, by our clock or else by the broker's word."""
         use = self._notes.credential
         at = use.credential.expires_at if use is not None and self._has_expired else None
-        when = f"it expired at {_shown(at)}" if at is not None else "the broker says it has expired"
+        when = (
+            f"it expired at {rfc3339(at)}" if at is not None else "the broker says it has expired"
+        )
         why = f": {self._problem}" if self._problem else ""
         message = f"{when} and has not been renewed{why}"
         await self._advance(state.CredentialExpired(message=message))
@@ -218,7 +221,3 @@ class Upkeep:
         if kind not in self._reported:
             self._reported.add(kind)
             await self._emit(kind, message)
-
-
-def _shown(when: datetime) -> str:
-    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
+from springline.api.times import rfc3339
 from springline.plugin.connection import ConditionView, Connection, moment
 from springline.standalone.table import age
 
@@ -178,7 +179,7 @@ def _credentials(connection: Connection, now: datetime) -> Iterator[Entry]:
         lines.append(_until(expires, now))
     if renewal := at("renewAt"):
         when = f"in {age(renewal - now)}" if renewal > now else f"since {age(now - renewal)}"
-        lines.append(f"to be renewed {when} ({_written(renewal)})")
+        lines.append(f"to be renewed {when} ({rfc3339(renewal)})")
     tones: dict[str, Tone] = {"True": "good", "False": "bad"}
     tone = "notice" if valid.reason == "Expiring" else tones.get(valid.status, "")
     yield Entry("Credential", tuple(filter(None, lines)), tone)
@@ -320,11 +321,7 @@ def _sortable(at: datetime | None) -> float:
 
 def since(at: datetime, now: datetime) -> str:
     """Return a time, and how long ago that is."""
-    return f"{_written(at)} ({age(now - at)})"
-
-
-def _written(at: datetime) -> str:
-    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{rfc3339(at)} ({age(now - at)})"
 
 
 def _ago(at: datetime, now: datetime) -> str:
@@ -337,5 +334,5 @@ def _for(at: datetime | None, now: datetime) -> str:
 
 def _until(at: datetime, now: datetime) -> str:
     if at > now:
-        return f"expires in {age(at - now)} ({_written(at)})"
-    return f"expired {_ago(at, now)} ({_written(at)})"
+        return f"expires in {age(at - now)} ({rfc3339(at)})"
+    return f"expired {_ago(at, now)} ({rfc3339(at)})"

@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from springline import shutdown
+from springline.api.times import rfc3339
 from springline.plugin import columns
 from springline.plugin.account import Tone
 from springline.plugin.connection import Connection
@@ -95,7 +96,7 @@ class Lines:
 
     def show(self, board: Board, said: Sequence[str]) -> None:  # noqa: ARG002 - the table shows it
         for each in said:
-            self._write(f"{_clock()}  {each}")
+            self._write(f"{rfc3339(datetime.now(UTC))}  {each}")
 
     async def run(self) -> None:
         await asyncio.Event().wait()
@@ -114,7 +115,7 @@ class Table:
     def show(self, board: Board, said: Sequence[str]) -> None:
         # What is there at the start is no news to whoever sees the table.
         if self._board is board:
-            self._recent.extend(f"{_clock()}  {each}" for each in said)
+            self._recent.extend(f"{rfc3339(datetime.now(UTC))}  {each}" for each in said)
         self._board = board
 
     async def run(self) -> None:
@@ -197,7 +198,3 @@ def _where(connection: Connection) -> str:
 
 def _key(connection: Connection) -> tuple[str, str]:
     return connection.namespace, connection.name
-
-
-def _clock() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
