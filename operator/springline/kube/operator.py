@@ -185,9 +185,8 @@ class Operator:
         settings.posting.reporting_component = "springline"
         settings.posting.reporting_instance = self._holder
         settings.posting.event_name_prefix = "springline-"
-        settings.posting.worker_limit = (
-            4  # statuses come first, and up to 16 of those are on their way
-        )
+        # Statuses come first; up to 16 of those are on their way at once.
+        settings.posting.worker_limit = 4
         settings.posting.idle_timeout = 0.01  # or each waits a second before the next object's turn
         settings.queueing.idle_timeout = 0.5
         return settings
