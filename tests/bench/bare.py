@@ -18,7 +18,7 @@ from aiormq.exceptions import AMQPError
 
 from bench.measuring import Stopwatch, report, resident_bytes
 
-__all__ = ["USER", "Bare"]
+__all__ = ["USER", "Bare", "survive_if_told"]
 
 USER = "bench"
 _AT_ONCE = 50
@@ -94,6 +94,15 @@ class Bare:
         await asyncio.gather(*(each.close() for each in self._open.values()))
 
 
+async def survive_if_told(bare: Bare) -> None:
+    """Survive a restart of the broker, if a line on standard input announces one; say when."""
+    if await asyncio.to_thread(sys.stdin.readline):
+        surviving = asyncio.ensure_future(bare.survive())
+        report(prepared=1)
+        await surviving
+        report(at=time.time())
+
+
 async def main(port: int, password: str, count: int) -> None:
     async with asyncio.timeout(_LIMIT_SECONDS):
         first = Bare(port, password, 1)  # imports and caches are not what is measured
@@ -108,11 +117,7 @@ async def main(port: int, password: str, count: int) -> None:
         await bare.renew_all(password)
         report(wall=watch.wall, cpu=watch.cpu)
         await first.close_all()
-        if await asyncio.to_thread(sys.stdin.readline):  # the broker is about to be restarted
-            surviving = asyncio.ensure_future(bare.survive())
-            report(prepared=1)
-            await surviving
-            report(at=time.time())
+        await survive_if_told(bare)
         await bare.close_all()
 
 

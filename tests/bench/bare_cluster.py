@@ -7,12 +7,11 @@ status as large as the operator's in the same way. An administrator's token is f
 import asyncio
 import json
 import sys
-import time
 from typing import Any
 
 from bench import api, objects
 from bench.api import API, Access
-from bench.bare import Bare
+from bench.bare import Bare, survive_if_told
 from bench.measuring import Stopwatch, report, resident_bytes
 from bench.plan import Plan
 
@@ -68,11 +67,7 @@ async def main(given: dict[str, Any]) -> None:
         report(wall=watch.wall, cpu=watch.cpu)
 
         await first.close_all()
-        if await asyncio.to_thread(sys.stdin.readline):  # the broker is about to be restarted
-            surviving = asyncio.ensure_future(bare.survive())
-            report(prepared=1)
-            await surviving
-            report(at=time.time())
+        await survive_if_told(bare)
         await bare.close_all()
         await admin.delete_all(objects.CONNECTIONS)
 

@@ -10,9 +10,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from bench.bare import USER
+from bench import objects
 from bench.measuring import Stopwatch, report, resident_bytes
-from bench.plan import HEARTBEAT, RETRY, Plan
+from bench.plan import Plan
 from springline import many_connections
 from springline.api import documents
 from springline.api.documents import Document
@@ -23,8 +23,6 @@ from springline.core.values import SessionKey
 from springline.standalone.loader import Manifests
 from springline.standalone.report import Shown
 
-API = "springline.dev/v1alpha1"
-
 
 class Silent:
     """Takes events in and drops them."""
@@ -33,53 +31,17 @@ class Silent:
         pass
 
 
-def declared(port: int, password: str, numbers: range, probe: dict[str, str]) -> Iterator[Document]:
+def declared(port: int, password: str, numbers: range, plan: Plan) -> Iterator[Document]:
     """Yield a Broker, a Secret and the connections that use them."""
-    yield documents.parse(
-        {
-            "apiVersion": API,
-            "kind": "Broker",
-            "metadata": {"name": "rabbit"},
-            "spec": {
-                "endpoints": [{"host": "127.0.0.1", "port": port}],
-                "sasl": {"allowInsecure": True},
-                "connectTimeout": "60s",
-                "retry": RETRY,
-            },
-        }
-    )
-    yield secret(password)
+    yield documents.parse(objects.broker(port))
+    yield documents.parse(objects.secret(password))
     for number in numbers:
-        yield documents.parse(
-            {
-                "apiVersion": API,
-                "kind": "BrokerConnection",
-                "metadata": {"name": f"connection-{number}"},
-                "spec": {
-                    "brokerRef": {"name": "rabbit"},
-                    "credentials": {"secretRef": {"name": USER}},
-                    "heartbeat": HEARTBEAT,
-                    "probe": probe,
-                },
-            }
-        )
+        yield documents.parse(objects.connection(number, plan))
 
 
-def secret(password: str) -> Document:
-    """Return the Secret that all connections use."""
-    return documents.parse(
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": USER},
-            "stringData": {"username": USER, "password": password},
-        }
-    )
-
-
-def apply(parts: Standalone, objects: dict[Identity, Document]) -> None:
+def apply(parts: Standalone, all_of_them: dict[Identity, Document]) -> None:
     """Declare these objects and no others."""
-    parts.apply(Manifests(objects=objects))
+    parts.apply(Manifests(objects=all_of_them))
 
 
 async def until(parts: Standalone, numbers: range, is_so: Callable[[Shown], bool]) -> None:
@@ -87,7 +49,7 @@ async def until(parts: Standalone, numbers: range, is_so: Callable[[Shown], bool
     # One after the other: to look at all of them again and again would take more time than what
     # is measured.
     for number in numbers:
-        key = SessionKey("default", f"connection-{number}")
+        key = SessionKey("default", objects.name_of(number))
         while (shown := parts.report.shown.get(key)) is None or not is_so(shown):
             await asyncio.sleep(0.01)
 
@@ -113,15 +75,14 @@ async def main(port: int, password: str, count: int, plan: Plan) -> None:
         managing = tasks.create_task(parts.manager.run())
         reporting = tasks.create_task(parts.report.run())
         async with asyncio.timeout(limit):
-            one = declared(port, password, range(1), plan.probe)
-            objects = {each.identity: each for each in one}
-            apply(parts, objects)
+            all_of_them = {each.identity: each for each in declared(port, password, range(1), plan)}
+            apply(parts, all_of_them)
             await until(parts, range(1), is_ready)  # imports and caches are not what is measured
             before = resident_bytes()
             watch = Stopwatch()
-            more = declared(port, password, range(1, count + 1), plan.probe)
-            objects = objects | {each.identity: each for each in more}
-            apply(parts, objects)
+            more = declared(port, password, range(1, count + 1), plan)
+            all_of_them = all_of_them | {each.identity: each for each in more}
+            apply(parts, all_of_them)
             await until(parts, everything, is_ready)
             wall, cpu = watch.wall, watch.cpu
             memory = (resident_bytes() - before) / count
@@ -129,10 +90,11 @@ async def main(port: int, password: str, count: int, plan: Plan) -> None:
         await asyncio.sleep(plan.idle_seconds)
         report(wall=wall, cpu=cpu, memory=memory, idle=watch.cpu / watch.wall)
 
-        changed = secret((await asyncio.to_thread(sys.stdin.readline)).strip())
+        second = (await asyncio.to_thread(sys.stdin.readline)).strip()
+        changed = documents.parse(objects.secret(second))
         async with asyncio.timeout(limit):
             watch = Stopwatch()
-            apply(parts, objects | {changed.identity: changed})
+            apply(parts, all_of_them | {changed.identity: changed})
             await until(parts, everything, is_renewed)
             report(wall=watch.wall, cpu=watch.cpu)
 

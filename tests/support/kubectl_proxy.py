@@ -7,14 +7,15 @@ credentials are of no matter here. Calls block: use `asyncio.to_thread` from asy
 import http.client
 import json
 import os
+import subprocess
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 from support import ports, processes, tools
 from support.apiserver import Answer
 from support.ports import LOOPBACK
+from support.started import Started
 
 __all__ = ["Administrator", "KubectlProxy"]
 
@@ -31,7 +32,7 @@ class Administrator(Protocol):
         """Ask. A PATCH is a merge patch unless `content_type` says otherwise. Raises `OSError`."""
 
 
-class KubectlProxy:
+class KubectlProxy(Started):
     """One `kubectl proxy`, as a context manager. `directory` is private to it."""
 
     def __init__(self, directory: Path, kubeconfig: Path) -> None:
@@ -42,9 +43,10 @@ class KubectlProxy:
         self._program = tools.kubectl()
         self._lease = ports.lease(1)
         [self._port] = self._lease.ports
+        self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Self:
-        """Start it, and wait until it answers."""
+    def start(self) -> None:
+        """Start it, and wait until it answers. Raises `TimeoutError` with what it has printed."""
         self._process = processes.spawn(
             [self._program, "proxy", f"--address={LOOPBACK}", f"--port={self._port}"],
             env={
@@ -57,18 +59,15 @@ class KubectlProxy:
         deadline = time.monotonic() + _START_SECONDS
         while not self._is_ready():
             if time.monotonic() > deadline:
-                self._close()
                 raise TimeoutError((self._directory / "proxy.log").read_text())
             time.sleep(_POLL_SECONDS)
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._close()
+    def close(self) -> None:
+        """Stop it and give the port back. Idempotent."""
+        if self._process is not None:
+            processes.terminate(self._process, timeout=10)
+            self._process = None
+        self._lease.release()
 
     def request(
         self, method: str, path: str, body: object = None, *, content_type: str = ""
@@ -91,7 +90,3 @@ class KubectlProxy:
             return self.request("GET", "/readyz").code == http.client.OK
         except (OSError, http.client.HTTPException):
             return False
-
-    def _close(self) -> None:
-        processes.terminate(self._process, timeout=10)
-        self._lease.release()
