@@ -5,9 +5,10 @@
 # Built again, it holds the same: versions are those of constraints.txt, dates are SOURCE_DATE_EPOCH, and
 # the base can be named by its digest (BASE=python@sha256:…).
 ARG BASE=python:3.13-slim-trixie
+ARG BUILD_BASE=${BASE}
 
 
-FROM ${BASE} AS build
+FROM ${BUILD_BASE} AS build
 
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
@@ -19,9 +20,10 @@ WORKDIR /source
 # What Springline needs, before Springline itself: this layer is made anew only if that changes. Wheels
 # alone, so that nothing is compiled and no package runs code of its own.
 COPY pyproject.toml constraints.txt ./
-RUN python -m venv --without-pip /opt/springline \
+RUN python -m venv /opt/pip \
+    && python -m venv --without-pip /opt/springline \
     && python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" >requirements.txt \
-    && python -m pip --python /opt/springline/bin/python install --only-binary :all: \
+    && /opt/pip/bin/pip --python /opt/springline/bin/python install \
         --constraint constraints.txt --requirement requirements.txt
 
 COPY README.md LICENSE ./
@@ -29,9 +31,9 @@ COPY operator operator
 # The compiled modules do not look at their sources any more, which is faster, and the file system of a
 # container is read-only. Files bear one date.
 ARG SOURCE_DATE_EPOCH=0
-RUN python -m pip install --only-binary :all: --constraint constraints.txt hatchling \
-    && python -m hatchling build --target wheel --directory /wheel \
-    && python -m pip --python /opt/springline/bin/python install --no-deps /wheel/*.whl \
+RUN /opt/pip/bin/pip install --constraint constraints.txt hatchling \
+    && /opt/pip/bin/python -m hatchling build --target wheel --directory /wheel \
+    && /opt/pip/bin/pip --python /opt/springline/bin/python install --no-deps /wheel/*.whl \
     && PYTHONHASHSEED=0 /opt/springline/bin/python -m compileall -q -j 0 \
         --invalidation-mode unchecked-hash /opt/springline/lib \
     && find /opt/springline -exec touch --no-dereference --date="@${SOURCE_DATE_EPOCH}" {} +
@@ -46,10 +48,6 @@ LABEL org.opencontainers.image.title="Springline" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-
-# Nothing is installed here any more.
-RUN python -m pip uninstall --yes --quiet --root-user-action ignore pip \
-    && rm -rf "$(python -c 'import ensurepip, os; print(os.path.dirname(ensurepip.__file__))')"
 
 COPY --from=build /opt/springline /opt/springline
 

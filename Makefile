@@ -19,7 +19,7 @@ check: export MYPYPATH = examples/demo
 demo bench pictures reference recording: export PYTHONPATH = tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv rabbitmq apiserver tools prometheus demo test test-unit test-kind check format crds chart metrics-page reasons image bench pictures constraints docs docs-serve reference recording clean
+.PHONY: help venv rabbitmq apiserver tools prometheus demo test test-unit test-kind check format crds chart metrics-page reasons image image-builder bench pictures constraints docs docs-serve reference recording clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -60,6 +60,8 @@ check: $(INSTALLED) ## Check format, lint, types, layers and shell scripts
 	@$(BIN)/mypy $(TYPED)
 	@echo "Layers:"
 	@$(BIN)/lint-imports --no-logo
+	@sh -n tests/support/build-image.sh
+	@sh -n tests/support/install-builder.sh
 	@sh -n tests/support/install-rabbitmq.sh
 	@sh -n tests/support/install-apiserver.sh
 	@sh -n tests/support/install-prometheus.sh
@@ -101,17 +103,12 @@ docs: $(INSTALLED) ## Build the documentation's site in build/site
 docs-serve: $(INSTALLED) ## Show the documentation's site while you write
 	@$(BIN)/properdocs serve
 
-image: ## Build the image with docker or podman; IMAGE=... names it, BASE=... what it is built on
-	@builder=$$(command -v docker || command -v podman) || \
-		{ echo "make image needs docker or podman, and neither is here." >&2; exit 1; }; \
-	"$$builder" info >/dev/null 2>&1 || \
-		{ echo "make image: $$builder is here but cannot build; is its daemon running?" >&2; exit 1; }; \
-	version=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' operator/springline/__init__.py); \
-	"$$builder" build --tag "$(or $(IMAGE),springline:$$version)" \
-		--build-arg VERSION="$$version" \
-		--build-arg REVISION="$$(git rev-parse HEAD 2>/dev/null)" \
-		--build-arg SOURCE_DATE_EPOCH="$$(git log -1 --format=%ct 2>/dev/null || echo 0)" \
-		$(if $(BASE),--build-arg BASE="$(BASE)") .
+image: ## Build the image with docker, podman or buildah; IMAGE=... names it, BUILDER=... says with which
+	@IMAGE='$(IMAGE)' BUILDER='$(BUILDER)' BASE='$(BASE)' BUILD_BASE='$(BUILD_BASE)' \
+		PLATFORM='$(PLATFORM)' tests/support/build-image.sh $(BUILD_ARGS)
+
+image-builder: ## Get podman and bases to build on, for the tests of the image, unless they are there
+	@tests/support/install-builder.sh
 
 bench: $(INSTALLED) rabbitmq apiserver tools ## Measure beside a script without an operator (about 10 minutes)
 	@$(BIN)/python -m bench $(BENCH_ARGS)

@@ -1,0 +1,121 @@
+#!/bin/sh
+# Get what the tests of the image need, unless it is there: a builder, and bases to build on.
+#
+#   tests/support/install-builder.sh
+#
+# The builder is podman from Debian's packages, with storage of its own in the cache outside the
+# repository; `podman` there is a command that uses it. The bases are made of Debian's packages,
+# because a registry of images cannot be reached everywhere: one that the image ends on, and one that it
+# is built in, which trusts what this machine trusts and finds packages where its pip finds them.
+#
+# What cannot be had makes the tests of the image skip and say why, so this never fails.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/debian.sh"
+
+without() {
+    echo "The tests of the image will not run: $1"
+    exit 0
+}
+
+# The release with the Python that the Dockerfile's base has.
+release=trixie
+containers="${XDG_CACHE_HOME:-$HOME/.cache}/springline/containers"
+podman="$containers/podman"
+base="$containers/base-$release"
+
+# runc, because crun refuses machines that have both kinds of control groups. Limits of its own, because
+# podman's are above those of a process that may not raise them, and then no container starts.
+configure() {
+    mkdir -p "$containers"
+    cat >"$containers/storage.conf" <<EOF
+[storage]
+driver = "overlay"
+graphroot = "$containers/storage"
+runroot = "$containers/run"
+EOF
+    cat >"$containers/containers.conf" <<EOF
+[containers]
+netns = "host"
+default_ulimits = ["nofile=8192:8192", "nproc=8192:8192"]
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "none"
+EOF
+    cat >"$podman.new" <<EOF
+#!/bin/sh
+export CONTAINERS_CONF='$containers/containers.conf' CONTAINERS_STORAGE_CONF='$containers/storage.conf'
+exec podman "\$@"
+EOF
+    chmod 755 "$podman.new"
+    mv "$podman.new" "$podman"
+}
+
+need() {
+    for name in "$@"; do
+        if command -v "$name" >/dev/null; then continue; fi
+        can_install || without "$name is missing; install it, or run this as root on Debian."
+        echo "Installing $name from Debian's packages…"
+        install_package "$name" || without "$name could not be installed; apt-get's words are above."
+    done
+}
+
+# Where this machine gets Debian's packages, if it is a Debian.
+mirror() {
+    if [ "$(. /etc/os-release && echo "$ID")" != debian ]; then return 0; fi
+    apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' \
+        'Label: Debian' 2>/dev/null | head -n 1
+}
+
+# Where this machine's pip finds packages. Its certificates are those of the base.
+pip_configuration() {
+    echo '[global]'
+    echo 'cert = /etc/ssl/certs/ca-certificates.crt'
+    python3 -m pip config list 2>/dev/null | tr -d "'" |
+        sed -nE 's/^(global|:env:)\.((extra-)?index-url|trusted-host|proxy|timeout|retries)=/\2 = /p'
+}
+
+# bootstrap DIRECTORY: Debian with Python, what can be rebuilt or is only read by people left out.
+bootstrap() {
+    debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates \
+        "$release" "$1" $(mirror) || return 1
+    # The Dockerfile calls it as the official images of Python do.
+    ln -s /usr/bin/python3 "$1/usr/local/bin/python"
+    rm -rf "$1"/var/cache/apt/* "$1"/var/lib/apt/lists/* "$1"/var/log/* "$1"/usr/share/doc/* \
+        "$1"/usr/share/man/* "$1"/usr/share/locale/*
+}
+
+pack() {
+    tar --sort=name --numeric-owner --directory "$1" --create --file "$2" .
+}
+
+make_bases() {
+    making=$(mktemp -d "$containers/making.XXXXXX")
+    bootstrap "$making/root" && pack "$making/root" "$making/base.tar" &&
+        cp -L /etc/ssl/certs/ca-certificates.crt "$making/root/etc/ssl/certs/ca-certificates.crt" &&
+        pip_configuration >"$making/root/etc/pip.conf" &&
+        pack "$making/root" "$making/build-base.tar" &&
+        rm -rf "$making/root" &&
+        { mv -T "$making" "$base" 2>/dev/null || [ -d "$base" ]; }
+}
+
+need podman runc
+configure
+"$podman" info >/dev/null 2>&1 || without "podman cannot work here: $("$podman" info 2>&1 | tail -n 1)"
+if [ ! -d "$base" ]; then
+    [ "$(id -u)" -eq 0 ] || without "a base is made by root alone."
+    need debootstrap
+    echo "Making a base of Debian's packages (about a minute, once)…"
+    log=$(mktemp)
+    (make_bases) >"$log" 2>&1 || {
+        tail -n 5 "$log" >&2
+        without "the base could not be made; the last words on it are above."
+    }
+fi
+for name in base build-base; do
+    if "$podman" image exists "localhost/springline-$name:$release"; then continue; fi
+    "$podman" import --quiet "$base/$name.tar" "localhost/springline-$name:$release" >/dev/null ||
+        without "the base cannot be imported; podman's words are above."
+done
