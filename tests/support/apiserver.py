@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from support import ports, processes, requests_seen
+from support.authorities import Authority
 from support.ports import LOOPBACK
 from support.requests_seen import AuditedRequest
 from support.started import Started
@@ -110,7 +111,8 @@ class APIServer(Started):
 
     `directory` holds everything it writes. `options` are for kube-apiserver; they may be changed
     and count from the next start. With `audited`, `audit()` tells who asked what. `controllers`
-    clean up beside it, where they are to be had.
+    clean up beside it, where they are to be had. Its certificate is from `authority`, and whoever
+    shows one from there is the user that it names.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class APIServer(Started):
         *,
         audited: bool = False,
         controllers: bool = True,
+        authority: Authority | None = None,
         options: Sequence[str] = (),
     ) -> None:
         """Choose ports and prepare the directory. Raises `APIServerMissing`."""
@@ -128,6 +131,7 @@ class APIServer(Started):
         self.directory = directory
         self.options = list(options)
         self._audited = audited
+        self._authority = authority or trustme.CA()
         self._lease = ports.lease(3)
         self.port, self._etcd_port, self._peer_port = self._lease.ports
         self.token = secrets.token_urlsafe(16)
@@ -260,6 +264,7 @@ class APIServer(Started):
         `content_type` says otherwise.
         """
         context = ssl.create_default_context(cafile=str(self.certificate))
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # its authority may be a plain one
         connection = http.client.HTTPSConnection(LOOPBACK, self.port, context=context, timeout=30)
         usual = "application/merge-patch+json" if method == "PATCH" else "application/json"
         headers = {
@@ -347,9 +352,8 @@ class APIServer(Started):
 
     def _write_files(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
-        authority = trustme.CA()
-        server = authority.issue_cert("localhost", LOOPBACK)
-        authority.cert_pem.write_to_path(str(self.certificate))
+        server = self._authority.issue_cert("localhost", LOOPBACK)
+        self._authority.cert_pem.write_to_path(str(self.certificate))
         server.cert_chain_pems[0].write_to_path(str(self.directory / "apiserver.crt"))
         server.private_key_pem.write_to_path(str(self.directory / "apiserver.key"))
         pem = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
@@ -392,6 +396,7 @@ class APIServer(Started):
             f"--tls-cert-file={self.directory / 'apiserver.crt'}",
             f"--tls-private-key-file={self.directory / 'apiserver.key'}",
             "--authorization-mode=RBAC",
+            f"--client-ca-file={self.certificate}",
             f"--token-auth-file={self.directory / 'tokens.csv'}",
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={key}",

@@ -1,4 +1,4 @@
-"""A small API server on loopback that a test can make fail: real HTTP, no TLS, no validation.
+"""A small API server on loopback that a test can make fail: real HTTP, no validation.
 
 It gets, lists and watches the objects that a test puts into it, of any resource, and does something
 else instead where told to. What a real API server does is tested in tests/cluster.
@@ -7,6 +7,7 @@ else instead where told to. What a real API server does is tested in tests/clust
 import asyncio
 import contextlib
 import json
+import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -78,8 +79,10 @@ class _Watcher:
 class FakeAPIServer:
     """Serves objects. Every deviation is a `Deed`."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, tls: ssl.SSLContext | None = None) -> None:
+        """With `tls`, the server's side, it speaks nothing else."""
         self.port = port
+        self._tls = tls
         self.asked: list[Asked] = []
         self.script: deque[Deed] = deque()
         """What is done with the next requests, one each."""
@@ -96,7 +99,7 @@ class FakeAPIServer:
 
     @property
     def url(self) -> str:
-        return f"http://{LOOPBACK}:{self.port}"
+        return f"{'http' if self._tls is None else 'https'}://{LOOPBACK}:{self.port}"
 
     def asked_for(self, path: str, *, watch: bool = False) -> list[Asked]:
         """Return the requests for a path so far, watches or others."""
@@ -112,7 +115,10 @@ class FakeAPIServer:
             app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1
         )
         await self._runner.setup()
-        await web.TCPSite(self._runner, LOOPBACK, self.port, reuse_address=True).start()
+        site = web.TCPSite(
+            self._runner, LOOPBACK, self.port, reuse_address=True, ssl_context=self._tls
+        )
+        await site.start()
 
     async def stop(self) -> None:
         """Close the port and every connection. Objects stay. Idempotent."""
@@ -318,14 +324,26 @@ async def closing(request: web.Request) -> web.StreamResponse:
 # --- reaching it
 
 
-def kubeconfig(server: FakeAPIServer, directory: Path, *, token: str = "") -> Path:
-    """Write a kubeconfig for the server, in the same place every time."""
+def kubeconfig(
+    server: FakeAPIServer,
+    directory: Path,
+    /,
+    *,
+    token: str = "",
+    user: Mapping[str, object] | None = None,
+    **cluster: object,
+) -> Path:
+    """Write a kubeconfig for the server, in the same place every time.
+
+    `user` and `cluster` are more for its sections of these names, `_` in a key being `-`.
+    """
     path = directory / "kubeconfig"
-    user = {"token": token} if token else {}
+    user = {**({"token": token} if token else {}), **(user or {})}
+    more = {key.replace("_", "-"): value for key, value in cluster.items()}
     document = {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": "fake", "cluster": {"server": server.url}}],
+        "clusters": [{"name": "fake", "cluster": {"server": server.url, **more}}],
         "users": [{"name": "fake", "user": user}],
         "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake"}}],
         "current-context": "fake",
@@ -346,10 +364,10 @@ async def client_of(
 
 
 @contextlib.asynccontextmanager
-async def serving() -> AsyncIterator[FakeAPIServer]:
+async def serving(*, tls: ssl.SSLContext | None = None) -> AsyncIterator[FakeAPIServer]:
     """Serve on a port of our own."""
     lease = ports.lease(1)
-    server = FakeAPIServer(lease.ports[0])
+    server = FakeAPIServer(lease.ports[0], tls=tls)
     try:
         await server.start()
         yield server

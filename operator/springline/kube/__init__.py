@@ -3,6 +3,7 @@
 kopf and the Kubernetes client are known only here. The pieces, from the outside inwards:
 
     access      how the API server is reached, and as whom
+    trust       which API server is trusted, as a TLS context
     client      requests to it, with a limit on every wait
     watching    metadata-only list and watch
     objects     Secrets and ConfigMaps, read when a session needs them

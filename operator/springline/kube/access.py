@@ -1,21 +1,28 @@
 """How the API server is reached, and as whom: a kubeconfig, or the ServiceAccount of the pod.
 
 Credentials are read again whenever the API server no longer accepts them, because the token files
-of ServiceAccounts are rotated in place.
+of ServiceAccounts are rotated in place. What a kubeconfig holds itself, such as a private key,
+never gets into a file that outlasts the reading.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
+import ssl
 import urllib.request
+from contextvars import ContextVar
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import yaml
 from kubernetes.aio import config
 from kubernetes.aio.client import Configuration
+from kubernetes.aio.config import kube_config
 
+from springline import private_files
 from springline.errors import SpringlineError
+from springline.kube import trust
 
 __all__ = ["Access", "AccessError", "contexts"]
 
@@ -25,6 +32,20 @@ _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 _LOAD_SECONDS = 30.0
 """A kubeconfig may name a program that gets the credentials; it must not hang for ever."""
+
+_held: ContextVar[contextlib.ExitStack] = ContextVar("held")
+"""What a kubeconfig that is just being read has in itself."""
+
+
+def _path_of(content: str | bytes, *_: object, **__: object) -> str:
+    """Give a certificate or key a path for as long as the kubeconfig is being read."""
+    encoded = content.encode() if isinstance(content, str) else content
+    return _held.get().enter_context(private_files.holding(encoded))
+
+
+# The library has files in the directory for temporary ones, which a read-only root does not have,
+# and leaves the private key there until the process ends.
+kube_config._create_temp_file_with_content = _path_of  # noqa: SLF001
 
 
 class AccessError(SpringlineError):
@@ -52,12 +73,19 @@ class Access:
         self._renewing = asyncio.Lock()
         self._renewals = 0
         self.configuration = Configuration()
+        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        """For every connection to the API server; it trusts none before `load`."""
         self.namespace = ""
         """The namespace that the context names, or the pod's; empty if there is none."""
 
     async def load(self) -> None:
         """Read the configuration. Raises `AccessError`."""
-        self.configuration = await self._read()
+        self.configuration, self.tls = await self._read()
+
+    @property
+    def proxy(self) -> str | None:
+        """The proxy to the API server: the kubeconfig's, else that of the environment."""
+        return self.configuration.proxy or _proxy_for(self.configuration.host)
 
     @property
     def renewals(self) -> int:
@@ -72,7 +100,7 @@ class Access:
         async with self._renewing:
             if self._renewals != seen:
                 return
-            fresh = await self._read()
+            fresh, _ = await self._read()
             # Into the same object: clients that exist keep their connections.
             self.configuration.api_key = fresh.api_key
             self.configuration.refresh_api_key_hook = fresh.refresh_api_key_hook
@@ -84,15 +112,20 @@ class Access:
         header = await self.configuration.get_api_key_with_prefix("BearerToken")
         return header.partition(" ")[2].strip() if header else None
 
-    async def _read(self) -> Configuration:
+    async def _read(self) -> tuple[Configuration, ssl.SSLContext]:
         configuration = Configuration()
         # Watches hold their connections; `Client` limits the rest.
         configuration.connection_pool_maxsize = 0
         try:
-            async with asyncio.timeout(_LOAD_SECONDS):
-                await self._read_into(configuration)
+            with contextlib.ExitStack() as held:
+                _held.set(held)
+                async with asyncio.timeout(_LOAD_SECONDS):
+                    await self._read_into(configuration)
+                tls = _tls(configuration)
         except TimeoutError:
             problem = f"reading it took longer than {_LOAD_SECONDS:g} s"
+        except trust.TrustError as error:
+            problem = error.message
         except (config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
             # What the library's loaders raise for files that are not as they should be.
             problem = str(error) or type(error).__name__
@@ -102,7 +135,7 @@ class Access:
             # aiohttp would read the environment for each request, which costs half of its time.
             proxy = _proxy_for(configuration.host)
             configuration.client_session_kwargs = {"trust_env": False, "proxy": proxy}
-            return configuration
+            return configuration, tls
         # Outside of `except`: the original error may quote the file, and so a token.
         raise AccessError(f"{self._described}: {problem}")
 
@@ -129,6 +162,19 @@ class Access:
             "there is no cluster to talk to: KUBECONFIG is not set, this is no pod, and "
             "~/.kube/config cannot be used"
         )
+
+
+def _tls(configuration: Configuration) -> ssl.SSLContext:
+    """Take the certificates over, whose files may be gone after this."""
+    tls = trust.context(
+        verify=configuration.verify_ssl,
+        authority=configuration.ssl_ca_cert,
+        certificate=configuration.cert_file,
+        key=configuration.key_file,
+        server_name=configuration.tls_server_name,
+    )
+    configuration.ssl_ca_cert = configuration.cert_file = configuration.key_file = None
+    return tls
 
 
 def _proxy_for(url: str) -> str | None:

@@ -100,6 +100,7 @@ class Client:
         """`access` has been loaded."""
         self._access = access
         self._api = ApiClient(access.configuration)
+        self._api.rest_client.ssl_context = access.tls  # before its session is made
         self._api.user_agent = f"springline/{__version__}"
         self._turns = asyncio.Semaphore(_CONCURRENT)
         self._settled_at = float("-inf")

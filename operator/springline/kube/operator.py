@@ -6,11 +6,12 @@ ends it, it is started again, while the sessions go on.
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import kopf
-from kubernetes.aio.client import Configuration
 
 from springline.api.v1alpha1 import GROUP, VERSION
 from springline.core import ports
@@ -48,6 +49,20 @@ class _Undiffed(kopf.DiffBaseStorage):
 
     def store(self, **_: Any) -> None:
         pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Connection(kopf.ConnectionInfo):
+    """The way to the API server, with a TLS context that is there already.
+
+    Not `kopf.AiohttpSession`: kopf compares what it is given with what was refused before, and
+    every session is another one.
+    """
+
+    tls: ssl.SSLContext = field(compare=False, repr=False)
+
+    def as_ssl_context(self) -> ssl.SSLContext:
+        return self.tls
 
 
 async def _at_once() -> None:
@@ -153,16 +168,11 @@ class Operator:
         if self._has_logged_in:
             await self._access.renew(seen=self._access.renewals)
         self._has_logged_in = True
-        configuration: Configuration = self._access.configuration
-        return kopf.ConnectionInfo(
-            server=configuration.host,
-            ca_path=configuration.ssl_ca_cert,
-            ca_data=configuration.ca_cert_data,
-            insecure=not configuration.verify_ssl,
+        return _Connection(
+            server=self._access.configuration.host,
+            tls=self._access.tls,
             token=await self._access.token(),
-            certificate_path=configuration.cert_file,
-            private_key_path=configuration.key_file,
-            proxy_url=configuration.proxy,
+            proxy_url=self._access.proxy,
             default_namespace="default",
         )
 

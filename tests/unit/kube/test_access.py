@@ -6,6 +6,7 @@ import traceback
 from pathlib import Path
 
 import pytest
+import trustme
 import yaml
 from kubernetes.aio import config
 
@@ -99,6 +100,20 @@ async def test_proxy_of_the_environment_is_found_once(
     await access.load()
     given = access.configuration.client_session_kwargs
     assert given == {"trust_env": False, "proxy": proxy}
+    assert access.proxy == proxy
+
+
+async def test_proxy_of_the_kubeconfig_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://proxy.example")
+    path = written(tmp_path)
+    document = yaml.safe_load(path.read_text())
+    document["clusters"][0]["cluster"]["proxy-url"] = "http://other.example"
+    path.write_text(yaml.safe_dump(document))
+    access = Access(kubeconfig=str(path))
+    await access.load()
+    assert access.proxy == "http://other.example"
 
 
 async def test_renewal_reaches_clients_that_exist(
@@ -175,7 +190,7 @@ async def test_pod_uses_its_service_account(
 ) -> None:
     incluster = config.incluster_config
     (tmp_path / "token").write_text(TOKEN)
-    (tmp_path / "ca.crt").write_text("a certificate")
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.crt"))
     monkeypatch.setattr(incluster, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
     monkeypatch.setattr(incluster, "SERVICE_CERT_FILENAME", str(tmp_path / "ca.crt"))
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "192.0.2.1")

@@ -27,6 +27,7 @@ from springline.kube.events import KubernetesEvents
 from springline.kube.operator import Operator
 from springline.kube.readable import Readable
 from support import fake_apiserver
+from support.discovery import discovering
 from support.fake_apiserver import Asked, Deed, FakeAPIServer, refusing
 from support.fake_clock import EIGHT
 from support.waiting import eventually
@@ -36,57 +37,6 @@ ORDERS = Identity("BrokerConnection", "apps", "orders")
 RABBIT = Identity("Broker", "apps", "rabbit")
 KINDS = {"brokers": "Broker", "brokerconnections": "BrokerConnection"}
 CONNECTIONS = "/apis/springline.dev/v1alpha1/brokerconnections"
-
-
-def _resources(*plurals: str) -> dict[str, Any]:
-    return {
-        "resources": [
-            {
-                "name": plural,
-                "singularName": plural.removesuffix("s"),
-                "kind": plural.removesuffix("s").capitalize(),
-                "namespaced": plural != "namespaces",
-                "verbs": ["create", "get", "list", "patch", "watch"],
-            }
-            for plural in plurals
-        ]
-    }
-
-
-DISCOVERY: dict[str, Any] = {
-    "/api": {"versions": ["v1"]},
-    "/apis": {
-        "groups": [
-            {
-                "name": name,
-                "versions": [{"version": version}],
-                "preferredVersion": {"version": version},
-            }
-            for name, version in (("springline.dev", "v1alpha1"), ("apiextensions.k8s.io", "v1"))
-        ]
-    },
-    "/api/v1": _resources("events", "namespaces"),
-    "/apis/apiextensions.k8s.io/v1": _resources("customresourcedefinitions"),
-    "/apis/springline.dev/v1alpha1": _resources("brokers", "brokerconnections"),
-}
-
-
-def discovering(asked: Asked) -> Deed | None:
-    """Say what the API server serves, and take in Events."""
-    if asked.path in DISCOVERY:
-        return _saying(DISCOVERY[asked.path])
-    if asked.method == "POST" and asked.path.endswith("/events"):
-        return _saying({}, status=201)
-    return None
-
-
-def _saying(body: object, *, status: int = 200) -> Deed:
-    """Answer JSON that says that it is JSON; kopf insists."""
-
-    async def deed(_: web.Request) -> web.StreamResponse:
-        return web.json_response(body, status=status)
-
-    return deed
 
 
 def put(server: FakeAPIServer, identity: Identity, **content: Any) -> None:
@@ -168,11 +118,13 @@ async def watching(
     *,
     namespaces: tuple[str, ...] = (),
     token: str = TOKEN,
+    url: str = "",
     bind: Callable[[], None] | None = None,
     after_start: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[asyncio.Task[None]]:
     """Run kopf, with signals as they are."""
-    access = Access(kubeconfig=str(fake_apiserver.kubeconfig(server, directory, token=token)))
+    path = fake_apiserver.kubeconfig(server, directory, token=token, server=url or server.url)
+    access = Access(kubeconfig=str(path))
     await access.load()
 
     def started() -> None:
@@ -453,6 +405,19 @@ async def test_its_logins_do_not_end_it_while_credentials_cannot_be_read(
         fake_apiserver.kubeconfig(server, tmp_path, token=server.token)
         put(server, RABBIT)
         await eventually(watcher.is_there(ORDERS, RABBIT))
+
+
+async def test_it_goes_through_the_proxy_that_the_environment_names(
+    server: FakeAPIServer, watcher: Watcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the other client does."""
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, server.url)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    put(server, ORDERS)
+    async with watching(server, watcher, tmp_path, url="http://cluster.example"):
+        await eventually(watcher.is_there(ORDERS))
 
 
 # --- credentials
