@@ -4,17 +4,12 @@ A prepared TLS client is expensive in time and memory, so sessions with the same
 one. It is kept only as long as a session holds it.
 """
 
-import contextlib
 import hashlib
-import os
 import ssl
-import tempfile
 import weakref
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-from springline import errors
+from springline import errors, private_files
 from springline.api import v1alpha1
 from springline.api.meta import Identity
 from springline.core import ports
@@ -121,7 +116,11 @@ def _digest(*parts: bytes | str | bool | None) -> bytes:
 def _context(
     *, ca: bytes | None, certificate: bytes | None, key: bytes | None, verify: bool
 ) -> ssl.SSLContext:
+    # Not `ssl.create_default_context`: from Python 3.13 on it refuses certificates without key
+    # identifiers (RFC 5280 §4.2.1.1). Many private authorities have none, other clients take them,
+    # and a manifest that works must not stop to because the image has a newer Python.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if not verify:
         context.check_hostname = False
@@ -135,7 +134,10 @@ def _context(
         except (ssl.SSLError, ValueError) as error:
             raise _failed("tls.caRef does not hold certificates in PEM") from error
     if certificate is not None and key is not None:
-        with _as_file(certificate) as certificate_path, _as_file(key) as key_path:
+        with (
+            private_files.holding(certificate) as certificate_path,
+            private_files.holding(key) as key_path,
+        ):
             try:
                 # The password callback keeps OpenSSL from asking on a terminal.
                 context.load_cert_chain(certificate_path, key_path, password=lambda: "")
@@ -145,37 +147,6 @@ def _context(
                     "unencrypted private key in PEM"
                 ) from error
     return context
-
-
-@contextlib.contextmanager
-def _as_file(content: bytes) -> Iterator[str]:
-    """Give the content a path, because OpenSSL loads a private key from nothing else.
-
-    On Linux it never touches a file system, so a read-only one is enough.
-    """
-    descriptor = _anonymous_file()
-    if descriptor is not None:
-        try:
-            with open(descriptor, "wb", closefd=False) as file:
-                file.write(content)
-            yield f"/proc/self/fd/{descriptor}"
-        finally:
-            os.close(descriptor)
-        return
-    with tempfile.TemporaryDirectory() as directory:  # nobody else may look into it
-        path = Path(directory) / "pem"
-        path.write_bytes(content)
-        yield str(path)
-
-
-def _anonymous_file() -> int | None:
-    """Return a file that has only a descriptor, None where the system has no such thing."""
-    if not hasattr(os, "memfd_create") or not Path("/proc/self/fd").is_dir():
-        return None
-    try:
-        return os.memfd_create("springline-pem", os.MFD_CLOEXEC)
-    except OSError:  # forbidden by a sandbox
-        return None
 
 
 def _failed(message: str) -> errors.RejectedError:
