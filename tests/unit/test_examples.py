@@ -5,12 +5,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import yaml
 
 from springline.api import core_v1, v1alpha1
 from springline.api.documents import Document
 from springline.api.meta import Identity
 from springline.reasons import Reason
 from springline.standalone import loader
+from support.markdown import Page
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FOLDERS = sorted({path.parent for path in EXAMPLES.rglob("*.yaml")})
@@ -87,12 +89,21 @@ def test_every_example_is_listed() -> None:
 
 def test_the_first_connection_of_the_readme_is_complete(tmp_path: Path) -> None:
     """What the project's README tells to copy loads, and lacks nothing."""
-    readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
-    [manifest] = re.findall(r"^```yaml\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    page = Page(EXAMPLES.parent / "README.md")
+    [manifest] = [block.text for block in page.blocks if block.language == "yaml"]
     (tmp_path / "rabbit.yaml").write_text(manifest, encoding="utf-8")
     manifests = loader.load(loader.manifest_files(tmp_path))
     assert [str(problem) for problem in manifests.problems] == []
     assert list(unresolved(manifests.objects)) == []
+
+
+def test_the_user_of_the_readme_is_created_there_and_can_log_in_from_a_pod() -> None:
+    """RabbitMQ lets the user `guest` log in only from its own machine."""
+    page = Page(EXAMPLES.parent / "README.md")
+    [manifest] = [block.text for block in page.blocks if block.language == "yaml"]
+    [login] = [each["stringData"] for each in yaml.safe_load_all(manifest) if "stringData" in each]
+    assert login["username"] != "guest"
+    assert f"rabbitmqctl add_user {login['username']} {login['password']}" in page.commands
 
 
 REASONS = re.compile(r"`([A-Z][A-Za-z]+)`")
