@@ -102,6 +102,26 @@ async def test_a_missing_permission_is_told_from_a_wrong_password(
         shows_no_secret(held)
 
 
+async def test_a_password_is_sent_with_its_final_line_break(broker: RabbitMQNode) -> None:
+    """A user can have such a password; where it is refused, the message points at it."""
+    user = "team line break"
+    broker.add_user(user, f"{PLANTED}\n")
+    broker.set_permissions(user, "/")
+    documents = (a_broker(broker.amqp_port), a_connection("orders"))
+    async with running(*documents, a_secret(user, f"{PLANTED}\n")) as held:
+        await held.until_ready("orders")
+        broker.change_password(user, PLANTED)
+        broker.close_connection("springline/default/orders", "enough")
+        message = await held.until_reason("orders", "Connected", "AccessRefused")
+        assert "the password ends with a line break" in message
+        assert "line break" in held.condition("orders", "Ready")["message"]
+        shows_no_secret(held)
+
+        held.apply(*documents, a_secret(user, PLANTED))
+        await held.until_ready("orders")
+    broker.delete_user(user)
+
+
 async def test_a_virtual_host_that_is_down_is_waited_for(broker: RabbitMQNode, team: str) -> None:
     """It comes back without anybody's help."""
     broker.stop_vhost(team)

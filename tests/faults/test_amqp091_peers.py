@@ -20,6 +20,7 @@ import pytest
 from pamqp import commands as spec
 
 from springline.core.values import Credential
+from springline.drivers.amqp091 import hints
 from springline.errors import ConnectError, CredentialRejectedError, RejectedError, TransientError
 from springline.reasons import Reason
 from support import fake_peer, opening, ports
@@ -396,6 +397,21 @@ async def test_a_close_in_the_handshake_keeps_its_code_and_is_answered(
     assert f"{code} SOME_NAME - some text" in error.message
     assert error.authenticated is authenticated
     assert answered == [True]
+
+
+async def test_what_can_be_seen_of_a_refused_login_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It depends on the credential, and on the address that was connected to, not on the name."""
+    monkeypatch.setattr(hints, "on_refused_login", lambda who, at: f"{who.username} at {at}")
+
+    async def close(talk: Talk) -> None:
+        await before_tune(talk)
+        talk.send(spec.Connection.Close(403, "ACCESS_REFUSED - Login was refused", 0, 0))
+        await talk.expect(spec.Connection.CloseOk)
+
+    error = await refused(close)
+    assert error.message.endswith("Login was refused (ann at 127.0.0.1)")
 
 
 async def test_a_peer_that_closes_and_does_not_read_the_answer_is_left() -> None:

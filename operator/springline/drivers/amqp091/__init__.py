@@ -12,6 +12,7 @@ it leaves out for our purpose is added around it, each thing in one file.
     mechanisms  SASL: which mechanism, and what it says
     tuning      Tune against what is declared
     lengths     how long a login and a renewed secret may be
+    hints       what a refused login may come from
     replies     what a broker's Close means: the one table from codes and texts to reasons
     errors      every foreign failure, translated once
     peers       what the other side speaks, if not AMQP 0-9-1

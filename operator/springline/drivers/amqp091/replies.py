@@ -148,19 +148,23 @@ _OTHERWISE = Rule(
 )
 
 
-def at_open(close: Close, *, authenticated: bool) -> ConnectError:
+def at_open(close: Close, *, authenticated: bool, hint: str = "") -> ConnectError:
     """Return what a Close instead of Tune or Open-Ok means.
 
-    `authenticated` is whether Tune came.
+    `authenticated` is whether Tune came. `hint` follows where the login itself was refused.
     """
     rule = _rule(close)
     family = rule.family
     says = rule.says
-    if authenticated and issubclass(family, CredentialRejectedError):
-        # The login was accepted, so it is not the credential: other brokers say 403 of the
-        # virtual host.
-        family, says = RejectedError, "the broker does not let this user into the virtual host"
-    return family(rule.reason, f"{says}: {_shown(close)}", authenticated=authenticated)
+    shown = _shown(close)
+    if issubclass(family, CredentialRejectedError):
+        if authenticated:
+            # The login was accepted, so it is not the credential: other brokers say 403 of the
+            # virtual host.
+            family, says = RejectedError, "the broker does not let this user into the virtual host"
+        elif hint:
+            shown = f"{shown} ({hint})"
+    return family(rule.reason, f"{says}: {shown}", authenticated=authenticated)
 
 
 def when_open(close: Close) -> CloseInfo:

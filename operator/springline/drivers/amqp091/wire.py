@@ -26,7 +26,7 @@ from pamqp.heartbeat import Heartbeat
 from yarl import URL
 
 from springline.core.values import ClosedBy, CloseInfo, OpenRequest, ServerInfo
-from springline.drivers.amqp091 import errors, greeting, mechanisms, replies, tuning
+from springline.drivers.amqp091 import errors, greeting, hints, mechanisms, replies, tuning
 from springline.drivers.amqp091.errors import Progress, Step
 from springline.drivers.amqp091.lengths import FRAME_OVERHEAD, Login
 from springline.drivers.amqp091.mechanisms import Exchange
@@ -326,7 +326,11 @@ class WireConnection(aiormq.Connection):
                     self.send(spec.Connection.CloseOk())
                     self.line.end()
                     raise replies.at_open(
-                        _close(frame), authenticated=attempt.progress.authenticated
+                        _close(frame),
+                        authenticated=attempt.progress.authenticated,
+                        hint=hints.on_refused_login(
+                            attempt.request.credential, attempt.progress.address
+                        ),
                     )
                 case _:
                     return frame
