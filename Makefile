@@ -19,7 +19,7 @@ check: export MYPYPATH = examples/demo
 demo bench pictures reference recording: export PYTHONPATH = tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv rabbitmq apiserver tools prometheus demo test test-unit test-kind check format crds chart metrics-page reasons image image-builder bench pictures constraints docs docs-serve reference recording clean
+.PHONY: help venv rabbitmq apiserver tools prometheus demo test test-unit test-kind node test-node check format crds chart metrics-page reasons image image-builder bench pictures constraints docs docs-serve reference recording clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,12 @@ test-unit: $(INSTALLED) ## Run the tests that need no broker
 test-kind: $(INSTALLED) tools ## Run the tests marked kind on a kind cluster (needs docker and kind)
 	@tests/support/kind.sh $(PYTEST_ARGS)
 
+node: apiserver image-builder ## Get what the private node of make test-node is made of, unless it is there
+	@tests/support/install-node.sh
+
+test-node: $(INSTALLED) node tools ## Run the tests marked kind in real pods, on a private node (as root on Linux)
+	@tests/support/node.sh $(BIN)/pytest tests/cluster -m kind --durations=20 $(PYTEST_ARGS)
+
 check: $(INSTALLED) ## Check format, lint, types, layers and shell scripts
 	@echo "Format and lint:"
 	@$(BIN)/ruff format --check .
@@ -67,6 +73,8 @@ check: $(INSTALLED) ## Check format, lint, types, layers and shell scripts
 	@sh -n tests/support/install-prometheus.sh
 	@sh -n tests/support/install-tools.sh
 	@sh -n tests/support/kind.sh
+	@sh -n tests/support/install-node.sh
+	@sh -n tests/support/node.sh
 	@bash -n .ci/run
 	@echo "Shell scripts can be parsed."
 	@$(BIN)/properdocs build --strict

@@ -34,7 +34,16 @@ from support.ports import LOOPBACK
 from support.requests_seen import AuditedRequest
 from support.started import Started
 
-__all__ = ["APIServer", "APIServerFailed", "APIServerMissing", "Answer"]
+__all__ = [
+    "APIServer",
+    "APIServerFailed",
+    "APIServerMissing",
+    "Answer",
+    "Programs",
+    "cache",
+    "programs",
+    "version",
+]
 
 _MODULES = Path(__file__).resolve().parent.parent / "cluster" / "go.mod"
 _POLL_SECONDS = 0.1
@@ -82,20 +91,32 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Programs:
+class Programs:
+    """What a control plane is made of."""
+
     apiserver: Path
     etcd: Path
     # Envtest's assets do not have it.
     controllers: Path | None
 
 
-def _programs() -> _Programs:
-    """Return the programs to start. Raises `APIServerMissing`."""
-    assets = os.environ.get("KUBEBUILDER_ASSETS")
+def version() -> str:
+    """Return the version of Kubernetes that the tests run against, `v1.35.4`."""
     match = re.search(r"^require k8s\.io/kubernetes (\S+)$", _MODULES.read_text(), re.MULTILINE)
     assert match is not None
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    built = cache / "springline" / f"kubernetes-{match[1]}"
+    return match[1]
+
+
+def cache(name: str) -> Path:
+    """Return where something is that is built once for the tests."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return home / "springline" / name
+
+
+def programs() -> Programs:
+    """Return the programs to start. Raises `APIServerMissing`."""
+    assets = os.environ.get("KUBEBUILDER_ASSETS")
+    built = cache(f"kubernetes-{version()}")
     etcd = Path(assets, "etcd") if assets else Path(shutil.which("etcd") or "/nowhere/etcd")
     apiserver = Path(assets or built, "kube-apiserver")
     missing = [program.name for program in (apiserver, etcd) if not program.is_file()]
@@ -103,7 +124,7 @@ def _programs() -> _Programs:
         raise APIServerMissing(f"no {' and no '.join(missing)}: run make apiserver")
     places = [Path(each, "kube-controller-manager") for each in (assets, built) if each]
     controllers = next((place for place in places if place.is_file()), None)
-    return _Programs(apiserver=apiserver, etcd=etcd, controllers=controllers)
+    return Programs(apiserver=apiserver, etcd=etcd, controllers=controllers)
 
 
 class APIServer(Started):
@@ -125,7 +146,7 @@ class APIServer(Started):
         options: Sequence[str] = (),
     ) -> None:
         """Choose ports and prepare the directory. Raises `APIServerMissing`."""
-        self._programs = _programs()
+        self._programs = programs()
         if not controllers:
             self._programs = dataclasses.replace(self._programs, controllers=None)
         self.directory = directory
