@@ -5,7 +5,9 @@ block: use `asyncio.to_thread` from async code.
 """
 
 import dataclasses
+import itertools
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,15 @@ from support.waiting import eventually
 __all__ = ["OperatorPod", "RabbitMQPod"]
 
 _DEADLINE = 120.0
+# The expression comes by standard input. $1 is a name that no other caller has.
+_EVALUATE = """
+if command -v erl_call >/dev/null; then
+    exec erl_call -h "$1" -sname "rabbit@$(hostname)" -e
+fi
+exec rabbitmqctl --quiet eval "$(cat)"
+"""
+
+_calls = itertools.count(1)
 
 
 class OperatorPod:
@@ -133,8 +144,11 @@ class _NodeInPod(ErlangNode):
 
     def _run(self, script: str, *, timeout: float) -> str:
         pod = [f"--namespace={self.namespace}", f"deployment/{self.name}"]
-        asked = [str(self.rabbitmqctl), "--quiet", "eval", script]
+        # The shell is in the pod. See `erlang` for why erl_call comes first.
+        asked = ["sh", "-c", _EVALUATE, "sh", f"caller-{os.getpid()}-{next(_calls)}"]
         try:
-            return self.kubectl.run("exec", *pod, "--", *asked, timeout=timeout)
+            return self.kubectl.run(
+                "exec", "--stdin", *pod, "--", *asked, given=script, timeout=timeout
+            )
         except KubectlFailed as error:
             raise ErlangError(str(error)) from error

@@ -36,6 +36,7 @@ def main() -> int:
     if options.inside:
         directory, cgroup = options.inside
         return _as_first_process(lambda: _inside(Path(directory), cgroup, options))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         return _outside(options)
     except NodeMissing as error:
@@ -73,8 +74,11 @@ def _waited(process: "subprocess.Popen[bytes]") -> int:
         # A terminal has sent it to the node, too.
         with contextlib.suppress(KeyboardInterrupt, subprocess.TimeoutExpired):
             return process.wait(_END_SECONDS)
+        raise
+    finally:
+        # Whatever ends us ends the node.
         process.kill()
-        return process.wait()
+        process.wait()
 
 
 def _as_first_process(run: "Callable[[], int]") -> int:

@@ -45,6 +45,8 @@ def cgroup() -> Iterator[str]:
     _require_rights()
     name = f"{NAME}-{os.getpid()}"
     roots = [root / name for root in _hierarchies()]
+    for root in roots:
+        _remove_orphans(root.parent)
     try:
         for root in roots:
             try:
@@ -117,6 +119,13 @@ def _hierarchies() -> list[Path]:
         raise NodeMissing("there are no cgroups to put pods into")
     # `cpu` and `cpuacct` may be two names of one place.
     return sorted({place.resolve() for place in found})
+
+
+def _remove_orphans(hierarchy: Path) -> None:
+    """Remove what nodes have left that were killed."""
+    for root in hierarchy.glob(f"{NAME}-*"):
+        if not Path("/proc", root.name.rpartition("-")[2]).exists():
+            _remove(root)
 
 
 def _inherit_cpus(root: Path) -> None:
