@@ -113,9 +113,18 @@ def installed(
     # scale the Deployment, which makes Helm hesitate.
     options = ("--wait", "--force-conflicts") if EXISTING else ()
     release = Release(tmp_path_factory.mktemp("helm"), kubectl.kubeconfig)
+    if EXISTING:
+        kubectl.apply(_restricted(release.namespace))
     installed = Installed(release, values, options)
     installed.install()
     return installed
+
+
+def _restricted(name: str) -> dict[str, Any]:
+    """Return a namespace whose pods have to meet the strictest Pod Security Standard."""
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    metadata = {"name": name, "labels": labels}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
 
 
 @pytest.fixture(scope="session")

@@ -65,6 +65,14 @@ class Release:
         """Take it away. Idempotent."""
         self._run(["uninstall", self.name, f"--namespace={self.namespace}", "--ignore-not-found"])
 
+    def test(self) -> str:
+        """Run the tests of the release, as `helm test` does, and return what is said."""
+        return self._run(["test", self.name, f"--namespace={self.namespace}", "--logs"])
+
+    def roll_back(self) -> None:
+        """Go back to what was installed before, and wait until it runs."""
+        self._run(["rollback", self.name, f"--namespace={self.namespace}", "--wait"])
+
     def run(self, *args: str, values: Mapping[str, Any] | None = None) -> str:
         """Run a command on release and chart and return its output."""
         given = [self.name, str(self.chart), f"--namespace={self.namespace}", "--values=-"]
