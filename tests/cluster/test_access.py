@@ -15,12 +15,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from support import hardened, ports, processes, springline_process
+from support import bare_operator, hardened, springline_process
 from support.apiserver import APIServer, APIServerMissing
 from support.authorities import PlainAuthority
 from support.definitions import Definitions
 from support.plugin import Plugin
-from support.ports import LOOPBACK
 from support.springline_process import searched
 from support.waiting import eventually
 
@@ -108,29 +107,16 @@ async def test_operator_reaches_it_from_a_read_only_root(
     server: APIServer, kubeconfig: Path, tmp_path: Path
 ) -> None:
     """kopf's watches show a connection, and the other client writes its status."""
-    lease = ports.lease(1)
-    output = tmp_path / "output.log"
-    process = processes.spawn(
-        [
-            *hardened.program("springline.cli:main"),
-            *("operator", "--kubeconfig", kubeconfig, "--listen", f"{LOOPBACK}:{lease.ports[0]}"),
-        ],
-        env=springline_process.environment(),
-        output=output,
-    )
-    try:
+    with bare_operator.running(
+        tmp_path, kubeconfig, program=hardened.program("springline.cli:main")
+    ) as operator:
+        await operator.until_ready()
         name = declared(server)
         reason = await eventually(
-            lambda: reason_of(server, name) or (process.poll() is not None and "it has ended"),
-            timeout=60,
-            what="its status is written",
+            lambda: reason_of(server, name), timeout=60, what="its status is written"
         )
-    finally:
-        processes.terminate(process, timeout=30)
-        lease.release()
-    said = searched(output.read_text())
+    said = searched(operator.output)
     assert reason == "BrokerNotFound", said
-    assert process.returncode == 0
     assert "cannot be reached" not in said
     assert "Traceback" not in said
 

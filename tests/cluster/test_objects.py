@@ -19,7 +19,7 @@ from springline import errors
 from springline.api.meta import Identity
 from springline.clock import SystemClock
 from springline.core.values import Endpoint, ResolvedEndpoint
-from springline.kube import watching
+from springline.kube import client as requests
 from springline.kube.access import Access
 from springline.kube.client import Client, RefusedError
 from springline.kube.namespaces import NamespaceWatch
@@ -233,7 +233,7 @@ async def test_watch_that_ends_in_order_loses_nothing(
     server: APIServer, client: Client, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The API server ends every watch after a while."""
-    monkeypatch.setattr(watching, "_WATCH_SECONDS", 1.0)
+    monkeypatch.setattr(requests, "WATCH_SECONDS", 1.3)
     identity = Identity("Secret", namespace, "rabbit")
     await create(server, identity, "0")
     async with followed(client, identity) as followed_:

@@ -264,11 +264,15 @@ class FakeAPIServer:
         response = web.StreamResponse()
         await response.prepare(request)
         self._watchers.add(watcher)
+        seconds = asked.query.get("timeoutSeconds")
         try:
-            while (what := await watcher.changes.get()) is not None:
-                line = what if isinstance(what, str) else _event(what, watcher, asked)
-                if line:
-                    await response.write(line.encode())
+            async with asyncio.timeout(float(seconds) if seconds else None):
+                while (what := await watcher.changes.get()) is not None:
+                    line = what if isinstance(what, str) else _event(what, watcher, asked)
+                    if line:
+                        await response.write(line.encode())
+        except TimeoutError:
+            pass  # so a watch ends in order
         finally:
             self._watchers.discard(watcher)
         return response

@@ -6,7 +6,8 @@ answer. Nothing is retried here, except once with credentials that have just bee
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from random import Random
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -16,10 +17,20 @@ from kubernetes.aio.client.rest import RESTResponse
 from kubernetes.aio.config import ConfigException
 
 from springline import __version__
+from springline.core import backoff
 from springline.errors import SpringlineError
 from springline.kube.access import Access, AccessError
 
-__all__ = ["METADATA", "Client", "RefusedError", "RequestError", "UnreachableError"]
+__all__ = [
+    "METADATA",
+    "SILENCE_SECONDS",
+    "WATCH_SECONDS",
+    "Client",
+    "RefusedError",
+    "RequestError",
+    "UnreachableError",
+    "watch_seconds",
+]
 
 T = TypeVar("T")
 
@@ -28,8 +39,20 @@ METADATA: Final = "application/json;as=PartialObjectMetadata{list};g=meta.k8s.io
 _REQUEST_SECONDS = 20.0
 _CONNECT_SECONDS = 10.0
 
-_SILENCE_SECONDS = 90.0
-"""After which a watch counts as dead: the API server sends a bookmark about every minute."""
+WATCH_SECONDS = 60.0
+"""How long a watch is asked to last, about.
+
+That it ends in time is the only sign of life where nothing happens: an API server sends bookmarks
+only while its etcd says how far it is, which by default is every ten minutes.
+"""
+_WATCH_JITTER = 0.2
+"""So that the watches of many replicas do not end together for ever."""
+
+SILENCE_SECONDS = 90.0
+"""After which a watch counts as dead: longer than any is asked to last."""
+
+_EARLY_SECONDS = 5.0
+"""How much sooner than asked for a watch may end: clocks differ."""
 
 _CONCURRENT = 24
 """Requests that are on their way at once; watches come on top and last."""
@@ -49,6 +72,11 @@ _NOT_FOUND = 404
 _TOO_MANY_REQUESTS = 429
 _FIRST_ERROR = 400
 _FIRST_SERVER_ERROR = 500
+
+
+def watch_seconds(rng: Random) -> int:
+    """Return how long the next watch is to last."""
+    return int(backoff.jittered(WATCH_SECONDS, jitter=_WATCH_JITTER, rng=rng))
 
 
 class RequestError(SpringlineError):
@@ -209,13 +237,15 @@ class Client:
         since: str,
         seconds: int,
         accept: str = METADATA.format(list=""),
+        on_begin: Callable[[], None] = lambda: None,
         **params: str,
     ) -> AsyncGenerator[dict[str, Any], None]:
         """Yield what happens to the objects at `path` after the version `since`.
 
-        It tells of their metadata, unless `accept` asks for more. Ends after about `seconds`, or
-        when the API server ends it. Raises `RequestError`, also for an error that comes in the
-        stream, such as 410 for a version that is too old. Close it to give the connection back.
+        It tells of their metadata, unless `accept` asks for more. `on_begin` is called when the API
+        server has taken the request. Ends after about `seconds`, or when the API server ends it.
+        Raises `RequestError`, also for an error that comes in the stream, such as 410 for a version
+        that is too old. Close it to give the connection back.
         """
         query = {
             **params,
@@ -225,7 +255,7 @@ class Client:
             "timeoutSeconds": str(seconds),
         }
         timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS
+            total=None, sock_connect=_CONNECT_SECONDS, sock_read=SILENCE_SECONDS
         )
         began = asyncio.get_running_loop().time()
         response = await self._answered(
@@ -233,13 +263,14 @@ class Client:
             seconds=_REQUEST_SECONDS,
         )
         try:
+            on_begin()
             # The connection has a limit of its own: that of silence.
             while line := await self._answered(response.response.content.readline(), seconds=None):
                 event = _document(line)
                 if event.get("type") == "ERROR":
                     raise _refused(event.get("object"))
                 yield event
-            if asyncio.get_running_loop().time() < began + seconds:
+            if asyncio.get_running_loop().time() < began + seconds - _EARLY_SECONDS:
                 self._unsettled()  # ended before its time, as by an API server that is stopped
         finally:
             response.response.close()

@@ -146,6 +146,10 @@ class ObjectReader:
         """The objects that have been read, or are just being read."""
         return list(self._entries.keys() | self._known.keys())
 
+    def unread(self) -> list[Identity]:
+        """The objects that were asked for in vain."""
+        return [identity for identity, version in self._known.items() if version == _UNREAD]
+
     def prune(self) -> None:
         """Forget what no declared connection refers to any more."""
         for identity in self.objects_in_use():
@@ -219,19 +223,26 @@ class ObjectWatch:
         """
         self._reader = reader
         self._clock = clock
+        listeners = [
+            _Listener(reader, kind, namespace, on_change, on_gap)
+            for kind in _PLURALS
+            for namespace in (namespaces or ("",))
+        ]
         self.watches = tuple(
             Watch(
                 client,
                 clock,
                 rng,
-                _path(kind, namespace),
-                listener=_Listener(reader, kind, namespace, on_change, on_gap),
+                _path(listener.kind, listener.namespace),
+                listener=listener,
                 label_selector=(
-                    f"{ALLOWED_LABEL}=true" if reader.require_label and kind == "Secret" else ""
+                    f"{ALLOWED_LABEL}=true"
+                    if reader.require_label and listener.kind == "Secret"
+                    else ""
                 ),
+                on_resume=listener.resumed,
             )
-            for kind in _PLURALS
-            for namespace in (namespaces or ("",))
+            for listener in listeners
         )
 
     @property
@@ -286,6 +297,11 @@ class _Listener:
 
     def interrupted(self) -> None:
         self.on_gap()
+
+    def resumed(self) -> None:
+        """The API server is there again: what it was asked for in vain can be asked for now."""
+        for identity in self._of_this_watch(self.reader.unread()):
+            self.on_change(identity)
 
     def _notice(self, identity: Identity, version: str) -> None:
         if self.reader.noticed(identity, version):

@@ -15,7 +15,7 @@ import kopf
 
 from springline.api.v1alpha1 import GROUP, VERSION
 from springline.core import ports
-from springline.kube import embedding, paths
+from springline.kube import client, embedding, paths
 from springline.kube.access import Access
 from springline.kube.declarations import Shown, identify
 from springline.kube.readable import Readable
@@ -30,9 +30,6 @@ _LOGIN_RETRY_SECONDS = 5.0
 
 _LOOK_AGAIN_SECONDS = 30.0
 """How often it is looked whether other namespaces can be read than before."""
-
-_SILENCE_SECONDS = 90.0
-"""After which a watch counts as dead: the API server sends a bookmark about every minute."""
 
 
 class _Undiffed(kopf.DiffBaseStorage):
@@ -189,7 +186,8 @@ class Operator:
         settings.networking.connect_timeout = 10
         settings.networking.error_backoffs = (1, 2, 3, 5, 5)
         settings.watching.connect_timeout = 10
-        settings.watching.inactivity_timeout = _SILENCE_SECONDS
+        settings.watching.server_timeout = int(client.WATCH_SECONDS)
+        settings.watching.inactivity_timeout = client.SILENCE_SECONDS
         settings.watching.chunk_size = 500
         settings.watching.reconnect_backoff = 0.5
         settings.posting.reporting_component = "springline"

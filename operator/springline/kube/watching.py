@@ -7,22 +7,19 @@ cancelled. It knows no kinds and keeps no objects: a listener is told, and remem
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final, NamedTuple, Protocol, Self
 
 from springline.core import backoff, ports
 from springline.core.backoff import Retry
+from springline.kube import client
 from springline.kube.client import Client, RefusedError, RequestError
 
 __all__ = ["Listener", "Metadata", "Owner", "Watch"]
 
 logger = logging.getLogger(__name__)
-
-_WATCH_SECONDS = 300.0
-_WATCH_JITTER = 0.2
-"""So that the watches of many replicas do not end together for ever."""
 
 _RETRY: Final = Retry(delay=1.0, max_delay=10.0, jitter=0.3)
 """After an outage, changes are noticed that much later at most."""
@@ -34,8 +31,8 @@ _LONGEST_RETRY_AFTER = 120.0
 _SPACING_SECONDS = 1.0
 """Between the starts of two watches: what ends at once must not become load."""
 
-_SILENT_SECONDS = 80.0
-"""Longer than the API server lets pass between two bookmarks."""
+_SILENT_SHARE = 0.9
+"""Of the silence after which a connection counts as dead: what breaks later was most likely so."""
 
 _UNREACHABLE = 0
 _FORBIDDEN = 403
@@ -133,17 +130,23 @@ class Watch:
         *,
         listener: Listener,
         label_selector: str = "",
+        on_resume: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_resume` is called when the watch goes on where it broke, so that nothing was missed.
+
+        Other requests may have failed in between.
+        """
         self.path = path
         self.synced = asyncio.Event()
         """Set when the listener has been told what there is, and then for good."""
         self.last_contact: float | None = None
         """When the API server last said something, by the monotonic clock.
 
-        While all is well it says something about every minute.
+        While all is well it says something about every minute: at least that a watch is over.
         """
         self._client = client
         self._listener = listener
+        self._on_resume = on_resume
         self._clock = clock
         self._rng = rng
         self._params = {"labelSelector": label_selector} if label_selector else {}
@@ -151,6 +154,8 @@ class Watch:
         """Where to go on; None if everything has to be listed."""
         self._has_begun = False
         """Whether the request that runs has been answered."""
+        self._is_broken = False
+        """Whether the last watch ended by an error, and the next one has not begun."""
         self._failures = 0
         self._told: int | None = None
         """The code of the refusal that the log has already."""
@@ -167,6 +172,7 @@ class Watch:
                 await self._watch(self._version)
                 delay = 0.0
             except RequestError as error:
+                self._is_broken = True
                 if self._is_loss(error):
                     self._lose(error)
                 delay = self._delay(error)
@@ -190,15 +196,18 @@ class Watch:
 
     async def _watch(self, since: str) -> None:
         """Tell what happens until the API server ends the watch."""
-        seconds = backoff.jittered(_WATCH_SECONDS, jitter=_WATCH_JITTER, rng=self._rng)
-        events = self._client.watch(self.path, since=since, seconds=int(seconds), **self._params)
+        events = self._client.watch(
+            self.path,
+            since=since,
+            seconds=client.watch_seconds(self._rng),
+            on_begin=self._begins,
+            **self._params,
+        )
         async with contextlib.aclosing(events):
             async for event in events:
                 self._heard(str(event.get("type", "")), event.get("object"))
-                self._contacted()
-                self._failures = 0
-                self._goes_on()
-        self._contacted()
+                self._works()
+        self._works()
 
     def _heard(self, kind: str, document: object) -> None:
         if not isinstance(document, Mapping):
@@ -218,6 +227,17 @@ class Watch:
         self.last_contact = self._clock.monotonic()
         self._has_begun = True
 
+    def _begins(self) -> None:
+        self._contacted()
+        if self._is_broken:
+            self._is_broken = False
+            self._on_resume()
+
+    def _works(self) -> None:
+        self._contacted()
+        self._failures = 0
+        self._goes_on()
+
     def _goes_on(self) -> None:
         if self._told is not None:
             self._told = None
@@ -227,7 +247,8 @@ class Watch:
         """Whether more happened than the end of a watch, which the next one makes up for."""
         if isinstance(error, RefusedError) or not self._has_begun or self.last_contact is None:
             return True
-        return self._clock.monotonic() - self.last_contact > _SILENT_SECONDS
+        silence = self._clock.monotonic() - self.last_contact
+        return silence > _SILENT_SHARE * client.SILENCE_SECONDS
 
     def _lose(self, error: RequestError) -> None:
         code = error.code if isinstance(error, RefusedError) else _UNREACHABLE

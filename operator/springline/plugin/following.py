@@ -13,11 +13,10 @@ from typing import Any, Final
 
 from springline.core import backoff
 from springline.core.backoff import Retry
-from springline.kube.client import Client, RefusedError, RequestError
+from springline.kube.client import Client, RefusedError, RequestError, watch_seconds
 
 __all__ = ["Changed", "Deleted", "Interrupted", "Listed", "News", "follow"]
 
-_WATCH_SECONDS = 300
 _RETRY: Final = Retry(delay=1.0, max_delay=10.0, jitter=0.3)
 _SPACING_SECONDS = 1.0
 """Between the starts of two watches: what ends at once must not become load."""
@@ -71,7 +70,12 @@ async def follow(client: Client, path: str, **params: str) -> AsyncGenerator[New
                 has_listed = True
                 yield Listed(documents)
             events = client.watch(
-                path, since=version, seconds=_WATCH_SECONDS, accept="application/json", **params
+                path,
+                since=version,
+                seconds=watch_seconds(rng),
+                accept="application/json",
+                on_begin=lambda: None,
+                **params,
             )
             async with contextlib.aclosing(events):
                 async for event in events:
@@ -82,6 +86,7 @@ async def follow(client: Client, path: str, **params: str) -> AsyncGenerator[New
                     version = _version(document) or version
                     if (news := _news(str(event.get("type", "")), document)) is not None:
                         yield news
+            failures = 0
         except RequestError as error:
             if not has_listed:
                 raise

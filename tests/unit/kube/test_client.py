@@ -537,7 +537,7 @@ async def test_error_in_the_stream_without_content_is_an_error(
 async def test_watch_that_is_silent_for_too_long_is_dead(
     server: FakeAPIServer, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_SILENCE_SECONDS", 0.1)
+    monkeypatch.setattr(module, "SILENCE_SECONDS", 0.1)
     async with watching(client) as events:
         assert await unreachable(anext(events)) == "no answer in time"
     assert server.asked[0].is_watch

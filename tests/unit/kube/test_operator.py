@@ -19,7 +19,7 @@ from springline.api.meta import Identity
 from springline.clock import SystemClock
 from springline.core.events import Event, EventType
 from springline.core.values import SessionKey
-from springline.kube import embedding
+from springline.kube import client, embedding
 from springline.kube import operator as module
 from springline.kube.access import Access
 from springline.kube.client import Client
@@ -319,6 +319,44 @@ async def test_an_ordinary_end_of_a_watch_is_no_gap(
         await eventually(watcher.is_there(ORDERS, RABBIT))
         assert len(server.asked_for(CONNECTIONS)) == 1
         assert watcher.gaps == 0
+
+
+async def test_nothing_to_say_is_neither_a_gap_nor_a_list(
+    server: FakeAPIServer, watcher: Watcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The API server ends each watch in time, so that one that is dead is told from it."""
+    monkeypatch.setattr(client, "WATCH_SECONDS", 1.0)
+    put(server, ORDERS)
+    async with watching(server, watcher, tmp_path):
+        await eventually(watcher.is_there(ORDERS))
+        await eventually(lambda: len(server.asked_for(CONNECTIONS, watch=True)) > 2)
+        put(server, RABBIT)
+        await eventually(watcher.is_there(ORDERS, RABBIT))
+        assert len(server.asked_for(CONNECTIONS)) == 1
+        assert watcher.gaps == 0
+        assert watcher.starts == 1
+
+
+async def test_a_watch_that_is_silent_for_too_long_is_asked_for_again(
+    server: FakeAPIServer, watcher: Watcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dead connection does not say so. Where it was is known, so nothing is listed again."""
+    monkeypatch.setattr(client, "SILENCE_SECONDS", 0.5)
+    put(server, ORDERS)
+    async with watching(server, watcher, tmp_path):
+        await eventually(watcher.is_there(ORDERS))
+        await eventually(lambda: len(server.asked_for(CONNECTIONS, watch=True)) > 2)
+        put(server, RABBIT)
+        await eventually(watcher.is_there(ORDERS, RABBIT))
+        assert len(server.asked_for(CONNECTIONS)) == 1
+
+
+async def test_watches_end_sooner_than_silence_counts_as_death(
+    server: FakeAPIServer, watcher: Watcher, tmp_path: Path
+) -> None:
+    async with watching(server, watcher, tmp_path):
+        [asked] = await eventually(lambda: server.asked_for(CONNECTIONS, watch=True))
+    assert float(asked.query["timeoutSeconds"]) < client.SILENCE_SECONDS
 
 
 async def test_a_version_that_is_too_old_is_a_gap(

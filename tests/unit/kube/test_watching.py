@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
+from springline.clock import SystemClock
 from springline.kube import client as client_module
 from springline.kube import watching
 from springline.kube.client import Client
@@ -216,7 +217,7 @@ async def test_bookmark_says_where_to_go_on(
     assert notes.told == ["listed"]
 
 
-@pytest.mark.parametrize(("share", "seconds"), [(0.0, "240"), (0.5, "300"), (1.0, "360")])
+@pytest.mark.parametrize(("share", "seconds"), [(0.0, "48"), (0.5, "60"), (1.0, "72")])
 async def test_watches_are_of_different_length(
     server: FakeAPIServer,
     client: Client,
@@ -228,6 +229,26 @@ async def test_watches_are_of_different_length(
     async with running(Watch(client, clock, FixedRandom(share), SECRETS, listener=notes)):
         [asked] = await eventually(lambda: server.asked_for(SECRETS, watch=True))
     assert asked.query["timeoutSeconds"] == seconds
+    assert float(seconds) < client_module.SILENCE_SECONDS
+
+
+async def test_nothing_to_say_is_no_trouble(
+    server: FakeAPIServer,
+    client: Client,
+    notes: Notes,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An API server may have no bookmark to send; the end of each watch says that it is there."""
+    monkeypatch.setattr(client_module, "WATCH_SECONDS", 1.25)
+    monkeypatch.setattr(client_module, "SILENCE_SECONDS", 2.0)
+    watch = Watch(client, SystemClock(), FixedRandom(), SECRETS, listener=notes)
+    async with running(watch):
+        await eventually(lambda: len(server.asked_for(SECRETS, watch=True)) > 3)
+        assert len(server.asked_for(SECRETS)) == 1
+        server.put("secrets", "apps", "one")
+        await told(notes, "listed", "changed one@101")
+    assert not caplog.records
 
 
 async def test_watches_that_end_at_once_are_spaced(
@@ -254,6 +275,48 @@ async def test_watch_that_breaks_goes_on_where_it_was(
         await eventually(lambda: len(server.asked_for(SECRETS, watch=True)) == 2)
         server.put("secrets", "apps", "two")
         await told(notes, "listed", "changed one@101", "changed two@102")
+
+
+async def test_watch_that_breaks_in_silence_goes_on_where_it_was(
+    server: FakeAPIServer, watch: Watch, notes: Notes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Something in between may end connections that carry nothing."""
+    async with running(watch):
+        for watches in range(1, 4):
+            await eventually(lambda: server.watching)
+            await eventually(lambda: watch._has_begun)
+            server.break_watches()
+            await eventually(
+                lambda watches=watches: len(server.asked_for(SECRETS, watch=True)) > watches  # type: ignore[misc]
+            )
+        await eventually(lambda: server.watching)
+        server.put("secrets", "apps", "one")
+        await told(notes, "listed", "changed one@101")
+    assert len(server.asked_for(SECRETS)) == 1
+    assert not caplog.records
+
+
+async def test_watch_that_goes_on_where_it_broke_says_so(
+    server: FakeAPIServer, client: Client, clock: HastyClock, notes: Notes
+) -> None:
+    """Nothing was missed; but who asked for something meanwhile may have been left without."""
+    resumed = []
+    watch = Watch(
+        client,
+        clock,
+        FixedRandom(),
+        SECRETS,
+        listener=notes,
+        on_resume=lambda: resumed.append(len(server.asked_for(SECRETS, watch=True))),
+    )
+    async with running(watch):
+        await eventually(lambda: watch._has_begun)
+        server.end_watches()
+        await eventually(lambda: len(server.asked_for(SECRETS, watch=True)) == 2)
+        await eventually(lambda: watch._has_begun)
+        assert resumed == []
+        server.break_watches()
+        await eventually(lambda: resumed == [3])
 
 
 async def test_outage_is_told_once_and_then_everything_is_listed(
@@ -420,10 +483,8 @@ async def test_silence_is_the_end_of_a_watch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A dead connection does not say so. Others have lost theirs as well."""
-    monkeypatch.setattr(client_module, "_SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr(client_module, "SILENCE_SECONDS", 0.5)
     async with running(watch):
-        await eventually(lambda: server.watching)
-        server.bookmark()
         await eventually(lambda: watch._has_begun)
         clock.now_monotonic += 90
         await eventually(lambda: "interrupted" in notes.told)

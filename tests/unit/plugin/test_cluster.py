@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from springline.kube import client
 from springline.plugin import cluster
 from springline.plugin.cluster import Cluster, Target
 from springline.plugin.errors import Exit, PluginError
@@ -110,6 +111,21 @@ async def test_after_a_gap_everything_is_listed_again(server: FakeAPIServer, sho
     server.break_watches()
     assert isinstance(await interrupted, Interrupted)
     assert isinstance(await anext(news), Listed)
+    await news.aclose()
+
+
+async def test_nothing_to_say_is_no_gap(
+    server: FakeAPIServer, shop: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "WATCH_SECONDS", 1.3)
+    monkeypatch.setattr(client, "SILENCE_SECONDS", 2.0)
+    news = shop.follow()
+    assert isinstance(await anext(news), Listed)
+    following = asyncio.ensure_future(anext(news))
+    await eventually(lambda: sum(each.is_watch for each in server.asked) > 2)
+    server.put(PLURAL, "shop", "orders")
+    assert isinstance(await following, Changed)
+    assert sum(not each.is_watch for each in server.asked) == 1
     await news.aclose()
 
 
