@@ -12,9 +12,9 @@ import yaml
 import springline
 from springline.api import crds
 from support import chart_files
-from support.chart import Helm, HelmFailed, with_all
+from support.chart import NAMESPACE, Helm, HelmFailed, with_all
 from support.chart_files import CHART
-from support.chart_values import EVERYTHING, MODES, POD_MONITOR
+from support.chart_values import EVERYTHING, EXTRA_OBJECTS, MODES, POD_MONITOR
 
 
 @pytest.mark.parametrize("path", chart_files.written(), ids=str)
@@ -43,7 +43,7 @@ def test_the_versions_are_springlines(helm4: Helm) -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_helm_has_nothing_to_find_fault_with(helm: Helm, mode: str) -> None:
     """Not even a warning."""
-    for values in ({}, EVERYTHING, with_all([EVERYTHING, POD_MONITOR])):
+    for values in ({}, EVERYTHING, with_all([EVERYTHING, EXTRA_OBJECTS, POD_MONITOR])):
         helm.run("lint", "--strict", CHART, values=with_all([values, MODES[mode]]))
 
 
@@ -119,7 +119,39 @@ def test_nothing_in_a_definition_is_a_template(helm: Helm, tmp_path: Path) -> No
     assert rendered["metadata"]["annotations"] == {
         "own": "annotation",
         "example.com/why": "crds",
+        "example.com/owner": "platform",
         "helm.sh/resource-policy": "keep",
+    }
+
+
+# What users add
+
+
+def test_every_object_carries_the_annotations_for_all(helm: Helm) -> None:
+    """Its own count more. The operator's Pod is left out, or it would be replaced."""
+    mine = {"example.com/owner": "platform", "example.com/why": "all"}
+    values = with_all([EVERYTHING, {"commonAnnotations": mine}])
+    objects = helm.objects(values)
+    for name, each in objects.items():
+        annotations = each["metadata"]["annotations"]
+        assert annotations["example.com/owner"] == "platform", name
+        assert all(isinstance(text, str) for text in annotations.values()), name
+    deployment = objects["Deployment/springline"]
+    assert deployment["metadata"]["annotations"]["example.com/why"] == "deployment"
+    assert objects["Pod/springline-ready"]["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    pod = deployment["spec"]["template"]["metadata"]["annotations"]
+    assert "example.com/owner" not in pod
+
+
+def test_objects_of_the_users_own_are_taken_as_they_are(helm: Helm) -> None:
+    """An object is no template, a text is one; neither is given labels or a name."""
+    objects = helm.objects(with_all([EXTRA_OBJECTS, {"commonLabels": {"team": "platform"}}]))
+    assert objects["ConfigMap/certificates"] == EXTRA_OBJECTS["extraObjects"][0]
+    assert objects["ConfigMap/more"] == {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "more", "namespace": NAMESPACE},
+        "data": {"image": f"ghcr.io/springline/springline:{springline.__version__}"},
     }
 
 
@@ -176,7 +208,7 @@ def test_every_object_carries_the_labels_that_are_recommended(helm4: Helm) -> No
     for each in helm4.template(EVERYTHING):
         labels = each["metadata"]["labels"]
         assert labels["app.kubernetes.io/instance"] == "springline", each["kind"]
-        assert re.fullmatch("springline(-test)?", labels["app.kubernetes.io/name"])
+        assert re.fullmatch("springline(-test|-stop)?", labels["app.kubernetes.io/name"])
         assert "team" in labels, each["kind"]
 
 

@@ -9,6 +9,8 @@ from springline.standalone import loader
 from support.chart import NAMESPACE, RELEASE, Helm
 from support.helm import CHART
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 def notes(helm: Helm, values: dict[str, Any]) -> str:
     # Helm 3 wants a cluster for that.
@@ -69,3 +71,34 @@ def test_what_the_release_lacks_is_told(helm4: Helm) -> None:
     text = notes(helm4, {})
     assert "not part of this release" not in text
     assert "No Roles were created" not in text
+
+
+def test_another_release_is_told_to_leave_out_what_there_is_once(helm4: Helm) -> None:
+    """Where there may be one: this looks after some namespaces only, and brings the definitions."""
+    said = "crds.install=false"
+    watch = {"namespaces": ["orders"]}
+    assert said in notes(helm4, {"watch": watch})
+    assert said not in notes(helm4, {})
+    assert said not in notes(helm4, {"watch": watch, "crds": {"install": False}})
+
+
+def test_the_operator_is_stopped_before_it_is_uninstalled(helm4: Helm) -> None:
+    """By the commands that the documentation has, or by the chart."""
+    labels = helm4.objects({})["Deployment/springline"]["spec"]["selector"]["matchLabels"]
+    selector = ",".join(f"{name}={each}" for name, each in labels.items())
+    kubectl = f"kubectl --namespace {NAMESPACE}"
+    commands = [
+        f"{kubectl} scale deployment/springline --replicas=0",
+        f"{kubectl} wait pod --for=delete --timeout=60s --selector={selector}",
+        f"helm --namespace {NAMESPACE} uninstall {RELEASE}",
+    ]
+    assert uninstalling(notes(helm4, {})) == commands
+    assert uninstalling(notes(helm4, {"uninstall": {"stopFirst": True}})) == commands[-1:]
+    for page in ("docs/install.md", "docs/operations.md", "charts/springline/README.md"):
+        text = " ".join((ROOT / page).read_text(encoding="utf-8").replace("\\\n", "").split())
+        told = [command.replace("deployment/", "deployment ") for command in commands[:2]]
+        assert all(command in text for command in told), page
+
+
+def uninstalling(text: str) -> list[str]:
+    return [line.strip() for line in text.partition("To uninstall")[2].splitlines()[1:] if line]

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import pytest
 import yaml
 
+import springline
 from springline import cli
 from support import ports
 from support.chart import Helm, Objects, with_all
@@ -27,38 +28,66 @@ def objects(request: pytest.FixtureRequest, helm4: Helm) -> Objects:
 
 def pods(objects: Objects) -> dict[str, dict[str, Any]]:
     """Metadata and spec of every Pod that the chart leads to."""
-    return {
+    found = {
         "operator": objects[DEPLOYMENT]["spec"]["template"],
         "test": objects["Pod/springline-ready"],
     }
+    if job := objects.get("Job/springline-stop"):
+        found["stop"] = job["spec"]["template"]
+    return found
 
 
-@pytest.mark.parametrize("pod", ["operator", "test"])
-def test_a_pod_has_no_rights_on_its_node(objects: Objects, pod: str) -> None:
+def container_of(pod: dict[str, Any]) -> dict[str, Any]:
+    """The chart's own, which is the first; others are those of `extraContainers`."""
+    container: dict[str, Any] = pod["spec"]["containers"][0]
+    return container
+
+
+def test_a_pod_has_no_rights_on_its_node(objects: Objects) -> None:
     """The Pod Security Standard `restricted`, and a file system that cannot be written."""
-    spec = pods(objects)[pod]["spec"]
-    assert spec["securityContext"] == {
-        "runAsNonRoot": True,
-        "runAsUser": 65532,
-        "runAsGroup": 65532,
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
-    [container] = spec["containers"]
-    assert container["securityContext"] == {
-        "allowPrivilegeEscalation": False,
-        "privileged": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
-    assert spec.keys().isdisjoint({"hostNetwork", "hostPID", "hostIPC", "initContainers"})
+    for pod in pods(objects).values():
+        spec = pod["spec"]
+        assert spec["securityContext"] == {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "runAsGroup": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
+        assert container_of(pod)["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "privileged": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert spec.keys().isdisjoint({"hostNetwork", "hostPID", "hostIPC"})
 
 
-@pytest.mark.parametrize("pod", ["operator", "test"])
-def test_a_pod_asks_for_what_it_needs_and_has_a_limit_of_memory(objects: Objects, pod: str) -> None:
+def test_a_pod_asks_for_what_it_needs_and_has_a_limit_of_memory(objects: Objects) -> None:
     """A limit of CPU would throttle heartbeats."""
-    [container] = pods(objects)[pod]["spec"]["containers"]
-    assert container["resources"]["requests"].keys() == {"cpu", "memory"}
-    assert container["resources"]["limits"].keys() == {"memory"}
+    for pod in pods(objects).values():
+        resources = container_of(pod)["resources"]
+        assert resources["requests"].keys() == {"cpu", "memory"}
+        assert resources["limits"].keys() == {"memory"}
+
+
+def test_only_the_operator_has_containers_of_others(objects: Objects) -> None:
+    """What is to be beside it is of no use beside a program that ends."""
+    found = pods(objects)
+    extra = "initContainers" in found.pop("operator")["spec"]
+    assert extra == (objects.keys() >= {"Job/springline-stop"})
+    for pod in found.values():
+        assert len(pod["spec"]["containers"]) == 1
+        assert "initContainers" not in pod["spec"]
+
+
+def test_the_operator_writes_no_file(helm4: Helm) -> None:
+    """There is nowhere to, unless that is asked for; and then it is memory."""
+    assert "volumes" not in pods(helm4.objects({}))["operator"]["spec"]
+    pod = pods(helm4.objects({"tmp": {"enabled": True}}))["operator"]
+    [mount] = container_of(pod)["volumeMounts"]
+    [volume] = pod["spec"]["volumes"]
+    assert mount["name"] == volume["name"]
+    assert volume["emptyDir"] == {"medium": "Memory", "sizeLimit": "16Mi"}
 
 
 def test_there_is_never_a_second_operator(objects: Objects) -> None:
@@ -70,7 +99,7 @@ def test_there_is_never_a_second_operator(objects: Objects) -> None:
 
 def test_health_is_asked_for_where_it_is_served(objects: Objects) -> None:
     """Probes, Service and monitors name the port; the operator is told its number."""
-    [container] = pods(objects)["operator"]["spec"]["containers"]
+    container = container_of(pods(objects)["operator"])
     [port] = container["ports"]
     assert port["name"] == "http"
     [listen] = [each for each in container["args"] if each.startswith("--listen=")]
@@ -95,7 +124,7 @@ def test_services_of_the_namespace_are_no_options(objects: Objects) -> None:
 
 def test_status_names_the_pod(objects: Objects) -> None:
     """Whatever the host is called."""
-    [container] = pods(objects)["operator"]["spec"]["containers"]
+    container = container_of(pods(objects)["operator"])
     assert container["env"][0] == {
         "name": "SPRINGLINE_OPERATOR_HOLDER",
         "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}},
@@ -103,7 +132,7 @@ def test_status_names_the_pod(objects: Objects) -> None:
     assert "holder" in {each.name for each in cli.main.commands["operator"].params}
 
 
-def test_the_test_pod_is_not_taken_for_the_operator(objects: Objects) -> None:
+def test_no_other_pod_is_taken_for_the_operator(objects: Objects) -> None:
     """Otherwise the Service would ask it for metrics, and the budget would count it."""
     selectors = {
         DEPLOYMENT: objects[DEPLOYMENT]["spec"]["selector"]["matchLabels"],
@@ -116,8 +145,9 @@ def test_the_test_pod_is_not_taken_for_the_operator(objects: Objects) -> None:
         selectors["NetworkPolicy"] = policy["spec"]["podSelector"]["matchLabels"]
     labels = {name: pod["metadata"]["labels"] for name, pod in pods(objects).items()}
     for selector in selectors.values():
-        assert selector.items() <= labels["operator"].items()
-        assert not selector.items() <= labels["test"].items()
+        assert {name for name, each in labels.items() if selector.items() <= each.items()} == {
+            "operator"
+        }
 
 
 def test_a_new_chart_with_the_same_image_leaves_the_pod_alone(objects: Objects) -> None:
@@ -140,14 +170,12 @@ def test_the_test_pod_may_pass_the_network_policy(helm4: Helm) -> None:
 
 def test_the_test_pods_program_is_python(objects: Objects) -> None:
     """Of the image, without a shell."""
-    [container] = pods(objects)["test"]["spec"]["containers"]
+    container = container_of(pods(objects)["test"])
     python, option, program, url = container["command"]
     assert (python, option) == ("python", "-c")
     compile(program, "ready", "exec")
     port = objects["Service/springline"]["spec"]["ports"][0]["port"]
     assert url == f"http://springline.springline-system.svc:{port}/readyz"
-    operator = pods(objects)["operator"]["spec"]["containers"][0]
-    assert container["image"] == operator["image"]
 
 
 class _Ready(http.server.BaseHTTPRequestHandler):
@@ -165,7 +193,7 @@ class _Ready(http.server.BaseHTTPRequestHandler):
 
 def test_the_test_pods_program_waits_until_the_operator_is_ready(objects: Objects) -> None:
     """A Deployment that was just installed may still be starting."""
-    [container] = pods(objects)["test"]["spec"]["containers"]
+    container = container_of(pods(objects)["test"])
     _, option, program, _ = container["command"]
     _Ready.answers = [503, 200]
     lease = ports.lease(1)
@@ -184,8 +212,7 @@ def test_the_test_pods_program_waits_until_the_operator_is_ready(objects: Object
 
 def settings(helm: Helm, values: dict[str, Any]) -> dict[str, Any]:
     """What the operator's command line makes of the arguments that it is given."""
-    [container] = helm.objects(values)[DEPLOYMENT]["spec"]["template"]["spec"]["containers"]
-    name, *args = container["args"]
+    name, *args = container_of(helm.objects(values)[DEPLOYMENT]["spec"]["template"])["args"]
     command = cli.main.commands[name]
     return command.make_context(name, args, parent=None).params
 
@@ -238,3 +265,76 @@ def test_kubernetes_waits_longer_than_sessions_may_take(helm4: Helm) -> None:
     """Otherwise their last status is lost."""
     spec = helm4.objects({"shutdownTimeout": 60})[DEPLOYMENT]["spec"]["template"]["spec"]
     assert spec["terminationGracePeriodSeconds"] == 70
+
+
+# Health
+
+
+def probe(helm: Helm, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = container_of(pods(helm.objects({}))["operator"])[f"{name}Probe"]
+    return found
+
+
+def test_the_first_probe_comes_when_the_operator_listens(helm4: Helm) -> None:
+    """Kubernetes writes a warning for each that fails; and a slow start is given a minute."""
+    startup = probe(helm4, "startup")
+    assert startup["initialDelaySeconds"] == 5
+    assert startup["failureThreshold"] * startup["periodSeconds"] >= 60
+
+
+def test_a_frozen_operator_is_not_waited_for(helm4: Helm) -> None:
+    """It cannot close what it is given the time for; one that is stopped has that time."""
+    pod = pods(helm4.objects({}))["operator"]
+    assert probe(helm4, "liveness")["terminationGracePeriodSeconds"] == 5
+    assert pod["spec"]["terminationGracePeriodSeconds"] == 30
+    # An API server refuses it where nothing is ended.
+    assert "terminationGracePeriodSeconds" not in probe(helm4, "readiness")
+
+
+# Its image
+
+
+@pytest.mark.parametrize(
+    ("repository", "image"),
+    [
+        ("ghcr.io/springline/springline", "mirror.example.com/springline/springline"),
+        ("registry.example.com:5000/a/b/c", "mirror.example.com/a/b/c"),
+        ("localhost/springline", "mirror.example.com/springline"),
+        ("springline/springline", "mirror.example.com/springline/springline"),
+        ("springline", "mirror.example.com/springline"),
+    ],
+)
+def test_a_registry_for_all_charts_takes_the_place_of_the_images_own(
+    helm: Helm, repository: str, image: str
+) -> None:
+    """What is before the first slash is a registry if it could be a host; else there is none."""
+    for registry in ("mirror.example.com", "mirror.example.com/"):
+        values = {"global": {"imageRegistry": registry}, "image": {"repository": repository}}
+        objects = helm.objects({**values, "uninstall": {"stopFirst": True}})
+        found = {container_of(pod)["image"] for pod in pods(objects).values()}
+        assert found == {f"{image}:{springline.__version__}"}
+
+
+def test_every_pod_has_the_operators_image(objects: Objects) -> None:
+    """There is no other to pull, and all are pulled in the same way."""
+    same = {
+        (
+            container_of(pod)["image"],
+            container_of(pod)["imagePullPolicy"],
+            str(pod["spec"].get("imagePullSecrets")),
+        )
+        for pod in pods(objects).values()
+    }
+    assert len(same) == 1
+
+
+def test_pull_secrets_of_the_chart_and_of_all_charts_are_both_used(helm: Helm) -> None:
+    """Each once, whether it is a name or an object with one."""
+    values = {
+        "imagePullSecrets": ["a", {"name": "b"}],
+        "global": {"imagePullSecrets": [{"name": "a"}, "c"]},
+    }
+    for pod in pods(helm.objects(values)).values():
+        assert pod["spec"]["imagePullSecrets"] == [{"name": "a"}, {"name": "b"}, {"name": "c"}]
+    for pod in pods(helm.objects({"global": {"imagePullSecrets": None}})).values():
+        assert "imagePullSecrets" not in pod["spec"]

@@ -34,9 +34,21 @@ WRONG: list[Any] = [
     pytest.param("image.tag", 1.1, "tag", id="a number for a tag"),
     pytest.param("image.digest", "sha256:abc", "digest", id="a digest too short"),
     pytest.param("image.pullPolicy", "Sometimes", "pullPolicy", id="a policy that there is not"),
+    pytest.param("imagePullSecrets", "pull", "imagePullSecrets", id="a pull secret without a list"),
+    pytest.param("imagePullSecrets", [{}], "name", id="a pull secret without a name"),
+    pytest.param("global.imagePullSecrets", [""], "imagePullSecrets", id="an empty pull secret"),
+    pytest.param("global.imageRegistry", "https://x", "imageRegistry", id="a URL for a registry"),
+    pytest.param("commonAnnotations", {"a": True}, "commonAnnotations", id="a truth to note"),
+    pytest.param("metrics.service.ipFamilies", ["IPv5"], "ipFamilies", id="a family of none"),
+    pytest.param("metrics.service.ipFamilyPolicy", "Dual", "ipFamilyPolicy", id="no such policy"),
+    pytest.param("hostUsers", "no", "hostUsers", id="a word for a truth of the Pod"),
+    pytest.param("tmp.sizeLimit", "much", "sizeLimit", id="a size that is none"),
+    pytest.param("extraContainers", [{"image": "x"}], "extraContainers", id="no name to call it"),
+    pytest.param("extraInitContainers", {}, "extraInitContainers", id="containers as an object"),
     pytest.param(
-        "imagePullSecrets", ["pull"], "imagePullSecrets", id="a pull secret without name:"
+        "extraObjects", [{"kind": "Secret"}], "extraObjects", id="an object of no version"
     ),
+    pytest.param("uninstall.stopFirst", "yes", "stopFirst", id="a word for one more truth"),
     pytest.param("listen.port", 80, "port", id="a port for root"),
     pytest.param("listen.port", "8080", "port", id="a text for a port"),
     pytest.param("listen.host", "::", "host", id="IPv6 without brackets"),
@@ -61,6 +73,8 @@ WRONG: list[Any] = [
     pytest.param("networkPolicy.ingressFrom", [{"pods": {}}], "pods", id="a peer of no kind"),
     pytest.param("networkPolicy.dnsPorts", [], "dnsPorts", id="no port for DNS"),
     pytest.param("networkPolicy.egress", [{"from": []}], "from", id="from in egress"),
+    pytest.param("networkPolicy.egressExcept", ["10.0.0.1"], "egressExcept", id="no network"),
+    pytest.param("networkPolicy.apiServerPorts", ["https"], "apiServerPorts", id="a port's name"),
     pytest.param(
         "podDisruptionBudget.minAvailable", "one", "minAvailable", id="a word for a number"
     ),
@@ -68,6 +82,10 @@ WRONG: list[Any] = [
     pytest.param("resources.limits.memory", "1 GB", "memory", id="a quantity that is none"),
     pytest.param("probes.liveness.period", 5, "period", id="a time without its unit"),
     pytest.param("probes.liveness.periodSeconds", 0, "periodSeconds", id="never"),
+    pytest.param(
+        "probes.readiness.terminationGracePeriodSeconds", 5, "readiness", id="an end of readiness"
+    ),
+    pytest.param("probes.liveness.successThreshold", 2, "successThreshold", id="alive twice over"),
     pytest.param("extraArgs", "--context=x", "extraArgs", id="an argument without a list"),
     pytest.param("extraEnv", [{"value": "x"}], "extraEnv", id="a variable without a name"),
     pytest.param("extraEnv", {"A": "b"}, "extraEnv", id="variables as an object"),
@@ -115,6 +133,11 @@ TOGETHER: list[Any] = [
         [{"podDisruptionBudget": {"enabled": True, "minAvailable": None}}],
         "exactly one of minAvailable and maxUnavailable is needed",
         id="no budget",
+    ),
+    pytest.param(
+        [nested("uninstall.stopFirst", True), nested("rbac.create", False)],
+        "uninstall.stopFirst needs rbac.create",
+        id="a hook without rights",
     ),
 ]
 

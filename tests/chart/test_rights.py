@@ -32,12 +32,21 @@ FOR_CLUSTER_BROKERS: Rights = {
 # Only where they are switched on.
 OF_SERVICE_ACCOUNT_TOKENS: Rights = {("", "serviceaccounts/token", "create")}
 ON_DEMAND = OF_SERVICE_ACCOUNT_TOKENS
+OF_STOPPING: Rights = {("apps", "deployments/scale", "patch"), ("", "pods", "list")}
 WRITE = ("create", "update", "patch", "delete", "deletecollection")
 
 
-def rights(role: dict[str, Any]) -> Rights:
-    """Everything that a role allows, one by one. Names and URLs are not used."""
-    assert all(rule.keys() == {"apiGroups", "resources", "verbs"} for rule in role["rules"])
+def hook(document: dict[str, Any]) -> str | None:
+    """When Helm makes it, None for what is a part of the release."""
+    found: str | None = document["metadata"].get("annotations", {}).get("helm.sh/hook")
+    return found
+
+
+def rights(role: dict[str, Any], *, named: bool = False) -> Rights:
+    """Everything that a role allows, one by one. Names are used where told, and URLs never."""
+    fields = {"apiGroups", "resources", "verbs"}
+    for rule in role["rules"]:
+        assert rule.keys() - ({"resourceNames"} if named else set()) == fields
     return {
         (group, resource, verb)
         for rule in role["rules"]
@@ -49,7 +58,7 @@ def rights(role: dict[str, Any]) -> Rights:
 
 def of_the_operator(helm: Helm, values: dict[str, Any]) -> dict[str, Rights]:
     """What the operator's ServiceAccount is bound to, by namespace; empty is the whole cluster."""
-    objects = helm.template(values)
+    objects = [each for each in helm.template(values) if not hook(each)]
     bindings = [each for each in objects if each["kind"].endswith("Binding")]
     found = {}
     for binding in bindings:
@@ -110,6 +119,26 @@ def test_secrets_are_written_only_if_allowed(helm4: Helm, mode: str) -> None:
     assert allowed == {
         namespace: expected - OF_BINDINGS for namespace, expected in EXPECTED[mode].items()
     }
+
+
+def test_what_stops_the_operator_has_its_rights_only_then(helm4: Helm) -> None:
+    """They are made when the release is uninstalled, are good for this operator, and go again."""
+    assert [each for each in helm4.template({}) if hook(each) == "pre-delete"] == []
+    objects = helm4.objects({"uninstall": {"stopFirst": True}})
+    account, role, binding, job = (
+        objects[f"{kind}/springline-stop"]
+        for kind in ("ServiceAccount", "Role", "RoleBinding", "Job")
+    )
+    for each in (account, role, binding, job):
+        assert hook(each) == "pre-delete"
+        policy = each["metadata"]["annotations"]["helm.sh/hook-delete-policy"]
+        assert set(policy.split(",")) == {"before-hook-creation", "hook-succeeded", "hook-failed"}
+    assert rights(role, named=True) == OF_STOPPING
+    assert role["rules"][0]["resourceNames"] == ["springline"]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    [subject] = binding["subjects"]
+    assert subject["name"] == account["metadata"]["name"]
+    assert job["spec"]["template"]["spec"]["serviceAccountName"] == subject["name"]
 
 
 def test_service_binding_controllers_find_connections(helm4: Helm) -> None:
@@ -204,5 +233,6 @@ def test_the_readme_tells_the_rights() -> None:
         for verb in row[2].split(", ")
     }
     assert told == {
-        (resource, verb) for _, resource, verb in IN_NAMESPACES | FOR_CLUSTER_BROKERS | ON_DEMAND
+        (resource, verb)
+        for _, resource, verb in IN_NAMESPACES | FOR_CLUSTER_BROKERS | ON_DEMAND | OF_STOPPING
     }

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import springline
 from support import chart_files
 from support.chart import Helm, nested, with_all
 from support.chart_files import CHART
@@ -72,6 +73,8 @@ RELABELING = [{"action": "labeldrop", "regex": "endpoint"}]
 TOLERATION = [{"key": "infra", "operator": "Exists"}]
 VOLUME = [{"name": "tmp", "emptyDir": {"medium": "Memory"}}]
 MOUNT = [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108 - in a container
+HELPER = {"name": "helper", "image": "helper:1"}
+OBJECT = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "own"}}
 PEER = {"podSelector": {"matchLabels": {"app": "prometheus"}}}
 ONE_PORT = [{"ports": [{"port": 5671, "protocol": "TCP"}]}]
 
@@ -81,7 +84,14 @@ EFFECTS: dict[str, Effect] = {
     ),
     "fullnameOverride": effect("lines", "Deployment/lines metadata name", "lines"),
     "namespaceOverride": effect("other", "Deployment/springline metadata namespace", "other"),
+    "global.imageRegistry": effect(
+        "mirror.example.com",
+        f"{CONTAINER} image",
+        f"mirror.example.com/springline/springline:{springline.__version__}",
+    ),
+    "global.imagePullSecrets": effect(["a"], f"{POD} imagePullSecrets", [{"name": "a"}]),
     "commonLabels": effect(LABELS, "Service/springline metadata labels", Has(LABELS)),
+    "commonAnnotations": effect(LABELS, "Service/springline metadata annotations", LABELS),
     "watch.namespaces": effect(["orders"], ARGS, Has("--namespace=orders")),
     "watch.clusterBrokers": effect(False, ARGS, Has("--no-cluster-brokers")),
     "security.requireSecretLabel": effect(True, ARGS, Has("--require-secret-label")),
@@ -124,6 +134,10 @@ EFFECTS: dict[str, Effect] = {
     "metrics.perObject": effect(False, ARGS, Has("--no-per-object-metrics")),
     "metrics.service.enabled": effect(False, "Service/springline", None),
     "metrics.service.port": effect(80, "Service/springline spec ports 0 port", 80),
+    "metrics.service.ipFamilyPolicy": effect(
+        "PreferDualStack", "Service/springline spec ipFamilyPolicy", "PreferDualStack"
+    ),
+    "metrics.service.ipFamilies": effect(["IPv6"], "Service/springline spec ipFamilies", ["IPv6"]),
     "metrics.service.annotations": effect(
         LABELS, "Service/springline metadata annotations", LABELS
     ),
@@ -233,6 +247,18 @@ EFFECTS: dict[str, Effect] = {
     "networkPolicy.egress": effect(
         ONE_PORT, "NetworkPolicy/springline spec egress 1", ONE_PORT[0], POLICY
     ),
+    "networkPolicy.egressExcept": effect(
+        ["10.0.0.0/8"],
+        "NetworkPolicy/springline spec egress 2 to",
+        Has({"ipBlock": {"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8"]}}),
+        POLICY,
+    ),
+    "networkPolicy.apiServerPorts": effect(
+        [8443],
+        "NetworkPolicy/springline spec egress 1 ports",
+        [{"port": 8443, "protocol": "TCP"}],
+        POLICY,
+    ),
     "podDisruptionBudget.enabled": effect(
         True, "PodDisruptionBudget/springline spec minAvailable", 1
     ),
@@ -261,6 +287,15 @@ EFFECTS: dict[str, Effect] = {
         {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
     ),
     "securityContext": effect({"runAsUser": 7}, f"{CONTAINER} securityContext runAsUser", 7),
+    "hostUsers": effect(False, f"{POD} hostUsers", False),
+    "tmp.enabled": effect(
+        True,
+        f"{CONTAINER} volumeMounts",
+        [{"name": "springline-tmp", "mountPath": "/tmp"}],  # noqa: S108 - in a container
+    ),
+    "tmp.sizeLimit": effect(
+        "1Mi", f"{POD} volumes 0 emptyDir sizeLimit", "1Mi", nested("tmp.enabled", True)
+    ),
     "deploymentAnnotations": effect(LABELS, "Deployment/springline metadata annotations", LABELS),
     "podAnnotations": effect(
         LABELS, "Deployment/springline spec template metadata annotations", Has(LABELS)
@@ -284,10 +319,14 @@ EFFECTS: dict[str, Effect] = {
     ),
     "extraVolumes": effect(VOLUME, f"{POD} volumes", VOLUME),
     "extraVolumeMounts": effect(MOUNT, f"{CONTAINER} volumeMounts", MOUNT),
+    "extraContainers": effect([HELPER], f"{POD} containers 1", HELPER),
+    "extraInitContainers": effect([HELPER], f"{POD} initContainers", [HELPER]),
+    "extraObjects": effect([OBJECT], "ConfigMap/own", OBJECT),
+    "uninstall.stopFirst": effect(True, "Job/springline-stop spec backoffLimit", 0),
     "tests.enabled": effect(False, "Pod/springline-ready", None),
 }
-# For other charts, which take this one in; see test_files.py.
-WITHOUT_EFFECT = {"enabled", "global"}
+# For another chart, which takes this one in; see test_files.py.
+WITHOUT_EFFECT = {"enabled"}
 
 
 def test_of_every_value_the_effect_is_known() -> None:

@@ -10,7 +10,7 @@ import pytest
 from support import monitors
 from support.apiserver import Answer, APIServer
 from support.chart import NAMESPACE, VERSIONS, Helm, with_all
-from support.chart_values import EVERYTHING, MODES, POD_MONITOR
+from support.chart_values import EVERYTHING, EXTRA_OBJECTS, MODES, OWN_EGRESS, POD_MONITOR
 from support.tools import ToolMissing
 from support.waiting import eventually
 
@@ -20,6 +20,7 @@ PLURALS = {
     "ConfigMap": "/api/v1/namespaces/{}/configmaps",
     "CustomResourceDefinition": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
     "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
+    "Job": "/apis/batch/v1/namespaces/{}/jobs",
     "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
     "Pod": "/api/v1/namespaces/{}/pods",
     "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
@@ -56,9 +57,10 @@ def server(cluster: APIServer) -> APIServer:
         }
         answer = cluster.request("POST", "/api/v1/namespaces", namespace)
         assert answer.code in (http.client.CREATED, http.client.CONFLICT), answer.message
-    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "springline"}}
-    where = f"/api/v1/namespaces/{RESTRICTED}/serviceaccounts"
-    assert cluster.request("POST", where, account).code == http.client.CREATED
+    for name in ("springline", "springline-stop"):
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
+        where = f"/api/v1/namespaces/{RESTRICTED}/serviceaccounts"
+        assert cluster.request("POST", where, account).code == http.client.CREATED
     return cluster
 
 
@@ -87,7 +89,11 @@ def faults(server: APIServer, documents: Iterable[dict[str, Any]]) -> list[str]:
     return found
 
 
-VALUES: dict[str, dict[str, Any]] = {"defaults": {}, "everything": EVERYTHING}
+VALUES: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "everything": with_all([EVERYTHING, EXTRA_OBJECTS]),
+    "the chart's own rules for the network": OWN_EGRESS,
+}
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -121,6 +127,8 @@ def test_its_pods_are_let_into_a_restricted_namespace(
     objects = helm.objects(VALUES[values])
     template = objects["Deployment/springline"]["spec"]["template"]
     pods = [template, objects["Pod/springline-ready"]]
+    if job := objects.get("Job/springline-stop"):
+        pods.append(job["spec"]["template"])
     for number, pod in enumerate(pods):
         metadata = {**pod["metadata"], "name": f"pod-{number}", "namespace": RESTRICTED}
         document = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod["spec"]}

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-__all__ = ["EVERYTHING", "MODES", "POD_MONITOR"]
+__all__ = ["EVERYTHING", "EXTRA_OBJECTS", "MODES", "OWN_EGRESS", "POD_MONITOR"]
 
 _MONITOR = {
     "enabled": True,
@@ -15,9 +15,28 @@ _MONITOR = {
     "metricRelabelings": [{"action": "labeldrop", "regex": "endpoint"}],
 }
 
+
+def _container(name: str, **fields: Any) -> dict[str, Any]:
+    """One that a restricted namespace lets in."""
+    return {
+        "name": name,
+        "image": "registry.example.com/helper:1",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        **fields,
+    }
+
+
 EVERYTHING: dict[str, Any] = {
-    "global": {"anything": "goes"},
+    "global": {
+        "imageRegistry": "mirror.example.com",
+        "imagePullSecrets": ["pull", {"name": "mirror"}],
+        "anything": "goes",
+    },
     "commonLabels": {"team": "platform"},
+    "commonAnnotations": {"example.com/owner": "platform"},
     "security": {"requireSecretLabel": True},
     "serviceAccountTokens": {"enabled": True},
     "crds": {"annotations": {"example.com/why": "crds"}, "labels": {"kept": "yes"}},
@@ -30,7 +49,13 @@ EVERYTHING: dict[str, Any] = {
     "listen": {"host": "[::]", "port": 9090},
     "metrics": {
         "perObject": False,
-        "service": {"port": 80, "annotations": {"example.com/a": "b"}, "labels": {"scrape": "me"}},
+        "service": {
+            "port": 80,
+            "ipFamilyPolicy": "PreferDualStack",
+            "ipFamilies": ["IPv4"],
+            "annotations": {"example.com/a": "b"},
+            "labels": {"scrape": "me"},
+        },
         "serviceMonitor": _MONITOR,
     },
     "dashboard": {
@@ -65,7 +90,12 @@ EVERYTHING: dict[str, Any] = {
         ],
     },
     "podDisruptionBudget": {"enabled": True},
-    "probes": {"liveness": {"initialDelaySeconds": 5, "successThreshold": 1}},
+    "probes": {
+        "startup": {"terminationGracePeriodSeconds": 1},
+        "liveness": {"initialDelaySeconds": 5, "successThreshold": 1},
+    },
+    "hostUsers": False,
+    "tmp": {"enabled": True},
     "deploymentAnnotations": {"example.com/why": "deployment"},
     "podAnnotations": {"example.com/why": "pod"},
     "podLabels": {"team": "messaging"},
@@ -104,7 +134,34 @@ EVERYTHING: dict[str, Any] = {
     "extraEnvFrom": [{"configMapRef": {"name": "more", "optional": True}}],
     "extraVolumes": [{"name": "certificates", "configMap": {"name": "certificates"}}],
     "extraVolumeMounts": [{"name": "certificates", "mountPath": "/certificates", "readOnly": True}],
+    "extraContainers": [_container("helper")],
+    "extraInitContainers": [_container("sidecar", restartPolicy="Always"), _container("before")],
+    "uninstall": {"stopFirst": True},
 }
+
+# What a user adds, which has neither the names nor the labels of the chart.
+EXTRA_OBJECTS: dict[str, Any] = {
+    "extraObjects": [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "certificates", "namespace": "monitoring"},
+            "data": {"braces": "{{ stay }}"},
+        },
+        """\
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: more
+  namespace: {{ .Release.Namespace | quote }}
+data:
+  image: {{ include "springline.image" . }}
+""",
+    ],
+}
+
+# The NetworkPolicy's own rules, which those of EVERYTHING take the place of.
+OWN_EGRESS: dict[str, Any] = {"networkPolicy": {"enabled": True}}
 
 # There is one monitor or the other.
 POD_MONITOR: dict[str, Any] = {

@@ -61,9 +61,10 @@ class Release:
         fresh = ["--install", "--create-namespace", "--reset-values"]
         self.run("upgrade", *fresh, *options, values=values)
 
-    def uninstall(self) -> None:
+    def uninstall(self, *options: str) -> None:
         """Take it away. Idempotent."""
-        self._run(["uninstall", self.name, f"--namespace={self.namespace}", "--ignore-not-found"])
+        where = f"--namespace={self.namespace}"
+        self._run(["uninstall", self.name, where, "--ignore-not-found", *options])
 
     def test(self) -> str:
         """Run the tests of the release, as `helm test` does, and return what is said."""

@@ -28,10 +28,16 @@ app.kubernetes.io/name: {{ include "springline.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
-{{/* The Pod of `helm test` must not be selected: another name. */}}
-{{- define "springline.testLabels" -}}
-app.kubernetes.io/name: {{ printf "%s-test" (include "springline.name" .) | quote }}
-app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{/* The same, as kubectl and the API server's lists take it. */}}
+{{- define "springline.selector" -}}
+{{- printf "app.kubernetes.io/name=%s,app.kubernetes.io/instance=%s" (include "springline.name" .) .Release.Name -}}
+{{- end -}}
+
+{{/* The Pods of hooks must not be selected: another name. Takes (list $ name). */}}
+{{- define "springline.hookLabels" -}}
+{{- $root := first . -}}
+app.kubernetes.io/name: {{ printf "%s-%s" (include "springline.name" $root) (last .) | quote }}
+app.kubernetes.io/instance: {{ $root.Release.Name | quote }}
 {{- end -}}
 
 {{/*
@@ -52,6 +58,20 @@ no key is there twice. Takes (list $ labels…), the most important first.
 {{- end -}}
 
 {{/*
+Annotations of an object, empty without any: its own count more than those for all objects. Takes
+(list $ annotations…), the most important first.
+*/}}
+{{- define "springline.annotations" -}}
+{{- $annotations := dict -}}
+{{- range append (rest .) (first .).Values.commonAnnotations -}}
+{{- $annotations = merge $annotations (default dict .) -}}
+{{- end -}}
+{{- if $annotations -}}
+{{- toYaml $annotations -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
 Labels of the operator's Pod, without the chart's version: a new chart is no reason to close every
 session.
 */}}
@@ -69,12 +89,60 @@ session.
 {{- end -}}
 {{- end -}}
 
+{{/*
+The image, for every container of the chart. The first part of a repository is a registry if it could
+be a host's name, as container runtimes see it; without one it is theirs to choose.
+*/}}
 {{- define "springline.image" -}}
-{{- if .Values.image.digest -}}
-{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
-{{- else -}}
-{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- $repository := .Values.image.repository -}}
+{{- with (default dict .Values.global).imageRegistry -}}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) (regexReplaceAll "^(localhost|[^/]*[.:][^/]*)/" $repository "") -}}
 {{- end -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" $repository .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Secrets to pull the image with, each once, as Kubernetes has them; empty without any. */}}
+{{- define "springline.imagePullSecrets" -}}
+{{- $names := list -}}
+{{- range concat (default list .Values.imagePullSecrets) (default list (default dict .Values.global).imagePullSecrets) -}}
+{{- if kindIs "map" . -}}
+{{- $names = append $names .name -}}
+{{- else -}}
+{{- $names = append $names . -}}
+{{- end -}}
+{{- end -}}
+{{- range uniq $names }}
+- name: {{ . | quote }}
+{{- end -}}
+{{- end -}}
+
+{{/* What every Pod of the chart has in its spec. */}}
+{{- define "springline.podSpec" -}}
+# A Service that is called springline-… would become SPRINGLINE_… variables, which are options.
+enableServiceLinks: false
+{{- if not (kindIs "invalid" .Values.hostUsers) }}
+hostUsers: {{ .Values.hostUsers }}
+{{- end }}
+{{- with .Values.podSecurityContext }}
+securityContext:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with include "springline.imagePullSecrets" . | trim }}
+imagePullSecrets:
+  {{- . | nindent 2 }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{/* "true" if ClusterBrokers are looked after: as the operator decides it itself. */}}
