@@ -1,4 +1,4 @@
-"""What of the chart is written from elsewhere: copies of crds/, versions, a dashboard, a table.
+"""What of the chart is written from elsewhere: copies of crds/, metadata, a dashboard, a table.
 
 Helm packs only what lies in the chart's folder, so the CustomResourceDefinitions are there a second
 time. Run `make chart` to write everything anew; a test holds it in step.
@@ -6,6 +6,7 @@ time. Run `make chart` to write everything anew; a test holds it in step.
 
 import json
 import re
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,14 @@ from typing import Any
 import yaml
 
 import springline
-from support import dashboard
+from support import chart_metadata, dashboard
 
 __all__ = ["CHART", "Value", "undocumented", "values", "written"]
 
 ROOT = Path(__file__).resolve().parents[2]
 CRDS = ROOT / "crds"
 CHART = ROOT / "charts" / "springline"
+METADATA = "  # `make chart` writes what is below.\n"
 BEGIN, END = "<!-- values: begin -->", "<!-- values: end -->"
 
 _KEY = re.compile(r"^( *)([A-Za-z]\w*):")
@@ -116,7 +118,19 @@ def _ways_to(path: str) -> set[str]:
 def _chart() -> str:
     text = (CHART / "Chart.yaml").read_text(encoding="utf-8")
     text = re.sub(r"(?m)^version: .*$", f"version: {springline.__version__}", text)
-    return re.sub(r"(?m)^appVersion: .*$", f'appVersion: "{springline.__version__}"', text)
+    text = re.sub(r"(?m)^appVersion: .*$", f'appVersion: "{springline.__version__}"', text)
+    text = re.sub(r"(?m)^icon: .*$", f"icon: {chart_metadata.icon()}", text)
+    kept, _, _ = text.partition(METADATA)
+    repository = _defaults()["image"]["repository"]
+    annotations = chart_metadata.annotations(repository).items()
+    return kept + METADATA + "".join(_annotation(name, text) for name, text in annotations)
+
+
+def _annotation(name: str, text: str) -> str:
+    """One of Artifact Hub: a word in its line, and a list below it."""
+    if "\n" not in text:
+        return f'  artifacthub.io/{name}: "{text}"\n'
+    return f"  artifacthub.io/{name}: |\n{textwrap.indent(text, '    ')}"
 
 
 def _readme() -> str:
