@@ -1,6 +1,7 @@
 """Installing and uninstalling, as the documentation has it."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -40,6 +41,21 @@ async def test_it_is_installed_and_uninstalled_as_documented(
         await pods.until_ready()
     await team.until_ready("orders")
     assert await asyncio.to_thread(pods.warnings) == []
+
+
+async def test_the_chart_can_stop_the_operator_before_it_is_uninstalled(
+    installed: Installed, springline: Operator, team: Team, configured: Callable[..., None]
+) -> None:
+    """With uninstall.stopFirst one command does it, also where the authority has no identifiers."""
+    await asyncio.to_thread(configured, uninstall={"stopFirst": True})
+    await springline.until_ready()
+    await team.declare("orders")
+    await team.until_ready("orders")
+    await asyncio.to_thread(installed.release.uninstall)
+    status = await team.status("orders")
+    assert condition(status, "Connected") == ("False", "ClientClosed")
+    await team.until_held()
+    await asyncio.to_thread(installed.install)
 
 
 def springline_in(installed: Installed) -> str:
