@@ -38,7 +38,7 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-docker build --tag "$image" "$root"
+IMAGE="$image" BUILDER=docker "$root/tests/support/build-image.sh"
 if ! kind get clusters | grep -qx "$cluster"; then
     kind create cluster --name "$cluster" --wait 5m
 fi
