@@ -1,8 +1,8 @@
 """The composition root of the operator in a cluster: the parts, their tasks, start and shutdown.
 
-Start: reach the API server, wait until our kinds are served, take in the brokers, then watch. A
-shutdown takes in no more changes, closes every session with a goodbye to its broker, writes what
-has become of them, and leaves.
+Start: reach the API server, wait until our kinds are served, read what their definitions take, take
+in the brokers, then watch. A shutdown takes in no more changes, closes every session with a goodbye
+to its broker, writes what has become of them, and leaves.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from springline.kube.binding import BindingWatch, BindingWriter
 from springline.kube.bound_secrets import BoundSecrets
 from springline.kube.client import Client
 from springline.kube.declarations import Declarations
+from springline.kube.definitions import Definitions
 from springline.kube.events import KubernetesEvents
 from springline.kube.installed import await_installed, take_in_brokers
 from springline.kube.namespaces import NamespaceWatch
@@ -95,6 +96,7 @@ class _Parts:
             per_object=settings.per_object_metrics,
             clock=clock,
             statuses=lambda: self._statuses,
+            definitions=lambda: self._definitions,
         )
         events = KubernetesEvents(lambda identity: self._declarations.uid(identity), clock)  # noqa: PLW0108 - made below
         resolver = SystemResolver(rng)
@@ -117,12 +119,18 @@ class _Parts:
             events=logged,
             on_change=lambda session: self._statuses.session_changed(session),  # noqa: PLW0108
         )
+        self._definitions = Definitions(
+            client,
+            kinds=kinds,
+            on_change=lambda: self._statuses.definitions_changed(),  # noqa: PLW0108 - made below
+        )
         self._statuses = StatusWriter(
             client,
             lambda: self._manager,
             clock,
             holder=settings.holder,
             publications=self._bindings,
+            definitions=self._definitions,
             counted=self._metrics.status_written,
         )
         self._manager = Manager(
@@ -195,6 +203,7 @@ class _Parts:
             managing = tasks.create_task(self._manager.run(), name="manager")
             following = [
                 tasks.create_task(self._metrics.pulse.run(), name="pulse"),
+                tasks.create_task(self._definitions.run(), name="definitions"),
                 tasks.create_task(self._statuses.run(), name="statuses"),
                 tasks.create_task(self._bindings.run(), name="bindings"),
                 tasks.create_task(self._watch(), name="watches"),
@@ -227,6 +236,7 @@ class _Parts:
     async def _watch(self) -> None:
         """Follow the cluster: first what is referred to, then what refers to it."""
         await self._installed()
+        await self._definitions.look()  # or the first status might have more than they take
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._objects.run(), name="watch/objects")
             tasks.create_task(self._bound.run(), name="watch/bindings")

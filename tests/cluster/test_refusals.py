@@ -1,7 +1,7 @@
 """The API server answers, and refuses: status is right in the end, and nobody is flooded.
 
 Some refusals are those of a proxy in front of the real API server; the others are its own, because
-of definitions, tokens and roles that are not as they should be.
+of tokens and roles that are not as they should be. For definitions see `test_definitions`.
 """
 
 import asyncio
@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from support.apiserver import APIServer
-from support.definitions import Definitions
 from support.fake_apiserver import Asked, Deed, closing, refusing
 from support.fault_proxy import FaultProxy, cutting, is_write, proxying
 from support.operator_process import OperatorProcess
@@ -197,48 +196,3 @@ async def test_withdrawn_rights_leave_the_sessions_alone(
     await team.put_secret()
     await team.until_ready("orders", "billing")
     assert await team.held() == before
-
-
-def older(definition: dict[str, Any]) -> None:
-    """Take away what a former version of a definition did not have."""
-    if definition["spec"]["names"]["kind"] == "BrokerConnection":
-        [version] = definition["spec"]["versions"]
-        del version["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]["negotiated"]
-
-
-async def test_older_definitions_hold_up_nothing_else(
-    process: OperatorProcess, definitions: Definitions, team: Team
-) -> None:
-    """The log says what to do, and when that is done status is there."""
-    await asyncio.to_thread(definitions.install, older)
-    names = ["orders-1", "orders-2", "orders-3", "orders-4"]
-    said = len(process.output)
-    await team.declare(*names)
-    await team.until_held(*names)
-    advice = "are the CustomResourceDefinitions those of this version?"
-    await process.eventually(lambda: advice in process.output[said:], "it says what to do")
-    await team.until(
-        "rabbit",
-        lambda status: status.get("connections", {}).get("ready") == len(names),
-        "the status of others is written",
-        plural="brokers",
-    )
-    await asyncio.to_thread(definitions.install)
-    await team.until_ready(*names)
-
-
-def newer(definition: dict[str, Any]) -> None:
-    """Add what a later version of a definition may have."""
-    [version] = definition["spec"]["versions"]
-    spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    spec["properties"]["colour"] = {"type": "string"}
-
-
-async def test_fields_of_newer_definitions_are_ignored(
-    definitions: Definitions, team: Team
-) -> None:
-    """An operator that is older than its definitions does what it knows."""
-    await asyncio.to_thread(definitions.install, newer)
-    await team.declare("orders", colour="orange")
-    await team.until_ready("orders")
-    assert (await team.get(CONNECTIONS, "orders"))["spec"]["colour"] == "orange"

@@ -384,7 +384,7 @@ def _operator() -> tuple[Panel, ...]:
             ),
             as_bars=True,
             stacked=True,
-            width=8,
+            width=6,
         ),
         graph(
             "Statuses that wait",
@@ -393,7 +393,7 @@ def _operator() -> tuple[Panel, ...]:
                 expression=f"sum by (instance) (springline_status_writes_waiting{{{_OF}}})",
                 legend="{{instance}}",
             ),
-            width=8,
+            width=6,
         ),
         graph(
             "Oldest status that waits",
@@ -404,7 +404,17 @@ def _operator() -> tuple[Panel, ...]:
                 legend="{{instance}}",
             ),
             unit="s",
-            width=8,
+            width=6,
+        ),
+        graph(
+            "Fields that definitions lack",
+            "Fields of this version that the API server's CustomResourceDefinitions do not have, or"
+            " whose values they do not take. Above zero, they are older than the operator.",
+            Query(
+                expression=f"max by (kind, part) (springline_definitions_missing_fields{{{_OF}}})",
+                legend="{{kind}}: {{part}}",
+            ),
+            width=6,
         ),
         graph(
             "Lag of the event loop",

@@ -7,13 +7,15 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from springline.api import crds
 from springline.api.meta import Identity
 from springline.core.binding import Publication
 from springline.core.session import Session
 from springline.core.values import SessionKey
-from springline.kube import paths
+from springline.kube import paths, schemas
 from springline.kube.client import RefusedError
 from springline.kube.declarations import Declarations, identify
+from springline.kube.schemas import Fitted, Schema
 from springline.kube.status import StatusWriter
 from support.builders import RABBIT, server_close
 from support.fake_clock import FakeClock
@@ -25,11 +27,13 @@ __all__ = [
     "ORDERS",
     "RABBIT_BROKER",
     "FakeApplier",
+    "FakeDefinitions",
     "FakePublications",
     "Scene",
     "Write",
     "a_broker",
     "a_connection",
+    "lacking",
     "playing",
     "refused",
     "stamped",
@@ -149,6 +153,8 @@ class FakeApplier:
         self.most_in_flight = 0
         self.violations: list[str] = []
         """Writes that should never have come."""
+        self.schemas: dict[str, Schema] = {}
+        """What it takes as the status of a kind; anything, where nothing is said."""
         self.is_declared: Callable[[str], bool] = lambda _: True
         self.answer: dict[str, Any] | None = None
         """What is answered in place of the object."""
@@ -192,6 +198,8 @@ class FakeApplier:
             self.in_flight.remove(path)
         if path not in self.uids:
             raise refused(404)
+        if _cut(document["kind"], document["status"], self.schemas).left_out:
+            raise refused(500)
         self.stored[path] = dict(document["status"])
         if self.answer is not None:
             return self.answer
@@ -211,6 +219,43 @@ class FakeApplier:
             raise answer
 
 
+class FakeDefinitions:
+    """Those of a played API server, as `kube.status.Fitting`. They are known only by looking."""
+
+    def __init__(self, api: FakeApplier) -> None:
+        self._api = api
+        self._known: dict[str, Schema] = {}
+        self.edition = 0
+        self.looks = 0
+        self.on_change: Callable[[], None] = lambda: None
+
+    def fitted(self, kind: str, status: dict[str, Any]) -> Fitted:
+        return _cut(kind, status, self._known)
+
+    async def look(self) -> None:
+        self.looks += 1
+        await asyncio.sleep(0)
+        if self._known != self._api.schemas:
+            self._known = dict(self._api.schemas)
+            self.edition += 1
+            self.on_change()
+
+
+def lacking(kind: str, *fields: str) -> Schema:
+    """Return the schema of a kind's status without some fields, as an older definition has it."""
+    [version] = crds.crd(kind)["spec"]["versions"]
+    status = schemas.compact(version["schema"]["openAPIV3Schema"]["properties"]["status"])
+    kept = {name: each for name, each in status["properties"].items() if name not in fields}
+    required = [name for name in status["required"] if name not in fields]
+    return {**status, "properties": kept, "required": required}
+
+
+def _cut(kind: str, status: dict[str, Any], known: Mapping[str, Schema]) -> Fitted:
+    if kind not in known:
+        return Fitted(value=status)
+    return schemas.fitted(status, known[kind], "status")
+
+
 class FakePublications:
     """Knows of bindings what the test puts into it, as `core.binding.Publications`."""
 
@@ -228,14 +273,17 @@ class Scene(Fleet):
         self.api = FakeApplier(clock)
         self.counted: list[str] = []
         self.publications = FakePublications()
+        self.definitions = FakeDefinitions(self.api)
         self.statuses = StatusWriter(
             self.api,
             lambda: self.manager,
             clock,
             holder="pod-1",
             publications=self.publications,
+            definitions=self.definitions,
             counted=self.counted.append,
         )
+        self.definitions.on_change = self.statuses.definitions_changed
         super().__init__(clock)
         self.declarations = Declarations(self.manager, self.statuses)
         self.api.is_declared = self._is_declared

@@ -45,13 +45,25 @@ class PlayedBacklog:
     oldest_seconds = 0.0
 
 
+class PlayedComparison:
+    """How the API server's definitions are, as `metrics.Comparison`."""
+
+    def __init__(self) -> None:
+        self.missing: dict[tuple[str, str], int] = {}
+
+
 class Scene:
     """One session among fakes, and the metrics that are made of it."""
 
     def __init__(self, clock: FakeClock, *, per_object: bool) -> None:
         self.backlog = PlayedBacklog()
+        self.comparison = PlayedComparison()
         self.metrics = Metrics(
-            self._views, per_object=per_object, clock=clock, statuses=lambda: self.backlog
+            self._views,
+            per_object=per_object,
+            clock=clock,
+            statuses=lambda: self.backlog,
+            definitions=lambda: self.comparison,
         )
         self.stage: Stage | None = None
         self.more: list[SessionView] = []
@@ -337,9 +349,23 @@ async def test_status_that_is_not_written_yet_is_shown(scene: Scene) -> None:
     assert scene.value("springline_status_oldest_unwritten_seconds") == 41.5
 
 
-async def test_without_an_api_server_no_status_waits(clock: FakeClock) -> None:
+async def test_what_the_definitions_lack_is_shown(scene: Scene) -> None:
+    """Of kinds whose definition has been read; zero is an answer."""
+    name = "springline_definitions_missing_fields"
+    assert scene.series(name) == []
+    scene.comparison.missing = {("Broker", "spec"): 0, ("Broker", "status"): 3}
+    assert scene.series(name) == [
+        ({"kind": "Broker", "part": "spec"}, 0.0),
+        ({"kind": "Broker", "part": "status"}, 3.0),
+    ]
+
+
+async def test_without_an_api_server_no_status_waits_and_no_definition_lacks_anything(
+    clock: FakeClock,
+) -> None:
     body, _ = Metrics(tuple, per_object=True, clock=clock).render()
     assert b"springline_status_oldest" not in body
+    assert b"springline_definitions" not in body
 
 
 # --- the process
@@ -427,6 +453,7 @@ async def populated(scene: Scene) -> None:
     await scene.session.clock.advance(60.0)
     await scene.session.change_credential()
     scene.metrics.status_written("written")
+    scene.comparison.missing = {("BrokerConnection", "status"): 1}
 
 
 async def test_both_formats_say_the_same(scene: Scene) -> None:

@@ -10,6 +10,8 @@ kopf and the Kubernetes client are known only here. The pieces, from the outside
     namespaces  the labels of namespaces
     services    where the pods behind a Service are
     declarations  what objects there are, and what they mean for the manager
+    definitions what the API server's definitions of our kinds lack and take
+    schemas     the same of one schema and one value
     installed   what has to be there at the start: our kinds, and the brokers
     readable    which of the namespaces can be read
     operator    the watches of our own kinds, by kopf

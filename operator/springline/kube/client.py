@@ -66,6 +66,7 @@ _PAGE = 500
 _SHOWN_BYTES = 200
 """Of an answer that is no `Status`."""
 
+_NOT_MODIFIED = 304
 _UNAUTHORIZED = 401
 _FORBIDDEN = 403
 _NOT_FOUND = 404
@@ -150,6 +151,25 @@ class Client:
     ) -> dict[str, Any]:
         """Return the object at `path`. Raises `RequestError`."""
         return await self._request("GET", path, params=params, accept=accept)
+
+    async def get_unless(self, path: str, tag: str) -> tuple[dict[str, Any] | None, str]:
+        """Return what is at `path`, and the tag of its content; None if it still has that tag.
+
+        An empty tag is none; where the API server gives none, everything is returned each time.
+        Raises `RequestError`.
+        """
+
+        async def exchange() -> tuple[bytes | None, str]:
+            known = {"If-None-Match": tag} if tag else {}
+            response = await self._send("GET", path, params={}, headers=known)
+            text = bytes(await response.read())
+            if response.status == _NOT_MODIFIED:
+                return None, tag
+            return text, response.headers.get("Etag") or ""
+
+        async with self._turns:
+            text, now = await self._answered(exchange(), seconds=_REQUEST_SECONDS)
+        return None if text is None else _document(text), now
 
     async def list_metadata(self, path: str, **params: str) -> tuple[list[dict[str, Any]], str]:
         """Return the metadata of all objects at `path`, and the version of the list.
@@ -316,7 +336,8 @@ class Client:
         path: str,
         *,
         params: Mapping[str, str],
-        accept: str,
+        accept: str = "application/json",
+        headers: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
         content_type: str = "application/json",
         timeout: aiohttp.ClientTimeout | None = None,
@@ -328,7 +349,11 @@ class Client:
                 method,
                 path,
                 query_params=list(params.items()),
-                header_params={"Accept": accept, "Content-Type": content_type},
+                header_params={
+                    "Accept": accept,
+                    "Content-Type": content_type,
+                    **(headers or {}),
+                },
                 body=body,
                 auth_settings=["BearerToken"],
             )

@@ -54,6 +54,8 @@ class Entry:
     written_at: float = float("-inf")
     is_deferred: bool = False
     """Whether a count is left to write; a status with nothing else new can wait."""
+    is_cut: bool = False
+    """Whether something of it is left out that the API server's definitions do not take."""
     refusals: int = 0
     """How often in a row the API server did not take the write of this object."""
     not_before: float = float("-inf")

@@ -3,7 +3,7 @@
 A session says that it changed; when it is the object's turn, what has become of it is projected and
 written, if it differs from what the API server has. So a burst of changes costs one write, and
 without changes there is none. At most one write an object is in flight, also if the object was
-deleted and created again meanwhile.
+deleted and created again meanwhile. What the API server's definitions do not take is not sent.
 """
 
 import asyncio
@@ -22,9 +22,10 @@ from springline.kube import paths
 from springline.kube.client import RefusedError, RequestError
 from springline.kube.projection import Digest, Entry, Projection
 from springline.kube.requests import Request
+from springline.kube.schemas import Fitted
 from springline.kube.turns import Queue
 
-__all__ = ["FIELD_MANAGER", "Applier", "StatusWriter"]
+__all__ = ["FIELD_MANAGER", "Applier", "Fitting", "StatusWriter"]
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ _SEVERAL = 3
 _FORBIDDEN = 403
 _NOT_FOUND = 404
 _CONFLICT = 409
+_INVALID = 422
 _INTERNAL_ERROR = 500
 
 _SENTENCES: Final = {
@@ -73,6 +75,20 @@ class Applier(Protocol):
         """Server-side apply `document` at `path`, and return the object. Raises `RequestError`."""
 
 
+class Fitting(Protocol):
+    """Whoever knows what the API server's definitions take, as `kube.definitions` does."""
+
+    @property
+    def edition(self) -> int:
+        """Another number whenever the definitions have become other ones."""
+
+    def fitted(self, kind: str, status: dict[str, Any]) -> Fitted:
+        """Return a status as far as they take it."""
+
+    async def look(self) -> None:
+        """Have them read again, and return when that is done, or takes too long."""
+
+
 class StatusWriter:
     """Writes status, as `kube.declarations.Statuses`. `run` it beside the manager."""
 
@@ -84,16 +100,19 @@ class StatusWriter:
         *,
         holder: str,
         publications: Publications,
+        definitions: Fitting,
         counted: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`publications` knows what has become of bindings.
 
+        When `definitions` have changed, call `definitions_changed`.
         `counted` is told the outcome of each write: written, unchanged, gone or failed.
         """
         self._client = client
         self._manager = manager
         self._clock = clock
         self._projection = Projection(manager, clock, holder=holder, publications=publications)
+        self._definitions = definitions
         self._counted = counted
         self._entries: dict[Identity, Entry] = {}
         self._changed_at: dict[Identity, float] = {}
@@ -168,6 +187,16 @@ class StatusWriter:
         self._broker_changed(entry.broker)
         if before != entry.broker:
             self._broker_changed(before)
+
+    def definitions_changed(self) -> None:
+        """Note that the API server takes something else than before. Returns at once.
+
+        What was written whole stays as it is.
+        """
+        for entry in self._entries.values():
+            if entry.is_cut or entry.refusals:
+                entry.not_before = float("-inf")
+                self._changed(entry)
 
     def _broker_changed(self, broker: Identity | None) -> None:
         if broker is not None and (entry := self._entries.get(broker)) is not None:
@@ -267,7 +296,11 @@ class StatusWriter:
         entry.is_deferred = False
         if status is None:  # its session is not there yet
             return None
-        digest = Digest.of(status)
+        fitted = self._definitions.fitted(identity.kind, status)
+        entry.is_cut = bool(fitted.left_out)
+        if not fitted.value:  # the definitions have no status
+            return None
+        digest = Digest.of(fitted.value)
         if entry.written is not None:
             if digest.whole == entry.written.whole:
                 self._counted("unchanged")
@@ -278,7 +311,7 @@ class StatusWriter:
                 entry.is_deferred = True
                 self._schedule(identity, at=count_at)
                 return None
-        return status
+        return fitted.value
 
     # --- writing
 
@@ -296,6 +329,7 @@ class StatusWriter:
 
     async def _try(self, entry: Entry, status: dict[str, Any]) -> float | None:
         """Write, and return in how many seconds to do it again; None for never."""
+        edition = self._definitions.edition
         try:
             applied = await self._client.apply(
                 paths.status_of(entry.identity),
@@ -304,6 +338,12 @@ class StatusWriter:
             )
         except RefusedError as error:
             entry.written = None  # whatever was answered, it may have been done
+            if await self._is_outdated(error, edition=edition):
+                self._counted("failed")
+                # At once only the first time: of several API servers, each may have others.
+                retry_in = _REFUSED_SECONDS[0] if entry.refusals else 0.0
+                entry.refusals += 1
+                return retry_in
             return self._refused(entry, error)
         except RequestError as error:
             entry.written = None
@@ -319,6 +359,18 @@ class StatusWriter:
         self._counted("written")
         self._answered()
         return None
+
+    async def _is_outdated(self, error: RefusedError, *, edition: int) -> bool:
+        """Whether the definitions have changed since the write that was refused was made.
+
+        500 is what the API server answers to a field that its schema does not have, and 422 to a
+        value that it does not allow.
+        """
+        if error.code not in (_INTERNAL_ERROR, _INVALID):
+            return False
+        if self._definitions.edition == edition:
+            await self._definitions.look()
+        return self._definitions.edition != edition
 
     def _go_on(self, entry: Entry, *, changed_at: float, retry_in: float | None) -> None:
         """See to what changed during the write, or to the write that has to be repeated.

@@ -506,6 +506,31 @@ STATUS_OLDEST: Final = MetricInfo(
         ),
     ),
 )
+DEFINITIONS_MISSING: Final = MetricInfo(
+    name="springline_definitions_missing_fields",
+    kind=Kind.GAUGE,
+    meaning=(
+        "Fields of this version that the API server's CustomResourceDefinition of a kind lacks, or "
+        "whose value it does not take."
+    ),
+    remark="The log names them.",
+    labels=(
+        Label(name="kind", values=_listed(("Broker", "ClusterBroker", "BrokerConnection"))),
+        Label(
+            name="part",
+            values={
+                "spec": "they cannot be declared",
+                "status": "they are left out of what is written",
+            },
+        ),
+    ),
+    queries=(
+        Query(
+            question="are the definitions older than the operator?",
+            text="sum by (kind) (springline_definitions_missing_fields) > 0",
+        ),
+    ),
+)
 BUILD_INFO: Final = MetricInfo(
     name="springline_build_info",
     kind=Kind.INFO,
@@ -673,7 +698,15 @@ SECTIONS: Final = (
     ),
     Section(
         name="operator",
-        metrics=(STATUS_WRITES, STATUS_WAITING, STATUS_OLDEST, BUILD_INFO, LOOP_LAG, TASKS),
+        metrics=(
+            STATUS_WRITES,
+            STATUS_WAITING,
+            STATUS_OLDEST,
+            DEFINITIONS_MISSING,
+            BUILD_INFO,
+            LOOP_LAG,
+            TASKS,
+        ),
     ),
     Section(name="process", metrics=_PROCESS),
 )

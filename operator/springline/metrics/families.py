@@ -6,7 +6,7 @@ series of single sessions are each.py's.
 
 import platform
 from collections import Counter as Tally
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import Metric
@@ -39,6 +39,8 @@ class State:
     tasks: int
     unwritten: Unwritten | None
     """None where no status is written to an API server."""
+    missing: Mapping[tuple[str, str], int] | None
+    """How many fields the API server's definitions lack, by kind and part; None as above."""
 
 
 def families(state: State) -> Iterator[Metric]:
@@ -82,6 +84,11 @@ def _operator(state: State) -> Iterator[Metric]:
     if state.unwritten is not None:
         yield _single(catalogue.STATUS_WAITING, state.unwritten.objects)
         yield _single(catalogue.STATUS_OLDEST, state.unwritten.oldest_seconds)
+    if state.missing is not None:
+        family = _gauge(catalogue.DEFINITIONS_MISSING)
+        for labels, number in sorted(state.missing.items()):
+            family.add_metric(labels, number)
+        yield family
     build = _info(catalogue.BUILD_INFO)
     build.add_metric((), {"version": __version__, "python": platform.python_version()})
     yield build

@@ -5,7 +5,7 @@ A scrape has two halves: `Metrics.collect` reads the state and belongs on the ev
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, Protocol
 
 import prometheus_client
@@ -28,7 +28,7 @@ from springline.metrics.families import State, Unwritten, families
 from springline.pulse import Pulse
 from springline.reasons import Reason
 
-__all__ = ["Backlog", "Metrics"]
+__all__ = ["Backlog", "Comparison", "Metrics"]
 
 # When a series began is written beside each one otherwise, by a clock that is not ours.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
@@ -63,6 +63,14 @@ class Backlog(Protocol):
         """How long the oldest change has waited; 0 if there is none."""
 
 
+class Comparison(Protocol):
+    """Knows how the API server's definitions compare with those of this version."""
+
+    @property
+    def missing(self) -> Mapping[tuple[str, str], int]:
+        """How many fields they lack, by kind and part of its objects; only of what was read."""
+
+
 class Metrics:
     """All metrics of a process, in a registry of their own, as `core.ports.Meter`."""
 
@@ -73,15 +81,18 @@ class Metrics:
         per_object: bool,
         clock: ports.Clock,
         statuses: Callable[[], Backlog] | None = None,
+        definitions: Callable[[], Comparison] | None = None,
     ) -> None:
         """`sessions` gives what there is at a scrape. Run `pulse` beside them.
 
-        `statuses` gives whoever writes status, if somebody does.
+        `statuses` gives whoever writes status to an API server, and `definitions` whoever knows
+        what it takes, if there is one.
         """
         self.pulse = Pulse(clock)
         self._sessions = sessions
         self._per_object = per_object
         self._statuses = statuses
+        self._definitions = definitions
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         GCCollector(registry=self._registry)
@@ -152,6 +163,7 @@ class Metrics:
             lag_seconds=self.pulse.lag(),
             tasks=len(asyncio.all_tasks()),
             unwritten=self._unwritten(),
+            missing=self._definitions().missing if self._definitions is not None else None,
         )
         return Snapshot(
             lambda: self._families(state), before=lambda is_open: self._each(state, is_open=is_open)

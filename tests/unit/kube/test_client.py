@@ -74,6 +74,36 @@ async def unreachable(request: Any) -> str:
     return error.message
 
 
+# --- a document that seldom changes
+
+
+async def test_a_document_is_not_sent_again_while_it_is_the_same(
+    server: FakeAPIServer, client: Client
+) -> None:
+    server.script.append(answering({"openapi": "3.0.0"}, headers={"Etag": '"one"'}))
+    assert await client.get_unless("/openapi/v3", "") == ({"openapi": "3.0.0"}, '"one"')
+    tags: list[str | None] = []
+
+    async def unchanged(request: web.Request) -> web.StreamResponse:
+        tags.append(request.headers.get("If-None-Match"))
+        return web.Response(status=304)
+
+    server.script.append(unchanged)
+    assert await client.get_unless("/openapi/v3", '"one"') == (None, '"one"')
+    assert tags == ['"one"']
+    server.script.append(answering({"openapi": "3.0.1"}))
+    assert await client.get_unless("/openapi/v3", '"one"') == ({"openapi": "3.0.1"}, "")
+
+
+async def test_a_document_that_cannot_be_read_is_an_error(
+    server: FakeAPIServer, client: Client
+) -> None:
+    server.script.append(refusing(403, "Forbidden", "no"))
+    assert (await refused(client.get_unless("/openapi/v3", ""))).code == 403
+    server.script.append(answering("not JSON"))
+    assert await unreachable(client.get_unless("/openapi/v3", ""))
+
+
 # --- one object
 
 
