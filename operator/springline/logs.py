@@ -30,7 +30,7 @@ _SILENT = (
 _CHATTY = "kopf"
 
 # It calls each try that it repeats an error. If it gives up, that is logged where it gives up.
-_RETRYING = "kopf._cogs.clients"
+_RETRYING = ("kopf._cogs.clients", "kopf._core.engines.posting")
 
 
 class _Formatter(logging.Formatter):

@@ -220,6 +220,7 @@ class _Parts:
             self._is_stopping = True
             logger.info("stopping")
             self._declarations.freeze()
+            self._operator.wind_down()
             deadline = loop.time() + settings.shutdown_seconds + _LAST_STATUS_SECONDS
             await shutdown.close_sessions(
                 self._manager,
@@ -228,8 +229,8 @@ class _Parts:
                 hurry=self._stopping,
                 note=logger.info,
             )
-            await self._write_last_status(deadline)
-            await embedding.posted(limit=_LAST_EVENTS_SECONDS)
+            if await self._write_last_status(deadline):
+                await embedding.posted(limit=_LAST_EVENTS_SECONDS)
             for task in following:
                 task.cancel()
 
@@ -271,8 +272,11 @@ class _Parts:
                 "namespaces not listed; ClusterBrokers that select them by labels may refuse them"
             )
 
-    async def _write_last_status(self, deadline: float) -> None:
-        """Say that the sessions are closed. Without an API server, that is seen by nobody."""
+    async def _write_last_status(self, deadline: float) -> bool:
+        """Say that the sessions are closed. Without an API server, that is seen by nobody.
+
+        Returns whether the API server lets us say anything more.
+        """
         # One more signal is for this wait.
         self._stopping.clear()
         writing = asyncio.ensure_future(self._statuses.flush())
@@ -286,6 +290,8 @@ class _Parts:
                 logger.warning(
                     "last status not written in time", extra={"waiting": self._statuses.waiting}
                 )
+                return True
+            return writing.result()
         finally:
             writing.cancel()
             hurried.cancel()

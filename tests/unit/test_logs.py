@@ -259,10 +259,13 @@ def test_kopf_tells_of_every_object_only_when_debugging(
     assert [line.rpartition(" ")[2] for line in capsys.readouterr().err.splitlines()] == shown
 
 
-def test_a_request_that_kopf_repeats_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("name", ["kopf._cogs.clients.watching", "kopf._core.engines.posting"])
+def test_a_request_that_kopf_repeats_is_a_warning(
+    capsys: pytest.CaptureFixture[str], name: str
+) -> None:
     """An error is what it gives up with, and that comes from elsewhere."""
     logs.configure("info", format="json")
-    logging.getLogger("kopf._cogs.clients.watching").error("Request attempt #1/6 failed")
+    logging.getLogger(name).error("Request attempt #1/6 failed")
     logging.getLogger("kopf._core.reactor.queueing").error("gave up")
     assert [line["level"] for line in lines(capsys)] == ["warning", "error"]
 

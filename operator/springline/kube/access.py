@@ -101,11 +101,14 @@ class Access:
             if self._renewals != seen:
                 return
             fresh, _ = await self._read()
+            is_new = fresh.api_key != self.configuration.api_key
             # Into the same object: clients that exist keep their connections.
             self.configuration.api_key = fresh.api_key
             self.configuration.refresh_api_key_hook = fresh.refresh_api_key_hook
             self._renewals += 1
-            logger.info("credentials for the API server read again")
+            # Those that stay refused are read again with every request.
+            level = logging.INFO if is_new else logging.DEBUG
+            logger.log(level, "credentials for the API server read again")
 
     async def token(self) -> str | None:
         """Return the bearer token as it is now, None where a client certificate logs in."""

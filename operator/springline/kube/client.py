@@ -87,9 +87,11 @@ class RequestError(SpringlineError):
 class UnreachableError(RequestError):
     """There was no answer: no connection, no trust, or not in time."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, *, refusal: "RefusedError | None" = None) -> None:
         super().__init__(message)
         self.message = message
+        self.refusal = refusal
+        """The answer that does not count as one, because it may be that of a start."""
 
     def __str__(self) -> str:
         return f"the API server cannot be reached: {self.message}"
@@ -112,6 +114,16 @@ class RefusedError(RequestError):
     def may_pass(self) -> bool:
         """Whether the same request may succeed later without anybody's doing."""
         return self.code in (_UNAUTHORIZED, _TOO_MANY_REQUESTS) or self.code >= _FIRST_SERVER_ERROR
+
+    @property
+    def is_denial(self) -> bool:
+        """Whether it is about who we are and what we may do."""
+        return self.code in (_UNAUTHORIZED, _FORBIDDEN)
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether it does not know who we are."""
+        return self.code == _UNAUTHORIZED
 
     @property
     def is_absence(self) -> bool:
@@ -325,7 +337,8 @@ class Client:
         except RefusedError as error:
             if error.code != _FORBIDDEN or self._settled_at < asyncio.get_running_loop().time():
                 raise
-            raise UnreachableError(f"it has just been away, and it says {error}") from error
+            message = f"it has just been away, and it says {error}"
+            raise UnreachableError(message, refusal=error) from error
 
     def _unsettled(self) -> None:
         self._settled_at = asyncio.get_running_loop().time() + _SETTLING_SECONDS

@@ -10,16 +10,18 @@ import contextlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
+import aiohttp
 import kopf
-from kopf._cogs.clients import watching
+from kopf._cogs.aiokits import aiotasks
+from kopf._cogs.clients import errors, watching
 from kopf._cogs.structs.credentials import Vault  # to close what tasks of kopf's leave open
 
 from springline.api.v1alpha1 import GROUP
 from springline.kube.echoes import Echoes
 
-__all__ = ["posted", "run"]
+__all__ = ["REFUSALS", "posted", "reason_of", "run"]
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +58,47 @@ async def _watched(**options: Any) -> AsyncIterator[Any]:
 
 
 watching.watch_objs = _watched
+
+REFUSALS: Final = (
+    kopf.LoginError,
+    errors.APIError,
+    watching.WatchingError,
+    aiohttp.ClientError,
+    TimeoutError,
+)
+"""What ends kopf because of the API server, not because of a defect."""
+
+
+def reason_of(refusal: BaseException) -> str:
+    """Return what one of `REFUSALS` comes to, in a sentence."""
+    match refusal:
+        case kopf.LoginError():  # its own text is for those who write operators
+            return "the API server does not accept the credentials"
+        case errors.APIError():
+            return f"the API server answered {refusal.status}: {refusal.message or 'no more'}"
+        case _:
+            return str(refusal) or type(refusal).__name__
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether kopf has more to say of a task that failed than `run` raises: of a defect."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], REFUSALS)
+
+
+for _name in ("kopf._core.reactor.orchestration", "kopf._core.reactor.running"):
+    logging.getLogger(_name).addFilter(_is_news)
+
+_create_guarded_task = aiotasks.create_guarded_task
+
+
+def _guarded(*args: Any, **options: Any) -> "asyncio.Task[None]":
+    """Make a task as kopf does, and take note of how it fails, which kopf does of one alone."""
+    task = _create_guarded_task(*args, **options)
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+    return task
+
+
+aiotasks.create_guarded_task = _guarded
 
 
 async def run(

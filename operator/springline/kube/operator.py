@@ -16,7 +16,7 @@ import kopf
 from springline.api.v1alpha1 import GROUP, VERSION
 from springline.core import ports
 from springline.kube import client, embedding, paths
-from springline.kube.access import Access
+from springline.kube.access import Access, AccessError
 from springline.kube.declarations import Shown, identify
 from springline.kube.readable import Readable
 
@@ -27,9 +27,14 @@ logger = logging.getLogger(__name__)
 _RESTART_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 _STABLE_SECONDS = 60.0
 _LOGIN_RETRY_SECONDS = 5.0
+_ERROR_BACKOFFS = (1.0, 2.0, 3.0, 5.0, 5.0)
+"""Pauses between tries of one request."""
 
 _LOOK_AGAIN_SECONDS = 30.0
 """How often it is looked whether other namespaces can be read than before."""
+
+
+_FAILED = "watching failed; starting it again"
 
 
 class _Undiffed(kopf.DiffBaseStorage):
@@ -98,6 +103,11 @@ class Operator:
         self._before_start = before_start
         self._after_start = after_start
         self._has_logged_in = False
+        self._is_winding_down = False
+
+    def wind_down(self) -> None:
+        """Do not watch again what cannot be watched any more: soon nothing will be."""
+        self._is_winding_down = True
 
     async def run(self) -> None:
         """Watch until cancelled, whatever happens to kopf."""
@@ -107,8 +117,14 @@ class Operator:
             started = self._clock.monotonic()
             try:
                 await self._watch()
+            except embedding.REFUSALS as error:
+                if not self._is_winding_down:
+                    told = {"error": embedding.reason_of(error)}
+                    logger.error(_FAILED, extra=told)  # noqa: TRY400 - it is no defect
             except Exception:  # the top of a task: no defect of a watch may end the sessions
-                logger.exception("watching failed; starting it again")
+                logger.exception(_FAILED)
+            if self._is_winding_down:
+                await asyncio.Event().wait()
             if self._clock.monotonic() - started > _STABLE_SECONDS:
                 failures = 0
             await self._clock.sleep(_RESTART_SECONDS[min(failures, len(_RESTART_SECONDS) - 1)])
@@ -163,7 +179,11 @@ class Operator:
     async def _log_in(self, **_: Any) -> kopf.ConnectionInfo:
         """Give kopf the credentials as they are now; it asks again when they are refused."""
         if self._has_logged_in:
-            await self._access.renew(seen=self._access.renewals)
+            try:
+                await self._access.renew(seen=self._access.renewals)
+            except AccessError as error:
+                # As anything else it would be logged with a traceback each time.
+                raise kopf.TemporaryError(str(error), delay=_LOGIN_RETRY_SECONDS) from None
         self._has_logged_in = True
         return _Connection(
             server=self._access.configuration.host,
@@ -184,7 +204,7 @@ class Operator:
         settings.persistence.diffbase_storage = _Undiffed()
         settings.networking.request_timeout = 30
         settings.networking.connect_timeout = 10
-        settings.networking.error_backoffs = (1, 2, 3, 5, 5)
+        settings.networking.error_backoffs = _ERROR_BACKOFFS
         settings.watching.connect_timeout = 10
         settings.watching.server_timeout = int(client.WATCH_SECONDS)
         settings.watching.inactivity_timeout = client.SILENCE_SECONDS

@@ -19,7 +19,7 @@ from springline.core.binding import Publications
 from springline.core.manager import Manager
 from springline.core.session import Session
 from springline.kube import paths
-from springline.kube.client import RefusedError, RequestError
+from springline.kube.client import RefusedError, RequestError, UnreachableError
 from springline.kube.projection import Digest, Entry, Projection
 from springline.kube.requests import Request
 from springline.kube.schemas import Fitted
@@ -61,6 +61,10 @@ _SENTENCES: Final = {
         "Springline's ServiceAccount"
     ),
 }
+_SHUT_OUT: Final = (
+    "last status not written: the API server does not let Springline write it any more; its "
+    "ServiceAccount, or what gives it its rights, is gone"
+)
 _REFUSED: Final = (
     "status refused by the API server; are the CustomResourceDefinitions those of this version?"
 )
@@ -126,6 +130,10 @@ class StatusWriter:
         self._told: set[int] = set()
         """The refusals that the log has already, by their code."""
         self._is_flushing = False
+        self._shut_out: set[tuple[str, str] | None] = set()
+        """Kinds and namespaces that can no longer be written in; None for all of them."""
+        self._has_flushed = False
+        """Whether something of the last status was written."""
 
     # --- what there is to write
 
@@ -237,13 +245,15 @@ class StatusWriter:
                     self._in_flight[entry.identity] = changed_at
                     tasks.create_task(self._write(entry, status), name=f"status/{entry.identity}")
 
-    async def flush(self) -> None:
+    async def flush(self) -> bool:
         """Write everything that has changed, now, and return when it is written.
 
         It waits as long as the API server does not answer; whoever calls sets the limit. What the
-        API server refuses is not tried again.
+        API server refuses is not tried again. Returns whether it still lets us write anything.
         """
         self._is_flushing = True
+        self._has_flushed = False
+        self._shut_out.clear()
         try:
             now = self._clock.monotonic()
             for identity, entry in self._entries.items():
@@ -253,6 +263,7 @@ class StatusWriter:
                     self._schedule(identity, at=now)
             while self._changed_at or self._in_flight:
                 await self._clock.sleep(_GATHER_SECONDS)
+            return self._has_flushed or not self._shut_out
         finally:
             self._is_flushing = False
 
@@ -287,6 +298,9 @@ class StatusWriter:
     def _to_write(self, entry: Entry) -> dict[str, Any] | None:
         """Return what is to be written now; None if it is nothing, or its time has not come."""
         identity, now = entry.identity, self._clock.monotonic()
+        if self._is_flushing and self._is_shut_out(identity):
+            self._changed_at.pop(identity, None)
+            return None
         settled_at = self._changed_at.setdefault(identity, now) + _SETTLE_SECONDS
         if now < settled_at and not self._is_flushing and not self._projection.is_settled(entry):
             self._schedule(identity, at=settled_at)
@@ -347,6 +361,13 @@ class StatusWriter:
             return self._refused(entry, error)
         except RequestError as error:
             entry.written = None
+            if (
+                self._is_flushing
+                and isinstance(error, UnreachableError)
+                and error.refusal is not None
+            ):
+                # There is no time to find out whether that is the moment of a start.
+                return self._refused(entry, error.refusal)
             return self._pause(error)
         # The API server compares no uids: it may have landed on another object of that name.
         is_there = _uid(applied) == entry.uid
@@ -356,6 +377,7 @@ class StatusWriter:
             entry.refusals = 0
             self._told.clear()
         self._ailing.clear()
+        self._has_flushed = True
         self._counted("written")
         self._answered()
         return None
@@ -394,6 +416,9 @@ class StatusWriter:
 
     def _refused(self, entry: Entry, error: RefusedError) -> float | None:
         """Return in how many seconds to try again; None for never."""
+        if self._is_flushing and error.is_denial:
+            self._note_shut_out(entry.identity, error)
+            return None
         if self._is_in_trouble(entry, error):
             return self._pause(error)
         if error.code != _INTERNAL_ERROR:
@@ -417,6 +442,19 @@ class StatusWriter:
         entry.refusals += 1
         entry.not_before = self._clock.monotonic() + retry_in
         return retry_in
+
+    def _note_shut_out(self, identity: Identity, error: RefusedError) -> None:
+        """Take it that nothing more can be written of this kind in this namespace.
+
+        So it is when Springline is uninstalled. Where nobody knows it, that is nothing at all.
+        """
+        if not self._shut_out:
+            logger.warning(_SHUT_OUT, extra={"error": str(error)})
+        self._shut_out.add(None if error.is_unknown else (identity.kind, identity.namespace))
+        self._counted("failed")
+
+    def _is_shut_out(self, identity: Identity) -> bool:
+        return None in self._shut_out or (identity.kind, identity.namespace) in self._shut_out
 
     def _is_in_trouble(self, entry: Entry, error: RefusedError) -> bool:
         """Whether it is the API server that has to recover, and not the object.

@@ -27,7 +27,7 @@ from springline.kube.events import KubernetesEvents
 from springline.kube.operator import Operator
 from springline.kube.readable import Readable
 from support import fake_apiserver
-from support.discovery import discovering
+from support.discovery import discovering, saying
 from support.fake_apiserver import Asked, Deed, FakeAPIServer, refusing
 from support.fake_clock import EIGHT
 from support.waiting import eventually
@@ -54,6 +54,9 @@ def put(server: FakeAPIServer, identity: Identity, **content: Any) -> None:
 
 class Watcher:
     """Remembers what it is shown, as `kube.declarations.Shown`, and what else it is told."""
+
+    operator: Operator
+    """What shows it, once that runs."""
 
     def __init__(self) -> None:
         self.there: dict[Identity, Mapping[str, Any]] = {}
@@ -144,6 +147,7 @@ async def watching(
             on_gap=watcher.gap,
             after_start=started,
         )
+        watcher.operator = operator
         async with _until_cancelled(operator) as task:
             yield task
 
@@ -478,15 +482,65 @@ async def test_credentials_that_are_refused_are_read_again(
 
 
 async def test_credentials_that_stay_refused_are_tried_for_ever(
-    server: FakeAPIServer, watcher: Watcher, tmp_path: Path
+    server: FakeAPIServer, watcher: Watcher, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whoever does not know them now may do so when it has restarted."""
+    """Whoever does not know them now may do so when it has restarted. That is no defect."""
     put(server, ORDERS)
     server.token = "another"
     async with watching(server, watcher, tmp_path):
         await eventually(lambda: watcher.starts >= 2)
         server.token = TOKEN
         await eventually(watcher.is_there(ORDERS))
+        await eventually(is_watching(server))
+        server.token = "another"
+        server.break_watches()
+        await eventually(lambda: watcher.starts >= 4)
+    assert {
+        each.__dict__["error"]
+        for each in caplog.records
+        if each.message == "watching failed; starting it again"
+    } == {"the API server does not accept the credentials"}
+    assert not [each for each in caplog.records if each.exc_info]
+
+
+async def test_watching_what_is_forbidden_is_no_defect(
+    server: FakeAPIServer,
+    watcher: Watcher,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_ERROR_BACKOFFS", (0.05,))
+    body = {"kind": "Status", "code": 403, "reason": "Forbidden", "message": "you may not"}
+    server.instead = lambda asked: (
+        saying(body, status=403) if asked.path == CONNECTIONS else discovering(asked)
+    )
+    async with watching(server, watcher, tmp_path):
+        await eventually(lambda: watcher.starts >= 3)
+    assert {
+        each.__dict__["error"]
+        for each in caplog.records
+        if each.message == "watching failed; starting it again"
+    } == {"the API server answered 403: you may not"}
+    assert not [each for each in caplog.records if each.exc_info]
+
+
+async def test_winding_down_it_is_not_started_again(
+    server: FakeAPIServer, watcher: Watcher, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What an uninstalled operator may no longer do, it need not try, nor speak of."""
+    put(server, ORDERS)
+    server.token = TOKEN
+    async with watching(server, watcher, tmp_path) as operator:
+        await eventually(watcher.is_there(ORDERS))
+        await eventually(is_watching(server))
+        watcher.operator.wind_down()
+        server.token = "another"
+        server.break_watches()
+        await eventually(lambda: not embedding._running(), what="kopf has ended")
+        assert not operator.done()
+    assert watcher.starts == 1
+    assert "watching failed; starting it again" not in caplog.messages
 
 
 # --- signals and events

@@ -9,6 +9,7 @@ import pytest
 
 from springline.api.meta import Identity
 from springline.core import binding
+from springline.kube import paths
 from springline.kube import status as module
 from springline.kube.client import RefusedError, UnreachableError
 from springline.kube.requests import Request
@@ -709,6 +710,53 @@ async def test_flushing_goes_on_when_the_api_server_is_back(connected: Scene) ->
     connected.api.otherwise = None
     await connected.clock.result(connected.statuses.flush(), within=5.2)
     assert connected.statuses.waiting == 0
+
+
+async def test_flushing_ends_at_once_where_nobody_knows_us_any_more(
+    connected: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    """So it is when Springline is uninstalled: its ServiceAccount is gone before its pod."""
+    await connected.show(*(a_connection(f"c{each}", uid=f"uid-{each}") for each in range(100)))
+    await connected.clock.advance(5)
+    connected.api.writes.clear()
+    connected.api.otherwise = refused(401)
+    connected.manager.stop()
+    await connected.clock.settle()
+    assert not await connected.clock.result(connected.statuses.flush(), within=0.2)
+    assert connected.statuses.waiting == 0
+    assert len(connected.api.writes) <= 16, "no more than are in flight together"
+    [record] = [each for each in caplog.records if each.name == module.logger.name]
+    assert record.levelno == logging.WARNING
+    assert record.message.startswith("last status not written: the API server does not let")
+
+
+@pytest.mark.parametrize(
+    "denial",
+    [
+        pytest.param(refused(403), id="it is forbidden"),
+        pytest.param(
+            UnreachableError("it has just been away", refusal=refused(403)),
+            id="after what may have been an outage",
+        ),
+    ],
+)
+async def test_flushing_leaves_out_what_may_not_be_written(
+    connected: Scene, denial: Exception
+) -> None:
+    """Rights may be those of some namespaces only. There is no time to wait for them."""
+    await connected.show(a_connection("billing", uid="connection-2"))
+    await connected.clock.advance(5)
+    connected.api.writes.clear()
+    for name in ("orders", "billing"):
+        connected.api.at[paths.status_of(ORDERS._replace(name=name))] = denial
+    connected.manager.stop()
+    await connected.clock.settle()
+    assert await connected.clock.result(connected.statuses.flush(), within=0.2)
+    assert connected.statuses.waiting == 0
+    assert counts(connected)["ready"] == 0
+    connected.api.otherwise = denial
+    connected.statuses.session_changed(connected.session())
+    assert not await connected.clock.result(connected.statuses.flush(), within=0.2)
 
 
 # --- the Secret for applications
