@@ -1,7 +1,7 @@
 """The CustomResourceDefinitions that the API server has, compared with those of this version.
 
 They may be older, or newer: they are installed apart from the operator and change while it runs.
-The API server says what they are in its OpenAPI document, which everybody may read who may log in;
+The API server publishes them in its OpenAPI document, which every ServiceAccount may read; to read
 the definitions themselves would take one more right. The document is read at the start, when a
 write was refused, and now and again; as long as it is the same, that is an answer without content.
 """
@@ -60,7 +60,7 @@ _UNREADABLE: Final = (
 
 
 class Reader(Protocol):
-    """Whoever reads documents of the API server."""
+    """Reads documents of the API server."""
 
     async def get_unless(self, path: str, tag: str) -> tuple[Mapping[str, Any] | None, str]:
         """Return a document and its tag, None if it still has this tag. Raises `RequestError`."""
@@ -200,7 +200,7 @@ class Definitions:
             self._learn(found)
 
     def _fail(self, error: RequestError) -> None:
-        """Keep what is known, and say once that it cannot be read, where somebody forbids it."""
+        """Keep what is known; if reading was refused, say so once."""
         self._tag = ""
         level = logging.DEBUG
         if self._is_readable and isinstance(error, RefusedError) and error.code != _NOT_FOUND:

@@ -137,7 +137,7 @@ def _members(
         if member is None:
             left_out.append(f"{path}.{name}")
             continue
-        # Names that are anybody's choice would be fields without an end.
+        # Map keys are free text: told one by one, they would be fields without an end.
         at = f"{path}.{name}" if name in named else f"{path}.*"
         fits = _noted(each, member, at, left_out)
         if fits is not _NOTHING:

@@ -80,7 +80,7 @@ class Applier(Protocol):
 
 
 class Fitting(Protocol):
-    """Whoever knows what the API server's definitions take, as `kube.definitions` does."""
+    """Knows what the API server's definitions take, as `kube.definitions` does."""
 
     @property
     def edition(self) -> int:

@@ -85,8 +85,8 @@ class Metrics:
     ) -> None:
         """`sessions` gives what there is at a scrape. Run `pulse` beside them.
 
-        `statuses` gives whoever writes status to an API server, and `definitions` whoever knows
-        what it takes, if there is one.
+        `statuses` gives the writer of status and `definitions` the comparison of definitions, where
+        there is an API server.
         """
         self.pulse = Pulse(clock)
         self._sessions = sessions

@@ -251,7 +251,7 @@ async def test_a_value_that_they_do_not_take_is_told_once_and_counted(
     assert told(caplog)[1:] == [("INFO", "BrokerConnection", "")]
 
 
-async def test_names_of_anybody_are_told_as_one_field(
+async def test_free_keys_of_a_map_are_told_as_one_field(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Such as those of client properties: the log would not end."""
@@ -288,7 +288,7 @@ async def test_definitions_without_a_status_take_nothing_of_it(
 
 
 async def test_other_words_in_them_are_no_change(scene: Scene) -> None:
-    """Nor is what somebody else declares in the group."""
+    """Nor is another kind in the group."""
 
     def reworded(found: dict[str, Any]) -> None:
         found["Broker"]["properties"]["status"]["description"] = "Other words."
@@ -323,7 +323,7 @@ async def test_nothing_is_left_out_before_they_have_been_read(clock: FakeClock) 
     assert scene.definitions.missing == {}
 
 
-AWAY = UnreachableError("nobody listens")
+AWAY = UnreachableError("connection refused")
 NOT_INSTALLED = RefusedError(404, "NotFound", "")
 
 
@@ -347,7 +347,7 @@ async def test_what_is_known_stays_while_they_cannot_be_read(
 async def test_that_they_may_not_be_read_is_told_once(
     clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where somebody has taken `system:discovery` away, for one."""
+    """As where `system:discovery` was taken away."""
     scene = Scene(clock)
     scene.reader.raises = RefusedError(403, "Forbidden", "no")
     async with running(scene):
@@ -379,7 +379,7 @@ async def test_an_answer_that_is_something_else_does_no_harm(
     assert told(caplog) == []
 
 
-async def test_whoever_looks_gets_what_they_are_now(scene: Scene) -> None:
+async def test_a_look_shows_what_they_are_now(scene: Scene) -> None:
     """Not what a reading brings that had begun before."""
     first = asyncio.create_task(scene.definitions.look())
     await asyncio.sleep(0)
@@ -395,6 +395,6 @@ async def test_those_who_look_together_cost_one_request(scene: Scene) -> None:
     assert len(scene.reader.asked) == asked + 1
 
 
-async def test_an_api_server_that_does_not_answer_holds_nobody_up(scene: Scene) -> None:
+async def test_an_api_server_that_does_not_answer_ends_a_look(scene: Scene) -> None:
     scene.reader.hangs = True
     await scene.clock.result(scene.definitions.look(), within=5)
