@@ -1,4 +1,7 @@
-"""The command line: flags and SPRINGLINE_* variables in, a call of app, an exit code out."""
+"""The command line: flags and SPRINGLINE_* variables in, a call of app, an exit code out.
+
+Each command imports what it needs itself: the others, and --help, do without its libraries.
+"""
 
 import asyncio
 import io
@@ -13,10 +16,9 @@ from typing import Any
 import click
 import yaml
 
-from springline import __version__, app, checking, logs, many_connections, options
+from springline import __version__, logs, many_connections, options
 from springline.errors import ManifestError
 from springline.settings import CheckSettings, OperatorSettings, RunSettings
-from springline.standalone import rehearsals, table
 
 __all__ = ["main"]
 
@@ -87,6 +89,8 @@ def run(
 
     Runs until SIGTERM or Ctrl-C, then closes every connection in an orderly way.
     """
+    from springline import app  # noqa: PLC0415
+
     logs.configure(log_level)
     if status_dir is not None:
         _prepare_status_dir(status_dir, manifests)
@@ -221,7 +225,6 @@ def operator(
     Runs until SIGTERM or Ctrl-C, then closes every connection in an orderly way and says so in
     their status.
     """
-    # Only here: the libraries for Kubernetes are large, and the other commands do without them.
     from springline import operator_app  # noqa: PLC0415
     from springline.kube.access import AccessError  # noqa: PLC0415
     from springline.web import ListenAddress, ListenError  # noqa: PLC0415
@@ -290,6 +293,9 @@ def _input(path: Path) -> Path:
 
 
 def _check(settings: CheckSettings, output: str) -> bool:
+    from springline import checking  # noqa: PLC0415
+    from springline.standalone import table  # noqa: PLC0415
+
     checked = asyncio.run(checking.check(settings))
     _print_ignored(checked.ignored)
     if output == "table":
@@ -302,6 +308,9 @@ def _check(settings: CheckSettings, output: str) -> bool:
 
 
 def _rehearse(settings: CheckSettings, output: str) -> bool:
+    from springline import checking  # noqa: PLC0415
+    from springline.standalone import rehearsals  # noqa: PLC0415
+
     rehearsed = asyncio.run(checking.rehearse(settings))
     _print_ignored(rehearsed.ignored)
     if output == "table":

@@ -10,16 +10,15 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import TypeVar, cast
-
-import dns.asyncresolver
-import dns.exception
-import dns.rdtypes.IN.SRV
-import dns.resolver
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from springline import errors
 from springline.core.values import Endpoint
 from springline.reasons import Reason
+
+if TYPE_CHECKING:
+    import dns.asyncresolver
+    import dns.rdtypes.IN.SRV
 
 __all__ = ["SystemResolver"]
 
@@ -32,7 +31,7 @@ _SRV_SECONDS = 5.0
 class SystemResolver:
     """Looks names up as this machine does, as `core.ports.Resolver`."""
 
-    def __init__(self, rng: Random, *, srv: dns.asyncresolver.Resolver | None = None) -> None:
+    def __init__(self, rng: Random, *, srv: "dns.asyncresolver.Resolver | None" = None) -> None:
         """`srv` is for tests; without it the system's name servers are read at the first use."""
         self._rng = rng
         self._srv = srv
@@ -42,6 +41,11 @@ class SystemResolver:
 
         Raises `TransientError` with reason NameResolutionFailed. Safe to cancel.
         """
+        # Not with the module: it would take a tenth of the start, and few names are of this kind.
+        import dns.asyncresolver  # noqa: PLC0415
+        import dns.exception  # noqa: PLC0415
+        import dns.rdtypes.IN.SRV  # noqa: PLC0415
+
         try:
             resolver = self._srv or dns.asyncresolver.Resolver()
             answer = await resolver.resolve(
@@ -125,8 +129,8 @@ async def _in_own_thread(function: Callable[[], T]) -> T:
 
 
 def _in_order(
-    records: Sequence[dns.rdtypes.IN.SRV.SRV], rng: Random
-) -> list[dns.rdtypes.IN.SRV.SRV]:
+    records: "Sequence[dns.rdtypes.IN.SRV.SRV]", rng: Random
+) -> "list[dns.rdtypes.IN.SRV.SRV]":
     """Order by priority, and within one priority draw by weight."""
     # A record is drawn first with a chance in proportion to its weight (RFC 2782) if each takes an
     # exponential time with its weight as the rate. Weight 0 keeps "a very small chance".

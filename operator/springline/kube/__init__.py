@@ -2,6 +2,8 @@
 
 kopf and the Kubernetes client are known only here. The pieces, from the outside inwards:
 
+    kubernetes_client, framework  the two libraries, as far as they are used
+    partial_imports  how they are imported without the rest
     access      how the API server is reached, and as whom
     trust       which API server is trusted, as a TLS context
     client      requests to it, with a limit on every wait

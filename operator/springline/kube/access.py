@@ -16,13 +16,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import yaml
-from kubernetes.aio import config
-from kubernetes.aio.client import Configuration
-from kubernetes.aio.config import kube_config
 
 from springline import private_files
 from springline.errors import SpringlineError
 from springline.kube import trust
+from springline.kube.kubernetes_client import Configuration, config, kube_config
 
 __all__ = ["Access", "AccessError", "contexts"]
 

@@ -12,14 +12,12 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 import aiohttp
-from kubernetes.aio.client import ApiClient
-from kubernetes.aio.client.rest import RESTResponse
-from kubernetes.aio.config import ConfigException
 
 from springline import __version__
 from springline.core import backoff
 from springline.errors import SpringlineError
 from springline.kube.access import Access, AccessError
+from springline.kube.kubernetes_client import ApiClient, ConfigException, RESTResponse
 
 __all__ = [
     "METADATA",

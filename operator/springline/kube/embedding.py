@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import aiohttp
-import kopf
-from kopf._cogs.aiokits import aiotasks
-from kopf._cogs.clients import errors, watching
-from kopf._cogs.structs.credentials import Vault  # to close what tasks of kopf's leave open
 
 from springline.api.v1alpha1 import GROUP
 from springline.kube.echoes import Echoes
+from springline.kube.framework import (
+    Vault,  # to close what tasks of kopf's leave open
+    aiotasks,
+    errors,
+    kopf,
+    watching,
+)
 
 __all__ = ["REFUSALS", "posted", "reason_of", "run"]
 

@@ -11,12 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
-import kopf
-
 from springline.api.meta import Identity
 from springline.api.v1alpha1 import API_VERSION
 from springline.core import ports
 from springline.core.events import Event, EventType
+from springline.kube.framework import kopf
 
 __all__ = ["KubernetesEvents"]
 

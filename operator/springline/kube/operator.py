@@ -11,13 +11,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import kopf
-
 from springline.api.v1alpha1 import GROUP, VERSION
 from springline.core import ports
 from springline.kube import client, embedding, paths
 from springline.kube.access import Access, AccessError
 from springline.kube.declarations import Shown, identify
+from springline.kube.framework import kopf
 from springline.kube.readable import Readable
 
 __all__ = ["Operator"]

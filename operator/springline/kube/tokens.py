@@ -6,12 +6,11 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote
 
-from kubernetes.aio.config import ConfigException
-
 from springline import errors
 from springline.credentials import claims
 from springline.kube.access import Access, AccessError
 from springline.kube.client import Client, RefusedError, RequestError
+from springline.kube.kubernetes_client import ConfigException
 from springline.reasons import Reason
 from springline.redaction import Secret
 
