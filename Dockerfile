@@ -1,55 +1,55 @@
-# The image: Springline in a virtual environment on Debian's slim Python, and nothing to build with.
+# The image: Springline in a virtual environment on Debian's slim Python, and nothing that it does not use.
 #
 #   make image
 #
-# Built again, it holds the same: versions are those of constraints.txt, dates are SOURCE_DATE_EPOCH, and
-# the base can be named by its digest (BASE=python@sha256:…).
+# Built again, it is the same: versions are those of constraints.txt, dates are SOURCE_DATE_EPOCH, and the
+# base can be named by its digest (BASE=python@sha256:…). Where some package has no wheel for a platform,
+# BUILD_BASE names an image with a compiler and the same Python, such as python:3.13-trixie.
 ARG BASE=python:3.13-slim-trixie
 ARG BUILD_BASE=${BASE}
 
 
 FROM ${BUILD_BASE} AS build
 
+# The pip that installs is in an environment of its own.
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
-    PIP_NO_CACHE_DIR=1 \
-    PIP_NO_COMPILE=1 \
-    PIP_ROOT_USER_ACTION=ignore
+    PIP_NO_CACHE_DIR=1
+RUN python -m venv /opt/pip \
+    && python -m venv --without-pip /opt/springline
 
 WORKDIR /source
 
-# What Springline needs, before Springline itself: this layer is made anew only if that changes. Wheels
-# alone, so that nothing is compiled and no package runs code of its own.
+# What Springline needs, before Springline itself: this layer is made again only if that changes. Nothing is
+# compiled here; --no-compile has to be said like this, because PIP_NO_COMPILE=1 means the opposite.
 COPY pyproject.toml constraints.txt ./
-RUN python -m venv /opt/pip \
-    && python -m venv --without-pip /opt/springline \
-    && python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" >requirements.txt \
-    && /opt/pip/bin/pip --python /opt/springline/bin/python install \
-        --constraint constraints.txt --requirement requirements.txt
+RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" >requirements.txt \
+    && /opt/pip/bin/pip --python /opt/springline/bin/python install --no-compile \
+        --constraint constraints.txt --requirement requirements.txt \
+    && /opt/pip/bin/pip install --constraint constraints.txt hatchling
 
 COPY README.md LICENSE ./
 COPY operator operator
-# The compiled modules do not look at their sources any more, which is faster, and the file system of a
-# container is read-only. Files bear one date.
+COPY image image
 ARG SOURCE_DATE_EPOCH=0
-RUN /opt/pip/bin/pip install --constraint constraints.txt hatchling \
-    && /opt/pip/bin/python -m hatchling build --target wheel --directory /wheel \
-    && /opt/pip/bin/pip --python /opt/springline/bin/python install --no-deps /wheel/*.whl \
-    && PYTHONHASHSEED=0 /opt/springline/bin/python -m compileall -q -j 0 \
-        --invalidation-mode unchecked-hash /opt/springline/lib \
-    && find /opt/springline -exec touch --no-dereference --date="@${SOURCE_DATE_EPOCH}" {} +
+RUN /opt/pip/bin/python -m hatchling build --target wheel --directory /wheel \
+    && /opt/pip/bin/pip --python /opt/springline/bin/python install --no-compile --no-deps /wheel/*.whl \
+    && python image/trim.py /opt/springline
+
+
+# On the base itself, because it is the base's standard library that is compiled.
+FROM ${BASE} AS compiled
+
+COPY --from=build /opt/springline /opt/springline
+COPY image/compile.py /
+ARG SOURCE_DATE_EPOCH=0
+RUN PYTHONHASHSEED=0 /opt/springline/bin/python -B compile.py /opt/springline /standard-library \
+    && find /opt/springline /standard-library -exec touch --no-dereference --date="@${SOURCE_DATE_EPOCH}" {} +
 
 
 FROM ${BASE}
 
-ARG VERSION=
-ARG REVISION=
-LABEL org.opencontainers.image.title="Springline" \
-      org.opencontainers.image.description="A Kubernetes operator that keeps broker client connections" \
-      org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
-
-COPY --from=build /opt/springline /opt/springline
+COPY --from=compiled /standard-library /
+COPY --from=compiled /opt/springline /opt/springline
 
 # A user by number, so that Kubernetes can see that it is not root. It may be any other: nothing is
 # written, and the user needs no entry in /etc/passwd.
@@ -64,3 +64,18 @@ USER 65532:65532
 # Health is asked for by Kubernetes, see charts/springline.
 EXPOSE 8080
 ENTRYPOINT ["springline"]
+
+# Last, because they differ from one build to the next.
+ARG VERSION=
+ARG REVISION=
+ARG CREATED=
+ARG SOURCE=
+ARG URL=${SOURCE}
+LABEL org.opencontainers.image.title="Springline" \
+      org.opencontainers.image.description="A Kubernetes operator that keeps broker client connections" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.url="${URL}"

@@ -13,13 +13,13 @@ MADE := .venv/.made
 INSTALLED := .venv/.installed
 
 # What mypy reads. The demo's modules import each other by their plain names.
-TYPED := operator tests examples/demo
+TYPED := operator tests examples/demo image
 check: export MYPYPATH = examples/demo
 # Test helpers, for what is not started by pytest.
 demo bench pictures reference recording: export PYTHONPATH = tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv rabbitmq apiserver tools prometheus demo test test-unit test-kind node test-node check format crds chart metrics-page reasons image image-builder bench pictures constraints docs docs-serve reference recording clean
+.PHONY: help venv rabbitmq apiserver tools prometheus demo test test-unit test-image test-kind node test-node check format crds chart metrics-page reasons image image-builder bench pictures constraints docs docs-serve reference recording clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +49,9 @@ test: $(INSTALLED) rabbitmq apiserver tools prometheus ## Run all tests; PYTEST_
 test-unit: $(INSTALLED) ## Run the tests that need no broker
 	@$(BIN)/pytest tests/unit $(PYTEST_ARGS)
 
+test-image: $(INSTALLED) image-builder ## Build the image and test what is in it and how it runs
+	@$(BIN)/pytest tests/image $(PYTEST_ARGS)
+
 test-kind: $(INSTALLED) tools ## Run the tests marked kind on a kind cluster (needs docker and kind)
 	@tests/support/kind.sh $(PYTEST_ARGS)
 
@@ -66,7 +69,7 @@ check: $(INSTALLED) ## Check format, lint, types, layers and shell scripts
 	@$(BIN)/mypy $(TYPED)
 	@echo "Layers:"
 	@$(BIN)/lint-imports --no-logo
-	@sh -n tests/support/build-image.sh
+	@sh -n image/build.sh
 	@sh -n tests/support/install-builder.sh
 	@sh -n tests/support/install-rabbitmq.sh
 	@sh -n tests/support/install-apiserver.sh
@@ -113,7 +116,7 @@ docs-serve: $(INSTALLED) ## Show the documentation's site while you write
 
 image: ## Build the image with docker, podman or buildah; IMAGE=... names it, BUILDER=... says with which
 	@IMAGE='$(IMAGE)' BUILDER='$(BUILDER)' BASE='$(BASE)' BUILD_BASE='$(BUILD_BASE)' \
-		PLATFORM='$(PLATFORM)' tests/support/build-image.sh $(BUILD_ARGS)
+		PLATFORM='$(PLATFORM)' SOURCE='$(SOURCE)' image/build.sh $(BUILD_ARGS)
 
 image-builder: ## Get podman and bases to build on, for the tests of the image, unless they are there
 	@tests/support/install-builder.sh

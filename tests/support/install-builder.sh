@@ -19,11 +19,21 @@ without() {
     exit 0
 }
 
-# The release with the Python that the Dockerfile's base has.
+# The release with the Python that the Dockerfile's base has; made again when this script changes.
 release=trixie
+version=$release-$(cksum <"$0" | cut -d ' ' -f 1)
 containers="${XDG_CACHE_HOME:-$HOME/.cache}/springline/containers"
 podman="$containers/podman"
-base="$containers/base-$release"
+base="$containers/base-$version"
+
+need() {
+    for name in "$@"; do
+        if command -v "$name" >/dev/null; then continue; fi
+        can_install || without "$name is missing; install it, or run this as root on Debian."
+        echo "Installing $name from Debian's packages…"
+        install_package "$name" || without "$name could not be installed; apt-get's words are above."
+    done
+}
 
 # runc, because crun refuses machines that have both kinds of control groups. Limits of its own, because
 # podman's are above those of a process that may not raise them, and then no container starts.
@@ -46,20 +56,12 @@ events_logger = "none"
 EOF
     cat >"$podman.new" <<EOF
 #!/bin/sh
-export CONTAINERS_CONF='$containers/containers.conf' CONTAINERS_STORAGE_CONF='$containers/storage.conf'
+export CONTAINERS_CONF='$containers/containers.conf'
+export CONTAINERS_STORAGE_CONF='$containers/storage.conf'
 exec podman "\$@"
 EOF
     chmod 755 "$podman.new"
     mv "$podman.new" "$podman"
-}
-
-need() {
-    for name in "$@"; do
-        if command -v "$name" >/dev/null; then continue; fi
-        can_install || without "$name is missing; install it, or run this as root on Debian."
-        echo "Installing $name from Debian's packages…"
-        install_package "$name" || without "$name could not be installed; apt-get's words are above."
-    done
 }
 
 # Where this machine gets Debian's packages, if it is a Debian.
@@ -77,7 +79,7 @@ pip_configuration() {
         sed -nE 's/^(global|:env:)\.((extra-)?index-url|trusted-host|proxy|timeout|retries)=/\2 = /p'
 }
 
-# bootstrap DIRECTORY: Debian with Python, what can be rebuilt or is only read by people left out.
+# Debian with Python, without what is only read by people.
 bootstrap() {
     debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates \
         "$release" "$1" $(mirror) || return 1
@@ -85,37 +87,51 @@ bootstrap() {
     ln -s /usr/bin/python3 "$1/usr/local/bin/python"
     rm -rf "$1"/var/cache/apt/* "$1"/var/lib/apt/lists/* "$1"/var/log/* "$1"/usr/share/doc/* \
         "$1"/usr/share/man/* "$1"/usr/share/locale/*
+    # Those images have no compiled modules either.
+    find "$1/usr/lib/python3"* -name __pycache__ -prune -exec rm -rf {} +
 }
 
 pack() {
     tar --sort=name --numeric-owner --directory "$1" --create --file "$2" .
 }
 
+# In a directory of its own first, so that what was interrupted leaves nothing half done.
 make_bases() {
-    making=$(mktemp -d "$containers/making.XXXXXX")
-    bootstrap "$making/root" && pack "$making/root" "$making/base.tar" &&
-        cp -L /etc/ssl/certs/ca-certificates.crt "$making/root/etc/ssl/certs/ca-certificates.crt" &&
-        pip_configuration >"$making/root/etc/pip.conf" &&
-        pack "$making/root" "$making/build-base.tar" &&
-        rm -rf "$making/root" &&
-        { mv -T "$making" "$base" 2>/dev/null || [ -d "$base" ]; }
+    bootstrap "$1/root" && pack "$1/root" "$1/base.tar" &&
+        cp -L /etc/ssl/certs/ca-certificates.crt "$1/root/etc/ssl/certs/ca-certificates.crt" &&
+        pip_configuration >"$1/root/etc/pip.conf" &&
+        pack "$1/root" "$1/build-base.tar" &&
+        rm -rf "$1/root" &&
+        # Another run may have been faster.
+        { mv -T "$1" "$base" 2>/dev/null || [ -d "$base" ]; }
 }
+
+image_of() {
+    echo "localhost/springline-$1:$version"
+}
+
+if [ -x "$podman" ] && "$podman" image exists "$(image_of build-base)"; then exit 0; fi
 
 need podman runc
 configure
-"$podman" info >/dev/null 2>&1 || without "podman cannot work here: $("$podman" info 2>&1 | tail -n 1)"
 if [ ! -d "$base" ]; then
-    [ "$(id -u)" -eq 0 ] || without "a base is made by root alone."
+    [ "$(id -u)" -eq 0 ] || without "only root can make a base for them."
     need debootstrap
     echo "Making a base of Debian's packages (about a minute, once)…"
-    log=$(mktemp)
-    (make_bases) >"$log" 2>&1 || {
-        tail -n 5 "$log" >&2
-        without "the base could not be made; the last words on it are above."
+    making="$base.making.$$"
+    mkdir -p "$making"
+    make_bases "$making" >"$making.log" 2>&1 || {
+        tail -n 5 "$making.log" >&2
+        without "the base could not be made; the last words on it are above, all are in $making.log."
     }
+    rm -rf "$making" "$making.log"
 fi
 for name in base build-base; do
-    if "$podman" image exists "localhost/springline-$name:$release"; then continue; fi
-    "$podman" import --quiet "$base/$name.tar" "localhost/springline-$name:$release" >/dev/null ||
+    "$podman" import --quiet "$base/$name.tar" "$(image_of "$name")" >/dev/null ||
         without "the base cannot be imported; podman's words are above."
+    "$podman" tag "$(image_of "$name")" "localhost/springline-$name:$release"
 done
+"$podman" run --rm "$(image_of base)" python --version >/dev/null || {
+    "$podman" untag "$(image_of build-base)"
+    without "no container starts here; podman's words are above."
+}
