@@ -169,7 +169,28 @@ def _prepare_status_dir(status_dir: Path, manifests: Path) -> None:
     "--holder",
     default=socket.gethostname,
     metavar="NAME",
-    help="What status and events call this replica. Default: the name of the host.",
+    help=(
+        "What this replica is called in status, events and its Lease; each needs a name of its own."
+        " Default: the name of the host."
+    ),
+)
+@click.option(
+    "--lease-namespace",
+    metavar="NAME",
+    help=(
+        "Where this replica keeps its Lease. Default: the namespace of the pod, or of the "
+        "kubeconfig's context."
+    ),
+)
+@click.option(
+    "--lease-duration",
+    type=click.IntRange(min=3, max=300),
+    default=15,
+    show_default=True,
+    help=(
+        "Seconds after which this replica counts as gone when it does not renew its Lease; it does "
+        "so three times within them."
+    ),
 )
 @click.option(
     "--per-object-metrics/--no-per-object-metrics",
@@ -213,6 +234,8 @@ def operator(
     token_dir: Path | None,
     listen: str,
     holder: str,
+    lease_namespace: str | None,
+    lease_duration: int,
     per_object_metrics: bool,
     kubeconfig: str | None,
     context: str | None,
@@ -242,6 +265,8 @@ def operator(
         listen_host=address.host,
         listen_port=address.port,
         holder=holder,
+        lease_namespace=lease_namespace or "",
+        lease_seconds=lease_duration,
         per_object_metrics=per_object_metrics,
         kubeconfig=kubeconfig,
         context=context,

@@ -1,11 +1,12 @@
 """The composition root of the operator in a cluster: the parts, their tasks, start and shutdown.
 
 Start: reach the API server, wait until our kinds are served, read what their definitions take, take
-in the brokers, then watch. A shutdown takes in no more changes, closes every session with a goodbye
-to its broker, writes what has become of them, and leaves.
+a Lease, take in the brokers, then watch. A shutdown takes in no more changes, closes every session
+with a goodbye to its broker, writes what has become of them, gives the Lease back, and leaves.
 """
 
 import asyncio
+import contextlib
 import logging
 from random import Random
 
@@ -25,11 +26,15 @@ from springline.kube.client import Client
 from springline.kube.declarations import Declarations
 from springline.kube.definitions import Definitions
 from springline.kube.events import KubernetesEvents
+from springline.kube.holders import Holders
 from springline.kube.installed import await_installed, take_in_brokers
+from springline.kube.lease import LeaseKeeper
 from springline.kube.namespaces import NamespaceWatch
+from springline.kube.notices import Notices
 from springline.kube.objects import ObjectReader, ObjectWatch
 from springline.kube.operator import Operator
 from springline.kube.readable import Readable
+from springline.kube.replicas import Replica
 from springline.kube.services import KubernetesServices
 from springline.kube.status import StatusWriter
 from springline.kube.sweeping import Sweeper
@@ -50,6 +55,13 @@ _LAST_STATUS_SECONDS = 5.0
 _LAST_EVENTS_SECONDS = 2.0
 
 _NAMESPACES_SECONDS = 10.0
+
+_LEASE_SECONDS = 5.0
+"""How long the watches wait for the Lease: another replica would take a holder without one for
+gone. Longer than that, sessions do not."""
+
+_DEFAULT_NAMESPACE = "default"
+"""Of a Lease, where neither an option nor the way to the API server names one; as for kubectl."""
 
 
 async def operate(settings: OperatorSettings) -> None:
@@ -108,6 +120,18 @@ class _Parts:
             require_label=settings.require_secret_label,
         )
         logged = LoggedEvents(then=events)
+        replica = Replica(
+            settings.lease_namespace or access.namespace or _DEFAULT_NAMESPACE, settings.holder
+        )
+        of_leases = client.apart()  # a sign of life must not wait behind what sessions read
+        self._lease = LeaseKeeper(of_leases, clock, replica=replica, seconds=settings.lease_seconds)
+        self._holders = Holders(
+            of_leases,
+            clock,
+            namespace=replica.namespace,
+            named=lambda: self._statuses.other_holders,
+            on_change=lambda holder: self._statuses.holder_changed(holder),  # noqa: PLW0108 - made below
+        )
         services = KubernetesServices(client, rng)
         self._bindings = BindingWriter(
             BoundSecrets(client),
@@ -128,9 +152,11 @@ class _Parts:
             client,
             lambda: self._manager,
             clock,
-            holder=settings.holder,
+            holder=str(replica),
             publications=self._bindings,
             definitions=self._definitions,
+            lives=self._holders,
+            notices=Notices(events, clock, is_limited=bool(settings.namespaces)),
             counted=self._metrics.status_written,
         )
         self._manager = Manager(
@@ -201,7 +227,9 @@ class _Parts:
             asyncio.TaskGroup() as tasks,
         ):
             managing = tasks.create_task(self._manager.run(), name="manager")
+            living = tasks.create_task(self._lease.run(), name="lease")
             following = [
+                tasks.create_task(self._holders.run(), name="holders"),
                 tasks.create_task(self._metrics.pulse.run(), name="pulse"),
                 tasks.create_task(self._definitions.run(), name="definitions"),
                 tasks.create_task(self._statuses.run(), name="statuses"),
@@ -229,8 +257,13 @@ class _Parts:
                 hurry=self._stopping,
                 note=logger.info,
             )
-            if await self._write_last_status(deadline):
-                await embedding.posted(limit=_LAST_EVENTS_SECONDS)
+            may_say_more = await self._write_last_status(deadline)
+            living.cancel()
+            await asyncio.wait({living})
+            if may_say_more:
+                await asyncio.gather(
+                    self._lease.release(), embedding.posted(limit=_LAST_EVENTS_SECONDS)
+                )
             for task in following:
                 task.cancel()
 
@@ -244,6 +277,7 @@ class _Parts:
             if self._settings.cluster_brokers:
                 tasks.create_task(self._namespaces.run(), name="watch/namespaces")
                 await self._namespaces_known()
+            await self._lease_tried()
             await take_in_brokers(
                 self._client,
                 self._clock,
@@ -271,6 +305,12 @@ class _Parts:
             logger.warning(
                 "namespaces not listed; ClusterBrokers that select them by labels may refuse them"
             )
+
+    async def _lease_tried(self) -> None:
+        """Wait until this replica has its Lease, or it is clear that it has none for now."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LEASE_SECONDS):
+                await self._lease.tried.wait()
 
     async def _write_last_status(self, deadline: float) -> bool:
         """Say that the sessions are closed. Without an API server, that is seen by nobody.

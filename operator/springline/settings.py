@@ -49,7 +49,11 @@ class OperatorSettings:
     listen_port: int
     """Where health and metrics are served."""
     holder: str
-    """What this replica is called in status and events."""
+    """What this replica calls itself, in status, events and its Lease."""
+    lease_namespace: str = ""
+    """Where its Lease is; empty for the namespace of the pod, or of the kubeconfig's context."""
+    lease_seconds: int = 15
+    """How long after the last renewal of its Lease this replica counts as gone."""
     per_object_metrics: bool = True
     """Whether there are metrics for each connection."""
     token_dir: Path | None = None

@@ -19,6 +19,8 @@ from support.markdown import Page
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOYMENT = "Deployment/springline"
+# What the pod says of itself, by the downward API.
+OWN = ("holder", "lease_namespace")
 
 
 @pytest.fixture(scope="module", params=["defaults", "everything"])
@@ -132,6 +134,19 @@ def test_status_names_the_pod(objects: Objects) -> None:
     assert "holder" in {each.name for each in cli.main.commands["operator"].params}
 
 
+def test_the_lease_is_where_the_role_for_it_is(objects: Objects) -> None:
+    """In the namespace of the pod, whatever a kubeconfig says."""
+    container = container_of(pods(objects)["operator"])
+    assert container["env"][1] == {
+        "name": "SPRINGLINE_OPERATOR_LEASE_NAMESPACE",
+        "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}},
+    }
+    assert "lease_namespace" in {each.name for each in cli.main.commands["operator"].params}
+    role = objects["Role/springline-lease"]
+    where = objects[DEPLOYMENT]["metadata"]["namespace"]
+    assert role["metadata"]["namespace"] == where
+
+
 def test_no_other_pod_is_taken_for_the_operator(objects: Objects) -> None:
     """Otherwise the Service would ask it for metrics, and the budget would count it."""
     selectors = {
@@ -230,7 +245,7 @@ def test_the_operator_understands_its_arguments(helm4: Helm, mode: str) -> None:
 def test_values_arrive_as_settings(helm4: Helm) -> None:
     """Each in the option that means the same; more arguments count last."""
     understood = settings(helm4, with_all([EVERYTHING, {"shutdownTimeout": 7}]))
-    assert {name: each for name, each in understood.items() if name != "holder"} == {
+    assert {name: each for name, each in understood.items() if name not in OWN} == {
         "listen": "[::]:9090",
         "namespaces": (),
         "cluster_brokers": None,
@@ -242,6 +257,7 @@ def test_values_arrive_as_settings(helm4: Helm) -> None:
         "log_format": "json",
         "kubeconfig": None,
         "context": None,
+        "lease_duration": 15,
     }
 
 

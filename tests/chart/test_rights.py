@@ -29,6 +29,12 @@ FOR_CLUSTER_BROKERS: Rights = {
     ("springline.dev", "clusterbrokers/status", "patch"),
     *(("", "namespaces", verb) for verb in READ),
 }
+# In its own namespace, and beyond namespaces where it has rights there at all.
+OF_ITS_LEASE: Rights = {
+    ("coordination.k8s.io", "leases", verb)
+    for verb in ("create", "get", "list", "update", "delete")
+}
+OF_OTHER_LEASES: Rights = {("coordination.k8s.io", "leases", "get")}
 # Only where they are switched on.
 OF_SERVICE_ACCOUNT_TOKENS: Rights = {("", "serviceaccounts/token", "create")}
 ON_DEMAND = OF_SERVICE_ACCOUNT_TOKENS
@@ -80,13 +86,24 @@ def of_the_operator(helm: Helm, values: dict[str, Any]) -> dict[str, Rights]:
 
 
 EXPECTED: dict[str, dict[str, Rights]] = {
-    "the cluster": {"": IN_NAMESPACES | FOR_CLUSTER_BROKERS},
-    "the cluster without ClusterBrokers": {"": IN_NAMESPACES},
-    "two namespaces": {"orders": IN_NAMESPACES, "billing": IN_NAMESPACES},
+    "the cluster": {
+        "": IN_NAMESPACES | FOR_CLUSTER_BROKERS | OF_OTHER_LEASES,
+        NAMESPACE: OF_ITS_LEASE,
+    },
+    "the cluster without ClusterBrokers": {
+        "": IN_NAMESPACES | OF_OTHER_LEASES,
+        NAMESPACE: OF_ITS_LEASE,
+    },
+    "two namespaces": {
+        "orders": IN_NAMESPACES,
+        "billing": IN_NAMESPACES,
+        NAMESPACE: OF_ITS_LEASE,
+    },
     "two namespaces and ClusterBrokers": {
         "orders": IN_NAMESPACES,
         "billing": IN_NAMESPACES,
-        "": FOR_CLUSTER_BROKERS,
+        "": FOR_CLUSTER_BROKERS | OF_OTHER_LEASES,
+        NAMESPACE: OF_ITS_LEASE,
     },
 }
 
@@ -234,5 +251,9 @@ def test_the_readme_tells_the_rights() -> None:
     }
     assert told == {
         (resource, verb)
-        for _, resource, verb in IN_NAMESPACES | FOR_CLUSTER_BROKERS | ON_DEMAND | OF_STOPPING
+        for _, resource, verb in IN_NAMESPACES
+        | FOR_CLUSTER_BROKERS
+        | OF_ITS_LEASE
+        | ON_DEMAND
+        | OF_STOPPING
     }

@@ -17,6 +17,7 @@ from support.waiting import eventually
 NUMBER = 200
 NAMES = [f"orders-{number:03}" for number in range(NUMBER)]
 BAD_REQUEST = http.client.BAD_REQUEST
+NOT_FOUND = http.client.NOT_FOUND
 READS = {"get", "list", "watch"}
 
 
@@ -122,7 +123,7 @@ async def test_each_connection_costs_one_write_and_then_none(
     assert len(posted) >= 2 * NUMBER
     assert [each for each in so_far() if each.code >= BAD_REQUEST] == []
     await asyncio.to_thread(springline.start)
-    holder = springline.pod_name
+    holder = springline.holder
     await until_all(
         apiserver,
         team,
@@ -141,8 +142,13 @@ async def test_each_connection_costs_one_write_and_then_none(
         ("patch", CONNECTIONS, "status"),
         ("patch", "brokers", "status"),
         ("create", "events", ""),
+        ("create", "leases", ""),
+        ("update", "leases", ""),
+        ("delete", "leases", ""),
     }
-    assert [each for each in so_far() if each.code >= BAD_REQUEST] == []
+    # Once it looks whether the one before is gone, for all objects together.
+    [refused] = [each for each in so_far() if each.code >= BAD_REQUEST]
+    assert (refused.verb, refused.resource, refused.code) == ("get", "leases", NOT_FOUND)
 
     await team.delete(CONNECTIONS)
     await team.until_held()

@@ -80,7 +80,10 @@ async def test_nothing_is_asked_for_elsewhere(
     await team.until_ready("orders")
     await team.until_events("orders", "Connected")
     asked = [each for each in apiserver.audit() if each.user == user][before:]
-    assert {each.namespace for each in asked if each.resource} <= {team.namespace}
+    beside_its_lease = [each for each in asked if each.resource not in ("", "leases")]
+    assert {each.namespace for each in beside_its_lease} <= {team.namespace}
+    leases = {each.namespace for each in asked if each.resource == "leases"}
+    assert leases == {springline.namespace}
     assert [each for each in asked if each.code == 403] == []
 
 

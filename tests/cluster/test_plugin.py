@@ -85,7 +85,7 @@ async def test_account_of_a_connection_tells_everything(
     assert done.line("Credential:") == login
     assert "when the session was opened" in done.out
     assert done.line("Blocked:") == "no"
-    assert done.line("Held by:").startswith(f"{pod}, which is running for ")
+    assert done.line("Held by:").startswith(f"springline-system/{pod}, which is running for ")
     assert "Normal" in done.out
     assert "\x1b" not in done.out, "colours are for terminals"
 

@@ -40,7 +40,7 @@ async def test_a_killed_operator_holds_everything_once_when_it_is_back(
     await team.declare("deleted", "orders", "billing")
     await team.until_ready("deleted", "orders", "billing")
     before = await team.until_held("billing", "deleted", "orders")
-    holder = process.pod_name
+    holder = process.holder
     process.kill()
     await team.until_held()
     await team.delete(CONNECTIONS, "deleted")

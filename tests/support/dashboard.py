@@ -388,10 +388,15 @@ def _operator() -> tuple[Panel, ...]:
         ),
         graph(
             "Statuses that wait",
-            "How many changed statuses the API server does not have yet.",
+            "How many changed statuses the API server does not have yet, and how many are left to"
+            " another replica that holds the objects, too.",
             Query(
                 expression=f"sum by (instance) (springline_status_writes_waiting{{{_OF}}})",
                 legend="{{instance}}",
+            ),
+            Query(
+                expression=f"sum by (instance) (springline_objects_held_elsewhere{{{_OF}}})",
+                legend="{{instance}}, held elsewhere",
             ),
             width=6,
         ),

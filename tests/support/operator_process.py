@@ -78,6 +78,11 @@ class OperatorProcess:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def holder(self) -> str:
+        """What status calls it, as of the last start."""
+        return f"{self.namespace}/{self.pod_name}"
+
+    @property
     def pid(self) -> int:
         """The process' id, as of the last start."""
         assert self._process is not None

@@ -15,6 +15,7 @@ from springline.core.values import SessionKey
 from springline.kube import paths, schemas
 from springline.kube.client import RefusedError
 from springline.kube.declarations import Declarations, identify
+from springline.kube.holders import Life
 from springline.kube.schemas import Fitted, Schema
 from springline.kube.status import StatusWriter
 from support.builders import RABBIT, server_close
@@ -28,7 +29,9 @@ __all__ = [
     "RABBIT_BROKER",
     "FakeApplier",
     "FakeDefinitions",
+    "FakeLives",
     "FakePublications",
+    "RecordingNotices",
     "Scene",
     "Write",
     "a_broker",
@@ -266,6 +269,30 @@ class FakePublications:
         return self.known.get(key)
 
 
+class FakeLives:
+    """Knows of holders what the test puts into it, as `kube.status.Lives`; others are gone."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Life | None] = {}
+
+    def life(self, holder: str) -> Life | None:
+        return self.known.get(holder, Life.GONE)
+
+
+class RecordingNotices:
+    """Remembers what it is told, as `kube.status.StatusNotices`."""
+
+    def __init__(self) -> None:
+        self.held: dict[Identity, tuple[str, str]] = {}
+        """By whom an object is held, and which replica says so."""
+
+    def held_elsewhere(self, identity: Identity, *, holder: str, replica: str) -> None:
+        self.held[identity] = (holder, replica)
+
+    def ended(self, identity: Identity) -> None:
+        self.held.pop(identity, None)
+
+
 class Scene(Fleet):
     """A manager among fakes, whose declarations and status go through the Kubernetes adapter."""
 
@@ -274,13 +301,17 @@ class Scene(Fleet):
         self.counted: list[str] = []
         self.publications = FakePublications()
         self.definitions = FakeDefinitions(self.api)
+        self.lives = FakeLives()
+        self.notices = RecordingNotices()
         self.statuses = StatusWriter(
             self.api,
             lambda: self.manager,
             clock,
-            holder="pod-1",
+            holder="system/pod-1",
             publications=self.publications,
             definitions=self.definitions,
+            lives=self.lives,
+            notices=self.notices,
             counted=self.counted.append,
         )
         self.definitions.on_change = self.statuses.definitions_changed

@@ -43,6 +43,7 @@ class PlayedBacklog:
 
     waiting = 0
     oldest_seconds = 0.0
+    held_elsewhere = 0
 
 
 class PlayedComparison:
@@ -347,6 +348,12 @@ async def test_status_that_is_not_written_yet_is_shown(scene: Scene) -> None:
     scene.backlog.waiting, scene.backlog.oldest_seconds = 3, 41.5
     assert scene.value("springline_status_writes_waiting") == 3.0
     assert scene.value("springline_status_oldest_unwritten_seconds") == 41.5
+
+
+async def test_what_another_replica_holds_is_counted(scene: Scene) -> None:
+    assert scene.value("springline_objects_held_elsewhere") == 0.0
+    scene.backlog.held_elsewhere = 2
+    assert scene.value("springline_objects_held_elsewhere") == 2.0
 
 
 async def test_what_the_definitions_lack_is_shown(scene: Scene) -> None:

@@ -186,7 +186,11 @@ class BrokerConnectionStatus(ApiModel):
         default=None, description="The Secret for applications, once it has been written."
     )
     holder: str | None = Field(
-        default=None, description="The replica of Springline that keeps the session."
+        default=None,
+        description=(
+            "The replica of Springline that keeps the session: the namespace and the name of its"
+            " Lease, which says whether it lives."
+        ),
     )
     last_handled: LastHandledStatus | None = Field(
         default=None, description="Requests made by annotation that were acted on last."
@@ -208,6 +212,13 @@ class BrokerStatus(ApiModel):
     conditions: tuple[dict[str, Any], ...] = Field(description="Ready.")
     server: ServerStatus | None = Field(default=None, description="What the broker says of itself.")
     connections: ConnectionCounts = Field(description="How the connections to it are.")
+    holder: str | None = Field(
+        default=None,
+        description=(
+            "The replica of Springline that counts them: the namespace and the name of its Lease,"
+            " which says whether it lives."
+        ),
+    )
 
 
 def as_document(status: BrokerConnectionStatus | BrokerStatus) -> dict[str, Any]:

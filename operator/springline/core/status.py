@@ -201,13 +201,14 @@ def broker_status(
     generation: int,
     problem: str | None = None,
     previous: Sequence[Condition] = (),
+    holder: str | None = None,
     now: datetime,
 ) -> tuple[status.BrokerStatus, tuple[Condition, ...]]:
     """Return `status` of a broker from the sessions that use it, and the conditions to pass in
     next.
 
-    `problem` says why its declaration cannot be used. A broker is Ready when a session to it is
-    open. Without sessions nobody has asked it anything.
+    `problem` says why its declaration cannot be used, and `holder` which replica counts. A broker
+    is Ready when a session to it is open; without sessions it has not been asked anything.
     """
     views = list(views)
     open_views = [view for view in views if view.state.phase is Phase.CONNECTED]
@@ -242,6 +243,7 @@ def broker_status(
             ),
             blocked=sum(view.state.blocked.status is ConditionStatus.TRUE for view in views),
         ),
+        holder=holder,
     )
     return result, new
 

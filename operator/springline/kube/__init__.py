@@ -19,10 +19,14 @@ kopf and the Kubernetes client are known only here. The pieces, from the outside
     operator    the watches of our own kinds, by kopf
     embedding   kopf as one part of the process among others
     sweeping    objects that went while nobody was looking
+    replicas    what a replica is called, and what its Lease says
+    lease       the Lease of this replica
+    holders     whether the holders that statuses name live
     projection  what the status of an object should be
     status      what became of each declaration, by server-side apply
     turns       in which order, and how fast, status is written
     events      what happened, as Kubernetes Events
+    notices     warnings about who writes a status, as Events
     binding     Secrets for applications: when, and what
     bound_secrets  one of them, looked at and written
 """

@@ -5,8 +5,10 @@ answer. Nothing is retried here, except once with credentials that have just bee
 """
 
 import asyncio
+import copy
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from random import Random
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -132,6 +134,14 @@ class RefusedError(RequestError):
         return f"the API server answered {self.code} {self.reason}: {self.message}"
 
 
+@dataclass(slots=True)
+class _Settling:
+    """Whether the API server has just been away."""
+
+    until: float = float("-inf")
+    """By the event loop's clock; until then it counts as an outage that we are forbidden."""
+
+
 class Client:
     """Talks to one API server. As an async context manager, it is closed at the end."""
 
@@ -142,8 +152,16 @@ class Client:
         self._api.rest_client.ssl_context = access.tls  # before its session is made
         self._api.user_agent = f"springline/{__version__}"
         self._turns = asyncio.Semaphore(_CONCURRENT)
-        self._settled_at = float("-inf")
-        """Until when, by the event loop's clock, it counts as an outage that we are forbidden."""
+        self._settling = _Settling()
+
+    def apart(self) -> Self:
+        """Return this client with turns of its own: its requests wait behind no others.
+
+        Both see an outage that one of them has noticed. Close only the original.
+        """
+        other = copy.copy(self)
+        other._turns = asyncio.Semaphore(_CONCURRENT)  # noqa: SLF001 - it is of this class
+        return other
 
     async def __aenter__(self) -> Self:
         return self
@@ -333,13 +351,13 @@ class Client:
             self._unsettled()
             raise
         except RefusedError as error:
-            if error.code != _FORBIDDEN or self._settled_at < asyncio.get_running_loop().time():
+            if error.code != _FORBIDDEN or self._settling.until < asyncio.get_running_loop().time():
                 raise
             message = f"it has just been away, and it says {error}"
             raise UnreachableError(message, refusal=error) from error
 
     def _unsettled(self) -> None:
-        self._settled_at = asyncio.get_running_loop().time() + _SETTLING_SECONDS
+        self._settling.until = asyncio.get_running_loop().time() + _SETTLING_SECONDS
 
     async def _send(
         self,

@@ -1,4 +1,4 @@
-"""What happened to sessions, as Kubernetes Events on their BrokerConnections.
+"""What happened to sessions, as Kubernetes Events on their BrokerConnections, and notices on any.
 
 kopf posts them in the background and tries again when the API server does not answer; here is
 decided which ones are worth it. A session that comes and goes all the time gets a few Events at
@@ -14,7 +14,7 @@ from typing import cast
 from springline.api.meta import Identity
 from springline.api.v1alpha1 import API_VERSION
 from springline.core import ports
-from springline.core.events import Event, EventType
+from springline.core.events import Event, EventType, Severity
 from springline.kube.framework import kopf
 
 __all__ = ["KubernetesEvents"]
@@ -70,24 +70,36 @@ class KubernetesEvents:
         if event.type in _NOT_POSTED or event.is_routine or self._context is None:
             return
         key = event.key
-        uid = self._uid_of(Identity("BrokerConnection", key.namespace, key.name))
-        if uid is None:
-            return  # deleted meanwhile
-        if not self._budget(uid).take(self._clock.monotonic()):
+        identity = Identity("BrokerConnection", key.namespace, key.name)
+        severity, reason = event.type.severity, str(event.type)
+        if not self._post(identity, severity, reason=reason, message=_message(event)):
             logger.debug("event not posted: too many of them", extra={"session": key})
-            return
-        body = {
-            "apiVersion": API_VERSION,
-            "kind": "BrokerConnection",
-            "metadata": {"namespace": key.namespace, "name": key.name, "uid": uid},
-        }
+
+    def warn(self, identity: Identity, *, reason: str, message: str) -> bool:
+        """Post a Warning on an object, as `kube.notices.NoticePoster`."""
+        return self._post(identity, Severity.WARNING, reason=reason, message=message)
+
+    def _post(self, identity: Identity, severity: Severity, *, reason: str, message: str) -> bool:
+        """Hand an Event to kopf, and return False if the object has too many for now."""
+        if self._context is None:
+            return False
+        uid = self._uid_of(identity)
+        if uid is None:
+            return True  # deleted meanwhile
+        if not self._budget(uid).take(self._clock.monotonic()):
+            return False
+        metadata = {"name": identity.name, "uid": uid}
+        if identity.namespace:
+            metadata["namespace"] = identity.namespace
+        body = {"apiVersion": API_VERSION, "kind": identity.kind, "metadata": metadata}
         self._context.run(
             kopf.event,
             cast(kopf.Body, body),  # of which kopf takes no more than the reference
-            type=str(event.type.severity),
-            reason=str(event.type),
-            message=_message(event),
+            type=str(severity),
+            reason=reason,
+            message=message,
         )
+        return True
 
     def _budget(self, uid: str) -> _Budget:
         now = self._clock.monotonic()

@@ -60,6 +60,8 @@ class Entry:
     """How often in a row the API server did not take the write of this object."""
     not_before: float = float("-inf")
     """When it may be asked again to take it, whatever changes until then."""
+    other: str = ""
+    """The other replica that the API server's status names as its holder; empty if none does."""
     broker: Identity | None = None
     """The broker that the session was last seen with."""
     binding: Publication | None = None
@@ -125,6 +127,7 @@ class Projection:
             generation=entry.generation,
             problem=entry.problem,
             previous=entry.conditions,
+            holder=self._holder,
             now=self._clock.now(),
         )
         return api_status.as_document(status)

@@ -4,11 +4,13 @@ A session says that it changed; when it is the object's turn, what has become of
 written, if it differs from what the API server has. So a burst of changes costs one write, and
 without changes there is none. At most one write an object is in flight, also if the object was
 deleted and created again meanwhile. What the API server's definitions do not take is not sent.
+
+A status that another live replica holds is left alone until that replica is gone.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, Protocol
 
 from springline.api import conditions as api_conditions
@@ -20,12 +22,13 @@ from springline.core.manager import Manager
 from springline.core.session import Session
 from springline.kube import paths
 from springline.kube.client import RefusedError, RequestError, UnreachableError
+from springline.kube.holders import Life
 from springline.kube.projection import Digest, Entry, Projection
 from springline.kube.requests import Request
 from springline.kube.schemas import Fitted
 from springline.kube.turns import Queue
 
-__all__ = ["FIELD_MANAGER", "Applier", "Fitting", "StatusWriter"]
+__all__ = ["FIELD_MANAGER", "Applier", "Fitting", "Lives", "StatusNotices", "StatusWriter"]
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +51,9 @@ _REFUSED_SECONDS = (1.0, 5.0, 20.0, 60.0)
 
 _SEVERAL = 3
 """Objects that must get the answer 500 in a row before it is the API server's trouble."""
+
+_HELD_ELSEWHERE_SECONDS = 60.0
+"""How often an object is looked at that another live replica holds; its end is told by itself."""
 
 _FORBIDDEN = 403
 _NOT_FOUND = 404
@@ -93,6 +99,23 @@ class Fitting(Protocol):
         """Have them read again, and return when that is done, or takes too long."""
 
 
+class Lives(Protocol):
+    """Knows which replicas live; `kube.holders.Holders` does."""
+
+    def life(self, holder: str) -> Life | None:
+        """Whether a holder lives; None if that is not known yet, and then it is told later."""
+
+
+class StatusNotices(Protocol):
+    """Tells people who writes a status; `kube.notices.Notices` does."""
+
+    def held_elsewhere(self, identity: Identity, *, holder: str, replica: str) -> None:
+        """Another live replica holds the object. Idempotent."""
+
+    def ended(self, identity: Identity) -> None:
+        """That is no longer so, or the object is gone. Idempotent."""
+
+
 class StatusWriter:
     """Writes status, as `kube.declarations.Statuses`. `run` it beside the manager."""
 
@@ -105,9 +128,11 @@ class StatusWriter:
         holder: str,
         publications: Publications,
         definitions: Fitting,
+        lives: Lives,
+        notices: StatusNotices,
         counted: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`publications` knows what has become of bindings.
+        """`publications` knows what has become of bindings, and `lives` which holders live.
 
         When `definitions` have changed, call `definitions_changed`.
         `counted` is told the outcome of each write: written, unchanged, gone or failed.
@@ -115,8 +140,11 @@ class StatusWriter:
         self._client = client
         self._manager = manager
         self._clock = clock
+        self._holder = holder
         self._projection = Projection(manager, clock, holder=holder, publications=publications)
         self._definitions = definitions
+        self._lives = lives
+        self._notices = notices
         self._counted = counted
         self._entries: dict[Identity, Entry] = {}
         self._changed_at: dict[Identity, float] = {}
@@ -156,6 +184,7 @@ class StatusWriter:
             binding=binding.stored(conditions, (stored.get("binding") or {}).get("name")),
             handled=_handled(stored.get("lastHandled") or {}),
             written=Digest.of(stored) if stored else None,
+            other=self._other_holder(stored),
         )
         self._entries[identity] = entry
         self._changed(entry)
@@ -182,6 +211,7 @@ class StatusWriter:
             self._changed_at.pop(identity, None)
             self._queue.drop(identity)
             self._ailing.discard(identity)
+            self._notices.ended(identity)
             self._broker_changed(entry.broker)
 
     def session_changed(self, session: Session) -> None:
@@ -209,6 +239,45 @@ class StatusWriter:
     def _broker_changed(self, broker: Identity | None) -> None:
         if broker is not None and (entry := self._entries.get(broker)) is not None:
             self._changed(entry)
+
+    # --- who else holds objects
+
+    def _other_holder(self, stored: Mapping[str, Any]) -> str:
+        """Return the holder that a status names, empty if it is this replica or there is none."""
+        holder = str(stored.get("holder") or "")
+        return holder if holder != self._holder else ""
+
+    @property
+    def other_holders(self) -> Collection[str]:
+        """The other replicas that statuses name as their holders."""
+        return {entry.other for entry in self._entries.values() if entry.other}
+
+    def holder_changed(self, holder: str) -> None:
+        """Note that something else is known of another replica than before. Returns at once."""
+        for entry in self._entries.values():
+            if entry.other == holder:
+                self._changed(entry)
+
+    @property
+    def held_elsewhere(self) -> int:
+        """How many objects another live replica holds."""
+        others = (entry.other for entry in self._entries.values() if entry.other)
+        return sum(self._lives.life(other) is Life.ALIVE for other in others)
+
+    def _is_held_elsewhere(self, entry: Entry) -> bool:
+        """Whether another replica holds the object, or may do so; see to what follows then."""
+        if not entry.other:
+            return False
+        life = self._lives.life(entry.other)
+        if life is None:
+            return True  # `holder_changed` follows
+        if life is Life.ALIVE:
+            self._changed_at.pop(entry.identity, None)
+            entry.is_deferred = False
+            self._notices.held_elsewhere(entry.identity, holder=entry.other, replica=self._holder)
+            self._schedule(entry.identity, at=self._clock.monotonic() + _HELD_ELSEWHERE_SECONDS)
+            return True
+        return False
 
     # --- how it goes
 
@@ -297,6 +366,8 @@ class StatusWriter:
 
     def _to_write(self, entry: Entry) -> dict[str, Any] | None:
         """Return what is to be written now; None if it is nothing, or its time has not come."""
+        if self._is_held_elsewhere(entry):
+            return None
         identity, now = entry.identity, self._clock.monotonic()
         if self._is_flushing and self._is_shut_out(identity):
             self._changed_at.pop(identity, None)
@@ -373,6 +444,9 @@ class StatusWriter:
         is_there = _uid(applied) == entry.uid
         entry.written = Digest.of(status) if is_there else None
         entry.written_at = self._clock.monotonic()
+        if entry.other:
+            entry.other = ""
+            self._notices.ended(entry.identity)
         if entry.refusals:
             entry.refusals = 0
             self._told.clear()

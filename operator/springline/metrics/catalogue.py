@@ -506,6 +506,21 @@ STATUS_OLDEST: Final = MetricInfo(
         ),
     ),
 )
+HELD_ELSEWHERE: Final = MetricInfo(
+    name="springline_objects_held_elsewhere",
+    kind=Kind.GAUGE,
+    meaning=(
+        "BrokerConnections, Brokers and ClusterBrokers that this replica looks after while another "
+        "live replica holds them."
+    ),
+    remark="Their sessions are open twice, and their status is the other replica's.",
+    queries=(
+        Query(
+            question="do two replicas look after the same?",
+            text="sum by (instance) (springline_objects_held_elsewhere) > 0",
+        ),
+    ),
+)
 DEFINITIONS_MISSING: Final = MetricInfo(
     name="springline_definitions_missing_fields",
     kind=Kind.GAUGE,
@@ -702,6 +717,7 @@ SECTIONS: Final = (
             STATUS_WRITES,
             STATUS_WAITING,
             STATUS_OLDEST,
+            HELD_ELSEWHERE,
             DEFINITIONS_MISSING,
             BUILD_INFO,
             LOOP_LAG,

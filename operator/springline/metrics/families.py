@@ -24,10 +24,11 @@ __all__ = ["State", "Unwritten", "families"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unwritten:
-    """How much status waits to be written."""
+    """How much status waits to be written, and how much is another replica's to write."""
 
     objects: int
     oldest_seconds: float
+    held_elsewhere: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +85,7 @@ def _operator(state: State) -> Iterator[Metric]:
     if state.unwritten is not None:
         yield _single(catalogue.STATUS_WAITING, state.unwritten.objects)
         yield _single(catalogue.STATUS_OLDEST, state.unwritten.oldest_seconds)
+        yield _single(catalogue.HELD_ELSEWHERE, state.unwritten.held_elsewhere)
     if state.missing is not None:
         family = _gauge(catalogue.DEFINITIONS_MISSING)
         for labels, number in sorted(state.missing.items()):

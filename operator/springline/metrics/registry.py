@@ -62,6 +62,10 @@ class Backlog(Protocol):
     def oldest_seconds(self) -> float:
         """How long the oldest change has waited; 0 if there is none."""
 
+    @property
+    def held_elsewhere(self) -> int:
+        """How many objects another live replica holds."""
+
 
 class Comparison(Protocol):
     """Knows how the API server's definitions compare with those of this version."""
@@ -177,7 +181,11 @@ class Metrics:
         if self._statuses is None:
             return None
         statuses = self._statuses()
-        return Unwritten(objects=statuses.waiting, oldest_seconds=statuses.oldest_seconds)
+        return Unwritten(
+            objects=statuses.waiting,
+            oldest_seconds=statuses.oldest_seconds,
+            held_elsewhere=statuses.held_elsewhere,
+        )
 
     def _families(self, state: State) -> Iterator[Metric]:
         yield from families(state)

@@ -6,14 +6,25 @@ the replica that holds the session and about Events.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from springline.api.times import rfc3339
+from springline.kube import notices
+from springline.kube.notices import Notice
 from springline.plugin.connection import ConditionView, Connection, moment
 from springline.standalone.table import age
 
-__all__ = ["Entry", "Tone", "account", "event_lines", "explained", "holder_in_words", "since"]
+__all__ = [
+    "Entry",
+    "Tone",
+    "account",
+    "event_lines",
+    "explained",
+    "held_twice",
+    "holder_in_words",
+    "since",
+]
 
 Tone = Literal["", "good", "bad", "notice", "faint"]
 
@@ -28,6 +39,8 @@ _CLOSED_BY: Final = {
     "Transport": "with its transport, without a Close",
 }
 _MOST_EVENTS: Final = 10
+_STILL_SO: Final = 1.2 * timedelta(seconds=notices.REPEAT_SECONDS)
+"""How old the last Event may be about what goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,9 +275,11 @@ def holder_in_words(
         return ""
     if isinstance(pods, str):
         return f"{name}, and whether it is alive cannot be told: {pods}"
+    namespace, _, pod_name = name.rpartition("/")
     for pod in pods:
         view = Connection(pod)
-        if view.name != name:
+        # Versions without Leases wrote the name alone.
+        if view.name != pod_name or namespace not in ("", view.namespace):
             continue
         if view.text("metadata", "deletionTimestamp"):
             life = "whose pod is being stopped"
@@ -273,11 +288,27 @@ def holder_in_words(
             life = f"which is running{_for(started, now)}"
         else:
             life = f"whose pod is not running: {view.text('status', 'phase') or 'no phase'}"
-        return f"{name}, {life}, in namespace {view.namespace}"
+        where = "" if namespace else f", in namespace {view.namespace}"
+        return f"{name}, {life}{where}"
     return (
         f"{name}, of which there is no pod with the label {label}: "
         "this status may be old, unless Springline runs outside of the cluster"
     )
+
+
+def held_twice(events: Sequence[Mapping[str, Any]], *, now: datetime) -> list[Entry]:
+    """Say whether a second replica looks after the connection, as it has told in Events."""
+    told = [
+        (at, Connection(event).text("message"))
+        for event in events
+        if Connection(event).text("reason") == Notice.HELD_ELSEWHERE
+        and (at := _event_time(event)) is not None
+        and now - at < _STILL_SO
+    ]
+    if not told:
+        return []
+    at, message = max(told)
+    return [Entry("Held twice", (f"told {_ago(at, now)}", message), "bad")]
 
 
 def event_lines(events: Sequence[Mapping[str, Any]], *, now: datetime) -> list[tuple[str, ...]]:

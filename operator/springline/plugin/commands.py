@@ -110,8 +110,11 @@ async def _print_accounts(
         holder = account.holder_in_words(
             connection.text("status", "holder"), pods, label=cluster.OPERATOR_LABEL, now=now
         )
-        _print_entries(account.account(connection, now=now, holder=holder))
         events = await there.events(connection)
+        entries = account.account(connection, now=now, holder=holder)
+        if not isinstance(events, str):
+            entries += account.held_twice(events, now=now)
+        _print_entries(entries)
         _print_events(events, now)
         if reason := account.explained(connection):
             click.echo()

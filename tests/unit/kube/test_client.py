@@ -598,3 +598,34 @@ async def test_watches_do_not_take_the_turns_of_requests(
         for _ in range(module._CONCURRENT + 60):
             await anext(await stack.enter_async_context(watching(client)))
         assert (await client.get(SECRET))["kind"] == "Secret"
+
+
+async def test_a_client_apart_waits_behind_no_other_requests(
+    server: FakeAPIServer, client: Client
+) -> None:
+    """A sign of life must not be late because thousands of Secrets are read."""
+    server.put("secrets", "apps", "rabbit")
+    server.instead = lambda asked: hanging if asked.path == SECRET else None
+    async with asyncio.TaskGroup() as tasks:
+        reads = [tasks.create_task(client.get(SECRET)) for _ in range(module._CONCURRENT + 1)]
+        await eventually(lambda: len(server.asked) == module._CONCURRENT, what="no turn is left")
+        items, _ = await client.apart().list("/api/v1/secrets")
+        assert len(items) == 1
+        for each in reads:
+            each.cancel()
+
+
+async def test_a_client_apart_shares_what_is_known_of_outages(
+    server: FakeAPIServer, client: Client
+) -> None:
+    """An API server that has just started forbids everything, and that is no lack of a right."""
+    apart = client.apart()
+    server.instead = lambda _: refusing(403, "Forbidden", "no")
+    with pytest.raises(RefusedError):
+        await apart.get(SECRET)
+    server.instead = lambda _: closing
+    with pytest.raises(UnreachableError):
+        await client.get(SECRET)
+    server.instead = lambda _: refusing(403, "Forbidden", "no")
+    with pytest.raises(UnreachableError):
+        await apart.get(SECRET)

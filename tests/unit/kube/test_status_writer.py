@@ -72,7 +72,7 @@ async def test_a_cold_start_costs_one_write_for_each_connection(scene: Scene) ->
     for name in names:
         [status] = scene.written(ORDERS._replace(name=name))
         assert status["state"] == "Connected"
-        assert status["holder"] == "pod-1"
+        assert status["holder"] == "system/pod-1"
     assert counts(scene) == {"declared": 40, "ready": 40, "blocked": 0}
 
 

@@ -251,6 +251,36 @@ def test_holder_is_alive_or_not(pods: Any, words: str) -> None:
     assert account.holder_in_words("", pods, label=LABEL, now=NOW) == ""
 
 
+def test_holder_is_found_in_its_namespace() -> None:
+    """Pods of two releases may have one name."""
+    pods = [
+        {
+            "metadata": {"name": "a-1", "namespace": namespace},
+            "status": {"phase": phase, "startTime": ago(hours=3)},
+        }
+        for namespace, phase in (("other", "Failed"), ("system", "Running"))
+    ]
+    words = account.holder_in_words("system/a-1", pods, label=LABEL, now=NOW)
+    assert words == "system/a-1, which is running for 3h"
+    assert "of which there is no pod" in account.holder_in_words(
+        "third/a-1", pods, label=LABEL, now=NOW
+    )
+
+
+def test_a_second_replica_is_told_of_while_it_says_so() -> None:
+    """It repeats its Event every half hour."""
+
+    def told(message: str, **since: int) -> dict[str, Any]:
+        return {"reason": "HeldElsewhere", "message": message, "lastTimestamp": ago(**since)}
+
+    other = {"reason": "Connected", "message": "c", "lastTimestamp": ago(minutes=1)}
+    [entry] = account.held_twice(
+        [told("b", minutes=34), told("a", minutes=4), told("c", hours=2), other], now=NOW
+    )
+    assert (entry.label, entry.lines, entry.tone) == ("Held twice", ("told 4m ago", "a"), "bad")
+    assert account.held_twice([told("a", minutes=37), other], now=NOW) == []
+
+
 def test_events_are_a_table_with_the_newest_last() -> None:
     events: list[dict[str, Any]] = [
         {"type": "Normal", "reason": "Connected", "message": "b", "lastTimestamp": ago(minutes=3)},
