@@ -38,7 +38,7 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-IMAGE="$image" BUILDER=docker "$root/tests/support/build-image.sh"
+IMAGE="$image" BUILDER=docker "$root/image/build.sh"
 if ! kind get clusters | grep -qx "$cluster"; then
     kind create cluster --name "$cluster" --wait 5m
 fi

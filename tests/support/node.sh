@@ -32,7 +32,7 @@ trap 'exit 143' TERM
 
 IMAGE=$image BUILDER=$podman BASE=localhost/springline-base:trixie \
     BUILD_BASE=localhost/springline-build-base:trixie \
-    "$here/build-image.sh" >"$making/log" 2>&1 || {
+    image/build.sh >"$making/log" 2>&1 || {
     tail -n 20 "$making/log" >&2
     echo "The image could not be built; the last words on it are above." >&2
     exit 1
