@@ -55,6 +55,9 @@ _CONTROLLERS = (
     "clusterrole-aggregation-controller",
     "root-ca-certificate-publisher-controller",
 )
+_DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+# What controllers discover, with a word on whether it is complete.
+_DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 # Its own parts ask all the time, and are not what a test wants to know.
 _AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
@@ -204,13 +207,14 @@ class APIServer(Started):
     def start(self, timeout: float = 90.0) -> None:
         """Start what does not run, and wait until the API server is ready. Idempotent.
 
-        Port, keys and data are those of the last time. Raises `APIServerFailed`.
+        It then serves all that is defined in it. Port, keys and data are those of the last time.
+        Raises `APIServerFailed`.
         """
         self._spawn("etcd", self._etcd_command)
         self._spawn("apiserver", self._command)
         self.resume()
         deadline = time.monotonic() + timeout
-        while not self._is_ready():
+        while not (self._is_ready() and self._serves_what_is_defined()):
             if self._running["apiserver"].poll() is not None or time.monotonic() > deadline:
                 raise APIServerFailed(self._last_words())
             time.sleep(_POLL_SECONDS)
@@ -218,16 +222,18 @@ class APIServer(Started):
             self._spawn("controllers", self._controllers_command)
 
     def stop(self, timeout: float = 30.0) -> None:
-        """Shut the API server down in order; etcd and the controllers stay. Idempotent."""
+        """Shut the API server down in order, and end the controllers; etcd stays. Idempotent."""
         self.resume()
         if (process := self._running.pop("apiserver", None)) is not None:
             processes.terminate(process, timeout=timeout)
+        self._end_controllers()
 
     def kill(self) -> None:
-        """End the API server at once, as a crash does. Idempotent."""
+        """End the API server at once, as a crash does, and the controllers. Idempotent."""
         if (process := self._running.pop("apiserver", None)) is not None:
             process.kill()
             process.wait()
+        self._end_controllers()
 
     def pause(self) -> None:
         """Freeze the API server: nothing answers, though the kernel still accepts connections."""
@@ -357,6 +363,42 @@ class APIServer(Started):
         except (OSError, http.client.HTTPException):
             return False
 
+    def _serves_what_is_defined(self) -> bool:
+        """Whether discovery has every CustomResourceDefinition.
+
+        For a moment after a start it may have none. A namespace that is deleted then goes without
+        the objects that are not discovered: they stay for ever, in a namespace that is gone.
+        """
+        try:
+            defined = self.request("GET", _DEFINITIONS).content["items"]
+            discovered = self.request("GET", "/apis", accept=_DISCOVERY).content["items"]
+        except (OSError, http.client.HTTPException, KeyError):
+            return False
+        wanted = {
+            (each["spec"]["group"], version["name"], each["spec"]["names"]["plural"])
+            for each in defined
+            if _is_established(each)
+            for version in each["spec"]["versions"]
+            if version["served"]
+        }
+        served = {
+            (group["metadata"]["name"], version["version"], resource["resource"])
+            for group in discovered
+            for version in group["versions"]
+            if version["freshness"] == "Current"
+            for resource in version["resources"]
+        }
+        return wanted <= served
+
+    def _end_controllers(self) -> None:
+        """End them: they start again when the API server serves everything, see above.
+
+        Left alone, they would also take up to a minute to ask it again after a long outage.
+        """
+        if (process := self._running.pop("controllers", None)) is not None:
+            process.kill()
+            process.wait()
+
     def _ask_etcd(self, call: str, body: object) -> dict[str, Any]:
         """Ask etcd by its JSON gateway, because etcdctl is not everywhere."""
         path = {"put": "/v3/kv/put", "compaction": "/v3/kv/compaction"}[call]
@@ -454,3 +496,8 @@ class APIServer(Started):
             lines = (self.directory / f"{name}.log").read_text(errors="replace").splitlines()
             words += [f"--- {name}", *lines[-_SHOWN_LINES:]]
         return "\n".join(words)
+
+
+def _is_established(definition: dict[str, Any]) -> bool:
+    conditions = definition.get("status", {}).get("conditions", ())
+    return any((each["type"], each["status"]) == ("Established", "True") for each in conditions)
