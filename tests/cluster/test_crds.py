@@ -11,10 +11,18 @@ import yaml
 from springline.api import documents
 from springline.errors import ManifestError
 from support.apiserver import Answer, APIServer
+from support.definitions import Definitions
 
 EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"
 API = "/apis/springline.dev/v1alpha1"
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+
+@pytest.fixture(scope="module")
+def cluster(disposable_apiserver: APIServer) -> APIServer:
+    """An API server with our resources and no operator, which would write a status of its own."""
+    Definitions(disposable_apiserver).install()
+    return disposable_apiserver
 
 
 def create(cluster: APIServer, document: dict[str, Any]) -> Answer:
