@@ -31,7 +31,7 @@ _numbers = itertools.count()
 @pytest.fixture
 async def nothing_left() -> AsyncIterator[None]:
     """Fail a test that leaves a task or a socket behind when its sessions have ended."""
-    async with leaks.checked(timeout=10):
+    async with leaks.checked():
         yield
 
 

@@ -25,12 +25,12 @@ from support import leaks, opening
 from support.identities import CLIENT_NAME, Certificates, Issuer, Tenant
 from support.opening import Recorder
 from support.rabbitmq import RabbitMQNode
-from support.waiting import eventually
+from support.waiting import PATIENCE, eventually
 
 pytestmark = pytest.mark.broker
 
 DRIVER = Amqp091Driver()
-DEADLINE = 30.0
+DEADLINE = PATIENCE
 
 # Every kind of character that URLs, SASL or Erlang could trip over.
 AWKWARD = "p%40s@s/w:o?r#d& +\\'\"`{}[]<>|~^ ünï→😀 "

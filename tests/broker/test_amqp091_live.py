@@ -23,12 +23,12 @@ from support.administration import Alarm
 from support.identities import Certificates, Issuer, Tenant
 from support.opening import Recorder
 from support.rabbitmq import RabbitMQNode
-from support.waiting import eventually
+from support.waiting import PATIENCE, eventually
 
 pytestmark = pytest.mark.broker
 
 DRIVER = Amqp091Driver()
-DEADLINE = 60.0
+DEADLINE = PATIENCE
 PROBE: dict[str, Any] = {"exchange": "", "routing_key": "springline.probe", "timeout": 10.0}
 
 
@@ -166,7 +166,7 @@ async def test_heartbeats_keep_an_idle_connection(broker: RabbitMQNode, tenant: 
     )
     heartbeat = 8  # octets
     at_first = int(broker.eval(asked))
-    await eventually(lambda: int(broker.eval(asked)) >= at_first + 5 * heartbeat, timeout=30)
+    await eventually(lambda: int(broker.eval(asked)) >= at_first + 5 * heartbeat)
     assert connection.is_open
     assert recorder.told == []
     await connection.close()

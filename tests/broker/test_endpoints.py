@@ -57,9 +57,9 @@ async def test_a_session_moves_to_where_the_secret_says(
     """The new session is open before the old one is closed."""
     one, other = nodes
     async with running(*told(one)) as held:
-        await eventually(lambda: is_at(held, one), timeout=15)
+        await eventually(lambda: is_at(held, one))
         held.apply(*told(other))
-        await eventually(lambda: is_at(held, other), timeout=15)
+        await eventually(lambda: is_at(held, other))
         await eventually(lambda: not pids(one) and len(pids(other)) == 1)
         assert held.status("orders")["credentials"]["method"] == "Replaced"
         assert EventType.SESSION_REPLACED in held.types("orders")
@@ -72,7 +72,7 @@ async def test_a_secret_that_names_the_same_broker_moves_nothing(
     """Whatever else changes in it, and even if it cannot be understood for a while."""
     one, other = nodes
     async with running(*told(one)) as held:
-        await eventually(lambda: is_at(held, one), timeout=15)
+        await eventually(lambda: is_at(held, one))
         before = pids(one)
         held.apply(*told(one, default_user_conf="default_user = moved"))
         held.apply(*told(one, port="none"))
@@ -96,4 +96,4 @@ async def test_a_secret_without_a_port_that_makes_sense_is_refused_until_it_has_
         assert 'key "port" of Secret "login" is not a port number' in message
         assert "pl4nted" not in f"{held.status('orders')}{held.events}"
         held.apply(*told(one))
-        await eventually(lambda: is_at(held, one), timeout=15)
+        await eventually(lambda: is_at(held, one))

@@ -18,12 +18,12 @@ from support import leaks, opening
 from support.identities import Issuer
 from support.opening import Recorder
 from support.rabbitmq import RabbitMQNode
-from support.waiting import eventually
+from support.waiting import PATIENCE, eventually
 
 pytestmark = pytest.mark.broker
 
 DRIVER = Amqp091Driver()
-DEADLINE = 30.0
+DEADLINE = PATIENCE
 PROBES: list[dict[str, Any]] = [
     {"exchange": exchange, "routing_key": "springline.probe", "timeout": 10.0}
     for exchange in ("", "amq.direct")

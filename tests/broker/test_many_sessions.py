@@ -31,11 +31,11 @@ async def test_the_broker_has_exactly_the_declared_sessions_also_after_a_restart
         a_secret("guest", "guest"),
         *(a_connection(name, probe={"interval": "10s"}) for name in NAMES),
     ) as held:
-        await eventually(lambda: _ready(held) == SESSIONS, timeout=60, what="all are Ready")
+        await eventually(lambda: _ready(held) == SESSIONS, what="all are Ready")
         assert await _names_at(node) == declared
 
         await asyncio.to_thread(node.stop)
-        await eventually(lambda: _ready(held) == 0, timeout=30, what="none is Ready")
+        await eventually(lambda: _ready(held) == 0, what="none is Ready")
         states = {held.status(name)["state"] for name in NAMES}
         assert states == {"Waiting"}
 

@@ -109,12 +109,12 @@ async def test_two_hundred_sessions_get_a_new_token_without_losing_one(
     tokens.seconds = 30
     handshakes = logged(broker, *HANDSHAKE)
     async with running(*declared(broker, tokens, *names)) as held:
-        await held.until_ready(*names, timeout=60)
+        await held.until_ready(*names)
         before = pids(broker)
         assert len(before) == 200
         assert len(tokens.requests) == 1
         for name in names:
-            await eventually(functools.partial(was_updated, held, name), timeout=60, what=name)
+            await eventually(functools.partial(was_updated, held, name), what=name)
         after = pids(broker)
         assert {name: pid for name, pid in after.items() if "verification" not in name} == before
         assert len(tokens.requests) == 2
@@ -124,7 +124,7 @@ async def test_two_hundred_sessions_get_a_new_token_without_losing_one(
         }
         assert all(held.is_ready(name) for name in names)
     # The log is written a little later; all of it is there when it has every goodbye.
-    await eventually(lambda: logged(broker, *GOODBYE) >= 200, timeout=30)
+    await eventually(lambda: logged(broker, *GOODBYE) >= 200)
     assert logged(broker, *HANDSHAKE) - handshakes == 1
 
 
@@ -135,7 +135,7 @@ async def test_a_token_is_renewed_again_and_again_on_one_connection(
     async with running(*declared(broker, tokens, "orders")) as held:
         await held.until_ready("orders")
         before = pids(broker)
-        await eventually(lambda: len(tokens.requests) >= 4, timeout=30)
+        await eventually(lambda: len(tokens.requests) >= 4)
         await eventually(lambda: held.types("orders").count(EventType.SECRET_UPDATED) >= 3)
         assert pids(broker).items() >= before.items()
         assert held.types("orders").count(EventType.CONNECTED) == 1
@@ -176,7 +176,7 @@ async def test_a_token_of_another_subject_replaces_the_session(
     async with running(*declared(broker, tokens, "orders", renew_at="10%")) as held:
         await held.until_ready("orders")
         tokens.subject = "ben"
-        await eventually(lambda: credentials(held).get("method") == "Replaced", timeout=30)
+        await eventually(lambda: credentials(held).get("method") == "Replaced")
         assert credentials(held)["username"] == "ben"
         assert EventType.DISCONNECTED not in held.types("orders")
         await eventually(lambda: len(pids(broker)) == 1)
@@ -192,12 +192,12 @@ async def test_a_blocked_session_gets_its_new_token_by_replacement(
         broker.set_alarm("memory")
         try:
             await held.until_reason("orders", "Blocked", "LowOnMemory")
-            await eventually(lambda: credentials(held).get("method") == "Replaced", timeout=30)
+            await eventually(lambda: credentials(held).get("method") == "Replaced")
             assert len(tokens.requests) >= 2
         finally:
             broker.clear_alarm("memory")
         await held.until_reason("orders", "Blocked", "NotBlocked")
-        await eventually(lambda: was_updated(held), timeout=30)
+        await eventually(lambda: was_updated(held))
         assert EventType.DISCONNECTED not in held.types("orders")
 
 
@@ -217,9 +217,9 @@ async def test_an_oauth2_server_that_is_away_for_a_while_leaves_no_trace(
         assert "503" in message
         assert held.is_ready("orders")
         seen = tokens.seen
-        await eventually(lambda: tokens.seen >= seen + 2, timeout=20)
+        await eventually(lambda: tokens.seen >= seen + 2)
         tokens.otherwise = None
-        await held.until_reason("orders", "CredentialsValid", "Verified", timeout=30)
+        await held.until_reason("orders", "CredentialsValid", "Verified")
         assert pids(broker).items() >= before.items()
         kinds = held.types("orders")
         assert kinds.count(EventType.CREDENTIALS_EXPIRING) == 1
@@ -236,20 +236,20 @@ async def test_a_token_that_expires_is_said_to_and_the_next_one_mends_it(
         await held.until_ready("orders")
         before = pids(broker)
         tokens.otherwise = UNAVAILABLE
-        await eventually(lambda: EventType.CREDENTIALS_EXPIRED in held.types("orders"), timeout=30)
+        await eventually(lambda: EventType.CREDENTIALS_EXPIRED in held.types("orders"))
         if broker.ends_expired:
-            await held.until_reason("orders", "Connected", "NoCredentials", timeout=30)
+            await held.until_reason("orders", "Connected", "NoCredentials")
             assert held.condition("orders", "Ready")["reason"] == "TokenRequestFailed"
             [close] = [each for each in held.events if each.type is EventType.DISCONNECTED]
             assert "credential expired" in close.message
         else:
-            await held.until_reason("orders", "CredentialsValid", "Expired", timeout=30)
+            await held.until_reason("orders", "CredentialsValid", "Expired")
             assert held.condition("orders", "Ready")["reason"] == "Expired"
-            await held.until_reason("orders", "Blocked", "ProbeDisabled", timeout=30)
+            await held.until_reason("orders", "Blocked", "ProbeDisabled")
         tokens.seconds = 600
         tokens.otherwise = None
-        await held.until_ready("orders", timeout=30)
-        await held.until_reason("orders", "Blocked", "NotBlocked", timeout=30)
+        await held.until_ready("orders")
+        await held.until_reason("orders", "Blocked", "NotBlocked")
         assert was_updated(held) is not broker.ends_expired
         assert (pids(broker).items() >= before.items()) is not broker.ends_expired
         assert held.types("orders").count(EventType.CREDENTIALS_EXPIRED) == 1
@@ -261,13 +261,13 @@ async def test_an_expired_token_that_somebody_else_renews_is_said_to_have_expire
     """Also where the session cannot be opened any more, because of it."""
     async with running(*with_token(broker, issuer.token(seconds=3))) as held:
         await held.until_ready("orders")
-        await held.until_reason("orders", "CredentialsValid", "Expired", timeout=30)
+        await held.until_reason("orders", "CredentialsValid", "Expired")
         held.parts.manager.reconnect(SessionKey("default", "orders"))
-        await held.until_reason("orders", "Connected", "AccessRefused", timeout=30)
-        message = await held.until_reason("orders", "CredentialsValid", "Expired", timeout=30)
+        await held.until_reason("orders", "Connected", "AccessRefused")
+        message = await held.until_reason("orders", "CredentialsValid", "Expired")
         assert "ACCESS_REFUSED" in message
         held.apply(*with_token(broker, issuer.token(seconds=600)))
-        await held.until_ready("orders", timeout=30)
+        await held.until_ready("orders")
 
 
 def with_token(node: RabbitMQNode, token: str) -> list[dict[str, Any]]:
@@ -289,10 +289,10 @@ async def test_a_renewal_that_meets_a_broker_restart_ends_with_the_new_token(
         first = len(tokens.requests)
         disposable_broker.stop()
         await held.until_reason("orders", "Connected", "ConnectionRefused")
-        await eventually(lambda: len(tokens.requests) > first, timeout=30)
+        await eventually(lambda: len(tokens.requests) > first)
         disposable_broker.start()
-        await held.until_ready("orders", timeout=30)
-        await eventually(lambda: was_updated(held), timeout=30)
+        await held.until_ready("orders")
+        await eventually(lambda: was_updated(held))
 
 
 async def test_a_server_that_is_away_at_the_start_is_said_to_be(
@@ -304,4 +304,4 @@ async def test_a_server_that_is_away_at_the_start_is_said_to_be(
         assert "503" in message
         assert held.condition("orders", "Ready")["reason"] == "TokenRequestFailed"
         tokens.otherwise = None
-        await held.until_ready("orders", timeout=60)
+        await held.until_ready("orders")

@@ -75,14 +75,12 @@ async def test_alerts_name_the_connection_and_end_with_what_was_wrong(
     }
     await eventually(
         lambda: {name: firing(prometheus, name) for name in wanted} == wanted,
-        timeout=30,
         what="the connections that deserve it fire",
     )
     await team.put_secret(name="outdated")
     await team.until_ready("billing")
     await eventually(
         lambda: firing(prometheus, "SpringlineConnectionNotReady") == [],
-        timeout=30,
         what="it ends",
     )
 
@@ -91,12 +89,12 @@ async def test_an_operator_that_is_gone_is_missed_until_it_is_back(
     prometheus: Prometheus, process: OperatorProcess
 ) -> None:
     """Nothing else says so: what it served is gone together with it."""
-    await eventually(lambda: not is_missed(prometheus), timeout=30, what="the operator is seen")
+    await eventually(lambda: not is_missed(prometheus), what="the operator is seen")
     process.kill()
-    await eventually(lambda: is_missed(prometheus), timeout=30, what="the operator is missed")
+    await eventually(lambda: is_missed(prometheus), what="the operator is missed")
     process.start()
     await process.until_ready()
-    await eventually(lambda: not is_missed(prometheus), timeout=30, what="it is seen again")
+    await eventually(lambda: not is_missed(prometheus), what="it is seen again")
 
 
 def is_missed(prometheus: Prometheus) -> bool:

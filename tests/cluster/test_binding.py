@@ -13,11 +13,11 @@ from support.kubectl import Kubectl
 from support.operator_process import OperatorProcess
 from support.operators import Operator
 from support.team import CONNECTIONS, Team, condition
-from support.waiting import eventually
+from support.waiting import PATIENCE, eventually
 
 BINDING = {"secretName": "orders-binding"}
 PUBLISHED = ("True", "Published")
-_DEADLINE = 60.0
+_DEADLINE = PATIENCE
 
 
 async def values(team: Team, name: str = "orders-binding") -> dict[str, str]:

@@ -162,5 +162,5 @@ async def test_its_objects_are_what_the_prometheus_operator_takes(
     values = [EVERYTHING, POD_MONITOR if kind == "PodMonitor" else {}]
     document = helm.objects(with_all(values))[f"{kind}/springline"]
     path = PLURALS[kind].format("monitoring")
-    await eventually(lambda: monitored.request("GET", path).code == http.client.OK, timeout=30)
+    await eventually(lambda: monitored.request("GET", path).code == http.client.OK)
     assert faults(monitored, [document]) == []

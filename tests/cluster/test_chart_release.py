@@ -42,9 +42,7 @@ async def release(
     definitions = DEFINITION.rpartition("/")[0]
     for each in disposable_apiserver.request("GET", definitions).content["items"]:
         disposable_apiserver.request("DELETE", f"{definitions}/{each['metadata']['name']}")
-    await eventually(
-        lambda: not disposable_apiserver.request("GET", definitions).content["items"], timeout=30
-    )
+    await eventually(lambda: not disposable_apiserver.request("GET", definitions).content["items"])
 
 
 def description(server: APIServer) -> str:
@@ -89,9 +87,7 @@ async def test_the_definitions_go_with_the_release_if_told_so(
     release().install({"crds": {"keep": False}})
     release().uninstall()
     # The API server takes its time to remove what was declared.
-    await eventually(
-        lambda: disposable_apiserver.request("GET", DEFINITION).code == 404, timeout=30
-    )
+    await eventually(lambda: disposable_apiserver.request("GET", DEFINITION).code == 404)
 
 
 def test_definitions_of_others_are_taken_over_only_if_told_so(

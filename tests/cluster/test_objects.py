@@ -85,7 +85,7 @@ class Followed:
 
     async def told_of(self, identity: Identity) -> None:
         """Wait until a change is told, and forget it."""
-        await eventually(lambda: identity in self.told, timeout=60.0)
+        await eventually(lambda: identity in self.told)
         assert set(self.told) == {identity}
         self.told.clear()
 
@@ -112,7 +112,7 @@ async def followed(
     )
     task = asyncio.ensure_future(watch.run())
     try:
-        await eventually(lambda: watch.is_synced, timeout=30.0)
+        await eventually(lambda: watch.is_synced)
         yield Followed(reader, watch, is_read, told, gaps)
         assert not task.done()
     finally:
@@ -261,7 +261,7 @@ async def test_restart_of_the_api_server_loses_nothing(
         assert await followed_.value(changed) == "first"
         await asyncio.to_thread(server.stop)
         try:
-            await eventually(lambda: len(followed_.gaps) == 2, timeout=30.0)
+            await eventually(lambda: len(followed_.gaps) == 2)
             assert await followed_.value(kept) == "first"
         finally:
             await asyncio.to_thread(server.start)
@@ -281,7 +281,7 @@ async def test_history_that_the_api_server_forgot_is_made_up_for(
     async with followed(client, identity) as followed_:
         assert await followed_.value(identity) == "first"
         await asyncio.to_thread(server.forget_history)
-        await eventually(lambda: len(followed_.gaps) == 2, timeout=60.0)
+        await eventually(lambda: len(followed_.gaps) == 2)
         await change(server, identity, "second")
         await followed_.told_of(identity)
         assert await followed_.value(identity) == "second"

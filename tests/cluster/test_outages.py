@@ -41,7 +41,6 @@ async def test_a_namespace_deleted_in_a_hiccup_leaves_nothing_behind(
     await team.until_held()
     await eventually(
         lambda: apiserver.request("GET", path).code == http.client.NOT_FOUND,
-        timeout=60,
         what="the namespace is gone",
     )
     assert await team.held() == []

@@ -153,7 +153,7 @@ async def test_watch_follows_changes_as_lines(plugin: Plugin, team: Team) -> Non
     while "deleted" not in seen:
         seen += await asyncio.to_thread(watching.stdout.readline)
     watching.send_signal(signal.SIGINT)
-    out, err = await asyncio.to_thread(watching.communicate, timeout=30)
+    out, err = await asyncio.to_thread(watching.communicate, timeout=waiting.PATIENCE)
     assert (watching.returncode, err) == (0, "")
     searched(first + seen + out, PLANTED)
 
@@ -174,10 +174,10 @@ async def test_watch_is_a_live_table_on_a_terminal(plugin: Plugin, team: Team) -
             return seen
 
         await waiting.eventually(
-            lambda: "STATE" in read() and "orders" in seen, timeout=30, what="the table is drawn"
+            lambda: "STATE" in read() and "orders" in seen, what="the table is drawn"
         )
         watching.send_signal(signal.SIGINT)
-        await asyncio.to_thread(watching.communicate, timeout=30)
+        await asyncio.to_thread(watching.communicate, timeout=waiting.PATIENCE)
         read()
         assert watching.returncode == 0
         assert "\x1b[?25h" in seen, "the cursor is shown again"

@@ -17,10 +17,10 @@ from springline.errors import (
 from springline.reasons import Reason
 from support.harness import Harness
 from support.opening import Recorder
-from support.waiting import eventually
+from support.waiting import PATIENCE, eventually
 
 PLANTED = "pl4nted-s3cret"
-DEADLINE = 15.0
+DEADLINE = PATIENCE
 
 
 # R2.8
@@ -203,7 +203,7 @@ async def test_a_peer_that_falls_silent_is_found_out(harness: Harness) -> None:
         recorder = Recorder()
         connection.observe(recorder)
         peer.fall_silent()
-        await eventually(lambda: recorder.closes, timeout=10)
+        await eventually(lambda: recorder.closes)
         assert recorder.closes[0].reason is Reason.HEARTBEAT_MISSED
 
 

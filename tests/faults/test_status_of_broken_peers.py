@@ -24,7 +24,7 @@ LOGIN = a_secret("ann", PLANTED)
 
 @pytest.fixture(autouse=True)
 async def _nothing_left() -> AsyncIterator[None]:
-    async with leaks.checked(timeout=10):
+    async with leaks.checked():
         yield
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from support import erlang
+from support.waiting import PATIENCE
 
 __all__ = ["Administration", "Alarm", "Connection"]
 
@@ -19,7 +20,7 @@ Alarm = Literal["memory", "disk"]
 
 # Who RabbitMQ's log says did it.
 _ACTOR = '<<"springline-tests">>'
-_SETTLE_SECONDS = 15.0
+_SETTLE_SECONDS = PATIENCE
 
 # Connections that end while they are listed are left out. Text that is not UTF-8 is shown as
 # Latin-1, because JSON has no other way to hold it.

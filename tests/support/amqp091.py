@@ -16,6 +16,7 @@ from springline.errors import ConnectError
 from support import fake_peer, opening
 from support.fake_peer import FakePeer, Script, Talk
 from support.opening import Recorder
+from support.waiting import PATIENCE
 
 __all__ = [
     "DEADLINE",
@@ -39,7 +40,7 @@ PLANTED = "pl4nted-s3cret"
 SHORT = 0.5
 """What a peer that does not answer costs a test."""
 
-DEADLINE = 15.0
+DEADLINE = PATIENCE
 """No test may hang."""
 
 

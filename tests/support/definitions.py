@@ -12,12 +12,13 @@ from typing import Any
 import yaml
 
 from support.apiserver import APIServer
+from support.waiting import PATIENCE
 
 __all__ = ["Definitions"]
 
 _CRDS = Path(__file__).resolve().parent.parent.parent / "crds"
 _PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-_DEADLINE = 30.0
+_DEADLINE = PATIENCE
 _POLL_SECONDS = 0.05
 _DONE = (http.client.OK, http.client.CREATED)
 

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from support import tools
+from support.waiting import PATIENCE
 
 __all__ = ["Kubectl", "KubectlFailed", "rows"]
 
@@ -135,7 +136,7 @@ class Kubectl:
         condition: str,
         *,
         namespace: str | None = None,
-        timeout: float = 30.0,
+        timeout: float = PATIENCE,
     ) -> None:
         """Wait as `kubectl wait --for=…` does: `condition=Ready`, `jsonpath=…`, `delete`."""
         options = [f"--for={condition}", f"--timeout={timeout:g}s"]
@@ -148,7 +149,7 @@ class Kubectl:
         predicate: Callable[[dict[str, Any]], object],
         *,
         namespace: str | None = None,
-        timeout: float = 30.0,
+        timeout: float = PATIENCE,
         what: str = "",
     ) -> dict[str, Any]:
         """Wait until an object, or the empty dictionary for none, is as wanted, and return it."""

@@ -16,10 +16,11 @@ from support import ports, processes, tools
 from support.apiserver import Answer
 from support.ports import LOOPBACK
 from support.started import Started
+from support.waiting import PATIENCE
 
 __all__ = ["Administrator", "KubectlProxy"]
 
-_START_SECONDS = 30.0
+_START_SECONDS = PATIENCE
 _POLL_SECONDS = 0.05
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from support.waiting import eventually
+from support.waiting import PATIENCE, eventually
 
 __all__ = ["checked"]
 
@@ -15,7 +15,7 @@ _DESCRIPTORS = Path("/proc/self/fd")
 
 
 @contextlib.asynccontextmanager
-async def checked(*, timeout: float = 5.0) -> AsyncIterator[None]:
+async def checked(*, timeout: float = PATIENCE) -> AsyncIterator[None]:
     """Compare tasks and sockets before and after; what ends by itself has `timeout` seconds.
 
     Errors that asyncio could tell nobody but the loop's exception handler fail the test, too.

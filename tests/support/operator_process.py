@@ -22,14 +22,14 @@ from support.apiserver import APIServer
 from support.operators import Page
 from support.ports import LOOPBACK
 from support.springline_process import searched
-from support.waiting import eventually
+from support.waiting import PATIENCE, eventually
 
 if TYPE_CHECKING:
     import subprocess
 
 __all__ = ["OperatorProcess"]
 
-DEADLINE = 60.0
+DEADLINE = 2 * PATIENCE
 _EXPANSION = re.compile(r"\$\$|\$\((\w+)\)")
 
 

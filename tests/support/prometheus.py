@@ -21,6 +21,7 @@ import yaml
 from support import ports, processes
 from support.ports import LOOPBACK
 from support.started import Started
+from support.waiting import PATIENCE
 
 if TYPE_CHECKING:
     import subprocess
@@ -153,7 +154,7 @@ class Prometheus(Started):
             for each in self._ask("query_range", asked)["result"]
         ]
 
-    def wait_for(self, expression: str, timeout: float = 30.0) -> list[Sample]:
+    def wait_for(self, expression: str, timeout: float = PATIENCE) -> list[Sample]:
         """Return the first result of an expression that is not empty.
 
         Raises `AssertionError` after `timeout` seconds.

@@ -14,7 +14,7 @@ from springline.app import Standalone
 from springline.core.events import Event, EventType
 from springline.core.values import SessionKey
 from springline.standalone.loader import Manifests
-from support.waiting import eventually
+from support.waiting import PATIENCE, eventually
 
 __all__ = ["Running", "a_broker", "a_connection", "a_secret", "running"]
 
@@ -68,14 +68,16 @@ class Running:
         """Whether a connection is shown as Ready."""
         return self.condition(name, "Ready").get("status") == "True"
 
-    async def until_ready(self, *names: str, timeout: float = 15.0) -> None:
+    async def until_ready(self, *names: str, timeout: float = PATIENCE) -> None:
         """Wait until all these connections are shown as Ready."""
         for name in names:
             await eventually(
                 functools.partial(self.is_ready, name), timeout=timeout, what=f"{name} is Ready"
             )
 
-    async def until_reason(self, name: str, kind: str, reason: str, timeout: float = 15.0) -> str:
+    async def until_reason(
+        self, name: str, kind: str, reason: str, timeout: float = PATIENCE
+    ) -> str:
         """Wait until a condition has this reason and return its message."""
         await eventually(
             lambda: self.condition(name, kind).get("reason") == reason,
@@ -97,7 +99,7 @@ async def running(*written: Any) -> AsyncIterator[Running]:
             yield held
         finally:
             held.parts.manager.stop()
-            await asyncio.wait({managing}, timeout=20)
+            await asyncio.wait({managing}, timeout=PATIENCE)
             managing.cancel()
             reporting.cancel()
 

@@ -19,11 +19,11 @@ import yaml
 
 import springline
 from support import processes
-from support.waiting import eventually
+from support.waiting import PATIENCE, eventually
 
 __all__ = ["Springline", "command", "environment", "running", "searched"]
 
-DEADLINE = 30.0
+DEADLINE = PATIENCE
 _SOURCES = Path(springline.__file__).parents[1]
 
 

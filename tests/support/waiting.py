@@ -4,14 +4,21 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-__all__ = ["eventually"]
+__all__ = ["PATIENCE", "eventually"]
 
 T = TypeVar("T")
+
+PATIENCE = 60.0
+"""Seconds that a test waits for what it expects. A failure may cost them; a success is faster.
+
+It is many times what an idle machine takes, because a machine that others load takes many times as
+long. A test that shortens it states a limit of its own, and says so.
+"""
 
 _POLL_SECONDS = 0.01
 
 
-async def eventually(predicate: Callable[[], T], *, timeout: float = 10.0, what: str = "") -> T:
+async def eventually(predicate: Callable[[], T], *, timeout: float = PATIENCE, what: str = "") -> T:
     """Return the first true value of `predicate`, asked again and again on this event loop.
 
     Raises `AssertionError` naming `what` after `timeout` seconds.

@@ -577,7 +577,7 @@ async def first_line(process: "subprocess.Popen[bytes]", number: signal.Signals)
     assert process.stdout is not None
     reading = asyncio.ensure_future(asyncio.to_thread(lines.extend, process.stdout))
     try:
-        await waiting.eventually(lambda: lines, timeout=30, what="a line")
+        await waiting.eventually(lambda: lines, what="a line")
         process.send_signal(number)
         await asyncio.wait_for(asyncio.to_thread(process.wait), 30)
     finally:
@@ -609,9 +609,7 @@ async def test_run_goes_on_when_nobody_reads_its_output(unreachable: Path, tmp_p
     os.close(writing)
     try:
         path = status_dir / "BrokerConnection.default.orders.yaml"
-        await waiting.eventually(
-            lambda: exists_with(path, "ConnectionRefused"), timeout=30, what="a status"
-        )
+        await waiting.eventually(lambda: exists_with(path, "ConnectionRefused"), what="a status")
         process.send_signal(signal.SIGTERM)
         _, err = await asyncio.to_thread(process.communicate, timeout=60)
     finally:

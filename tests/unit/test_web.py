@@ -19,7 +19,7 @@ from support.ports import LOOPBACK
 
 @pytest.fixture(autouse=True)
 async def nothing_left() -> AsyncIterator[None]:
-    async with checked(timeout=10):
+    async with checked():
         yield
 
 

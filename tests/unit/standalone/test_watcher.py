@@ -13,9 +13,9 @@ import watchfiles
 from springline.standalone import watcher
 from springline.standalone.loader import Manifests
 from support import leaks
-from support.waiting import eventually
+from support.waiting import PATIENCE, eventually
 
-DEADLINE = 20.0
+DEADLINE = PATIENCE
 
 
 def a_secret(name: str, password: str = "x") -> str:
