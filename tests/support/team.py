@@ -15,6 +15,7 @@ from support.apiserver import Answer
 from support.identities import Tenant
 from support.kubectl_proxy import Administrator
 from support.shared_broker import SharedBroker
+from support.waiting import PATIENCE
 
 __all__ = ["CONNECTIONS", "Held", "Team", "condition"]
 
@@ -24,9 +25,13 @@ GROUP = "/apis/springline.dev/v1alpha1"
 CONNECTIONS = "brokerconnections"
 # A test that waits for an attempt is not to wait for long.
 RETRY = {"delay": "1s", "maxDelay": "2s"}
+# Often, but patiently: a broker that is slow to answer a probe is another state, and one more write
+# of the status.
+PROBE = {"mode": "Publish", "interval": "1s", "timeout": "30s"}
 
 _POLL_SECONDS = 0.1
-_DEADLINE = 60.0
+_DEADLINE = 2 * PATIENCE
+"""The API server, the operator and the broker take their turns."""
 _CREATED = (200, 201)
 _OPEN = ("running", "flow", "blocking", "blocked")
 
@@ -82,7 +87,7 @@ class Team:
                 "brokerRef": {"name": "rabbit"},
                 "virtualHost": self.tenant.vhost,
                 "credentials": {"secretRef": {"name": "orders-amqp"}},
-                "probe": {"mode": "Publish", "interval": "1s", "timeout": "1s"},
+                "probe": PROBE,
                 **spec,
             },
         }
