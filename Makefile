@@ -2,12 +2,15 @@
 
 # A Python of your choice: make venv PYTHON=/opt/python/bin/python3
 PYTHON ?=
-# More for pytest: make test PYTEST_ARGS='-k blocked -x'
+# For one pytest in the place of all suites: make test PYTEST_ARGS='tests/unit -k locale'
 PYTEST_ARGS ?=
+# How many suites run side by side: make test AT_ONCE=1
+AT_ONCE ?=
 # What to measure: make bench BENCH_ARGS='5000', or '--only standalone 500 1000'
 BENCH_ARGS ?=
 
 BIN := .venv/bin
+PYTEST = $(BIN)/pytest --durations=15 --durations-min=1
 # Touched when the virtual environment is made, and when everything is installed in it.
 MADE := .venv/.made
 INSTALLED := .venv/.installed
@@ -19,10 +22,10 @@ check: export MYPYPATH = examples/demo
 demo bench pictures reference recording: export PYTHONPATH = tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv rabbitmq apiserver tools prometheus demo test test-unit test-image test-kind node test-node check format crds chart metrics-page reasons image image-builder bench pictures constraints docs docs-serve reference recording clean
+.PHONY: help venv rabbitmq apiserver tools prometheus demo test test-unit test-contract test-faults test-broker test-chart test-cluster test-image test-kind node test-node check format crds chart metrics-page reasons image image-builder bench pictures constraints docs docs-serve reference recording clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 venv: $(INSTALLED) ## Make .venv with Springline and its tools (needs Python 3.11 or later)
 	@echo "Springline is installed: $(BIN)/springline --help"
@@ -43,14 +46,33 @@ prometheus: ## Get Prometheus and promtool for the tests that use them, unless t
 demo: $(INSTALLED) rabbitmq ## See Springline at work with a real broker, in under a minute
 	@$(BIN)/python examples/demo/walkthrough.py
 
-test: $(INSTALLED) rabbitmq apiserver tools prometheus ## Run all tests; PYTEST_ARGS='...' is passed on
-	@$(BIN)/pytest $(PYTEST_ARGS)
+test: $(INSTALLED) rabbitmq apiserver tools prometheus image-builder ## Run all suites, or what PYTEST_ARGS='...' says
+ifeq ($(strip $(PYTEST_ARGS)),)
+	@PYTHONPATH=tests $(BIN)/python -m support.suites $(if $(AT_ONCE),--at-once $(AT_ONCE))
+else
+	@$(PYTEST) $(PYTEST_ARGS)
+endif
 
-test-unit: $(INSTALLED) ## Run the tests that need no broker
-	@$(BIN)/pytest tests/unit $(PYTEST_ARGS)
+test-unit: $(INSTALLED) ## Run one suite: single modules, among fakes (two minutes)
+	@$(PYTEST) tests/unit $(PYTEST_ARGS)
 
-test-image: $(INSTALLED) image-builder ## Build the image and test what is in it and how it runs
-	@$(BIN)/pytest tests/image $(PYTEST_ARGS)
+test-contract: $(INSTALLED) ## Run one suite: what every driver promises
+	@$(PYTEST) tests/contract $(PYTEST_ARGS)
+
+test-faults: $(INSTALLED) ## Run one suite: peers that break the protocol
+	@$(PYTEST) tests/faults $(PYTEST_ARGS)
+
+test-broker: $(INSTALLED) rabbitmq ## Run one suite: real RabbitMQ nodes
+	@$(PYTEST) tests/broker $(PYTEST_ARGS)
+
+test-chart: $(INSTALLED) tools prometheus ## Run one suite: the Helm chart
+	@$(PYTEST) tests/chart $(PYTEST_ARGS)
+
+test-cluster: $(INSTALLED) rabbitmq apiserver tools prometheus ## Run one suite: a real API server, and the operator on it
+	@$(PYTEST) tests/cluster $(PYTEST_ARGS)
+
+test-image: $(INSTALLED) image-builder ## Run one suite: the image, what is in it and how it runs
+	@$(PYTEST) tests/image $(PYTEST_ARGS)
 
 test-kind: $(INSTALLED) tools ## Run the tests marked kind on a kind cluster (needs docker and kind)
 	@tests/support/kind.sh $(PYTEST_ARGS)

@@ -91,7 +91,7 @@ def test_standalone_mode_works(builder: Images, image: str) -> None:
         if item["kind"] == "BrokerConnection"
     }
     assert reasons == {
-        "closed": "ConnectionFailed",
+        "closed": "ConnectionRefused",
         "srv": "NameResolutionFailed",
         "oauth2": "TokenRequestFailed",
     }

@@ -1,0 +1,250 @@
+"""Run the suites side by side, each as a pytest of its own, and say how each of them went.
+
+`make test` is this. The suites that start servers wait most of the time, so that two at once fill
+two cores. All of them run, whatever becomes of the others. What a suite writes is shown when it has
+ended, in one piece, and a table of all comes last.
+
+It installs nothing, chooses no tests, and knows nothing of a suite but the folder it is in.
+"""
+
+import argparse
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from support import processes
+
+__all__ = ["SUITES", "main"]
+
+TESTS = Path(__file__).resolve().parents[1]
+
+# The longest first: what is started last decides when all is over.
+SUITES = ("cluster", "broker", "unit", "chart", "image", "faults", "contract")
+
+AT_ONCE = min(2, os.cpu_count() or 1)
+
+_OPTIONS = ("--durations=15", "--durations-min=1")
+_POLL_SECONDS = 0.1
+# How often it says what still runs; CI stops what is silent for long.
+_NEWS_SECONDS = 60.0
+# How long an interrupted suite may take to stop its servers.
+_GRACE_SECONDS = 60.0
+
+_INTERRUPTED = 130
+"""The exit code of what was ended by Ctrl-C, in every shell."""
+
+# "3 failed, 120 passed, 2 skipped in 12.34s", as pytest closes with, between rules.
+_CLOSING = re.compile(r"^=+ (.+) in [\d.]+s\b.*=+$", re.MULTILINE)
+_FAILURE = re.compile(r"^(?:FAILED|ERROR) \S.*$", re.MULTILINE)
+_COUNT = re.compile(r"(\d+) ([a-z]+)")
+_PLURAL = {"error": "errors", "warning": "warnings"}
+_PROGRESS = re.compile(r"\[ *(\d+)%\]$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How a suite went."""
+
+    name: str
+    seconds: float
+    # Of pytest; negative for a signal.
+    code: int
+    counts: str
+    """Pytest's own, such as `3 failed, 120 passed`; empty where it did not come so far."""
+    failures: tuple[str, ...]
+    """Pytest's line on each test that failed."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether all of its tests ran, as its report says, and none failed."""
+        return self.code == 0 and bool(self.counts)
+
+    @property
+    def verdict(self) -> str:
+        """In one word."""
+        return "passed" if self.passed else "FAILED"
+
+
+class Run:
+    """One suite while it runs; what it writes goes to a file."""
+
+    def __init__(self, folder: Path, output: Path) -> None:
+        """Start it."""
+        self.name = folder.name
+        self._output = output
+        self._began = time.monotonic()
+        # A cache each: two that end at one moment would write over each other.
+        cache = f"cache_dir={Path('.pytest_cache', self.name)}"
+        color = ["--color=yes"] if sys.stdout.isatty() else []
+        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        self._process: subprocess.Popen[bytes] = processes.spawn(
+            [sys.executable, "-m", "pytest", folder, *_OPTIONS, "-o", cache, *color],
+            env=environment,
+            output=output,
+        )
+
+    @property
+    def seconds(self) -> float:
+        """How long it has run."""
+        return time.monotonic() - self._began
+
+    @property
+    def text(self) -> str:
+        """What it has written so far."""
+        return self._output.read_text(encoding="utf-8", errors="replace")
+
+    @property
+    def progress(self) -> str:
+        """How far it has come, as pytest says it."""
+        found = _PROGRESS.findall(self.text)
+        return f"{self.name} {found[-1] if found else 0} %"
+
+    def ended(self) -> Result | None:
+        """Return how it went, or None while it runs."""
+        code = self._process.poll()
+        if code is None:
+            return None
+        text = _plain(self.text)
+        closing = _CLOSING.findall(text)
+        return Result(
+            name=self.name,
+            seconds=self.seconds,
+            code=code,
+            counts=closing[-1] if closing else "",
+            failures=tuple(_FAILURE.findall(text)),
+        )
+
+    def interrupt(self) -> None:
+        """Do what Ctrl-C does: pytest stops its servers and closes its report."""
+        self._signal(signal.SIGINT)
+
+    def kill(self) -> None:
+        """End it at once; its servers end with it. Idempotent."""
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        # Its whole process group, as a terminal does.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what the command line names, and return the exit code."""
+    parser = argparse.ArgumentParser(description="Run the suites side by side.")
+    parser.add_argument("suites", nargs="*", default=SUITES, metavar="SUITE")
+    parser.add_argument("--at-once", type=int, default=AT_ONCE, metavar="N")
+    parser.add_argument("--tests", type=Path, default=TESTS, metavar="DIRECTORY")
+    given = parser.parse_args(arguments)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, _interrupt)
+    with tempfile.TemporaryDirectory(prefix="springline-suites-") as directory:
+        folders = [given.tests / name for name in given.suites]
+        return _run(folders, Path(directory), at_once=max(given.at_once, 1))
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a handler's
+    raise KeyboardInterrupt
+
+
+def _run(folders: Sequence[Path], directory: Path, *, at_once: int) -> int:
+    began = time.monotonic()
+    waiting = list(folders)
+    running: list[Run] = []
+    results: list[Result] = []
+    news_at = began + _NEWS_SECONDS
+    try:
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                folder = waiting.pop(0)
+                running.append(Run(folder, directory / f"{folder.name}.log"))
+                _say(f"{folder.name} has begun")
+            results += _take_ended(running)
+            if time.monotonic() > news_at:
+                news_at += _NEWS_SECONDS
+                _say(f"after {_clock(time.monotonic() - began)}: {', '.join(_news(running))}")
+            time.sleep(_POLL_SECONDS)
+    except KeyboardInterrupt:
+        results += _stop(running)
+        _say(_table(results, time.monotonic() - began))
+        _say("interrupted")
+        return _INTERRUPTED
+    finally:
+        for each in running:
+            each.kill()
+    _say(_table(results, time.monotonic() - began))
+    return 0 if all(each.passed for each in results) else 1
+
+
+def _take_ended(running: list[Run]) -> Iterator[Result]:
+    """Take out what has ended, show what it wrote, and yield how it went."""
+    for each in list(running):
+        if (result := each.ended()) is not None:
+            running.remove(each)
+            _say(f"\n######## {each.name}\n{each.text}")
+            yield result
+
+
+def _stop(running: list[Run]) -> list[Result]:
+    """Interrupt what runs, wait until it has cleaned up, and return how it went.
+
+    Interrupted once more, or after a while, it returns at once.
+    """
+    results: list[Result] = []
+    for each in running:
+        each.interrupt()
+    deadline = time.monotonic() + _GRACE_SECONDS
+    with contextlib.suppress(KeyboardInterrupt):
+        while running and time.monotonic() < deadline:
+            results += _take_ended(running)
+            time.sleep(_POLL_SECONDS)
+    return results
+
+
+def _news(running: Sequence[Run]) -> list[str]:
+    return [each.progress for each in running]
+
+
+def _table(results: Sequence[Result], seconds: float) -> str:
+    """Return how each suite went, and all of them together in pytest's words."""
+    width = max((len(each.name) for each in results), default=0)
+    rows = [
+        f"{each.name:<{width}}  {each.verdict}  {_clock(each.seconds):>6}  {each.counts}".rstrip()
+        for each in results
+    ]
+    failures = [line for each in results for line in each.failures]
+    total: Counter[str] = Counter()
+    for each in results:
+        for number, what in _COUNT.findall(each.counts):
+            total[_PLURAL.get(what, what)] += int(number)
+    counts = ", ".join(f"{number} {what}" for what, number in sorted(total.items()))
+    closing = f"==== {counts or 'no tests ran'} in {seconds:.2f}s ({_clock(seconds)}) ===="
+    return "\n".join(["", *failures, *rows, closing])
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
+
+
+def _plain(text: str) -> str:
+    """Remove what colours it."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
