@@ -27,12 +27,15 @@ from pathlib import Path
 
 __all__ = ["spawn", "terminate"]
 
-# argv: our pid, then the command. The check closes the race with a parent that died before prctl.
+# argv: our pid, then the command. The check closes the race with a parent that died before prctl. What
+# runs in the background of a shell, or under nohup, ignores signals, and a server would inherit that.
 _TIE_TO_PARENT = """
 import ctypes, os, signal, sys
 PR_SET_PDEATHSIG = 1
 if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
     sys.exit("prctl(PR_SET_PDEATHSIG): " + os.strerror(ctypes.get_errno()))
+for number in (signal.SIGINT, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
 if os.getppid() != int(sys.argv[1]):
     sys.exit("the process that asked for this one is gone")
 os.execvpe(sys.argv[2], sys.argv[2:], os.environ)
