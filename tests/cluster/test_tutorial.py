@@ -119,7 +119,7 @@ async def follow(command: str, nodes: Nodes, directory: Path) -> str:
         await nodes.bring_up(namespace, deployment.removeprefix("deployment/"))
     done = await asyncio.to_thread(_run, command, directory)
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}\n{nodes.operator.output}"
-    if command.startswith("helm uninstall"):
+    if "scale" in words:
         await asyncio.to_thread(nodes.operator.stop)
     return done.stdout
 

@@ -17,6 +17,7 @@ _FENCE = re.compile(
 _HEADING = re.compile(r"^#{1,6} +(.+?)\s*$", re.MULTILINE)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"`[^`\n]*`")
+_CONTINUED = re.compile(r" *\\\n *")
 _PROMPT = "$ "
 
 
@@ -29,8 +30,11 @@ class Block:
 
     @property
     def commands(self) -> list[str]:
-        """What is to be typed: the lines with a prompt, without what is shown as their output."""
-        lines = self.text.splitlines()
+        """What is to be typed: the lines with a prompt, without what is shown as their output.
+
+        A line that ends with a backslash goes on in the next one.
+        """
+        lines = _CONTINUED.sub(" ", self.text).splitlines()
         return [line.removeprefix(_PROMPT) for line in lines if line.startswith(_PROMPT)]
 
 
@@ -56,6 +60,11 @@ class Page:
         """The commands of all blocks of a console."""
         blocks = (block for block in self.blocks if block.language == "console")
         return [command for block in blocks for command in block.commands]
+
+    @property
+    def code(self) -> list[str]:
+        """What stands between backticks in the text and in tables, without blocks."""
+        return [found.strip("`") for found in _CODE.findall(self.prose)]
 
     @property
     def headings(self) -> list[str]:

@@ -27,17 +27,16 @@ from pathlib import Path
 
 __all__ = ["spawn", "terminate"]
 
-# argv: our pid, then the command. The check closes the race with a parent that died before prctl. What
-# runs in the background of a shell, or under nohup, ignores signals, and a server would inherit that.
+# argv: our pid, then the command. The check closes the race with a parent that died before prctl.
 _TIE_TO_PARENT = """
 import ctypes, os, signal, sys
 PR_SET_PDEATHSIG = 1
 if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
     sys.exit("prctl(PR_SET_PDEATHSIG): " + os.strerror(ctypes.get_errno()))
-for number in (signal.SIGINT, signal.SIGHUP):
-    signal.signal(number, signal.SIG_DFL)
 if os.getppid() != int(sys.argv[1]):
     sys.exit("the process that asked for this one is gone")
+for number in (signal.SIGINT, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
 os.execvpe(sys.argv[2], sys.argv[2:], os.environ)
 """
 
@@ -64,6 +63,7 @@ def spawn(
 
     The pid is the command's own. The environment is exactly `env`. A session of its own keeps
     Ctrl-C in a terminal from reaching the server before the caller has decided how to stop it.
+    Signals do what they usually do, also where we ignore some: nohup and a shell's `&` have us so.
     """
     order = _Order(
         command=[sys.executable, "-I", "-S", "-c", _TIE_TO_PARENT, str(os.getpid())]

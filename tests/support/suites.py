@@ -47,7 +47,7 @@ _INTERRUPTED = 130
 _CLOSING = re.compile(r"^=+ (.+) in [\d.]+s\b.*=+$", re.MULTILINE)
 _FAILURE = re.compile(r"^(?:FAILED|ERROR) \S.*$", re.MULTILINE)
 _COUNT = re.compile(r"(\d+) ([a-z]+)")
-_PLURAL = {"error": "errors", "warning": "warnings"}
+_ONE = {"errors": "error", "warnings": "warning"}
 _PROGRESS = re.compile(r"\[ *(\d+)%\]$", re.MULTILINE)
 
 
@@ -227,7 +227,7 @@ def _table(results: Sequence[Result], seconds: float) -> str:
     total: Counter[str] = Counter()
     for each in results:
         for number, what in _COUNT.findall(each.counts):
-            total[_PLURAL.get(what, what)] += int(number)
+            total[_ONE.get(what, what)] += int(number)
     counts = ", ".join(f"{number} {what}" for what, number in sorted(total.items()))
     closing = f"==== {counts or 'no tests ran'} in {seconds:.2f}s ({_clock(seconds)}) ===="
     return "\n".join(["", *failures, *rows, closing])

@@ -1,5 +1,6 @@
 """The documentation: its links lead somewhere, and what it says is in step with the program."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import click
 import pytest
 import yaml
 
-from springline import cli
+from springline import __version__, cli
 from springline.api import crds, documents
 from springline.reasons import Reason
 from support import reference_pages
@@ -28,6 +29,7 @@ PAGES: Final = [
     CHART / "README.md",
     *sorted(DOCS.rglob("*.md")),
 ]
+SCHEMA: Final[Any] = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 # What conditions say when all is well: there is nothing to shoot.
 FINE: Final = {
     Reason.CONNECTED,
@@ -186,22 +188,58 @@ def default_of(option: click.Parameter) -> str:
 
 @every_page
 def test_values_of_the_chart_exist(path: Path) -> None:
-    """Whatever a command sets, and what install.md lists, is a value of the chart."""
+    """Whatever a command sets, the text names, and install.md lists, is a value of the chart."""
     page = Page(path)
     named = {
-        name for command in page.commands for name in re.findall(r"--set '?([\w.]+)=", command)
+        name
+        for text in (*page.commands, *page.code)
+        for name in re.findall(r"--set '?([\w.]+)=", text)
     }
+    for code in page.code:
+        if match := re.fullmatch(r"((\w+)(?:\.\w+)+)(?:=.*)?", code):
+            named |= {match[1]} if match[2] in SCHEMA["properties"] else set()
     for first, *_ in page.rows("### Values most people set"):
         named |= set(re.findall(r"`([\w.]+)`", first))
     assert {name for name in named if not is_value(name)} == set()
 
 
 def is_value(name: str) -> bool:
-    found = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    found: Any = SCHEMA
     for part in name.split("."):
-        if found == {}:
-            return True  # free: labels, for example
-        if not isinstance(found, dict) or part not in found:
-            return False
-        found = found[part]
+        if reference := found.get("$ref"):
+            found = SCHEMA["definitions"][reference.removeprefix("#/definitions/")]
+        if part not in found.get("properties", ()):
+            # Free: labels, for example, and what is Kubernetes' own.
+            return found.get("type") == "object" and bool(found.get("additionalProperties", True))
+        found = found["properties"][part]
     return True
+
+
+@every_page
+def test_an_image_is_named_by_the_version_that_is_built(path: Path) -> None:
+    """Without a name of its own, `make image` and the chart take that of the version."""
+    text = path.read_text(encoding="utf-8")
+    named = re.findall(r"(?:\bspringline:|image\.tag=)(\d[\w.]*)", text)
+    assert {tag for tag in named if tag != __version__} == set()
+
+
+def test_what_the_image_is_built_on_is_told() -> None:
+    """It has to be pulled from somewhere, too."""
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    [base] = re.findall(r"^ARG BASE=(\S+)", dockerfile, re.MULTILINE)
+    assert base in Page(DOCS / "clusters.md").code
+
+
+@every_page
+def test_the_operator_is_stopped_before_it_is_uninstalled(path: Path) -> None:
+    """Else it could not say of its sessions that they are closed.
+
+    `--no-hooks` is for where the chart was to stop it, and could not.
+    """
+    stopped = False
+    for command in Page(path).commands:
+        if " scale deployment springline " in command and "--replicas=0" in command:
+            stopped = True
+        if command.startswith("helm uninstall ") and "--no-hooks" not in command:
+            assert stopped, command
+            stopped = False

@@ -129,6 +129,23 @@ async def test_an_interrupt_ends_everything(tmp_path: Path, number: signal.Signa
     assert output.splitlines()[-1] == "interrupted"
 
 
+def test_a_suite_can_be_interrupted_however_it_was_started(tmp_path: Path) -> None:
+    """nohup and a shell's `&` have a program ignore signals, and what it starts as well."""
+    text = (
+        "import signal\n\ndef test_it():\n"
+        "    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler\n"
+        "    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL\n"
+    )
+    before = {each: signal.signal(each, signal.SIG_IGN) for each in (signal.SIGINT, signal.SIGHUP)}
+    try:
+        process = started(tmp_path, {"one": text})
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    output = finished(process)
+    assert process.returncode == 0, output
+
+
 async def test_nothing_outlives_it(tmp_path: Path) -> None:
     """Not even when it is killed."""
     note = "import os, pathlib, time\npathlib.Path('pid').write_text(str(os.getpid()))\n"

@@ -2,19 +2,17 @@
 
 import asyncio
 import json
-import os
 import urllib.request
 from pathlib import Path
 
 import pytest
 
-from support import ports, processes, tools
 from support.kubectl import Kubectl
 from support.plugin import Plugin
 from support.pods import Pods
+from support.port_forward import forwarded
 from support.ports import LOOPBACK
 from support.team import Team
-from support.waiting import eventually
 
 pytestmark = pytest.mark.kind
 
@@ -39,29 +37,14 @@ async def test_metrics_are_seen_through_a_forwarded_port(
     """`kubectl port-forward` to the Deployment, as the documentation has it."""
     await team.declare("orders")
     await team.until_ready("orders")
-    lease = ports.lease(1)
-    [port] = lease.ports
-    where = [f"--kubeconfig={kubectl.kubeconfig}", f"--namespace={pods.namespace}"]
-    process = processes.spawn(
-        [tools.kubectl(), "port-forward", *where, "deployment/springline", f"{port}:http"],
-        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
-        output=tmp_path / "port-forward.log",
-    )
-    try:
-        await eventually(lambda: _metrics(port), timeout=30, what="the forwarded port answers")
-        text = _metrics(port)
-    finally:
-        processes.terminate(process, timeout=10)
-        lease.release()
+    async with forwarded(kubectl, tmp_path, namespace=pods.namespace) as port:
+        text = await asyncio.to_thread(_metrics, port)
     assert f'springline_session_ready{{namespace="{team.namespace}",name="orders"}} 1' in text
 
 
 def _metrics(port: int) -> str:
-    try:
-        with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/metrics", timeout=5) as answer:
-            return str(answer.read().decode())
-    except OSError:
-        return ""
+    with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/metrics", timeout=5) as answer:
+        return str(answer.read().decode())
 
 
 async def test_the_plugin_finds_the_pod_that_holds_a_connection(
