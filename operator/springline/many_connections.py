@@ -1,10 +1,12 @@
-"""What a process needs to hold thousands of connections: settings of Python itself.
+"""What a process needs to hold thousands of connections: settings of Python, and its own limit.
 
-Python's defaults are for programs with few connections and short-lived objects. Called once, by
-the commands that keep sessions.
+The defaults are for programs with few connections and short-lived objects. Called once, by the
+commands that keep sessions.
 """
 
+import contextlib
 import gc
+import resource
 from asyncio import sslproto
 from typing import Final
 
@@ -33,3 +35,17 @@ def prepare() -> None:
     gc.collect()
     gc.freeze()  # what has been imported stays
     sslproto.SSLProtocol.max_size = _TLS_RECORD_OCTETS
+    _allow_open_files()
+
+
+def _allow_open_files() -> None:
+    """Raise the limit of open files to what this process may have.
+
+    systemd gives 1,024 to what does not ask for more, and so do containers of containerd 2, because
+    of programs that use select(2). asyncio does not.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        # A hard limit above what the kernel allows: the soft one stays as it is.
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

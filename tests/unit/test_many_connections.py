@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import resource
 import ssl
 from asyncio import sslproto
 from collections.abc import Iterator
@@ -22,11 +23,13 @@ def _prepared(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Afterwards everything is as it was."""
     monkeypatch.setattr(sslproto.SSLProtocol, "max_size", sslproto.SSLProtocol.max_size)
     thresholds = gc.get_threshold()
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)
     gc.set_threshold(700, 10, 10)
     many_connections.prepare()
     yield
     gc.set_threshold(*thresholds)
     gc.unfreeze()
+    resource.setrlimit(resource.RLIMIT_NOFILE, files)
 
 
 async def test_a_tls_connection_has_a_buffer_for_one_record_and_reads_more(tmp_path: Path) -> None:
@@ -80,3 +83,25 @@ def test_cycles_are_looked_for_less_often() -> None:
     young, middle, old = gc.get_threshold()
     assert young > 700
     assert (middle, old) == (10, 10)
+
+
+def test_as_many_files_may_be_open_as_the_process_may_have() -> None:
+    """Containers often begin with 1,024, and may have more for the asking."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard // 2, hard))
+    many_connections.prepare()
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+
+
+def test_a_limit_that_cannot_be_raised_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel refuses what is above its own limit; fewer sessions are better than none."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard // 2, hard))
+
+    def refuse(*_: object) -> None:
+        raise ValueError("not allowed to raise maximum limit")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(resource, "setrlimit", refuse)
+        many_connections.prepare()
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard // 2, hard)
