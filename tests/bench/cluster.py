@@ -305,7 +305,7 @@ class _Run:
         stopping = await self._asking.until_quiet(seconds=self.limit)
         began = time.time()
         await asyncio.to_thread(operator.start, "--log-level", "info")
-        holder = operator.pod_name
+        holder = operator.holder
         ready_at = await self._until(
             lambda status: _is_ready(status) and status.get("holder") == holder, "held anew"
         )
