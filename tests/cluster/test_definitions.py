@@ -23,6 +23,7 @@ from support.apiserver import APIServer
 from support.definitions import Definitions as Installed
 from support.operator_process import OperatorProcess
 from support.team import CONNECTIONS, Team, condition
+from support.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("mended")
 
@@ -226,7 +227,8 @@ async def test_definitions_are_rolled_back_under_a_running_operator(
         refused = written(apiserver, team, name).count(http.client.INTERNAL_SERVER_ERROR)
         assert refused == 0 if name in new else refused <= 1
     assert not since("status refused")
-    assert len(since(OLDER)) == 3
+    # The API server publishes them one by one, and each is told when it is seen.
+    await eventually(lambda: len(since(OLDER)) == 3, what="all three kinds are told")
     assert written(apiserver, team, "billing") == [http.client.OK]  # nothing of it has changed
     await asyncio.to_thread(process.stop)
     for name in ("orders", "billing", *new):

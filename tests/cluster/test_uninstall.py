@@ -18,7 +18,7 @@ from support.operator_process import OperatorProcess
 from support.ports import LOOPBACK
 from support.rabbitmq import RabbitMQNode
 from support.shared_broker import SharedBroker
-from support.team import Team
+from support.team import Team, condition
 from support.tools import ToolMissing
 from support.waiting import eventually
 
@@ -65,7 +65,16 @@ async def team(
     broker = SharedBroker(administration=rabbitmq, host=LOOPBACK, port=rabbitmq.amqp_port)
     team = Team(disposable_apiserver, "default", broker, tenant)
     await team.declare(*NAMES)
-    await team.until_ready(*NAMES)
+    # The one before could not write its last status, nor give its Lease back.
+    for name in NAMES:
+        await team.until(
+            name,
+            lambda status: (
+                status.get("holder") == operator.holder
+                and condition(status, "Ready") == ("True", "Connected")
+            ),
+            "is Ready, and this operator says so",
+        )
     await team.until_held(*NAMES)
     yield team
     rabbitmq.delete_user(tenant.username)

@@ -49,6 +49,10 @@ _COUNT_SECONDS = 300.0
 _REFUSED_SECONDS = (1.0, 5.0, 20.0, 60.0)
 """Pauses before the write of one object is tried again that the API server did not take."""
 
+_UNKNOWN_SECONDS = 3.0
+"""How long the last status waits to hear whether another holder lives. A dead one's Lease takes
+longer to end, but a Pod that is deleted has no time to lose."""
+
 _SEVERAL = 3
 """Objects that must get the answer 500 in a row before it is the API server's trouble."""
 
@@ -70,6 +74,10 @@ _SENTENCES: Final = {
 _SHUT_OUT: Final = (
     "last status not written: the API server does not let Springline write it any more; its "
     "ServiceAccount, or what gives it its rights, is gone"
+)
+_LEFT: Final = (
+    "last status not written: whether the holder that is shown there lives is not known yet; the "
+    "next start corrects it"
 )
 _REFUSED: Final = (
     "status refused by the API server; are the CustomResourceDefinitions those of this version?"
@@ -331,10 +339,24 @@ class StatusWriter:
                 if identity in self._changed_at:
                     self._schedule(identity, at=now)
             while self._changed_at or self._in_flight:
+                if self._clock.monotonic() > now + _UNKNOWN_SECONDS:
+                    self._leave_unknown()
                 await self._clock.sleep(_GATHER_SECONDS)
             return self._has_flushed or not self._shut_out
         finally:
             self._is_flushing = False
+
+    def _leave_unknown(self) -> None:
+        """Give up what waits to hear whether its holder lives; it has never been ours."""
+        left = [
+            identity
+            for identity in self._changed_at
+            if (other := self._entries[identity].other) and self._lives.life(other) is None
+        ]
+        for identity in left:
+            del self._changed_at[identity]
+        if left:
+            logger.warning(_LEFT, extra={"objects": len(left)})
 
     def _changed(self, entry: Entry) -> None:
         now = self._clock.monotonic()
@@ -366,11 +388,11 @@ class StatusWriter:
 
     def _to_write(self, entry: Entry) -> dict[str, Any] | None:
         """Return what is to be written now; None if it is nothing, or its time has not come."""
-        if self._is_held_elsewhere(entry):
-            return None
         identity, now = entry.identity, self._clock.monotonic()
         if self._is_flushing and self._is_shut_out(identity):
             self._changed_at.pop(identity, None)
+            return None
+        if self._is_held_elsewhere(entry):
             return None
         settled_at = self._changed_at.setdefault(identity, now) + _SETTLE_SECONDS
         if now < settled_at and not self._is_flushing and not self._projection.is_settled(entry):

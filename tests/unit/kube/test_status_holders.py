@@ -66,6 +66,21 @@ async def test_what_a_dead_replica_held_is_written_once(scene: Scene) -> None:
     assert scene.notices.held == {}
 
 
+async def test_a_last_status_waits_for_news_of_a_holder_no_longer_than_a_moment(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its Lease may say nothing in time, or not be readable any more. What was never ours stays."""
+    scene.lives.known[OTHER] = None
+    await declare(scene)
+    await scene.clock.advance(10)
+    assert scene.statuses.waiting == 2
+    assert await scene.clock.result(scene.statuses.flush(), within=3.5)
+    assert scene.statuses.waiting == 0
+    assert scene.api.writes == []
+    [said] = [each.message for each in caplog.records if each.message.startswith("last status")]
+    assert "whether the holder that is shown there lives" in said
+
+
 async def test_until_it_is_known_whether_the_holder_lives_the_status_waits(
     scene: Scene,
 ) -> None:
