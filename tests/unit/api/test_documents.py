@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
@@ -604,7 +604,6 @@ def outcome(document: object) -> documents.Document | ManifestError:
         return error
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(ANY_DOCUMENT)
 def test_any_document_is_an_object_or_a_manifest_error(document: object) -> None:
     identity = documents.identify(document)

@@ -307,7 +307,7 @@ class Watching:
             self.violations.append(f"{connection} is closed before its replacement is open")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(steps=st.lists(STEPS, max_size=20), end=ENDS)
 def test_whatever_happens_a_session_holds_one_connection_and_leaves_nothing(
     steps: list[Act | float], end: str

@@ -145,7 +145,7 @@ async def act_around(scene: Scene, name: str, what: Any, which: int) -> None:
             scene.appear(a_broker(OTHER_BROKER, uid="broker-2"))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(steps=st.lists(STEPS, max_size=25))
 def test_what_was_written_last_is_what_is(steps: list[tuple[str, Any, int]]) -> None:
     """Once all goes well; the fake fails the test for two writes of one object at a time."""
