@@ -81,7 +81,7 @@ node: apiserver image-builder ## Get what the private node of make test-node is 
 	@tests/support/install-node.sh
 
 test-node: $(INSTALLED) node tools ## Run the tests marked kind in real pods, on a private node (as root on Linux)
-	@tests/support/node.sh $(BIN)/pytest tests/cluster -m kind -v --durations=0 --durations-min=1 $(PYTEST_ARGS)
+	@tests/support/node.sh $(BIN)/pytest -m kind -v --durations=0 --durations-min=1 $(or $(PYTEST_ARGS),tests/cluster)
 
 check: $(INSTALLED) ## Check format, lint, types, layers and shell scripts
 	@echo "Format and lint:"
