@@ -161,6 +161,46 @@ async def test_when_the_first_is_stopped_the_second_takes_over(
     await team.until_held("orders")
 
 
+async def test_a_new_object_is_written_to_by_one_of_the_two(
+    first: OperatorProcess, second: OperatorProcess, apiserver: APIServer, team: Team
+) -> None:
+    """Whichever comes first; the other one finds another version, looks again, and leaves it."""
+    await team.declare()
+    second.start(*SHORT)
+    await second.until_ready()
+    await team.declare_connections("orders")
+    status = await team.until_condition("orders", "Blocked", "False")
+    holders = {first.holder, second.holder}
+    assert status["holder"] in holders
+    [other] = [each for each in (first, second) if each.holder != status["holder"]]
+    await other.until_said("another replica lives")
+    name = "orders"
+    successful = [
+        each
+        for each in apiserver.audit()
+        if (each.subresource, each.namespace, each.name) == ("status", team.namespace, name)
+        and each.code == http.client.OK
+    ]
+    # One when it is opened, and one more if its first probe took longer.
+    assert len(successful) <= 2
+    assert (await team.status("orders"))["holder"] == status["holder"]
+
+
+async def test_a_replica_that_was_cut_off_takes_nothing_back(
+    first: OperatorProcess, second: OperatorProcess, team: Team
+) -> None:
+    """Frozen for longer than its Lease lasts, and then stopped: its last status is not wanted."""
+    await team.declare("orders")
+    await until_held_by(team, first.holder)
+    second.start(*SHORT)
+    await second.until_said("another replica lives")
+    first.pause()
+    await until_held_by(team, second.holder)
+    await asyncio.to_thread(first.stop)
+    await until_held_by(team, second.holder)
+    await team.until_held("orders")
+
+
 async def test_a_dead_replica_is_no_warning(
     first: OperatorProcess, second: OperatorProcess, team: Team
 ) -> None:

@@ -379,6 +379,7 @@ def _operator() -> tuple[Panel, ...]:
             colours=(
                 Colour(word="written", colour="green"),
                 Colour(word="unchanged", colour="text"),
+                Colour(word="conflict", colour="yellow"),
                 Colour(word="gone", colour="blue"),
                 Colour(word="failed", colour="red"),
             ),

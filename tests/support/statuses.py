@@ -137,7 +137,7 @@ class Write:
 
 
 class FakeApplier:
-    """Takes what is written, as `kube.status.Applier`.
+    """Takes what is written, as `kube.applying.Applier`.
 
     `at` answers for a path; else the next of `then`; else `otherwise`. None is a success, and
     SILENCE an answer that the test gives later.
@@ -148,6 +148,15 @@ class FakeApplier:
         self.writes: list[Write] = []
         self.uids: dict[str, str] = {}
         """The uid of the object that is there, by its path."""
+        self.versions: dict[str, int] = {}
+        """The version of each object."""
+        self.managers: dict[str, str] = {}
+        """The field manager that wrote the status of an object last."""
+        self.reads: list[str] = []
+        """The paths of objects that were read."""
+        self.read_error: Exception | None = None
+        """What a read is answered."""
+        self._version = 5000
         self.stored: dict[str, dict[str, Any]] = {}
         """The status that each object has."""
         self.at: dict[str, Exception | Silence | None] = {}
@@ -156,6 +165,8 @@ class FakeApplier:
         self.most_in_flight = 0
         self.violations: list[str] = []
         """Writes that should never have come."""
+        self.added: dict[str, dict[str, Any]] = {}
+        """What other managers have added to the status of an object."""
         self.schemas: dict[str, Schema] = {}
         """What it takes as the status of a kind; anything, where nothing is said."""
         self.is_declared: Callable[[str], bool] = lambda _: True
@@ -187,6 +198,7 @@ class FakeApplier:
         self, path: str, document: Mapping[str, Any], *, manager: str
     ) -> Mapping[str, Any]:
         assert manager == "springline"
+        version = document["metadata"].get("resourceVersion")
         # Noted and not raised: whoever writes survives defects.
         if path in self.in_flight:
             self.violations.append(f"a second write of {path}")
@@ -201,12 +213,62 @@ class FakeApplier:
             self.in_flight.remove(path)
         if path not in self.uids:
             raise refused(404)
+        if version is not None and version != str(self.versions[path]):
+            raise refused(409)
         if _cut(document["kind"], document["status"], self.schemas).left_out:
             raise refused(500)
-        self.stored[path] = dict(document["status"])
+        # What another manager has added stays.
+        added = self.added.get(path, {})
+        self.store(path, {**added, **document["status"]}, manager="springline")
         if self.answer is not None:
             return self.answer
-        return {**document, "metadata": {**document["metadata"], "uid": self.uids[path]}}
+        return self.shown(path)
+
+    async def merge(
+        self, path: str, change: Mapping[str, Any], *, manager: str
+    ) -> Mapping[str, Any]:
+        assert manager == "springline"
+        if change["metadata"]["resourceVersion"] != str(self.versions[path]):
+            raise refused(409)
+        assert set(change["status"].values()) == {None}, "this fake removes fields alone"
+        for name in change["status"]:
+            self.added[path].pop(name)
+        kept = {
+            name: each for name, each in self.stored[path].items() if name not in change["status"]
+        }
+        self.store(path, kept, manager="springline")
+        return self.shown(path)
+
+    async def get(self, path: str) -> Mapping[str, Any]:
+        self.reads.append(path)
+        if self.read_error is not None:
+            raise self.read_error
+        path = f"{path}/status"
+        if path not in self.uids:
+            raise refused(404)
+        return self.shown(path)
+
+    def changed(self, path: str) -> None:
+        """Give an object another version."""
+        self._version += 1
+        self.versions[path] = self._version
+
+    def store(self, path: str, status: Mapping[str, Any], *, manager: str) -> None:
+        """Give an object another status."""
+        self.stored[path] = dict(status)
+        self.managers[path] = manager
+        self.changed(path)
+
+    def shown(self, path: str) -> dict[str, Any]:
+        """Return an object as it is, as far as its status goes."""
+        manager = self.managers.get(path, "")
+        written = {"manager": manager, "subresource": "status", "time": "2026-11-21T08:00:00Z"}
+        metadata = {
+            "uid": self.uids[path],
+            "resourceVersion": str(self.versions[path]),
+            "managedFields": [written],
+        }
+        return {"metadata": metadata, "status": self.stored.get(path, {})}
 
     async def _answer(self, path: str) -> None:
         answer = self.otherwise
@@ -270,7 +332,7 @@ class FakePublications:
 
 
 class FakeLives:
-    """Knows of holders what the test puts into it, as `kube.status.Lives`; others are gone."""
+    """Knows of holders what the test puts into it, as `kube.rivals.Lives`; others are gone."""
 
     def __init__(self) -> None:
         self.known: dict[str, Life | None] = {}
@@ -280,17 +342,21 @@ class FakeLives:
 
 
 class RecordingNotices:
-    """Remembers what it is told, as `kube.status.StatusNotices`."""
+    """Remembers what it is told, as `kube.rivals.StatusNotices`."""
 
     def __init__(self) -> None:
         self.held: dict[Identity, tuple[str, str]] = {}
         """By whom an object is held, and which replica says so."""
+        self.overwriters: list[tuple[Identity, str, str]] = []
 
     def held_elsewhere(self, identity: Identity, *, holder: str, replica: str) -> None:
         self.held[identity] = (holder, replica)
 
     def ended(self, identity: Identity) -> None:
         self.held.pop(identity, None)
+
+    def overwritten(self, identity: Identity, *, manager: str, holder: str) -> None:
+        self.overwriters.append((identity, manager, holder))
 
 
 class Scene(Fleet):
@@ -317,6 +383,7 @@ class Scene(Fleet):
         self.definitions.on_change = self.statuses.definitions_changed
         super().__init__(clock)
         self.declarations = Declarations(self.manager, self.statuses)
+        self._declared: dict[str, tuple[Any, ...]] = {}
         self.api.is_declared = self._is_declared
         self.writing: asyncio.Task[None] | None = None
 
@@ -335,11 +402,47 @@ class Scene(Fleet):
 
     def appear(self, document: Mapping[str, Any]) -> None:
         """Create or change an object and show it. Nothing follows from it yet."""
-        path, uid = paths.status_of(identify(document)), document["metadata"]["uid"]
-        if self.api.uids.get(path) != uid:
-            self.api.uids[path] = uid
-            self.api.stored.pop(path, None)
-        self.declarations.appeared(document)
+        path, metadata = paths.status_of(identify(document)), document["metadata"]
+        declared = (metadata["generation"], metadata.get("annotations"), document["spec"])
+        if self.api.uids.get(path) != metadata["uid"]:
+            self.api.uids[path] = metadata["uid"]
+            self.api.added.pop(path, None)
+            self.api.store(path, document.get("status") or {}, manager="")
+        elif self._declared.get(path) != declared:
+            self.api.changed(path)
+        self._declared[path] = declared
+        there = self.api.shown(path)
+        self.declarations.appeared(
+            {**document, **there, "metadata": {**metadata, **there["metadata"]}}
+        )
+
+    def write_over(
+        self,
+        identity: Identity = ORDERS,
+        *,
+        manager: str = "kubectl-edit",
+        is_missed: bool = False,
+        adding: bool = False,
+        **fields: Any,
+    ) -> None:
+        """Have another writer change fields of a status, and show it as a watch does.
+
+        `adding` says that they are fields that a server-side apply leaves alone.
+        """
+        path = paths.status_of(identity)
+        if adding:
+            self.api.added.setdefault(path, {}).update(fields)
+        status = {**self.api.stored[path], **fields}
+        present = {name: each for name, each in status.items() if each is not None}
+        self.api.store(path, present, manager=manager)
+        if not is_missed:
+            self.show_status(identity)
+
+    def show_status(self, identity: Identity = ORDERS) -> None:
+        """Show an object as it is now, as a watch does after a write of its status."""
+        there = self.api.shown(paths.status_of(identity))
+        metadata = {"name": identity.name, "namespace": identity.namespace, **there["metadata"]}
+        self.declarations.status_shown({**there, "kind": identity.kind, "metadata": metadata})
 
     def delete(self, identity: Identity) -> None:
         """Delete an object, and tell nobody."""

@@ -23,6 +23,9 @@ kopf and the Kubernetes client are known only here. The pieces, from the outside
     lease       the Lease of this replica
     holders     whether the holders that statuses name live
     projection  what the status of an object should be
+    stored      a status as the API server has it
+    applying    one status, written or read
+    rivals      other writers of status, and whose it is
     status      what became of each declaration, by server-side apply
     turns       in which order, and how fast, status is written
     events      what happened, as Kubernetes Events

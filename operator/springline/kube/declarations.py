@@ -17,6 +17,7 @@ from springline.core.manager import Manager
 from springline.core.values import SessionKey
 from springline.errors import ManifestError
 from springline.kube.requests import Request
+from springline.kube.stored import StoredStatus
 
 __all__ = ["Declarations", "Shown", "Statuses", "identify"]
 
@@ -32,10 +33,11 @@ _FORMER = 8
 class Statuses(Protocol):
     """Where the status of declared objects is kept."""
 
-    def declared(
-        self, identity: Identity, *, uid: str, generation: int, stored: Mapping[str, Any]
-    ) -> None:
+    def declared(self, identity: Identity, *, generation: int, stored: StoredStatus) -> None:
         """The object exists; `stored` is the status that it has. Idempotent."""
+
+    def shown(self, identity: Identity, stored: StoredStatus) -> None:
+        """The object, if it was declared, has this status. Idempotent."""
 
     def unusable(self, identity: Identity, problem: str | None) -> None:
         """The broker's declaration cannot be used, or can be again."""
@@ -55,6 +57,9 @@ class Shown(Protocol):
 
     def appeared(self, document: Mapping[str, Any]) -> None:
         """The object is there, and this is what it is now."""
+
+    def status_shown(self, document: Mapping[str, Any]) -> None:
+        """This is the object now; most often only its status is another one."""
 
     def vanished(self, identity: Identity, *, uid: str) -> None:
         """The object is gone."""
@@ -130,9 +135,7 @@ class Declarations:
             requests=_requests(metadata.get("annotations") or {}),
             former=_former(uid, before),
         )
-        self._statuses.declared(
-            identity, uid=uid, generation=generation, stored=document.get("status") or {}
-        )
+        self._statuses.declared(identity, generation=generation, stored=StoredStatus.of(document))
         if now == before:
             return  # most often the echo of our own status write
         self._seen[identity] = now
@@ -142,6 +145,10 @@ class Declarations:
         if identity.kind == "BrokerConnection":
             for request, value in now.requests.items():
                 self._act_on_request(identity, request, value, is_new=is_new)
+
+    def status_shown(self, document: Mapping[str, Any]) -> None:
+        """Take in the status that an object has; what is declared is no matter here. Idempotent."""
+        self._statuses.shown(identify(document), StoredStatus.of(document))
 
     def vanished(self, identity: Identity, *, uid: str) -> None:
         """Take in that an object is gone. Idempotent."""

@@ -7,8 +7,16 @@ for here, by whose code they run.
 
 import asyncio
 import contextlib
+import contextvars
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Collection,
+    Mapping,
+    Sequence,
+)
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -38,6 +46,11 @@ _LEAST_WATCH_SECONDS = 1.0
 
 _FOLDER = Path(kopf.__file__).parent
 
+_on_shown: contextvars.ContextVar[Callable[[Mapping[str, Any]], None]] = contextvars.ContextVar(
+    "on_shown"
+)
+"""Who is told of every object of ours that a watch shows. Tasks of kopf's inherit it."""
+
 # It is a generator, and says only that it is an iterator.
 _watch_objs = cast(Callable[..., AsyncGenerator[Any, None]], watching.watch_objs)
 
@@ -52,9 +65,11 @@ async def _watched(**options: Any) -> AsyncIterator[Any]:
     loop = asyncio.get_running_loop()
     may_end_at = loop.time() + _LEAST_WATCH_SECONDS
     is_ours = options["resource"].group == GROUP  # others may be watched for their status
-    echoes = Echoes()
+    echoes, on_shown = Echoes(), _on_shown.get()
     async with contextlib.aclosing(_watch_objs(**options)) as events:
         async for event in events:
+            if is_ours and event["type"] in ("ADDED", "MODIFIED"):
+                on_shown(event["object"])
             if not (is_ours and echoes.has(event)):
                 yield event
     await asyncio.sleep(max(may_end_at - loop.time(), 0.0))
@@ -109,14 +124,18 @@ async def run(
     settings: kopf.OperatorSettings,
     *,
     namespaces: Sequence[str],
+    on_shown: Callable[[Mapping[str, Any]], None],
     after_start: Callable[[], None],
 ) -> None:
     """Run kopf until one of its tasks ends, which none does by itself. Raises what it failed of.
 
-    No namespaces means all of them. `after_start` is called, without a pause, when kopf has put up
-    its signal handlers. Safe to cancel.
+    No namespaces means all of them. `on_shown` is told of each object of ours that a watch shows,
+    in the watch's order, also where only its status is new, which handlers are not told of.
+    `after_start` is called, without a pause, when kopf has put up its signal handlers. Safe to
+    cancel.
     """
     vault = Vault()
+    _on_shown.set(on_shown)
 
     async def spawned() -> Collection[asyncio.Task[Any]]:
         tasks = await kopf.spawn_tasks(

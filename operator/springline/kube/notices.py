@@ -28,6 +28,7 @@ class Notice(enum.StrEnum):
     """What an Event says. The value is its `reason`."""
 
     HELD_ELSEWHERE = "HeldElsewhere"  # another live replica holds the object
+    STATUS_OVERWRITTEN = "StatusOverwritten"  # another writer writes over the status
 
 
 class NoticePoster(Protocol):
@@ -67,9 +68,19 @@ class Notices:
         )
 
     def ended(self, identity: Identity) -> None:
-        """Forget what was told of an object: it is no longer so, or the object is gone."""
-        for notice in Notice:
-            self._told_at.pop((identity, notice), None)
+        """Forget that an object was held elsewhere: it is no longer so, or the object is gone."""
+        self._told_at.pop((identity, Notice.HELD_ELSEWHERE), None)
+
+    def overwritten(self, identity: Identity, *, manager: str, holder: str) -> None:
+        """Say who writes over a status: a field manager, and the replica that it names if any."""
+        by = f'field manager "{manager}"' if manager else "another writer"
+        replica = f", which names {holder} as holder," if holder else ""
+        self._tell(
+            identity,
+            Notice.STATUS_OVERWRITTEN,
+            f"{by}{replica} writes over this status; it was written again and is now left as it is "
+            "for some minutes at a time",
+        )
 
     def _tell(self, identity: Identity, notice: Notice, message: str) -> None:
         if self._is_limited and identity.kind in paths.CLUSTER_SCOPED:

@@ -140,6 +140,7 @@ class Operator:
                 self._registry(),
                 self._settings(),
                 namespaces=namespaces,
+                on_shown=self._on_shown,
                 after_start=self._after_start,
             )
         )
@@ -174,6 +175,12 @@ class Operator:
         if event["type"] is None and identity in self._declarations:
             self._on_gap()  # listed again, so the watch was interrupted
         self._declarations.appeared(document)
+
+    def _on_shown(self, document: Mapping[str, Any]) -> None:
+        try:
+            self._declarations.status_shown(document)
+        except Exception:  # a defect in this must not end the watch
+            logger.exception("status not taken in")
 
     async def _log_in(self, **_: Any) -> kopf.ConnectionInfo:
         """Give kopf the credentials as they are now; it asks again when they are refused."""

@@ -19,6 +19,7 @@ from springline.core.manager import Manager
 from springline.core.session import Session
 from springline.core.values import SessionKey
 from springline.kube.requests import Request
+from springline.kube.stored import StoredStatus
 
 __all__ = ["Digest", "Entry", "Projection"]
 
@@ -60,8 +61,21 @@ class Entry:
     """How often in a row the API server did not take the write of this object."""
     not_before: float = float("-inf")
     """When it may be asked again to take it, whatever changes until then."""
+    version: str = ""
+    """The version of the object that the next write is decided on; empty if it is not known."""
+    shown: bytes | None = None
+    """The status that the API server has, whoever wrote it; None if it is not known."""
+    sent: tuple[bytes, ...] = ()
+    """What was sent last, and before it what has not been answered."""
+    later: StoredStatus | None = None
+    """What the API server showed while a write was in flight."""
     other: str = ""
     """The other replica that the API server's status names as its holder; empty if none does."""
+    overwrites: int = 0
+    """How often the status was written over by another writer, of late."""
+    overwritten_at: float = float("-inf")
+    left_until: float = float("-inf")
+    """Until when the status is left to the other writer."""
     broker: Identity | None = None
     """The broker that the session was last seen with."""
     binding: Publication | None = None

@@ -5,7 +5,8 @@ written, if it differs from what the API server has. So a burst of changes costs
 without changes there is none. At most one write an object is in flight, also if the object was
 deleted and created again meanwhile. What the API server's definitions do not take is not sent.
 
-A status that another live replica holds is left alone until that replica is gone.
+A write carries the version of the object that it was decided on. Where that is no longer the one
+that there is, the object is read and it is decided again; `rivals` knows about other writers.
 """
 
 import asyncio
@@ -15,24 +16,22 @@ from typing import Any, Final, Protocol
 
 from springline.api import conditions as api_conditions
 from springline.api.meta import Identity
-from springline.api.v1alpha1 import API_VERSION
 from springline.core import binding, ports
 from springline.core.binding import Publications
 from springline.core.manager import Manager
 from springline.core.session import Session
-from springline.kube import paths
+from springline.kube.applying import Applier, StatusAPI
 from springline.kube.client import RefusedError, RequestError, UnreachableError
-from springline.kube.holders import Life
 from springline.kube.projection import Digest, Entry, Projection
 from springline.kube.requests import Request
+from springline.kube.rivals import Claim, Lives, Rivals, StatusNotices
 from springline.kube.schemas import Fitted
+from springline.kube.stored import StoredStatus, is_newer
 from springline.kube.turns import Queue
 
-__all__ = ["FIELD_MANAGER", "Applier", "Fitting", "Lives", "StatusNotices", "StatusWriter"]
+__all__ = ["Fitting", "StatusWriter"]
 
 logger = logging.getLogger(__name__)
-
-FIELD_MANAGER: Final = "springline"
 
 _GATHER_SECONDS = 0.05
 """How long changes of a session are gathered; below what a person notices."""
@@ -84,15 +83,6 @@ _REFUSED: Final = (
 )
 
 
-class Applier(Protocol):
-    """Whoever writes documents to the API server."""
-
-    async def apply(
-        self, path: str, document: Mapping[str, Any], *, manager: str
-    ) -> Mapping[str, Any]:
-        """Server-side apply `document` at `path`, and return the object. Raises `RequestError`."""
-
-
 class Fitting(Protocol):
     """Knows what the API server's definitions take, as `kube.definitions` does."""
 
@@ -105,23 +95,6 @@ class Fitting(Protocol):
 
     async def look(self) -> None:
         """Have them read again, and return when that is done, or takes too long."""
-
-
-class Lives(Protocol):
-    """Knows which replicas live; `kube.holders.Holders` does."""
-
-    def life(self, holder: str) -> Life | None:
-        """Whether a holder lives; None if that is not known yet, and then it is told later."""
-
-
-class StatusNotices(Protocol):
-    """Tells people who writes a status; `kube.notices.Notices` does."""
-
-    def held_elsewhere(self, identity: Identity, *, holder: str, replica: str) -> None:
-        """Another live replica holds the object. Idempotent."""
-
-    def ended(self, identity: Identity) -> None:
-        """That is no longer so, or the object is gone. Idempotent."""
 
 
 class StatusWriter:
@@ -143,16 +116,14 @@ class StatusWriter:
         """`publications` knows what has become of bindings, and `lives` which holders live.
 
         When `definitions` have changed, call `definitions_changed`.
-        `counted` is told the outcome of each write: written, unchanged, gone or failed.
+        `counted` is told the outcome of each write: written, unchanged, conflict, gone or failed.
         """
-        self._client = client
+        self._api = StatusAPI(client)
         self._manager = manager
         self._clock = clock
-        self._holder = holder
         self._projection = Projection(manager, clock, holder=holder, publications=publications)
         self._definitions = definitions
-        self._lives = lives
-        self._notices = notices
+        self._rivals = Rivals(lives, notices, clock, holder=holder)
         self._counted = counted
         self._entries: dict[Identity, Entry] = {}
         self._changed_at: dict[Identity, float] = {}
@@ -173,29 +144,43 @@ class StatusWriter:
 
     # --- what there is to write
 
-    def declared(
-        self, identity: Identity, *, uid: str, generation: int, stored: Mapping[str, Any]
-    ) -> None:
+    def declared(self, identity: Identity, *, generation: int, stored: StoredStatus) -> None:
         entry = self._entries.get(identity)
-        if entry is not None and entry.uid == uid:
+        if entry is not None and entry.uid == stored.uid:
             if entry.generation != generation:
                 entry.generation = generation
                 self._changed(entry)
+            self.shown(identity, stored)
             return
         self.gone(identity)  # the one before, under the same name
-        conditions = api_conditions.stored(stored.get("conditions"))
+        status = stored.status
+        conditions = api_conditions.stored(status.get("conditions"))
+        digest = Digest.of(status)
         entry = Entry(
             identity=identity,
-            uid=uid,
+            uid=stored.uid,
             generation=generation,
             conditions=conditions,
-            binding=binding.stored(conditions, (stored.get("binding") or {}).get("name")),
-            handled=_handled(stored.get("lastHandled") or {}),
-            written=Digest.of(stored) if stored else None,
-            other=self._other_holder(stored),
+            binding=binding.stored(conditions, (status.get("binding") or {}).get("name")),
+            handled=_handled(status.get("lastHandled") or {}),
+            written=digest if status else None,
+            version=stored.version,
+            shown=digest.whole,
+            other=self._rivals.other_holder(status),
         )
         self._entries[identity] = entry
         self._changed(entry)
+
+    def shown(self, identity: Identity, stored: StoredStatus) -> None:
+        entry = self._entries.get(identity)
+        if entry is None or entry.uid != stored.uid:
+            return
+        if identity in self._in_flight:
+            # It may be what is being written; that is known when the write is answered.
+            if entry.later is None or is_newer(stored.version, entry.later.version):
+                entry.later = stored
+        elif self._rivals.seen(entry, stored):
+            self._changed(entry)
 
     def unusable(self, identity: Identity, problem: str | None) -> None:
         entry = self._entries.get(identity)
@@ -219,7 +204,7 @@ class StatusWriter:
             self._changed_at.pop(identity, None)
             self._queue.drop(identity)
             self._ailing.discard(identity)
-            self._notices.ended(identity)
+            self._rivals.gone(entry)
             self._broker_changed(entry.broker)
 
     def session_changed(self, session: Session) -> None:
@@ -250,11 +235,6 @@ class StatusWriter:
 
     # --- who else holds objects
 
-    def _other_holder(self, stored: Mapping[str, Any]) -> str:
-        """Return the holder that a status names, empty if it is this replica or there is none."""
-        holder = str(stored.get("holder") or "")
-        return holder if holder != self._holder else ""
-
     @property
     def other_holders(self) -> Collection[str]:
         """The other replicas that statuses name as their holders."""
@@ -269,23 +249,24 @@ class StatusWriter:
     @property
     def held_elsewhere(self) -> int:
         """How many objects another live replica holds."""
-        others = (entry.other for entry in self._entries.values() if entry.other)
-        return sum(self._lives.life(other) is Life.ALIVE for other in others)
+        return sum(map(self._rivals.is_theirs, self._entries.values()))
 
-    def _is_held_elsewhere(self, entry: Entry) -> bool:
-        """Whether another replica holds the object, or may do so; see to what follows then."""
-        if not entry.other:
-            return False
-        life = self._lives.life(entry.other)
-        if life is None:
-            return True  # `holder_changed` follows
-        if life is Life.ALIVE:
-            self._changed_at.pop(entry.identity, None)
-            entry.is_deferred = False
-            self._notices.held_elsewhere(entry.identity, holder=entry.other, replica=self._holder)
-            self._schedule(entry.identity, at=self._clock.monotonic() + _HELD_ELSEWHERE_SECONDS)
-            return True
-        return False
+    def _is_ours(self, entry: Entry) -> bool:
+        """Whether the status is this replica's to write now; else see to its next turn."""
+        identity, now = entry.identity, self._clock.monotonic()
+        match self._rivals.claim(entry):
+            case Claim.THEIRS:
+                self._changed_at.pop(identity, None)
+                entry.is_deferred = False
+                self._schedule(identity, at=now + _HELD_ELSEWHERE_SECONDS)
+                return False
+            case Claim.UNKNOWN:
+                return False  # `holder_changed` follows
+            case Claim.OURS:
+                if now >= entry.left_until or self._is_flushing:
+                    return True
+                self._schedule(identity, at=entry.left_until)
+                return False
 
     # --- how it goes
 
@@ -348,11 +329,7 @@ class StatusWriter:
 
     def _leave_unknown(self) -> None:
         """Give up what waits to hear whether its holder lives; it has never been ours."""
-        left = [
-            identity
-            for identity in self._changed_at
-            if (other := self._entries[identity].other) and self._lives.life(other) is None
-        ]
+        left = [each for each in self._changed_at if self._rivals.is_unknown(self._entries[each])]
         for identity in left:
             del self._changed_at[identity]
         if left:
@@ -392,7 +369,7 @@ class StatusWriter:
         if self._is_flushing and self._is_shut_out(identity):
             self._changed_at.pop(identity, None)
             return None
-        if self._is_held_elsewhere(entry):
+        if not self._is_ours(entry):
             return None
         settled_at = self._changed_at.setdefault(identity, now) + _SETTLE_SECONDS
         if now < settled_at and not self._is_flushing and not self._projection.is_settled(entry):
@@ -432,19 +409,20 @@ class StatusWriter:
         finally:
             changed_at = self._in_flight.pop(entry.identity)
             self._queue.ended()
+        self._take_in_later(entry.identity)
         self._go_on(entry, changed_at=changed_at, retry_in=retry_in)
 
     async def _try(self, entry: Entry, status: dict[str, Any]) -> float | None:
         """Write, and return in how many seconds to do it again; None for never."""
         edition = self._definitions.edition
+        sent = Digest.of(status)
+        self._rivals.writing(entry, sent)
         try:
-            applied = await self._client.apply(
-                paths.status_of(entry.identity),
-                _document(entry.identity, status),
-                manager=FIELD_MANAGER,
-            )
+            answer = await self._api.write(entry.identity, status, version=entry.version)
         except RefusedError as error:
             entry.written = None  # whatever was answered, it may have been done
+            if error.code == _CONFLICT:
+                return await self._decide_again(entry)
             if await self._is_outdated(error, edition=edition):
                 self._counted("failed")
                 # At once only the first time: of several API servers, each may have others.
@@ -454,21 +432,15 @@ class StatusWriter:
             return self._refused(entry, error)
         except RequestError as error:
             entry.written = None
-            if (
-                self._is_flushing
-                and isinstance(error, UnreachableError)
-                and error.refusal is not None
-            ):
-                # There is no time to find out whether that is the moment of a start.
-                return self._refused(entry, error.refusal)
-            return self._pause(error)
-        # The API server compares no uids: it may have landed on another object of that name.
-        is_there = _uid(applied) == entry.uid
-        entry.written = Digest.of(status) if is_there else None
+            return self._unanswered(entry, error)
+        if answer.uid == entry.uid:
+            has_all = answer.status == status
+            shown = sent if has_all else Digest.of(answer.status)
+            self._rivals.written(entry, sent, shown=shown, version=answer.version)
+        else:
+            # Without a version it may land on another object of that name: no uids are compared.
+            entry.written = None
         entry.written_at = self._clock.monotonic()
-        if entry.other:
-            entry.other = ""
-            self._notices.ended(entry.identity)
         if entry.refusals:
             entry.refusals = 0
             self._told.clear()
@@ -477,6 +449,37 @@ class StatusWriter:
         self._counted("written")
         self._answered()
         return None
+
+    async def _decide_again(self, entry: Entry) -> float | None:
+        """Read an object that has changed before it was written to.
+
+        Return in how many seconds it has its turn; None for never.
+        """
+        self._counted("conflict")
+        try:
+            found = await self._api.read(entry.identity)
+        except RefusedError as error:
+            return self._refused(entry, error)
+        except RequestError as error:
+            return self._unanswered(entry, error)
+        self._answered()
+        if found.uid != entry.uid:
+            return None  # its successor, which a watch shows
+        self._rivals.seen(entry, found)
+        # At once only the first time: there are objects that change all the time.
+        pauses = (0.0, *_REFUSED_SECONDS)
+        retry_in = pauses[min(entry.refusals, len(pauses) - 1)]
+        entry.refusals += 1
+        return retry_in
+
+    def _take_in_later(self, identity: Identity) -> None:
+        """Take in what the API server has shown during a write."""
+        entry = self._entries.get(identity)
+        if entry is None:
+            return
+        later, entry.later = entry.later, None
+        if later is not None and self._rivals.seen(entry, later):
+            self._changed_at.setdefault(identity, self._clock.monotonic())
 
     async def _is_outdated(self, error: RefusedError, *, edition: int) -> bool:
         """Whether the definitions have changed since the write that was refused was made.
@@ -526,13 +529,12 @@ class StatusWriter:
             self._counted("gone")
             entry.not_before = self._clock.monotonic() + _REFUSED_SECONDS[-1]
             return None if self._is_flushing else _REFUSED_SECONDS[-1]
-        if error.code != _CONFLICT:
-            # What is wrong with one is most often wrong with all of them.
-            level = logging.DEBUG if error.code in self._told else logging.ERROR
-            logger.log(level, _SENTENCES.get(error.code, _REFUSED), extra=shown)
-            self._told.add(error.code)
+        # What is wrong with one is most often wrong with all of them.
+        level = logging.DEBUG if error.code in self._told else logging.ERROR
+        logger.log(level, _SENTENCES.get(error.code, _REFUSED), extra=shown)
+        self._told.add(error.code)
         self._counted("failed")
-        if self._is_flushing and error.code != _CONFLICT:
+        if self._is_flushing:
             return None
         retry_in = _REFUSED_SECONDS[min(entry.refusals, len(_REFUSED_SECONDS) - 1)]
         entry.refusals += 1
@@ -565,6 +567,14 @@ class StatusWriter:
             return not error.is_absence
         return error.may_pass
 
+    def _unanswered(self, entry: Entry, error: RequestError) -> float | None:
+        """Return in how many seconds to try again; None for never."""
+        refusal = error.refusal if isinstance(error, UnreachableError) else None
+        if self._is_flushing and refusal is not None:
+            # There is no time to find out whether that is the moment of a start.
+            return self._refused(entry, refusal)
+        return self._pause(error)
+
     def _pause(self, error: RequestError) -> float:
         """Hold all writes back for a while, and return for how long."""
         if self._pace.failing_since is None:
@@ -577,22 +587,6 @@ class StatusWriter:
         if self._pace.failing_since is not None:
             logger.info("status taken again", extra={"waiting": len(self._changed_at)})
         self._pace.answered()
-
-
-def _document(identity: Identity, status: Mapping[str, Any]) -> dict[str, Any]:
-    metadata = {"name": identity.name}
-    if identity.namespace:
-        metadata["namespace"] = identity.namespace
-    return {
-        "apiVersion": API_VERSION,
-        "kind": identity.kind,
-        "metadata": metadata,
-        "status": status,
-    }
-
-
-def _uid(document: Mapping[str, Any]) -> str | None:
-    return (document.get("metadata") or {}).get("uid")
 
 
 def _handled(stored: Mapping[str, Any]) -> dict[Request, str]:

@@ -12,6 +12,7 @@ from springline.core.values import SessionKey
 from springline.kube import declarations as module
 from springline.kube.declarations import Declarations, identify
 from springline.kube.requests import Request
+from springline.kube.stored import StoredStatus
 from springline.reasons import Reason
 from support.fake_clock import FakeClock
 from support.fleet import Fleet, running
@@ -32,10 +33,11 @@ class FakeStatuses:
         self.told: list[tuple[Any, ...]] = []
         self.requests: dict[Identity, dict[Request, str]] = {}
 
-    def declared(
-        self, identity: Identity, *, uid: str, generation: int, stored: Mapping[str, Any]
-    ) -> None:
-        self.told.append(("declared", identity, uid, generation, dict(stored)))
+    def declared(self, identity: Identity, *, generation: int, stored: StoredStatus) -> None:
+        self.told.append(("declared", identity, stored.uid, generation, dict(stored.status)))
+
+    def shown(self, identity: Identity, stored: StoredStatus) -> None:
+        self.told.append(("shown", identity, stored.uid, stored.version, dict(stored.status)))
 
     def unusable(self, identity: Identity, problem: str | None) -> None:
         self.told.append(("unusable", identity, problem))
@@ -346,3 +348,18 @@ async def test_frozen_nothing_is_taken_in(connected: Scene) -> None:
 def test_an_object_is_identified_by_its_document_or_its_metadata() -> None:
     assert identify(a_connection()) == ORDERS
     assert identify(a_broker(CLUSTER_RABBIT)) == CLUSTER_RABBIT
+
+
+async def test_a_status_that_is_shown_goes_on_as_it_is(connected: Scene) -> None:
+    """Whatever else the object says: that is declared by other events, which may come later."""
+    connected.statuses.told.clear()
+    document = a_connection(generation=7, status={"state": "Fine"}, suspend=True)
+    connected.declarations.status_shown(document)
+    connected.declarations.freeze()
+    connected.declarations.status_shown(document)
+    await connected.fleet.clock.settle()
+    told = ("shown", ORDERS, "connection-1", "4711", {"state": "Fine"})
+    assert connected.statuses.told == [told, told]
+    assert connected.fleet.session(SessionKey("apps", "orders")).view.state.phase is (
+        Phase.CONNECTED
+    )

@@ -29,6 +29,9 @@ class Taken:
     def appeared(self, document: Mapping[str, Any]) -> None:
         self.documents.append(document)
 
+    def status_shown(self, document: Mapping[str, Any]) -> None:  # noqa: ARG002 - as it is called
+        raise AssertionError("a list shows what is declared")
+
     def vanished(self, identity: Identity, *, uid: str) -> None:
         raise AssertionError(f"nobody said that {identity} ({uid}) is gone")
 

@@ -85,6 +85,16 @@ async def test_a_thousand_objects_are_told_of_slowly(
     assert len(notices._told_at) <= 1000
 
 
+async def test_who_writes_over_a_status_has_a_name(notices: Notices, posted: Posted) -> None:
+    """A field manager, and where it is another replica, which."""
+    notices.overwritten(ORDERS, manager="kubectl-edit", holder="")
+    notices.overwritten(RABBIT_BROKER, manager="springline", holder="a/pod-1")
+    [(_, reason, by_hand), (_, _, by_replica)] = posted.events
+    assert reason == "StatusOverwritten"
+    assert by_hand.startswith('field manager "kubectl-edit" writes over this status')
+    assert by_replica.startswith('field manager "springline", which names a/pod-1 as holder,')
+
+
 async def test_what_could_not_be_posted_is_posted_later(notices: Notices, posted: Posted) -> None:
     posted.takes = False
     tell(notices)

@@ -65,6 +65,9 @@ class Watcher:
         self.starts = 0
         self.binds = 0
         self.defect: Exception | None = None
+        self.statuses: list[Any] = []
+        """Every status that a watch has shown."""
+        self.status_defect: Exception | None = None
 
     def appeared(self, document: Mapping[str, Any]) -> None:
         metadata = document["metadata"]
@@ -74,6 +77,11 @@ class Watcher:
         if self.defect is not None:
             raise self.defect
         self.there[identity] = document
+
+    def status_shown(self, document: Mapping[str, Any]) -> None:
+        self.statuses.append(document.get("status"))
+        if self.status_defect is not None:
+            raise self.status_defect
 
     def vanished(self, identity: Identity, *, uid: str) -> None:
         self.told.append(("vanished", identity))
@@ -308,6 +316,33 @@ async def test_watches_that_end_at_once_are_no_flood(
         await eventually(lambda: len(started) >= 5)
     pauses = [later - earlier for earlier, later in itertools.pairwise(started)]
     assert min(pauses) > 0.09
+
+
+async def test_every_status_is_shown_and_handlers_are_not_asked_about_it(
+    server: FakeAPIServer, watcher: Watcher, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the order of the watch, also where something in it fails."""
+    metadata = {
+        "name": ORDERS.name,
+        "namespace": ORDERS.namespace,
+        "uid": "one",
+        "resourceVersion": "1",
+        "generation": 1,
+    }
+    put(server, ORDERS, metadata=metadata, status={"state": "0"})
+    async with watching(server, watcher, tmp_path):
+        await eventually(watcher.is_there(ORDERS))
+        await eventually(is_watching(server))
+        watcher.status_defect = ValueError("a defect")
+        for number in range(1, 6):
+            put(server, ORDERS, metadata=metadata, status={"state": str(number)})
+        await eventually(lambda: len(watcher.statuses) == 5)
+        put(server, RABBIT)
+        await eventually(watcher.is_there(ORDERS, RABBIT))
+    assert watcher.statuses == [*({"state": str(number)} for number in range(1, 6)), None]
+    # The first of them may be news to whoever was shown a list.
+    assert watcher.told.count(("appeared", ORDERS)) <= 2
+    assert "a defect" in caplog.text
 
 
 async def test_an_ordinary_end_of_a_watch_is_no_gap(

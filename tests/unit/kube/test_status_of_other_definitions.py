@@ -9,6 +9,7 @@ import pytest
 
 from springline.kube import status as module
 from springline.kube.schemas import Schema
+from springline.kube.stored import StoredStatus
 from support.fake_clock import FakeClock
 from support.statuses import (
     ORDERS,
@@ -93,7 +94,9 @@ async def test_an_operator_that_starts_again_writes_nothing_before_it_can_say_mo
     await scene.clock.advance(10)
     [before] = scene.written()
     scene.statuses.gone(ORDERS)
-    scene.statuses.declared(ORDERS, uid="connection-1", generation=1, stored=before)
+    scene.statuses.declared(
+        ORDERS, generation=1, stored=StoredStatus(uid="connection-1", status=before)
+    )
     await scene.clock.advance(10)
     assert len(scene.written()) == 1
     await install(scene, None)

@@ -13,6 +13,7 @@ from springline.kube import paths
 from springline.kube import status as module
 from springline.kube.client import RefusedError, UnreachableError
 from springline.kube.requests import Request
+from springline.kube.stored import StoredStatus
 from springline.reasons import Reason
 from support.builders import unreachable
 from support.fake_clock import FakeClock
@@ -77,6 +78,7 @@ async def test_a_cold_start_costs_one_write_for_each_connection(scene: Scene) ->
 
 
 async def test_a_status_says_what_and_whose_it_is(connected: Scene) -> None:
+    version = str(connected.api.versions[paths.status_of(ORDERS)])
     connected.lose()
     await connected.clock.advance(1)
     [first, *_] = (write for write in connected.api.writes if "connections/" in write.path)
@@ -86,7 +88,7 @@ async def test_a_status_says_what_and_whose_it_is(connected: Scene) -> None:
     assert {key: first.document[key] for key in ("apiVersion", "kind", "metadata")} == {
         "apiVersion": "springline.dev/v1alpha1",
         "kind": "BrokerConnection",
-        "metadata": {"name": "orders", "namespace": "apps"},
+        "metadata": {"name": "orders", "namespace": "apps", "resourceVersion": version},
     }
 
 
@@ -129,9 +131,13 @@ async def test_what_the_api_server_has_is_not_written_again(scene: Scene) -> Non
     await scene.clock.advance(1)
     [before], [broker] = scene.written(), scene.written(RABBIT_BROKER)
     scene.statuses.gone(ORDERS)
-    scene.statuses.declared(ORDERS, uid="connection-1", generation=1, stored=before)
+    scene.statuses.declared(
+        ORDERS, generation=1, stored=StoredStatus(uid="connection-1", status=before)
+    )
     scene.statuses.gone(RABBIT_BROKER)
-    scene.statuses.declared(RABBIT_BROKER, uid="broker-1", generation=1, stored=broker)
+    scene.statuses.declared(
+        RABBIT_BROKER, generation=1, stored=StoredStatus(uid="broker-1", status=broker)
+    )
     await scene.clock.advance(10)
     assert len(scene.api.writes) == 2
     assert scene.counted == ["written", "written", "unchanged", "unchanged"]
@@ -303,7 +309,8 @@ async def test_a_broker_of_the_whole_cluster_has_a_path_without_a_namespace(scen
     await scene.clock.advance(1)
     write = next(each for each in scene.api.writes if "clusterbrokers" in each.path)
     assert write.path == "/apis/springline.dev/v1alpha1/clusterbrokers/rabbit/status"
-    assert write.document["metadata"] == {"name": "rabbit"}
+    assert write.document["metadata"]["name"] == "rabbit"
+    assert "namespace" not in write.document["metadata"]
     assert counts(scene, CLUSTER_RABBIT) == {"declared": 1, "ready": 1, "blocked": 0}
 
 

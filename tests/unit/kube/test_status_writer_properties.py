@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from springline.kube import paths, schemas
 from springline.kube.client import UnreachableError
+from springline.kube.holders import Life
 from support.builders import server_close, unreachable
 from support.fake_clock import FakeClock
 from support.fakes import SILENCE
@@ -45,6 +46,8 @@ DEFINITIONS: list[dict[str, schemas.Schema]] = [
     {"Broker": {"type": "object"}},
 ]
 NAMES = ("orders", "billing")
+OTHER = "elsewhere/pod-2"
+LIVES = (Life.ALIVE, Life.GONE, Life.UNREADABLE, None)
 BROKERS = (RABBIT_BROKER, OTHER_BROKER)
 
 
@@ -88,6 +91,21 @@ class World:
             self.scene.declarations.vanished(ORDERS._replace(name=name), uid=uid)
         self.gone.clear()
 
+    def write_over(self, name: str, how: int) -> None:
+        """Have another writer change a status; the watch may miss it, or it may be a replica's."""
+        is_broker = name == RABBIT_BROKER.name
+        identity = RABBIT_BROKER if is_broker else ORDERS._replace(name=name)
+        if paths.status_of(identity) not in self.scene.api.stored:
+            return
+        fields: dict[str, Any] = {"holder": OTHER} if how > 1 else {"observedGeneration": -1}
+        self.scene.write_over(identity, is_missed=bool(how % 2), **fields)
+
+    def show_all(self) -> None:
+        """Show what the API server has, as a list does."""
+        for identity in self.scene.declarations.uids():
+            if paths.status_of(identity) in self.scene.api.uids:
+                self.scene.show_status(identity)
+
     def lose(self) -> None:
         for connection in self.scene.open_connections[:1]:
             connection.end(server_close())
@@ -100,6 +118,10 @@ STEPS = st.one_of(
     st.tuples(st.just("delete"), st.sampled_from(NAMES), st.just(0)),
     st.tuples(st.just("write"), st.sampled_from(range(len(OUTCOMES))), st.just(0)),
     st.tuples(st.just("definitions"), st.sampled_from(range(len(DEFINITIONS))), st.booleans()),
+    st.tuples(
+        st.just("write over"), st.sampled_from([*NAMES, RABBIT_BROKER.name]), st.integers(0, 3)
+    ),
+    st.tuples(st.just("life"), st.sampled_from(LIVES), st.just(0)),
     st.tuples(st.just("release"), st.sampled_from(range(3)), st.just(0)),
     st.tuples(st.just("wait"), st.sampled_from([0.0, 0.05, 0.5, 3.0, 30.0]), st.just(0)),
     st.tuples(
@@ -123,6 +145,8 @@ async def act(world: World, name: str, what: Any, which: int) -> None:
             world.tell_ends()
         case "lose":
             world.lose()
+        case "write over":
+            world.write_over(what, which)
         case _:
             await act_around(scene, name, what, which)
 
@@ -139,6 +163,9 @@ async def act_around(scene: Scene, name: str, what: Any, which: int) -> None:
             scene.api.release([None, UnreachableError("time is up"), refused(422)][what])
         case "wait":
             await scene.clock.advance(what)
+        case "life":
+            scene.lives.known[OTHER] = what
+            scene.statuses.holder_changed(OTHER)
         case "driver":
             scene.driver.otherwise = unreachable() if which else None
         case _:
@@ -169,9 +196,12 @@ async def at_rest(world: World) -> None:
     scene.driver.otherwise = None
     scene.api.clear_script()
     await scene.definitions.look()
-    for _ in range(2):
+    scene.lives.known[OTHER] = Life.GONE
+    scene.statuses.holder_changed(OTHER)
+    for _ in range(3):
         scene.api.release()
-        await scene.clock.advance(400)
+        world.show_all()
+        await scene.clock.advance(700)
     assert scene.statuses.waiting == 0
     assert scene.statuses.behind_since is None
     assert not scene.api.in_flight

@@ -114,6 +114,9 @@ class Seen:
         metadata = document["metadata"]
         self.there.add(Identity(document["kind"], metadata["namespace"], metadata["name"]))
 
+    def status_shown(self, document: Mapping[str, Any]) -> None:
+        """Do nothing: no status is written here."""
+
     def vanished(self, identity: Identity, *, uid: str) -> None:  # noqa: ARG002 - as it is called
         self.there.discard(identity)
 
