@@ -29,6 +29,9 @@ again, or it would be wrong for ever after."""
 _CALM_SECONDS = 3600.0
 """After which a status that is written over is a new case."""
 
+_LONGEST_HOLDER = 320
+"""Longer than a namespace and a name can be."""
+
 _REMEMBERED = 4
 """Writes without an answer; each may be the one that the API server shows."""
 
@@ -74,9 +77,14 @@ class Rivals:
         self._holder = holder
 
     def other_holder(self, status: Mapping[str, Any]) -> str:
-        """Return the holder that a status names, empty if it is this replica or there is none."""
+        """Return the holder that a status names, empty if it is this replica or there is none.
+
+        It is fit to be shown: a status can be written by hand, and hold anything.
+        """
         holder = str(status.get("holder") or "")
-        return holder if holder != self._holder else ""
+        if holder == self._holder:
+            return ""
+        return "".join(each if each.isprintable() else "?" for each in holder[:_LONGEST_HOLDER])
 
     def claim(self, entry: Entry) -> Claim:
         """Say whose the status of an object is, to people, too, if it is another replica's."""

@@ -293,6 +293,18 @@ async def test_the_last_words_of_the_holder_before_are_no_overwriting(connected:
     assert len(connected.written()) == 1
 
 
+async def test_a_holder_that_no_replica_is_called_is_shown_in_part(
+    connected: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may be anything, and stands in the log and in Events."""
+    caplog.set_level(logging.INFO)
+    connected.write_over(holder="x\n" * 500_000)
+    await connected.clock.advance(1)
+    assert is_true(connected)
+    [record] = [record for record in caplog.records if "another writer" in record.message]
+    assert record.__dict__["holder"] == "x?" * 160
+
+
 # --- what is our own
 
 
