@@ -110,6 +110,10 @@ class Rivals:
         """Whether it is not known yet if the replica lives that a status names."""
         return bool(entry.other) and self._lives.life(entry.other) is None
 
+    def definitions_changed(self, entry: Entry) -> None:
+        """Note that the API server may show the same status in another way from now on."""
+        entry.shown = None
+
     def gone(self, entry: Entry) -> None:
         """Note that the object is gone."""
         self._notices.ended(entry.identity)
@@ -142,13 +146,13 @@ class Rivals:
         digest = Digest.of(found.status)
         if digest.whole == entry.shown:
             return False  # something else of the object has changed
-        entry.shown = digest.whole
         if digest.whole in entry.sent:  # a write of this replica whose answer got lost
-            entry.written, entry.other = digest, ""
+            entry.written, entry.other, entry.shown = digest, "", digest.whole
             return False
+        is_known, entry.shown = entry.shown is not None, digest.whole
         entry.written = None
         entry.other = self.other_holder(found.status)
-        if not self.is_theirs(entry):
+        if is_known and not self.is_theirs(entry):
             self._overwritten(entry, found)
         return True
 

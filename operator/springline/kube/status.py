@@ -225,6 +225,7 @@ class StatusWriter:
         What was written whole stays as it is.
         """
         for entry in self._entries.values():
+            self._rivals.definitions_changed(entry)
             if entry.is_cut or entry.refusals:
                 entry.not_before = float("-inf")
                 self._changed(entry)

@@ -293,6 +293,21 @@ async def test_the_last_words_of_the_holder_before_are_no_overwriting(connected:
     assert len(connected.written()) == 1
 
 
+async def test_other_definitions_are_no_other_writer(
+    connected: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They hide fields of what is stored; it is written once more when the object changes."""
+    caplog.set_level(logging.INFO)
+    connected.statuses.definitions_changed()
+    connected.write_over(manager="springline", holder=None, server=None)
+    await connected.clock.advance(60)
+    assert len(connected.written()) == 1
+    assert not [record for record in caplog.records if "another writer" in record.message]
+    connected.write_over(server=None)
+    await connected.clock.advance(60)
+    assert [record for record in caplog.records if "another writer" in record.message]
+
+
 async def test_a_holder_that_no_replica_is_called_is_shown_in_part(
     connected: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
