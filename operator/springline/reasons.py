@@ -65,6 +65,10 @@ class Reason(enum.StrEnum):
     TOKEN_REQUEST_FAILED = "TokenRequestFailed"  # whoever issues tokens gives none
     NOT_CHECKED = "NotChecked"  # Unknown: nobody has answered yet
 
+    # Synced; when False, the reason of what keeps it from being so
+    IN_SYNC = "InSync"  # the open session uses what is declared
+    APPLYING = "Applying"  # Unknown: a change is being brought to the open session
+
     # Blocked
     LOW_ON_MEMORY = "LowOnMemory"  # the broker's memory alarm
     LOW_ON_DISK = "LowOnDisk"  # the broker's disk alarm
@@ -72,7 +76,7 @@ class Reason(enum.StrEnum):
     BLOCKED_BY_BROKER = "BlockedByBroker"  # blocked with a text we do not know; the message has it
     NOT_BLOCKED = "NotBlocked"  # a publish was confirmed
     PROBE_DISABLED = "ProbeDisabled"  # Unknown: nobody publishes, so nobody is told
-    NOT_CONNECTED = "NotConnected"  # Unknown: there is no session to be blocked
+    NOT_CONNECTED = "NotConnected"  # Unknown, Synced too: there is no session
 
     # BindingPublished
     PUBLISHED = "Published"  # the Secret has what was verified last

@@ -90,6 +90,16 @@ class Rotation(ApiModel):
             " in place, and a bad one shows only when the session is opened next."
         ),
     )
+    when_limited: Literal["Wait", "UpdateUnverified", "CloseFirst"] = Field(
+        default="Wait",
+        description=(
+            "What to do where the broker's connection limit leaves no room for one connection more,"
+            " which trying a credential and replacing a session need. Wait keeps the session as it"
+            " is, says so, and tries again. UpdateUnverified sends a new secret in place without"
+            " trying it; what needs another connection waits. CloseFirst closes the session and"
+            " opens it again with what is declared: if that fails, there is none."
+        ),
+    )
     renew_at: Percentage = Field(
         default="80%",
         description=(

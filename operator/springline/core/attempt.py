@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 
 from springline import errors
 from springline.core import metering, ports
-from springline.core.desired import SessionSpec
+from springline.core.desired import SessionSpec, Target
 from springline.core.values import Credential, Endpoint, OpenRequest, TLSClient
 from springline.core.verification import Verifications
 from springline.reasons import Reason
@@ -92,6 +92,8 @@ class Success:
     connection: ports.Connection
     credential: Credential
     tls: TLSClient | None
+    target: Target
+    """What was declared of the connection when it was opened."""
 
 
 async def attempt(
@@ -160,7 +162,9 @@ async def _attempt(
             if _speaks_for_all(error):
                 break
         else:
-            return Success(connection=connection, credential=credential, tls=tls)
+            return Success(
+                connection=connection, credential=credential, tls=tls, target=spec.target
+            )
     raise _combined(failures)
 
 

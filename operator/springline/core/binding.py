@@ -80,10 +80,11 @@ class Surroundings:
 
 def content(view: SessionView, surroundings: Surroundings) -> Content | None:
     """Return what is to be published; None if nothing is in use that the broker has accepted."""
-    spec, info, use = view.spec, view.info, view.credential
-    if spec is None or info is None or use is None or use.method is None:
+    # What the session was opened for, and not what is declared by now: that has not been tried.
+    target, info, use = view.target, view.info, view.credential
+    if target is None or info is None or use is None or use.method is None:
         return None
-    target, key = spec.target, view.key
+    key = view.key
     endpoints = _endpoints(target, info, key, surroundings)
     virtual_host = target.parameters.virtual_host
     login = _login(use.credential, info)

@@ -7,7 +7,7 @@ named, because a session reads them anew before every attempt.
 import dataclasses
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from springline.api import v1alpha1
 from springline.api.meta import Identity
@@ -56,6 +56,8 @@ class RotationSettings:
 
     verify: bool = True
     """Whether it is tried on a connection of its own first."""
+    when_limited: Literal["Wait", "UpdateUnverified", "CloseFirst"] = "Wait"
+    """What is done where the broker allows no connection more for that."""
     renew_at: float = 0.8
     """Share of a credential's lifetime after which it is renewed."""
 
@@ -116,6 +118,11 @@ class SessionSpec:
     """Name of the Secret that applications get; None if there is to be none."""
     suspend: bool
     stay_closed: bool
+
+    def uses_other(self, other: "SessionSpec") -> bool:
+        """Whether an open session may have to use something else for `other`."""
+        mine = (self.target, self.credentials, self.rotation)
+        return mine != (other.target, other.credentials, other.rotation)
 
     def same_but_generation(self, other: "SessionSpec") -> bool:
         """Whether both say the same, in whatever generation of the declaration."""
@@ -189,7 +196,9 @@ def session_spec(
         concurrent=broker.connect_limit.concurrent,
         probe=_probe(spec.probe),
         rotation=RotationSettings(
-            verify=spec.rotation.verify == "Handshake", renew_at=spec.rotation.share
+            verify=spec.rotation.verify == "Handshake",
+            when_limited=spec.rotation.when_limited,
+            renew_at=spec.rotation.share,
         ),
         binding=spec.binding.secret_name if spec.binding is not None else None,
         suspend=spec.suspend,

@@ -37,6 +37,8 @@ class EventType(enum.StrEnum):
     PROBE_REFUSED = "ProbeRefused"  # publishing is not permitted, so a block would go unseen
     SECRET_UPDATED = "SecretUpdated"  # the live session's secret was renewed in place
     SECRET_REJECTED = "SecretRejected"  # a new credential was refused; the live session stays
+    CHANGE_REFUSED = "ChangeRefused"  # another change cannot work; the live session stays as it was
+    IN_SYNC = "InSync"  # after either: the live session uses what is declared again
     CREDENTIALS_EXPIRING = "CredentialsExpiring"  # its renewal is due and has not happened
     CREDENTIALS_EXPIRED = "CredentialsExpired"  # its lifetime ended before it was renewed
     BINDING_PUBLISHED = "BindingPublished"  # the Secret for applications was written
@@ -56,6 +58,7 @@ _WARNINGS = frozenset(
         EventType.BLOCKED,
         EventType.PROBE_REFUSED,
         EventType.SECRET_REJECTED,
+        EventType.CHANGE_REFUSED,
         EventType.CREDENTIALS_EXPIRING,
         EventType.CREDENTIALS_EXPIRED,
         EventType.BINDING_FAILED,

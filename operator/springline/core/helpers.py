@@ -24,7 +24,7 @@ from springline.core.messages import (
     RenewalEnded,
     TimerRang,
 )
-from springline.core.renewal import Live, Renewal
+from springline.core.renewal import Live, Refusal, Renewal
 from springline.core.values import Credential, SessionKey
 from springline.reasons import Reason
 
@@ -111,11 +111,13 @@ class Helpers:
             self._means(desired),
             Silent(),
             rng=self._environment.rng,
-            refused=lambda error: self._post(
-                ConnectionNews(live.opened.connection, state.RenewalRefused(error=error))
-            ),
+            refused=lambda refusal: self._refused(live, refusal),
         )
         self._start("renewal", self._renew(self._renewal, live))
+
+    def _refused(self, live: Live, refusal: Refusal) -> None:
+        news = state.RenewalRefused(error=refusal.error, lasts=refusal.lasts)
+        self._post(ConnectionNews(live.opened.connection, news))
 
     @property
     def is_to_be_heard(self) -> bool:
@@ -187,6 +189,12 @@ class Helpers:
             outcome = await work.run()
         except Exception:  # the top of a task: the live connection keeps its credential
             logger.exception("renewal failed unexpectedly", extra={"session": self._key})
+            error = errors.TransientError(
+                Reason.INTERNAL_ERROR,
+                "an internal error ended the renewal, which is tried again when anything changes; "
+                "see Springline's log",
+            )
+            self._refused(live, Refusal(error=error, lasts=True))
             return
         if outcome is not None:
             self._is_unheard = True

@@ -21,6 +21,8 @@ _MESSAGES: Final = {
     EventType.PROBE_REFUSED: "probe refused",
     EventType.SECRET_UPDATED: "secret updated in place",
     EventType.SECRET_REJECTED: "new credential refused",
+    EventType.CHANGE_REFUSED: "change refused; the session keeps what it has",
+    EventType.IN_SYNC: "session in sync again",
     EventType.CREDENTIALS_EXPIRING: "credential not renewed yet",
     EventType.CREDENTIALS_EXPIRED: "credential expired",
     EventType.BINDING_PUBLISHED: "binding published",

@@ -1,4 +1,4 @@
-"""Bringing what has changed to a live session: credential, certificates, endpoint.
+"""Bringing what has changed to a live session: credential, certificates, whatever is declared.
 
 What is done next is rotation.py's to say. Whatever happens here, the live connection stays as it
 was until the new credential has opened a connection of its own. A refusal is reported and tried
@@ -21,10 +21,28 @@ from springline.core.outcomes import UpdateOutcome
 from springline.core.rotation import Situation, Step
 from springline.core.values import Credential, TLSClient
 from springline.core.verification import Question
+from springline.reasons import Reason
 
-__all__ = ["Live", "Outcome", "Renewal", "Replaced", "Unchanged", "UpdatedInPlace"]
+__all__ = [
+    "Live",
+    "NoRoom",
+    "Outcome",
+    "Refusal",
+    "Renewal",
+    "Replaced",
+    "Unchanged",
+    "UpdatedInPlace",
+]
 
 _UPDATE_SECONDS = 10.0
+
+_HICCUP_SECONDS = 5.0
+"""How long a first try may take before its failure is worth a word though it may pass."""
+
+_LIMITED = (
+    "a connection more is needed while the session is open; raise the broker's limit, or set "
+    "spec.rotation.whenLimited"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +64,8 @@ class UpdatedInPlace:
     credential: Credential
     verified_at: datetime | None
     """When it was tried on a handshake, if it was."""
+    is_limited: bool = False
+    """Whether it was not because the broker allows no connection more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +84,25 @@ class Unchanged:
     """When it was tried anew on a handshake, if it was."""
 
 
-Outcome = UpdatedInPlace | Replaced | Unchanged
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoRoom:
+    """The live connection has to be closed first, as is declared for this case."""
+
+    message: str
+
+
+Outcome = UpdatedInPlace | Replaced | Unchanged | NoRoom
 
 _Failure = errors.ConnectError | errors.CredentialError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """One try that failed."""
+
+    error: _Failure
+    lasts: bool
+    """Whether it is more than a hiccup."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +127,7 @@ class Renewal:
         progress: Progress,
         *,
         rng: Random,
-        refused: Callable[[_Failure], None],
+        refused: Callable[[Refusal], None],
     ) -> None:
         """Every failed try is given to `refused`."""
         self._live = live
@@ -105,6 +141,7 @@ class Renewal:
         self._refused_question: Question | None = None
         self._refused_credential: Credential | None = None
         self._can_update = True
+        self._has_news = False  # whether anything is to be brought, or only tried once more
         self.is_updating = False
         """Whether an update-secret is on its way. Cancelling would cost the live connection."""
 
@@ -120,12 +157,18 @@ class Renewal:
                 return await self._try_measured()
             except (errors.ConnectError, errors.CredentialError) as error:
                 self._failures += 1
-                self._refused(error)
+                self._refused(Refusal(error=error, lasts=self._lasts(error, since=started)))
                 failure = error
             except (errors.SecretRefusedError, errors.NotOpenError):
                 return None
             await self._pause(failure, since=started)
         return None
+
+    def _lasts(self, error: _Failure, *, since: float) -> bool:
+        """Whether the failure of a try that began at `since` is more than a hiccup."""
+        may_pass = isinstance(error, errors.TransientError | errors.CredentialUnavailableError)
+        is_first = self._failures == 1 and self._means.clock.monotonic() < since + _HICCUP_SECONDS
+        return not (may_pass and is_first) or error.reason is Reason.CONNECTION_LIMIT_REACHED
 
     async def _pause(self, failure: _Failure, *, since: float) -> None:
         """Wait for the next try after one that began at `since`."""
@@ -160,15 +203,26 @@ class Renewal:
                 tell("InPlace", UpdateOutcome.UPDATED)
             case Replaced():
                 tell("Replaced", UpdateOutcome.UPDATED)
-            case Unchanged():
+            case Unchanged() | NoRoom():
                 pass
             case _:
                 assert_never(result)
         return result
 
     async def _try_once(self) -> Outcome:
-        read = await self._read()
+        try:
+            return await self._try_step_by_step(await self._read())
+        except errors.ConnectError as error:
+            if error.reason is not Reason.CONNECTION_LIMIT_REACHED:
+                raise
+            if self._spec.rotation.when_limited == "CloseFirst" and self._has_news:
+                return NoRoom(message=error.message)
+            message = f"{error.message.rstrip('.')}; {_LIMITED}"
+            raise type(error)(error.reason, message, authenticated=error.authenticated) from error
+
+    async def _try_step_by_step(self, read: _Read) -> Outcome:
         verified_at: datetime | None = None
+        is_limited = False
         while True:
             situation = Situation(
                 current=self._live.opened.credential,
@@ -177,24 +231,46 @@ class Renewal:
                 # Prepared TLS clients are shared while the certificates stay the same.
                 same_certificates=read.tls is self._live.opened.tls,
                 same_endpoint=read.same_endpoint,
+                same_target=self._live.opened.target.fits(
+                    self._spec.target, connected_to=self._connection.info.endpoint
+                ),
                 can_update=self._can_update,
-                must_verify=self._spec.rotation.verify,
+                must_verify=self._spec.rotation.verify and not is_limited,
                 is_verified=verified_at is not None,
                 is_asked_for=self._live.asked_at is not None,
             )
+            unasked = dataclasses.replace(situation, is_asked_for=False)
+            self._has_news = rotation.next_step(unasked) is not None
             match rotation.next_step(situation):
                 case None:
                     return Unchanged(credential=read.credential, verified_at=verified_at)
                 case Step.VERIFY:
-                    verified_at = await self._verify(read)
+                    try:
+                        verified_at = await self._verify(read)
+                    except errors.ConnectError as error:
+                        if not self._does_without(error):
+                            raise
+                        is_limited = True
                 case Step.UPDATE:
                     self._can_update = await self._update(read.credential)
                     if self._can_update:
-                        return UpdatedInPlace(credential=read.credential, verified_at=verified_at)
+                        return UpdatedInPlace(
+                            credential=read.credential,
+                            verified_at=verified_at,
+                            is_limited=is_limited,
+                        )
                 case Step.REPLACE:
                     return Replaced(success=await attempt(self._spec, read.means, self._progress))
                 case other:
                     assert_never(other)
+
+    def _does_without(self, error: errors.ConnectError) -> bool:
+        """Whether a credential that could not be tried is to be used untried."""
+        return (
+            error.reason is Reason.CONNECTION_LIMIT_REACHED
+            and self._spec.rotation.when_limited == "UpdateUnverified"
+            and self._live.asked_at is None  # then it is the trying that is asked for
+        )
 
     async def _read(self) -> _Read:
         means = self._means

@@ -1,5 +1,5 @@
-"""What to do when what a session reads has changed while it is open: credential, certificates,
-endpoint. Pure.
+"""What to do when something has changed under an open session: credential, certificates,
+endpoint, anything that is declared of its connection. Pure.
 
 The rule behind every line: nothing reaches the live connection that has not been verified on a
 handshake of its own, and the live connection is closed only after its replacement is open.
@@ -34,6 +34,8 @@ class Situation:
     same_certificates: bool = True
     same_endpoint: bool = True
     """Whether the live connection is where it should be."""
+    same_target: bool = True
+    """Whether it serves everything else that is declared of it, its virtual host for one."""
     can_update: bool = True
     """Whether the live connection takes update-secret; not after one went wrong."""
     must_verify: bool = True
@@ -49,11 +51,13 @@ def next_step(situation: Situation) -> Step | None:
 
     A blocked connection is no longer read by the broker, so update-secret would never be answered;
     a user cannot change in place; a client certificate counts only in the TLS handshake; and
-    another endpoint is another connection.
+    another endpoint, virtual host or heartbeat is another connection.
     """
     current, new = situation.current, situation.new
     has_changed = not current.same_value(new)
-    has_moved = not (situation.same_certificates and situation.same_endpoint)
+    has_moved = not (
+        situation.same_certificates and situation.same_endpoint and situation.same_target
+    )
     if situation.is_asked_for and not has_changed and not situation.is_verified:
         return Step.VERIFY
     if not has_changed:

@@ -91,7 +91,7 @@ class Session:
             self._helpers,
             self._notes,
             environment.clock,
-            verdict=lambda: self._state.credentials,
+            shown=lambda: self._state,
             advance=self._advance,
             emit=self._emit,
         )
@@ -184,6 +184,7 @@ class Session:
             spec=self._desired.spec if self._desired is not None else None,
             state=self._state,
             info=self._connection.info if self._connection is not None else None,
+            target=self._opened_with.target if self._opened_with is not None else None,
             connected_since=self._notes.connected_since,
             blocked_since=self._notes.blocked_since,
             blocked_seconds=self._notes.blocked_seconds,
@@ -264,6 +265,7 @@ class Session:
                 await self._advance(message)
             case _:
                 await self._advance(message)
+        await self._upkeep.tell_recovery()
         self._on_change(self)
 
     def _is_quiet(self, confirmed: Confirmed) -> bool:
@@ -271,17 +273,20 @@ class Session:
         self._notes.confirm_seconds = confirmed.seconds
         return self._state.blocked.status is ConditionStatus.FALSE
 
-    async def _advance(self, event: StateEvent) -> None:
-        """Take one step of the state machine and carry out what it asks for."""
+    async def _advance(self, event: StateEvent, *, why: str = "the session is opened anew") -> None:
+        """Take one step of the state machine and carry out what it asks for.
+
+        `why` is what is said of a connection that is closed to be opened again.
+        """
         transition = state.step(self._state, event)
         self._note_block(transition.state)
         self._state = transition.state
-        await self._perform(transition.command)
+        await self._perform(transition.command, why=why)
 
     def _note_block(self, new: SessionState) -> None:
         self._notes.block(is_blocked=new.blocked.status is ConditionStatus.TRUE)
 
-    async def _perform(self, command: Command) -> None:
+    async def _perform(self, command: Command, *, why: str) -> None:
         match command:
             case Command.NOTHING:
                 pass
@@ -293,7 +298,7 @@ class Session:
             case Command.CONNECT_SLOWLY:
                 await self._connect_after(self._until_next_start(slowly=True))
             case Command.RECONNECT:
-                await self._stand_down("the session is opened anew")
+                await self._stand_down(why)
                 await self._connect_after(0.0)
             case Command.RENEW:
                 await self._start_renewal()
@@ -329,16 +334,11 @@ class Session:
     async def _handle_spec(self, before: SessionSpec | None, spec: SessionSpec) -> None:
         if before is not None and before.same_but_generation(spec):
             return  # the same declaration again is no reason to hurry
-        fits = (
-            self._connection is not None
-            and before is not None
-            and before.target.fits(spec.target, connected_to=self._connection.info.endpoint)
-        )
         await self._advance(
             state.Declared(
                 suspend=spec.suspend,
                 stay_closed=spec.stay_closed,
-                moved=not fits,
+                changed=before is None or before.uses_other(spec),
                 probing=spec.probe is not None,
             )
         )
@@ -347,8 +347,6 @@ class Session:
                 await self._start_probing()
             if before.rotation != spec.rotation and self._connection is not None:
                 await self._upkeep.adjust(self._connection, spec.rotation)
-            if (before.credentials, before.rotation) != (spec.credentials, spec.rotation):
-                await self._advance(state.CredentialChanged())
 
     async def _handle_attempt(
         self, number: int, result: Success | errors.ConnectError | errors.CredentialError
@@ -428,10 +426,12 @@ class Session:
         match outcome:
             case renewal.Unchanged(credential=credential, verified_at=verified_at):
                 await self._upkeep.unchanged(credential, verified_at)
-            case renewal.UpdatedInPlace(credential=credential, verified_at=verified_at):
+            case renewal.UpdatedInPlace(
+                credential=credential, verified_at=verified_at, is_limited=is_limited
+            ):
                 is_routine = self._upkeep.is_due
                 self._opened_with = dataclasses.replace(live, credential=credential)
-                renewed = state.Renewed(verified=verified_at is not None)
+                renewed = state.Renewed(verified=verified_at is not None, limited=is_limited)
                 await self._use(credential, renewed, method="InPlace", verified_at=verified_at)
                 await self._emit(
                     EventType.SECRET_UPDATED,
@@ -439,8 +439,15 @@ class Session:
                     is_routine=is_routine,
                 )
                 await self._revive_probe()
+            case renewal.Replaced(success=success) if self._state.finish_when_lost:
+                # It would close the connection that the session is to end with.
+                await close_quietly(success.connection, "no longer wanted")
+                await self._advance(state.CloseRequested())
             case renewal.Replaced(success=success):
                 await self._replace(success)
+            case renewal.NoRoom(message=message):
+                why = f"closed first, as spec.rotation.whenLimited says: {message}"
+                await self._advance(state.RoomNeeded(), why=why)
             case _:
                 assert_never(outcome)
 

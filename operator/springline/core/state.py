@@ -38,6 +38,7 @@ __all__ = [
     "RenewalDue",
     "RenewalRefused",
     "Renewed",
+    "RoomNeeded",
     "SessionState",
     "StateEvent",
     "Transition",
@@ -97,6 +98,8 @@ class SessionState:
     """Whether `failure` lies in the declaration, so that only a new one can help."""
     credentials: Verdict = verdicts.NOT_CHECKED
     blocked: Verdict = verdicts.NOT_CONNECTED
+    synced: Verdict = verdicts.NOTHING_LIVE
+    """Whether the open session uses what is declared."""
     ended: bool = False
     """Whether the session is over; nothing follows from anything then."""
 
@@ -112,8 +115,8 @@ class Declared:
     """Why it cannot be used, if so."""
     suspend: bool = False
     stay_closed: bool = False
-    moved: bool = True
-    """Whether an open connection no longer fits what is declared."""
+    changed: bool = True
+    """Whether what an open session uses may no longer be what is declared."""
     probing: bool = True
     """Whether blocks are looked for."""
 
@@ -212,18 +215,27 @@ class Renewed:
 
     verified: bool = True
     """Whether it was tried on a handshake."""
+    limited: bool = False
+    """Whether it was not because the broker allows no connection more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unchanged:
-    """The credential that is in use is what it should be; a refused one has been taken back."""
+    """What is in use is what it should be; whatever was refused has been taken back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenewalRefused:
-    """The new credential cannot be used; the open connection keeps the old one."""
+    """What is declared cannot be brought to the open connection, which keeps what it has."""
 
     error: errors.ConnectError | errors.CredentialError
+    lasts: bool = True
+    """Whether it is more than a hiccup of what may pass by itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoomNeeded:
+    """The open connection has to be closed before another one can be opened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,6 +267,7 @@ StateEvent = (
     | Renewed
     | Unchanged
     | RenewalRefused
+    | RoomNeeded
     | CloseRequested
     | CloseWhenLostRequested
 )
@@ -296,7 +309,7 @@ def _react(state: SessionState, event: StateEvent) -> Transition:  # noqa: C901 
             return _credential_expiring(state, message)
         case CredentialExpired(message=message):
             return _while_connected(state, credentials=verdicts.expired(message))
-        case ReconnectRequested():
+        case ReconnectRequested() | RoomNeeded():
             return _reconnect_requested(state)
         case AttemptFailed(error=error, has_expired=has_expired):
             return _attempt_failed(state, error, has_expired=has_expired)
@@ -314,13 +327,12 @@ def _react(state: SessionState, event: StateEvent) -> Transition:  # noqa: C901 
             return _probe_refused(state, message)
         case ProbeRestarted():
             return _while_connected(state, blocked=_reprobed(state.blocked, probing=True))
-        case Renewed(verified=verified):
-            verdict = verdicts.VERIFIED if verified else verdicts.UNVERIFIED
-            return _while_connected(state, credentials=verdict)
+        case Renewed():
+            return _while_connected(state, credentials=_accepted(event), synced=verdicts.IN_SYNC)
         case Unchanged():
             return _unchanged(state)
-        case RenewalRefused(error=error):
-            return _renewal_refused(state, error)
+        case RenewalRefused(error=error, lasts=lasts):
+            return _renewal_refused(state, error, lasts=lasts)
         case CloseRequested():
             return _finish(state)
         case CloseWhenLostRequested():
@@ -341,6 +353,7 @@ def _declared(state: SessionState, event: Declared) -> Transition:
             standing=True,
             attempts=0,
             blocked=verdicts.NOT_CONNECTED,
+            synced=verdicts.NOTHING_LIVE,
         )
         return Transition(state=stopped, command=Command.STAND_DOWN)
     if event.suspend:
@@ -351,14 +364,15 @@ def _declared(state: SessionState, event: Declared) -> Transition:
             standing=True,
             attempts=0,
             blocked=verdicts.NOT_CONNECTED,
+            synced=verdicts.NOTHING_LIVE,
         )
         return Transition(state=stopped, command=Command.STAND_DOWN)
     if state.phase is Phase.CONNECTED:
-        if event.moved:
-            return Transition(state=_fresh(state), command=Command.RECONNECT)
-        return Transition(
-            state=replace(state, blocked=_reprobed(state.blocked, probing=event.probing))
-        )
+        state = replace(state, blocked=_reprobed(state.blocked, probing=event.probing))
+        if not event.changed:
+            return Transition(state=state)
+        # The open session stays until what is declared now has been brought to it.
+        return Transition(state=replace(state, synced=verdicts.APPLYING), command=Command.RENEW)
     return Transition(state=_fresh(state), command=Command.CONNECT_NOW)
 
 
@@ -380,6 +394,7 @@ def _fresh(state: SessionState) -> SessionState:
         standing=False,
         attempts=0,
         blocked=verdicts.NOT_CONNECTED,
+        synced=verdicts.NOTHING_LIVE,
     )
 
 
@@ -415,7 +430,12 @@ def _attempt_failed(
     *,
     has_expired: bool,
 ) -> Transition:
-    failed = replace(state, attempts=state.attempts + 1, blocked=verdicts.NOT_CONNECTED)
+    failed = replace(
+        state,
+        attempts=state.attempts + 1,
+        blocked=verdicts.NOT_CONNECTED,
+        synced=verdicts.NOTHING_LIVE,
+    )
     if isinstance(error, errors.CredentialError):
         passes = isinstance(error, errors.CredentialUnavailableError)
         # Nothing was tried at the broker, so it counts as an attempt only to space what follows.
@@ -454,6 +474,7 @@ def _opened(state: SessionState, *, probing: bool) -> Transition:
         standing=False,
         credentials=verdicts.ACCEPTED,
         blocked=verdicts.NOT_PROBED if probing else verdicts.PROBE_OFF,
+        synced=verdicts.IN_SYNC,
     )
     return Transition(state=opened)
 
@@ -471,9 +492,16 @@ def _lost(state: SessionState, failure: Failure) -> Transition:
             ),
             standing=True,
             blocked=verdicts.NOT_CONNECTED,
+            synced=verdicts.NOTHING_LIVE,
         )
         return Transition(state=closed, command=Command.STAND_DOWN)
-    waiting = replace(state, phase=Phase.WAITING, failure=failure, blocked=verdicts.NOT_CONNECTED)
+    waiting = replace(
+        state,
+        phase=Phase.WAITING,
+        failure=failure,
+        blocked=verdicts.NOT_CONNECTED,
+        synced=verdicts.NOTHING_LIVE,
+    )
     return Transition(state=waiting, command=Command.CONNECT_SPACED)
 
 
@@ -502,25 +530,44 @@ def _credential_expiring(state: SessionState, message: str) -> Transition:
     return _while_connected(state, credentials=verdicts.expiring(message))
 
 
+def _accepted(renewed: Renewed) -> Verdict:
+    if renewed.verified:
+        return verdicts.VERIFIED
+    return verdicts.UNTRIED if renewed.limited else verdicts.UNVERIFIED
+
+
 def _unchanged(state: SessionState) -> Transition:
-    if state.credentials.reason in (Reason.ACCEPTED, Reason.VERIFIED):
-        return Transition(state=state)
-    return _while_connected(state, credentials=verdicts.ACCEPTED)
+    is_known = state.credentials.reason in (Reason.ACCEPTED, Reason.VERIFIED)
+    return _while_connected(
+        state,
+        credentials=None if is_known else verdicts.ACCEPTED,
+        synced=verdicts.IN_SYNC,
+    )
 
 
 def _renewal_refused(
-    state: SessionState, error: errors.ConnectError | errors.CredentialError
+    state: SessionState,
+    error: errors.ConnectError | errors.CredentialError,
+    *,
+    lasts: bool,
 ) -> Transition:
-    says_nothing = isinstance(error, errors.ConnectError) and not isinstance(
-        error, errors.CredentialRejectedError
+    # That no token is given says nothing of the one in use; its lifetime has a word of its own.
+    is_about_credential = isinstance(
+        error, errors.CredentialError | errors.CredentialRejectedError
+    ) and (error.reason is not Reason.TOKEN_REQUEST_FAILED)
+    return _while_connected(
+        state,
+        credentials=verdicts.refused(error) if is_about_credential else None,
+        synced=verdicts.out_of_sync(error) if lasts else None,
     )
-    if says_nothing:
-        return Transition(state=state)
-    return _while_connected(state, credentials=verdicts.refused(error))
 
 
 def _while_connected(
-    state: SessionState, *, blocked: Verdict | None = None, credentials: Verdict | None = None
+    state: SessionState,
+    *,
+    blocked: Verdict | None = None,
+    credentials: Verdict | None = None,
+    synced: Verdict | None = None,
 ) -> Transition:
     """Late news of a connection that is gone changes nothing."""
     if state.phase is not Phase.CONNECTED:
@@ -530,6 +577,7 @@ def _while_connected(
             state,
             blocked=blocked or state.blocked,
             credentials=credentials or state.credentials,
+            synced=synced or state.synced,
         )
     )
 
@@ -544,6 +592,7 @@ def _finish(state: SessionState) -> Transition:
         ),
         standing=True,
         blocked=verdicts.NOT_CONNECTED,
+        synced=verdicts.NOTHING_LIVE,
         ended=True,
     )
     return Transition(state=finished, command=Command.FINISH)

@@ -37,9 +37,10 @@ def conditions(
     """
     connected = _connected(view.state)
     verdicts = {
-        ConditionType.READY: _ready(connected, view.state.credentials),
+        ConditionType.READY: _ready(view.state, connected),
         ConditionType.CONNECTED: connected,
         ConditionType.CREDENTIALS_VALID: view.state.credentials,
+        ConditionType.SYNCED: view.state.synced,
         ConditionType.BLOCKED: view.state.blocked,
     }
     if binding is not None:
@@ -71,8 +72,9 @@ def _connected(state: SessionState) -> Verdict:
     return Verdict(status=ConditionStatus.FALSE, reason=failure.reason, message=failure.message)
 
 
-def _ready(connected: Verdict, credentials: Verdict) -> Verdict:
-    """Connected with a valid credential; else the reason of whatever holds it back."""
+def _ready(state: SessionState, connected: Verdict) -> Verdict:
+    """Connected as declared, with a valid credential; else the reason of what holds it back."""
+    credentials = state.credentials
     if connected.status is not ConditionStatus.TRUE:
         if connected.reason is Reason.NO_CREDENTIALS:
             return Verdict(
@@ -85,10 +87,12 @@ def _ready(connected: Verdict, credentials: Verdict) -> Verdict:
         return Verdict(
             status=ConditionStatus.FALSE, reason=credentials.reason, message=credentials.message
         )
+    if state.synced.status is not ConditionStatus.TRUE:
+        return state.synced
     return Verdict(
         status=ConditionStatus.TRUE,
         reason=Reason.CONNECTED,
-        message="the session is open and its credential is valid",
+        message="the session is open as declared and its credential is valid",
     )
 
 
@@ -236,11 +240,7 @@ def broker_status(
         server=_server(server) if server is not None else None,
         connections=status.ConnectionCounts(
             declared=len(views),
-            ready=sum(
-                _ready(_connected(view.state), view.state.credentials).status
-                is ConditionStatus.TRUE
-                for view in views
-            ),
+            ready=sum(view.is_ready for view in views),
             blocked=sum(view.state.blocked.status is ConditionStatus.TRUE for view in views),
         ),
         holder=holder,

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Protocol
 
 from springline import errors
+from springline.api.conditions import ConditionStatus
 from springline.api.times import rfc3339
 from springline.core import lifetime, ports, state
 from springline.core.attempt import Success
@@ -18,9 +19,8 @@ from springline.core.helpers import Helpers
 from springline.core.messages import Desired
 from springline.core.notes import Notes
 from springline.core.renewal import Live
-from springline.core.state import StateEvent
+from springline.core.state import SessionState, StateEvent
 from springline.core.values import Credential
-from springline.core.verdicts import Verdict
 from springline.reasons import Reason
 
 __all__ = ["Upkeep"]
@@ -42,15 +42,15 @@ class Upkeep:
         notes: Notes,
         clock: ports.Clock,
         *,
-        verdict: Callable[[], Verdict],
+        shown: Callable[[], SessionState],
         advance: Callable[[StateEvent], Awaitable[None]],
         emit: _Emit,
     ) -> None:
-        """`verdict` is what CredentialsValid says now; `advance` takes a step of the session."""
+        """`shown` is what the session is now; `advance` takes a step of it."""
         self._helpers = helpers
         self._notes = notes
         self._clock = clock
-        self._verdict = verdict
+        self._shown = shown
         self._advance = advance
         self._emit = emit
         self._followed: tuple[ports.Connection, RotationSettings] | None = None
@@ -60,6 +60,7 @@ class Upkeep:
         # Of the expiry of the credential in use: what was reported, and why there is no other yet.
         self._reported: set[EventType] = set()
         self._problem = ""
+        self._is_refusal_told = False
 
     # --- the credential in use
 
@@ -138,9 +139,12 @@ class Upkeep:
 
         That it then is renewed is no news.
         """
+        return self._is_old and self._asked_at is None and not self._reported
+
+    @property
+    def _is_old(self) -> bool:
         use = self._notes.credential
-        is_due = use is not None and lifetime.is_due(use.renew_at, now=self._clock.now())
-        return is_due and self._asked_at is None and not self._reported
+        return use is not None and lifetime.is_due(use.renew_at, now=self._clock.now())
 
     def is_over(self) -> bool:
         """Take in that a renewal has come to its end; return whether another one has to follow.
@@ -169,7 +173,7 @@ class Upkeep:
             await self._expiring("whoever renews it has not done so yet")
 
     async def refused(self, news: state.RenewalRefused) -> None:
-        """Say that the new credential cannot be used, once in the events for each reason."""
+        """Say what keeps a change from the session, once in the events for each reason."""
         error: errors.ConnectError | errors.CredentialError = news.error
         if error.reason is Reason.TOKEN_REQUEST_FAILED:
             # That there is no new token says nothing of the one in use.
@@ -178,11 +182,25 @@ class Upkeep:
                 await self.expired()
             else:
                 await self._expiring(error.message)
-            return
-        before = self._verdict()
+            if self._is_old:
+                return  # what is declared has not changed, and that it grows old has been said
+        before = self._shown()
         await self._advance(news)
-        if self._verdict() != before:
-            await self._emit(EventType.SECRET_REJECTED, error.message, reason=error.reason)
+        after = self._shown()
+        if after.credentials != before.credentials:
+            kind, reason = EventType.SECRET_REJECTED, after.credentials.reason
+        elif after.synced.reason is not before.synced.reason:
+            kind, reason = EventType.CHANGE_REFUSED, after.synced.reason
+        else:
+            return
+        self._is_refusal_told = True
+        await self._emit(kind, error.message, reason=reason)
+
+    async def tell_recovery(self) -> None:
+        """Say that what was told to be refused is no longer, if that is so by now."""
+        if self._is_refusal_told and self._shown().synced.status is ConditionStatus.TRUE:
+            self._is_refusal_told = False
+            await self._emit(EventType.IN_SYNC, "the session uses what is declared again")
 
     # --- its end
 

@@ -12,11 +12,15 @@ from springline.reasons import Reason
 
 __all__ = [
     "ACCEPTED",
+    "APPLYING",
+    "IN_SYNC",
+    "NOTHING_LIVE",
     "NOT_BLOCKED",
     "NOT_CHECKED",
     "NOT_CONNECTED",
     "NOT_PROBED",
     "PROBE_OFF",
+    "UNTRIED",
     "UNVERIFIED",
     "VERIFIED",
     "Verdict",
@@ -24,6 +28,7 @@ __all__ = [
     "expired",
     "expiring",
     "judged",
+    "out_of_sync",
     "refused",
 ]
 
@@ -77,6 +82,14 @@ UNVERIFIED = Verdict(
     reason=Reason.ACCEPTED,
     message="the broker confirmed it in place; spec.rotation.verify is None, so it was not tried",
 )
+UNTRIED = Verdict(
+    status=ConditionStatus.TRUE,
+    reason=Reason.ACCEPTED,
+    message=(
+        "the broker confirmed it in place; it was not tried, because the broker allows no "
+        "connection more and spec.rotation.whenLimited is UpdateUnverified"
+    ),
+)
 
 
 def judged(before: Verdict, error: errors.ConnectError, *, has_expired: bool) -> Verdict:
@@ -116,6 +129,33 @@ def expiring(message: str) -> Verdict:
 def expired(message: str) -> Verdict:
     """Say that a credential's lifetime is over."""
     return Verdict(status=ConditionStatus.FALSE, reason=Reason.EXPIRED, message=message)
+
+
+NOTHING_LIVE = Verdict(
+    status=ConditionStatus.UNKNOWN,
+    reason=Reason.NOT_CONNECTED,
+    message="there is no session to use it",
+)
+IN_SYNC = Verdict(
+    status=ConditionStatus.TRUE,
+    reason=Reason.IN_SYNC,
+    message="the session uses what is declared",
+)
+APPLYING = Verdict(
+    status=ConditionStatus.UNKNOWN,
+    reason=Reason.APPLYING,
+    message="what is declared now is being brought to the session",
+)
+
+
+def out_of_sync(error: errors.ConnectError | errors.CredentialError) -> Verdict:
+    """Say why what is declared cannot be brought to the open session, which keeps what it has."""
+    is_credential = isinstance(error, errors.CredentialError | errors.CredentialRejectedError)
+    return Verdict(
+        status=ConditionStatus.FALSE,
+        reason=refused(error).reason if is_credential else error.reason,
+        message=f"the session keeps what it has: {error.message}",
+    )
 
 
 _BLOCK_REASONS: Final = {

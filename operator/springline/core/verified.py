@@ -10,7 +10,7 @@ from springline import errors
 from springline.api.meta import Identity
 from springline.core import binding, ports
 from springline.core.binding import Content, Surroundings
-from springline.core.desired import SessionSpec
+from springline.core.desired import Target
 from springline.core.view import SessionView
 from springline.errors import SpringlineError
 
@@ -52,34 +52,37 @@ class Verified:
 
     async def note(self, view: SessionView) -> None:
         """Take in what is in use now, if the broker has accepted it. Raises `IncompleteError`."""
-        spec, use = view.spec, view.credential
-        if spec is None or use is None or binding.content(view, self._surroundings) is None:
+        target, use = view.target, view.credential
+        if target is None or use is None or binding.content(view, self._surroundings) is None:
             return
         # Read once for each time that the broker accepted something: what has changed since then
         # has not been tried.
         opened = (view.connected_since, use.applied_at)
         if self._opened != opened:
-            port = await self._service_port(spec)
-            self._surroundings = Surroundings(ca=await self._ca(spec), service_port=port)
+            namespace = view.key.namespace
+            port = await self._service_port(target, namespace)
+            self._surroundings = Surroundings(
+                ca=await self._ca(target, namespace), service_port=port
+            )
             self._opened = opened
         self.content = binding.content(view, self._surroundings)
 
-    async def _service_port(self, spec: SessionSpec) -> int | None:
-        endpoints_from = spec.target.endpoints_from
+    async def _service_port(self, target: Target, namespace: str) -> int | None:
+        endpoints_from = target.endpoints_from
         service = endpoints_from.service if endpoints_from is not None else None
         if service is None or self._services is None:
             return None
-        namespace = service.namespace_for(spec.key.namespace)
+        namespace = service.namespace_for(namespace)
         try:
             return await self._services.port_number(namespace, service.name, service.port)
         except errors.ConnectError as error:
             raise IncompleteError(f"endpointsFrom.service: {error.message}") from error
 
-    async def _ca(self, spec: SessionSpec) -> str | None:
-        reference = spec.target.tls.ca_ref
+    async def _ca(self, target: Target, namespace: str) -> str | None:
+        reference = target.tls.ca_ref
         if reference is None:
             return None
-        namespace = reference.namespace_for(spec.key.namespace)
+        namespace = reference.namespace_for(namespace)
         try:
             found = await self._reader.read(Identity(reference.kind, namespace, reference.name))
         except errors.ObjectReadError as error:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from springline.api.conditions import ConditionStatus
-from springline.core.desired import SessionSpec
+from springline.core.desired import SessionSpec, Target
 from springline.core.state import Phase, SessionState
 from springline.core.values import CloseInfo, Credential, OpenInfo, SessionKey
-from springline.core.verdicts import NOT_PROBED
+from springline.core.verdicts import APPLYING, NOT_PROBED
 
 __all__ = ["CredentialUse", "LastClose", "SessionView"]
 
@@ -53,6 +53,8 @@ class SessionView:
     spec: SessionSpec | None
     state: SessionState
     info: OpenInfo | None = None
+    target: Target | None = None
+    """What the open connection was opened for; `spec` may declare something else by now."""
     connected_since: datetime | None = None
     blocked_since: datetime | None = None
     blocked_seconds: float = 0.0
@@ -68,15 +70,19 @@ class SessionView:
 
     @property
     def is_ready(self) -> bool:
-        """Whether condition Ready is True: open, with a credential that is valid."""
+        """Whether condition Ready is True: open as declared, with a credential that is valid."""
         return (
             self.state.phase is Phase.CONNECTED
             and self.state.credentials.status is ConditionStatus.TRUE
+            and self.state.synced.status is ConditionStatus.TRUE
         )
 
     @property
     def has_result(self) -> bool:
-        """Whether an attempt has ended, and for an open session the first probe too."""
+        """Whether an attempt has ended, and for an open session the first probe too.
+
+        Neither is there one while a change is being brought to an open session.
+        """
         if self.state.phase is Phase.CONNECTED:
-            return self.state.blocked != NOT_PROBED
+            return self.state.blocked != NOT_PROBED and self.state.synced != APPLYING
         return self.state.failure is not None

@@ -62,6 +62,7 @@ def a_view(
         spec=a_spec(target=a_target(**target), binding="orders-binding"),
         state=CONNECTED,
         info=info,
+        target=a_target(**target),
         connected_since=EIGHT,
         credential=use,
     )
@@ -222,7 +223,13 @@ def test_nothing_is_said_before_the_broker_has_accepted_something() -> None:
     nothing = Surroundings()
     assert binding.content(a_view(method=None), nothing) is None
     assert binding.content(dataclasses.replace(a_view(), credential=None), nothing) is None
-    assert binding.content(dataclasses.replace(a_view(), spec=None), nothing) is None
+    assert binding.content(dataclasses.replace(a_view(), target=None), nothing) is None
+
+
+def test_what_is_declared_and_not_live_yet_is_not_published() -> None:
+    declared = a_spec(target=a_target(virtual_host="not-there-yet"), binding="orders-binding")
+    view = dataclasses.replace(a_view(), spec=declared)
+    assert content(view).entries["vhost"] == "orders"
 
 
 def test_nothing_is_said_while_there_is_no_session() -> None:

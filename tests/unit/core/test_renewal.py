@@ -1,6 +1,7 @@
 """How a changed credential reaches a live connection: verified first, in place where it can be."""
 
 import asyncio
+import dataclasses
 import ssl
 from datetime import datetime, timedelta
 
@@ -9,7 +10,16 @@ import pytest
 from springline import errors
 from springline.api import v1alpha1
 from springline.core.attempt import Means, Success
-from springline.core.renewal import Live, Outcome, Renewal, Replaced, Unchanged, UpdatedInPlace
+from springline.core.desired import Target
+from springline.core.renewal import (
+    Live,
+    Outcome,
+    Refusal,
+    Renewal,
+    Replaced,
+    Unchanged,
+    UpdatedInPlace,
+)
 from springline.core.values import Credential, CredentialKind, TLSClient
 from springline.reasons import Reason
 from support.builders import (
@@ -50,10 +60,17 @@ class Renewing:
         self.endpoints = FakeEndpointSource(RABBIT)
         self.spec = a_spec()
         self.connection = FakeConnection(an_open_info(), name="live", journal=self.journal)
-        self.live = Success(connection=self.connection, credential=a_credential("first"), tls=None)
+        self.live = Success(
+            connection=self.connection,
+            credential=a_credential("first"),
+            tls=None,
+            target=self.spec.target,
+        )
         self.renew_at: datetime | None = None
         self.asked_at: float | None = None
-        self.refusals: list[errors.ConnectError | errors.CredentialError] = []
+        self.opened_for: Target | None = None
+        """What was declared when it was opened; None for what is declared now."""
+        self.told: list[Refusal] = []
         self.task: asyncio.Task[Outcome | None] | None = None
         self.means = Means(
             driver=self.driver,
@@ -66,17 +83,22 @@ class Renewing:
         )
 
     async def start(self) -> None:
+        opened = dataclasses.replace(self.live, target=self.opened_for or self.spec.target)
         self.task = asyncio.get_running_loop().create_task(
             Renewal(
-                Live(opened=self.live, renew_at=self.renew_at, asked_at=self.asked_at),
+                Live(opened=opened, renew_at=self.renew_at, asked_at=self.asked_at),
                 self.spec,
                 self.means,
                 IgnoredProgress(),
                 rng=FixedRandom(),
-                refused=self.refusals.append,
+                refused=self.told.append,
             ).run()
         )
         await self.clock.settle()
+
+    @property
+    def refusals(self) -> list[errors.ConnectError | errors.CredentialError]:
+        return [each.error for each in self.told]
 
     @property
     def is_done(self) -> bool:
@@ -189,7 +211,7 @@ async def test_the_same_certificates_replace_nothing(renewing: Renewing) -> None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     tls = TLSClient(context=context, has_client_certificate=True)
     external = Credential(kind=CredentialKind.EXTERNAL, source="external")
-    renewing.live = Success(connection=renewing.connection, credential=external, tls=tls)
+    renewing.live = dataclasses.replace(renewing.live, credential=external, tls=tls)
     renewing.tls.answer = tls
     renewing.credentials.answer = external
     await renewing.start()

@@ -10,7 +10,6 @@ from springline.core.desired import ProbeSettings
 from springline.core.events import EventType
 from springline.core.session import Unusable
 from springline.core.state import Failure, Phase
-from springline.core.values import ClosedBy
 from springline.reasons import Reason
 from support.builders import (
     OTHER_RABBIT,
@@ -65,26 +64,37 @@ async def test_a_connection_that_still_fits_is_kept(stage: Stage, change: dict[s
         pytest.param({"tls": v1alpha1.TLS(enabled=True)}, id="TLS switched on"),
     ],
 )
-async def test_a_connection_that_no_longer_fits_is_opened_anew(
+async def test_a_connection_that_no_longer_fits_is_replaced(
     stage: Stage, change: dict[str, Any]
 ) -> None:
     connection = await stage.connect()
     await stage.declare(generation=2, target=a_target(**change))
-    assert connection.close_texts == ["the session is opened anew"]
+    assert connection.close_texts == ["replaced by a newer session"]
     assert stage.connection() is stage.driver.connections[1]
     assert stage.driver.requests[1].parameters == a_target(**change).parameters
-    last = stage.view.last_close
-    assert last is not None
-    assert last.info.by is ClosedBy.CLIENT
+    assert stage.state().synced.reason is Reason.IN_SYNC
+    assert stage.view.target == a_target(**change)
 
 
-async def test_the_old_connection_is_closed_before_the_new_one_is_opened(stage: Stage) -> None:
-    """A virtual host with a limit of one connection would refuse the second."""
+async def test_the_old_connection_is_closed_after_the_new_one_is_open(stage: Stage) -> None:
+    """What is declared may not work, and nobody may lose a session by that."""
     await stage.connect()
+    opened = stage.journal.index(f"open {RABBIT}")
     await stage.declare(generation=2, target=a_target(virtual_host="other"))
-    closed = stage.journal.index("connection 1: close")
-    assert "Attempting begins" in stage.journal[closed:]
-    assert f"open {RABBIT}" in stage.journal[closed:]
+    after = stage.journal[opened + 1 :]
+    assert after.index(f"open {RABBIT}") < after.index("connection 1: close")
+
+
+# R5.12
+async def test_a_session_that_is_to_end_with_its_connection_ends_when_it_moves(
+    stage: Stage,
+) -> None:
+    connection = await stage.connect()
+    stage.session.close_when_current_connection_is_closed()
+    await stage.declare(generation=2, target=a_target(virtual_host="other"))
+    assert stage.is_closed()
+    assert connection.is_released
+    assert stage.driver.connections[1].close_texts == ["no longer wanted"]
 
 
 async def test_other_credentials_in_the_declaration_are_renewed(stage: Stage) -> None:

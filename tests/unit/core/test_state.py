@@ -65,13 +65,13 @@ NOTHING, STAND_DOWN, FINISH = Command.NOTHING, Command.STAND_DOWN, Command.FINIS
         pytest.param(STAYED_CLOSED, Declared(), "Connecting", NOW, id="a new one reopens"),
         pytest.param(
             CONNECTED,
-            Declared(moved=True),
-            "Connecting",
-            Command.RECONNECT,
-            id="what no longer fits is opened anew",
+            Declared(changed=True),
+            "Connected",
+            Command.RENEW,
+            id="what is declared otherwise is brought to the open session",
         ),
         pytest.param(
-            CONNECTED, Declared(moved=False), "Connected", NOTHING, id="what still fits is left"
+            CONNECTED, Declared(changed=False), "Connected", NOTHING, id="what still fits is left"
         ),
         pytest.param(
             CONNECTED, Declared(suspend=True), "Suspended", STAND_DOWN, id="suspending closes"
@@ -280,7 +280,6 @@ def test_a_session_that_has_ended_does_nothing_any_more(event: StateEvent) -> No
 @pytest.mark.parametrize(
     "event",
     [
-        pytest.param(Declared(moved=True), id="a declaration that moves it"),
         pytest.param(Declared(suspend=True), id="a declaration that suspends it"),
         pytest.param(Declared(problem=INVALID), id="a declaration that cannot be used"),
         pytest.param(ReconnectRequested(), id="a request for a fresh connection"),
@@ -295,6 +294,6 @@ def test_whatever_closes_the_connection_ends_a_session_that_was_to_end_with_it(
 
 
 def test_a_declaration_that_fits_does_not_end_a_session_that_waits_for_its_connection() -> None:
-    transition = step(ENDING_WITH_CONNECTION, Declared(moved=False))
+    transition = step(ENDING_WITH_CONNECTION, Declared(changed=False))
     assert transition.state.phase is Phase.CONNECTED
     assert transition.command is NOTHING

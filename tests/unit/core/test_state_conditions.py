@@ -229,7 +229,7 @@ def test_a_block_has_the_brokers_reason_and_its_words(
             BLOCKED, Lost(failure=GONE), verdicts.NOT_CONNECTED, id="it went with its block"
         ),
         pytest.param(
-            BLOCKED, Declared(moved=True), verdicts.NOT_CONNECTED, id="a fresh one starts unknown"
+            BLOCKED, Declared(changed=True), BLOCKED.blocked, id="the open one stays blocked"
         ),
         pytest.param(
             BLOCKED,
@@ -252,25 +252,25 @@ def test_a_block_has_the_brokers_reason_and_its_words(
         ),
         pytest.param(
             BLOCKED,
-            Declared(moved=False, probing=False),
+            Declared(changed=False, probing=False),
             BLOCKED.blocked,
             id="a known block outlives its probe",
         ),
         pytest.param(
             CONNECTED,
-            Declared(moved=False, probing=False),
+            Declared(changed=False, probing=False),
             verdicts.PROBE_OFF,
             id="the probe was switched off",
         ),
         pytest.param(
             after(Opened(probing=False)),
-            Declared(moved=False, probing=True),
+            Declared(changed=False, probing=True),
             verdicts.NOT_PROBED,
             id="the probe was switched on",
         ),
         pytest.param(
             after(Opened(), Unblocked()),
-            Declared(moved=False, probing=True),
+            Declared(changed=False, probing=True),
             verdicts.NOT_BLOCKED,
             id="what is known stays known",
         ),

@@ -20,14 +20,14 @@ DECLARATIONS = st.builds(
     problem=st.none() | FAILURES,
     suspend=st.booleans(),
     stay_closed=st.booleans(),
-    moved=st.booleans(),
+    changed=st.booleans(),
     probing=st.booleans(),
 )
 TEXTS = st.sampled_from(["low on memory", "low on disk", "", "something else"])
 # What is told of a connection's credential while it is open.
 CREDENTIAL_NEWS: st.SearchStrategy[StateEvent] = st.one_of(
     st.builds(state.Renewed, verified=st.booleans()),
-    st.builds(state.RenewalRefused, error=ERRORS),
+    st.builds(state.RenewalRefused, error=ERRORS, lasts=st.booleans()),
     st.just(state.Unchanged()),
     st.builds(state.CredentialExpiring, message=st.text(min_size=1, max_size=5)),
     st.builds(state.CredentialExpired, message=st.text(min_size=1, max_size=5)),

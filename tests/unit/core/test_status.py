@@ -61,9 +61,9 @@ def condition(kind: ConditionType, current: SessionState, *, now: datetime = EIG
 # --- conditions
 
 
-def test_all_four_conditions_are_always_shown() -> None:
+def test_the_conditions_are_always_shown() -> None:
     types = [each.type for each in status.conditions(a_view(SessionState()), now=EIGHT)]
-    assert types == ["Ready", "Connected", "CredentialsValid", "Blocked"]
+    assert types == ["Ready", "Connected", "CredentialsValid", "Synced", "Blocked"]
 
 
 def test_a_declared_binding_has_a_condition_and_a_name() -> None:

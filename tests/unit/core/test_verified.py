@@ -28,6 +28,7 @@ def a_view(secret: str = "first", *, minutes: int = 0) -> SessionView:
         spec=a_spec(target=a_target(endpoints=(), endpoints_from=SERVICE)),
         state=CONNECTED,
         info=an_open_info(Endpoint("rabbit.apps.svc", 15672)),
+        target=a_target(endpoints=(), endpoints_from=SERVICE),
         connected_since=EIGHT,
         credential=CredentialUse(
             credential=a_credential(secret), method="Handshake", applied_at=applied
