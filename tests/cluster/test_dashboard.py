@@ -17,7 +17,7 @@ from support.ports import LOOPBACK
 from support.prometheus import Prometheus, PrometheusMissing
 from support.rabbitmq import RabbitMQMissing, RabbitMQNode
 from support.shared_broker import SharedBroker
-from support.team import Team
+from support.team import CONNECTIONS, Team
 from support.token_broker import taking_tokens
 from support.waiting import eventually
 
@@ -69,9 +69,12 @@ async def fleet(team: Team, node: RabbitMQNode, tenant: Tenant) -> AsyncIterator
     await fleet.declare("archive", suspend=True)
     await fleet.put_secret("not the password", name="outdated")
     await fleet.declare("billing", credentials={"secretRef": {"name": "outdated"}})
+    await fleet.declare("stock")
     await put_token(fleet)
     await fleet.declare("shipping", virtualHost="/", credentials={"tokenRef": {"name": "token"}})
-    await fleet.until_ready("orders", "audit", "shipping")
+    await fleet.until_ready("orders", "audit", "shipping", "stock")
+    await fleet.patch(CONNECTIONS, "stock", {"spec": {"virtualHost": "not-there"}})
+    await fleet.until_condition("stock", "Synced", "False", "VirtualHostNotFound")
     await fleet.until_condition("billing", "CredentialsValid", "False", "Rejected")
     yield fleet
     node.clear_alarm("memory")
@@ -138,7 +141,7 @@ async def test_variables_offer_what_there_is(prometheus: Prometheus, fleet: Team
     }
     assert offered["job"] == {JOB}
     assert fleet.namespace in offered["namespace"]
-    assert offered["name"] == {"archive", "audit", "billing", "orders", "shipping"}
+    assert offered["name"] == {"archive", "audit", "billing", "orders", "shipping", "stock"}
 
 
 def options(prometheus: Prometheus, query: str, values: dict[str, str]) -> set[str]:

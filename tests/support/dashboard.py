@@ -307,6 +307,20 @@ def _credentials() -> tuple[Panel, ...]:
             ),
             sort_by="Still valid",
         ),
+        table(
+            "Changes that cannot work",
+            "The chosen sessions that are open with what was there before a change, and why the"
+            " change cannot be used.",
+            Query(
+                expression=f"max by ({_KEY}, reason) (springline_session_out_of_sync{{{_EACH}}})"
+            ),
+            columns=(
+                Column(of="namespace", title="Namespace"),
+                Column(of="name", title="Connection"),
+                Column(of="reason", title="Reason"),
+            ),
+            sort_by="Reason",
+        ),
         graph(
             "Rotations by outcome",
             "What became of changed credentials, certificates and endpoints. InPlace: the live"

@@ -14,6 +14,7 @@ from prometheus_client import Metric
 
 from springline import __version__
 from springline.api import v1alpha1
+from springline.core import verdicts
 from springline.core.outcomes import AttemptOutcome, UpdateOutcome, VerificationOutcome
 from springline.core.state import Phase
 from springline.core.values import ServerInfo, SessionKey, TLSInfo
@@ -26,6 +27,7 @@ from support.builders import (
     PROBE,
     an_open_info,
     credential_refused,
+    refused,
     server_close,
     terminal,
     transport_close,
@@ -452,9 +454,11 @@ async def populated(scene: Scene) -> None:
     tls = TLSInfo(version="TLSv1.3", cipher="TLS_AES_256_GCM_SHA384")
     info = dataclasses.replace(info, negotiated=dataclasses.replace(info.negotiated, tls=tls))
     suspended = dataclasses.replace(view.state, phase=Phase.SUSPENDED)
+    out_of_sync = dataclasses.replace(view.state, synced=verdicts.out_of_sync(refused()))
     scene.more = [
         dataclasses.replace(expiring(view, EIGHT, EIGHT), info=info),
         dataclasses.replace(view, key=SessionKey("apps", "off"), state=suspended),
+        dataclasses.replace(view, key=SessionKey("apps", "stuck"), state=out_of_sync),
     ]
     connection.end(server_close())
     await scene.session.clock.advance(60.0)

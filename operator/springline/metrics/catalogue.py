@@ -199,6 +199,23 @@ SESSION_BLOCKED: Final = MetricInfo(
         ),
     ),
 )
+SESSION_OUT_OF_SYNC: Final = MetricInfo(
+    name="springline_session_out_of_sync",
+    kind=Kind.GAUGE,
+    meaning="1 if an open session does not use what is declared, with the reason.",
+    remark="There is none for a session that does, and none without a session.",
+    labels=(
+        *_KEY,
+        Label(name="reason", values=_listed(Reason), shown="reason of the condition Synced"),
+    ),
+    is_each=True,
+    queries=(
+        Query(
+            question="which changes cannot work, and why?",
+            text="springline_session_out_of_sync == 1",
+        ),
+    ),
+)
 SESSION_BLOCKED_SECONDS: Final = MetricInfo(
     name="springline_session_blocked_seconds_total",
     kind=Kind.COUNTER,
@@ -695,6 +712,7 @@ SECTIONS: Final = (
             SESSIONS_BLOCKED,
             SESSION_READY,
             SESSION_SUSPENDED,
+            SESSION_OUT_OF_SYNC,
             SESSION_BLOCKED,
             SESSION_BLOCKED_SECONDS,
             SESSION_DISCONNECTS,

@@ -34,6 +34,7 @@ def _series(views: Sequence[SessionView]) -> "Sequence[_Series]":
     ready = _Series(catalogue.SESSION_READY)
     suspended = _Series(catalogue.SESSION_SUSPENDED)
     blocked = _Series(catalogue.SESSION_BLOCKED)
+    out_of_sync = _Series(catalogue.SESSION_OUT_OF_SYNC)
     seconds = _Series(catalogue.SESSION_BLOCKED_SECONDS)
     disconnects = _Series(catalogue.SESSION_DISCONNECTS)
     expiration = _Series(catalogue.CREDENTIALS_EXPIRATION)
@@ -46,6 +47,8 @@ def _series(views: Sequence[SessionView]) -> "Sequence[_Series]":
         if view.state.phase is Phase.SUSPENDED:
             suspended.add(key, 1)
         blocked.add(f'{key},reason="{view.state.blocked.reason}"', int(is_blocked))
+        if view.state.synced.status is ConditionStatus.FALSE:
+            out_of_sync.add(f'{key},reason="{view.state.synced.reason}"', 1)
         seconds.add(key, view.blocked_seconds)
         disconnects.add(key, view.disconnects)
         use = view.credential
@@ -56,7 +59,10 @@ def _series(views: Sequence[SessionView]) -> "Sequence[_Series]":
                 renewal.add(key, use.renew_at.timestamp())
         if (agreed := _agreed(view)) is not None:
             info.add(f"{key},{_labels(agreed)}", 1)
-    return (ready, suspended, blocked, seconds, disconnects, expiration, renewal, info)
+    return (
+        *(ready, suspended, out_of_sync, blocked, seconds),
+        *(disconnects, expiration, renewal, info),
+    )
 
 
 class _Series:

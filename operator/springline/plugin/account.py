@@ -60,6 +60,7 @@ def account(connection: Connection, *, now: datetime, holder: str) -> list[Entry
         Entry("Namespace", (connection.namespace,)),
         _ready(connection, now),
         _state(connection, now),
+        *_out_of_sync(connection, now),
         *_pending(connection),
         Entry("Broker", (_broker(connection),)),
         *_said("Endpoint", connection.text("status", "endpoint")),
@@ -96,6 +97,9 @@ def _ready(connection: Connection, now: datetime) -> Entry:
                 ("not known: nobody has written a status", "Does the operator run, and look here?"),
                 "notice",
             )
+        case "Unknown":
+            lines = (f"not yet{_for(ready.since, now)}: {ready.reason}", ready.message)
+            return Entry("Ready", tuple(filter(None, lines)), "notice")
         case _:
             first = f"no{_for(ready.since, now)}: {ready.reason}"
             return Entry("Ready", tuple(filter(None, (first, ready.message))), "bad")
@@ -108,6 +112,15 @@ def _state(connection: Connection, now: datetime) -> Entry:
     if attempts := connection.number("status", "attempts"):
         line += f", {attempts} failed attempt{'s' * (attempts > 1)} since the last success"
     return Entry("State", (line,))
+
+
+def _out_of_sync(connection: Connection, now: datetime) -> Iterator[Entry]:
+    """What is declared and cannot work, while the session is open with what was there before."""
+    synced = connection.condition("Synced")
+    if synced.status == "False":
+        first = f"no{_for(synced.since, now)}: {synced.reason}"
+        said = synced.message if synced.message != connection.condition("Ready").message else ""
+        yield Entry("In sync", tuple(filter(None, (first, said))), "bad")
 
 
 def _pending(connection: Connection) -> Iterator[Entry]:

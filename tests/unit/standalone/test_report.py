@@ -38,6 +38,7 @@ async def test_open_connection_has_its_status_in_a_file(scene: Scene) -> None:
         "Ready": "True",
         "Connected": "True",
         "CredentialsValid": "True",
+        "Synced": "True",
         "Blocked": "False",
     }
 
