@@ -32,6 +32,7 @@ PAGES: Final = [
 SCHEMA: Final[Any] = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 # What conditions say when all is well: there is nothing to shoot.
 FINE: Final = {
+    Reason.IN_SYNC,
     Reason.CONNECTED,
     Reason.OPEN,
     Reason.ACCEPTED,
