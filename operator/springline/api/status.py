@@ -159,7 +159,8 @@ class BrokerConnectionStatus(ApiModel):
     )
     conditions: tuple[dict[str, Any], ...] = Field(
         description=(
-            "Ready, Connected, CredentialsValid, Blocked, and with spec.binding BindingPublished."
+            "Ready, Connected, CredentialsValid, Synced, Blocked, and with spec.binding"
+            " BindingPublished."
         )
     )
     connected_since: Timestamp | None = Field(
