@@ -177,6 +177,7 @@ async def test_status_tells_what_was_agreed_and_with_whom(team: Team) -> None:
         "Ready": ("True", "Connected"),
         "Connected": ("True", "Open"),
         "CredentialsValid": ("True", "Accepted"),
+        "Synced": ("True", "InSync"),
         "Blocked": ("False", "NotBlocked"),
     }
 

@@ -74,6 +74,26 @@ def test_connection_that_is_not_ready_says_why() -> None:
     assert account.explained(connection) == "ConnectionRefused"
 
 
+def test_a_change_that_cannot_work_has_a_line_of_its_own() -> None:
+    words = "the session keeps what it has: no such virtual host"
+    out_of_sync = a_condition("Synced", "False", "VirtualHostNotFound", words)
+    ready = a_condition("Ready", "False", "VirtualHostNotFound", words)
+    connection = a_connection(ready, out_of_sync, state="Connected")
+    assert said(connection, "Ready") == ("no for 3h: VirtualHostNotFound", words)
+    assert said(connection, "In sync") == ("no for 3h: VirtualHostNotFound",)
+    refused = a_condition("Ready", "False", "Rejected", "login refused")
+    assert said(a_connection(refused, out_of_sync), "In sync")[1] == words
+    assert "In sync" not in entries(a_connection(a_condition("Synced", "True", "InSync")))
+
+
+def test_a_change_that_is_on_its_way_is_no_failure() -> None:
+    words = "what is declared now is being brought to the session"
+    connection = a_connection(a_condition("Ready", "Unknown", "Applying", words))
+    assert entries(connection)["Ready"] == Entry(
+        "Ready", ("not yet for 3h: Applying", words), "notice"
+    )
+
+
 def test_status_that_nobody_wrote_is_a_question_about_the_operator() -> None:
     connection = Connection({"metadata": {"name": "orders"}, "spec": {"broker": {}}})
     [first, second] = said(connection, "Ready")
