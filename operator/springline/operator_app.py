@@ -142,6 +142,7 @@ class _Parts:
             services=services,
             events=logged,
             on_change=lambda session: self._statuses.session_changed(session),  # noqa: PLW0108
+            is_held_elsewhere=lambda identity: self._statuses.is_held_elsewhere(identity),  # noqa: PLW0108
         )
         self._definitions = Definitions(
             client,

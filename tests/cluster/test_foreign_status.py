@@ -105,6 +105,20 @@ async def test_what_was_added_to_a_status_is_removed(
         )
 
 
+async def test_a_writer_that_does_it_again_and_again_is_named_in_an_event(
+    process: OperatorProcess, team: Team, before: dict[str, dict[str, Any]]
+) -> None:
+    """After three corrections, of which the last waits for half a minute."""
+    for number in range(4):
+        await patch(team, "orders", {"observedGeneration": 100 + number})
+        if number < 3:
+            await team.until("orders", lambda status: status == before["orders"], "it is as before")
+    [event] = await team.until_events("orders", "StatusOverwritten")
+    assert event["type"] == "Warning"
+    assert "kubectl-edit" in event["message"]
+    assert process.output.count("leaving it") == 1
+
+
 async def test_what_was_patched_while_nothing_was_watched_is_corrected(
     process: OperatorProcess,
     apiserver: APIServer,

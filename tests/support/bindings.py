@@ -221,6 +221,8 @@ class Scene(Fleet):
         self.reader = StaticReader()
         self.services = FakePorts()
         self.uids: dict[SessionKey, str] = {}
+        self.held_elsewhere: set[Identity] = set()
+        """Connections that another live replica looks after."""
         self.shown: list[SessionKey] = []
         """Whose publication changed."""
         super().__init__(clock)
@@ -238,6 +240,7 @@ class Scene(Fleet):
             services=self.services,
             events=self.events,
             on_change=lambda session: self.shown.append(session.key),
+            is_held_elsewhere=lambda identity: identity in self.held_elsewhere,
         )
         self.api.writer = writer
         return writer

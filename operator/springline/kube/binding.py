@@ -3,6 +3,7 @@
 A session says that it changed; when it is the connection's turn, its Secret is written if it
 differs from what is there. What the broker refuses, an outage and `suspend` leave it as it was. A
 watch of the Secrets that Springline has written tells when somebody else changed or deleted one.
+That of a connection which another live replica holds is that replica's.
 At most one write a connection is in flight.
 """
 
@@ -51,6 +52,9 @@ _REFUSED_SECONDS = (1.0, 5.0, 20.0, 60.0)
 _SOON_SECONDS = 1.0
 """After somebody else was faster, or while the cluster is cleaning up."""
 
+_HELD_ELSEWHERE_SECONDS = 10.0
+"""How often a Secret that another live replica keeps is looked at, lest that one is gone."""
+
 _PRUNE_SECONDS = 30.0
 
 _FORBIDDEN = 403
@@ -93,8 +97,12 @@ class BindingWriter:
         services: ServicePorts,
         events: EventSink,
         on_change: Callable[[Session], None],
+        is_held_elsewhere: Callable[[Identity], bool],
     ) -> None:
-        """`on_change` is told whenever a publication is not what it was."""
+        """`on_change` is told whenever a publication is not what it was.
+
+        `is_held_elsewhere` says of a connection whether another live replica looks after it.
+        """
         self._secrets = secrets
         self._manager = manager
         self._clock = clock
@@ -103,6 +111,7 @@ class BindingWriter:
         self._services = services
         self._events = events
         self._on_change = on_change
+        self._is_held_elsewhere = is_held_elsewhere
         self._entries: dict[SessionKey, _Entry] = {}
         self._wanted: dict[Identity, set[SessionKey]] = {}
         """Who declares a Secret; more than one by mistake."""
@@ -221,10 +230,13 @@ class BindingWriter:
     async def _look_after(self, key: SessionKey) -> float | None:
         """Do what there is to do, and return in how many seconds to do it again; None for never."""
         session = self._manager().session(key)
-        uid = self._uid_of(Identity("BrokerConnection", key.namespace, key.name))
+        identity = Identity("BrokerConnection", key.namespace, key.name)
+        uid = self._uid_of(identity)
         if session is None or uid is None:
             self._forget(key)  # its Secret goes with it: the cluster sees to that
             return None
+        if self._is_held_elsewhere(identity):
+            return _HELD_ELSEWHERE_SECONDS
         view = session.view
         if view.spec is None:
             return None  # nobody can tell what it is to be

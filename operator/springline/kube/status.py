@@ -252,6 +252,11 @@ class StatusWriter:
         """How many objects another live replica holds."""
         return sum(map(self._rivals.is_theirs, self._entries.values()))
 
+    def is_held_elsewhere(self, identity: Identity) -> bool:
+        """Whether another live replica holds the object."""
+        entry = self._entries.get(identity)
+        return entry is not None and self._rivals.is_theirs(entry)
+
     def _is_ours(self, entry: Entry) -> bool:
         """Whether the status is this replica's to write now; else see to its next turn."""
         identity, now = entry.identity, self._clock.monotonic()

@@ -150,6 +150,17 @@ async def test_a_steady_state_costs_nothing(published: Scene) -> None:
     assert not published.shown
 
 
+async def test_what_another_live_replica_holds_is_left_to_it(published: Scene) -> None:
+    """Both have a session, and may have different tokens; the Secret must not go to and fro."""
+    orders = Identity("BrokerConnection", "apps", "orders")
+    published.held_elsewhere.add(orders)
+    await rotate(published, "second")
+    assert published.api.asked == []
+    published.held_elsewhere.clear()
+    await published.clock.advance(10)
+    assert published.api.asked
+
+
 async def test_many_are_written_a_few_at_a_time(scene: Scene) -> None:
     names = [f"c{number}" for number in range(40)]
     scene.api.otherwise = SILENCE
