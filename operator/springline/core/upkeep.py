@@ -181,8 +181,8 @@ class Upkeep:
             return
         before = self._verdict()
         await self._advance(news)
-        if self._verdict() != before:
-            await self._emit(EventType.SECRET_REJECTED, error.message, reason=error.reason)
+        if (verdict := self._verdict()) != before:
+            await self._emit(EventType.SECRET_REJECTED, error.message, reason=verdict.reason)
 
     # --- its end
 

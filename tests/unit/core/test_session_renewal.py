@@ -156,7 +156,7 @@ async def test_a_refused_secret_keeps_the_live_session(stage: Stage) -> None:
     assert stage.state().phase is Phase.CONNECTED
     assert stage.state().credentials.reason is Reason.REJECTED
     [event] = stage.events.of(EventType.SECRET_REJECTED)
-    assert (event.message, event.reason) == ("login refused", Reason.ACCESS_REFUSED)
+    assert (event.message, event.reason) == ("login refused", Reason.REJECTED)
 
 
 async def test_a_refusal_is_reported_once_and_tried_again_until_it_works(stage: Stage) -> None:
