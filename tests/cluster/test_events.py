@@ -9,7 +9,6 @@ import pytest
 from support.apiserver import APIServer
 from support.kubectl import Kubectl, KubectlFailed
 from support.operator_process import OperatorProcess
-from support.operators import Operator
 from support.team import CONNECTIONS, RETRY, Team, condition
 from support.waiting import eventually
 
@@ -25,9 +24,7 @@ async def close(team: Team, *, reason: str) -> None:
 
 
 @pytest.mark.kind
-async def test_an_event_says_who_reports_what_of_whom(
-    springline: Operator, kubectl: Kubectl, team: Team
-) -> None:
+async def test_an_event_says_who_reports_what_of_whom(kubectl: Kubectl, team: Team) -> None:
     await team.declare("orders")
     [event] = await team.until_events("orders", "Connected")
     uid = (await team.get(CONNECTIONS, "orders"))["metadata"]["uid"]
@@ -42,7 +39,9 @@ async def test_an_event_says_who_reports_what_of_whom(
     assert event["source"] == {"component": "springline"}
     assert event["reportingComponent"] == "springline"
     # The holder is the namespace and the name of the replica.
-    assert springline.holder.endswith(f"/{event['reportingInstance']}")
+    await team.until_ready("orders")
+    holder = (await team.status("orders"))["holder"]
+    assert holder.endswith(f"/{event['reportingInstance']}")
     assert event["count"] == 1
     assert event["firstTimestamp"] == event["lastTimestamp"]
     shown = kubectl.run("describe", "bconn", "orders", f"--namespace={team.namespace}")
