@@ -11,7 +11,7 @@ from springline.api.meta import Identity
 from springline.api.times import rfc3339
 from springline.api.v1alpha1 import API_VERSION
 
-__all__ = ["COMPONENT", "Content", "change", "document", "path"]
+__all__ = ["COMPONENT", "MESSAGE_BYTES", "Content", "change", "document", "path", "shortened"]
 
 COMPONENT: Final = "springline"
 """Who reports: the column From of `kubectl describe`."""
@@ -19,7 +19,7 @@ COMPONENT: Final = "springline"
 _CLUSTER_NAMESPACE: Final = "default"
 """Where Events are on objects that have no namespace."""
 
-_MESSAGE_BYTES = 1024
+MESSAGE_BYTES: Final = 1024
 _NAME_BYTES = 128
 """Of a reason, an action and an instance. The API server refuses more of either."""
 _CUT: Final = "…"
@@ -67,12 +67,12 @@ def document(
         "metadata": {"name": name, "namespace": content.namespace},
         "involvedObject": about,
         "type": content.type,
-        "reason": _cut(content.reason, _NAME_BYTES),
-        "action": _cut(content.action, _NAME_BYTES),
-        "message": _cut(content.message, _MESSAGE_BYTES),
+        "reason": shortened(content.reason, _NAME_BYTES),
+        "action": shortened(content.action, _NAME_BYTES),
+        "message": shortened(content.message, MESSAGE_BYTES),
         "source": {"component": COMPONENT},
         "reportingComponent": COMPONENT,
-        "reportingInstance": _cut(instance, _NAME_BYTES),
+        "reportingInstance": shortened(instance, _NAME_BYTES),
         "eventTime": first.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "firstTimestamp": rfc3339(first),
         **change(last=last, count=count),
@@ -84,7 +84,7 @@ def change(*, last: datetime, count: int) -> dict[str, Any]:
     return {"lastTimestamp": rfc3339(last), "count": count}
 
 
-def _cut(text: str, limit: int) -> str:
+def shortened(text: str, limit: int) -> str:
     """Return a text of so many bytes at most, cut between two characters."""
     if len(text.encode(errors="replace")) <= limit:
         return text

@@ -14,6 +14,7 @@ from typing import Protocol
 from springline.api.meta import Identity
 from springline.core import event_texts, ports
 from springline.core.events import Event, EventType, Severity
+from springline.kube import event_objects
 from springline.kube.event_objects import Content
 
 __all__ = ["KubernetesEvents", "Poster"]
@@ -126,7 +127,7 @@ class KubernetesEvents:
             type=str(severity),
             reason=reason,
             action=action,
-            message=message,
+            message=event_objects.shortened(message, event_objects.MESSAGE_BYTES),
         )
         self._poster.put(content, at=at)
         return True

@@ -97,6 +97,15 @@ async def test_a_notice_is_its_own_reason(
     assert (event.type, event.reason, event.action) == ("Warning", "HeldElsewhere", "HeldElsewhere")
 
 
+async def test_a_long_text_takes_no_more_room_than_an_event_has(
+    events: KubernetesEvents, posted: Posted
+) -> None:
+    """Also while it waits."""
+    await events.report(an_event(message="x" * 1_000_000))
+    [event] = posted.taken()
+    assert len(event.message.encode()) == 1024
+
+
 async def test_the_uid_is_that_of_the_connection_as_it_is_now(
     events: KubernetesEvents, posted: Posted, uids: dict[str, str]
 ) -> None:
