@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from springline.errors import ProbeRefusedError
 from support import leaks, opening
 from support.identities import Tenant
 from support.opening import Recorder
-from support.rabbitmq import RabbitMQNode
+from support.rabbitmq import RabbitMQFailed, RabbitMQNode
 from support.waiting import eventually
 
 pytestmark = pytest.mark.broker
@@ -211,3 +212,20 @@ async def test_any_name_will_do(broker: RabbitMQNode, tenant: Tenant) -> None:
         await connection.probe(**{**OWN, "routing_key": "amq.mine"})
     assert caught.value.code == 403, "names that begin so are the broker's"
     await connection.close()
+
+
+async def test_a_default_queue_type_does_not_matter(broker: RabbitMQNode, tenant: Tenant) -> None:
+    """Quorum queues can be nobody's own."""
+    vhost = f"{tenant.vhost}-quorum"
+    try:
+        broker.ctl("add_vhost", vhost, "--default-queue-type", "quorum")
+    except RabbitMQFailed as error:
+        pytest.skip(f"this RabbitMQ has no default queue types: {error}")
+    try:
+        broker.set_permissions(tenant.username, vhost)
+        connection, _ = await opened(broker, replace(tenant, vhost=vhost))
+        for _ in range(3):
+            assert await connection.probe(**OWN) is not None
+        await connection.close()
+    finally:
+        broker.delete_vhost(vhost)

@@ -239,7 +239,7 @@ async def test_a_session_with_a_queue_of_its_own_goes_through_everything(
             await held.until_reason("orders", "Blocked", "LowOnMemory")
             # A blocked session gets a new credential by a new connection.
             broker.change_password(team, "another")
-            held.apply(a_secret(team, "another"))
+            held.apply(*declared(broker, team, probe=probe), a_secret(team, "another"))
             await eventually(lambda: EventType.SESSION_REPLACED in held.types("orders"))
         finally:
             broker.clear_alarm("memory")
