@@ -18,13 +18,13 @@ from springline.core.manager import Manager
 from springline.core.session import Session
 from springline.credentials.token_files import DirectoryOfTokens
 from springline.drivers.amqp091.driver import Amqp091Driver
-from springline.kube import embedding
 from springline.kube.access import Access
 from springline.kube.binding import BindingWatch, BindingWriter
 from springline.kube.bound_secrets import BoundSecrets
 from springline.kube.client import Client
 from springline.kube.declarations import Declarations
 from springline.kube.definitions import Definitions
+from springline.kube.event_posting import EventPoster, Outcome
 from springline.kube.events import KubernetesEvents
 from springline.kube.holders import Holders
 from springline.kube.installed import await_installed, take_in_brokers
@@ -110,7 +110,20 @@ class _Parts:
             statuses=lambda: self._statuses,
             definitions=lambda: self._definitions,
         )
-        events = KubernetesEvents(lambda identity: self._declarations.uid(identity), clock)  # noqa: PLW0108 - made below
+        self._poster = EventPoster(
+            client.apart(),  # neither waits for the other
+            clock,
+            rng,
+            instance=settings.holder,
+            is_ending=lambda namespace: self._namespaces.is_ending(namespace),  # noqa: PLW0108 - made below
+            counted=self._metrics.event_posted,
+        )
+        events = KubernetesEvents(
+            self._poster,
+            lambda identity: self._declarations.uid(identity),  # noqa: PLW0108 - made below
+            clock,
+            limited=lambda: self._metrics.event_posted(Outcome.LIMITED),
+        )
         resolver = SystemResolver(rng)
         self._token_files = DirectoryOfTokens(settings.token_dir)
         self._reader = ObjectReader(
@@ -190,8 +203,6 @@ class _Parts:
             clock,
             kinds=kinds,
             readable=Readable(client, kinds=kinds, namespaces=settings.namespaces),
-            holder=settings.holder,
-            bind_events=events.bind,
             on_gap=self._sweeper.request,
             before_start=self._installed,
             after_start=lambda: shutdown.listen(self._stopping),
@@ -235,6 +246,7 @@ class _Parts:
                 tasks.create_task(self._definitions.run(), name="definitions"),
                 tasks.create_task(self._statuses.run(), name="statuses"),
                 tasks.create_task(self._bindings.run(), name="bindings"),
+                tasks.create_task(self._poster.run(), name="events"),
                 tasks.create_task(self._watch(), name="watches"),
                 tasks.create_task(
                     self._token_files.watch(
@@ -263,7 +275,7 @@ class _Parts:
             await asyncio.wait({living})
             if may_say_more:
                 await asyncio.gather(
-                    self._lease.release(), embedding.posted(limit=_LAST_EVENTS_SECONDS)
+                    self._lease.release(), self._poster.drain(limit=_LAST_EVENTS_SECONDS)
                 )
             for task in following:
                 task.cancel()

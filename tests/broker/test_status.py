@@ -222,6 +222,49 @@ async def test_a_probe_without_permission_is_turned_off_with_a_sentence(
         assert held.types("orders").count(EventType.PROBE_REFUSED) == 1
 
 
+async def test_a_session_with_a_queue_of_its_own_goes_through_everything(
+    broker: RabbitMQNode, team: str
+) -> None:
+    """Opened, blocked, replaced, lost and closed: it has one queue, and none in the end."""
+
+    def queues() -> int:
+        return int(broker.eval(f'length(rabbit_amqqueue:list_names(<<"{team}">>))'))
+
+    probe = {"mode": "OwnQueue", "interval": "1s", "timeout": "5s"}
+    async with running(*declared(broker, team, probe=probe)) as held:
+        await held.until_reason("orders", "Blocked", "NotBlocked")
+        assert queues() == 1
+        broker.set_alarm("memory")
+        try:
+            await held.until_reason("orders", "Blocked", "LowOnMemory")
+            # A blocked session gets a new credential by a new connection.
+            broker.change_password(team, "another")
+            held.apply(*declared(broker, team, probe=probe), a_secret(team, "another"))
+            await eventually(lambda: EventType.SESSION_REPLACED in held.types("orders"))
+        finally:
+            broker.clear_alarm("memory")
+        await held.until_reason("orders", "Blocked", "NotBlocked")
+        await eventually(lambda: queues() == 1, what="that of the old connection is gone")
+        [open_one] = [each for each in broker.connections() if each.user == team]
+        broker.close_connection(open_one.pid, "somebody has to look")
+        await eventually(lambda: EventType.DISCONNECTED in held.types("orders"))
+        await held.until_reason("orders", "Blocked", "NotBlocked")
+        assert queues() == 1
+    await eventually(lambda: queues() == 0, what="nothing is left")
+
+
+async def test_a_queue_without_permission_is_told_with_the_permissions_it_needs(
+    broker: RabbitMQNode, team: str
+) -> None:
+    broker.set_permissions(team, team, configure="^orders")
+    async with running(*declared(broker, team, probe={"mode": "OwnQueue"})) as held:
+        message = await held.until_reason("orders", "Blocked", "ProbeDisabled")
+        assert "the probe's own queue was refused (403" in message
+        assert 'whose names begin with "springline.probe."' in message
+        assert "write to amq.default" in message
+        assert held.is_ready("orders")
+
+
 async def test_without_a_probe_nobody_claims_to_know(broker: RabbitMQNode, team: str) -> None:
     """Blocked is Unknown."""
     async with running(*declared(broker, team, probe={"mode": "None"})) as held:

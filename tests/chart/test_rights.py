@@ -19,7 +19,7 @@ IN_NAMESPACES: Rights = {
     *(("", kind, verb) for kind in ("secrets", "configmaps") for verb in READ),
     ("", "services", "get"),
     ("discovery.k8s.io", "endpointslices", "list"),
-    ("", "events", "create"),
+    *(("", "events", verb) for verb in ("create", "patch")),
 }
 # Unless they are switched off.
 OF_BINDINGS: Rights = {("", "secrets", verb) for verb in ("create", "update", "delete")}

@@ -266,7 +266,7 @@ async def test_somebody_elses_secret_is_not_touched(
     status = await team.until_condition("orders", "BindingPublished", "False", "SecretNotOurs")
     await team.until_ready("orders")
     assert "binding" not in status
-    [event] = await team.until_events("orders", "BindingFailed")
+    [event] = await team.until_events("orders", "SecretNotOurs")
     assert event["type"] == "Warning"
     assert await team.get("secrets", "orders-binding") == before
     assert writes(apiserver, process, team) == []

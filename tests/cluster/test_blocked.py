@@ -61,7 +61,7 @@ async def test_an_alarm_blocks_and_its_end_unblocks(
             plural="brokers",
         )
         assert condition(broker, "Ready") == ("True", "Connected")
-        [event] = await team.until_events("orders", "Blocked")
+        [event] = await team.until_events("orders", reason)
         assert event["type"] == "Warning"
         assert words in event["message"]
     status = await team.until_condition("orders", "Blocked", "False", "NotBlocked")

@@ -232,6 +232,11 @@ REFUSED: list[Any] = [
     ),
     pytest.param(with_spec(CONNECTION, probe={"mode": "Ping"}), "probe.mode", id="a bad mode"),
     pytest.param(
+        with_spec(CONNECTION, probe={"mode": "OwnQueue", "exchange": "probes"}),
+        "exchange has no effect with mode: OwnQueue",
+        id="an exchange for a queue of its own",
+    ),
+    pytest.param(
         with_spec(CONNECTION, probe={"interval": "10ms"}), "probe.interval", id="a busy probe"
     ),
     pytest.param(with_spec(CONNECTION, whenClosed="Later"), "whenClosed", id="a bad policy"),
@@ -419,6 +424,13 @@ ACCEPTED: list[Any] = [
 ] + [
     pytest.param(with_spec(CONNECTION, virtualHost="a/b %ö"), id="a virtual host of any letters"),
     pytest.param(with_spec(CONNECTION, probe={"mode": "None"}), id="no probe"),
+    pytest.param(
+        with_spec(CONNECTION, probe={"mode": "OwnQueue", "exchange": "", "routingKey": "orders"}),
+        id="a probe with a queue of its own",
+    ),
+    pytest.param(
+        with_spec(CONNECTION, probe={"exchange": "probes"}), id="a probe to another exchange"
+    ),
     pytest.param(by_oauth2(), id="an OAuth 2 client"),
     pytest.param(
         by_oauth2(

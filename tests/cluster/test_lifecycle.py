@@ -247,7 +247,7 @@ async def test_a_connection_can_be_left_closed_for_somebody_to_look(
     last = status["lastClose"]
     assert (last["by"], last["code"], last["reason"]) == ("Server", 320, "ConnectionForced")
     assert "somebody has to look" in last["text"]
-    [event] = await team.until_events("orders", "Disconnected")
+    [event] = await team.until_events("orders", "ConnectionForced")
     assert "somebody has to look" in event["message"]
     change = {"spec": {"clientProperties": {"looked": "yes"}}}
     kubectl.patch("bconn", "orders", change, namespace=team.namespace)
@@ -330,14 +330,15 @@ async def test_a_failure_that_repeats_is_one_event(
     await team.put_secret("n0t-the-password")
     await team.declare_connections("orders")
     await eventually(lambda: refused(springline) >= before + 3, what="three attempts")
-    [event] = await team.until_events("orders", "ConnectFailed")
+    [event] = await team.until_events("orders", "AccessRefused")
     assert event["type"] == "Warning"
     assert event.get("count", 1) == 1
-    assert "AccessRefused" in event["message"]
+    assert event["action"] == "ConnectFailed"
+    assert event["message"].startswith("attempt failed: ")
     assert event["involvedObject"]["kind"] == "BrokerConnection"
     uid = (await team.get(CONNECTIONS, "orders"))["metadata"]["uid"]
     assert event["involvedObject"]["uid"] == uid
     await team.put_secret()
     await team.until_events("orders", "Connected")
     shown = kubectl.run("describe", "bconn", "orders", f"--namespace={team.namespace}")
-    assert "ConnectFailed" in shown
+    assert "AccessRefused" in shown

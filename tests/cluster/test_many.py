@@ -154,6 +154,7 @@ async def test_each_connection_costs_one_write_and_then_none(
         ("patch", CONNECTIONS, "status"),
         ("patch", "brokers", "status"),
         ("create", "events", ""),
+        ("patch", "events", ""),
         ("create", "leases", ""),
         ("update", "leases", ""),
         ("delete", "leases", ""),

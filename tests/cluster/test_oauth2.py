@@ -138,12 +138,12 @@ async def test_an_oauth2_server_that_stays_away_is_told_in_time_and_then_mended(
     tokens.otherwise = UNAVAILABLE
     status = await orders.until_condition("orders", "CredentialsValid", "True", "Expiring")
     assert condition(status, "Ready") == ("True", "Connected")
-    [event] = await orders.until_events("orders", "CredentialsExpiring")
+    [event] = await orders.until_events("orders", "Expiring")
     assert event["type"] == "Warning"
     status = await orders.until_condition("orders", "CredentialsValid", "False", "Expired")
     assert condition(status, "Ready") == ("False", "Expired")
     assert condition(status, "Connected") == ("True", "Open")
-    await orders.until_events("orders", "CredentialsExpired")
+    await orders.until_events("orders", "Expired")
     tokens.seconds = 600
     tokens.otherwise = None
     await orders.until_condition("orders", "CredentialsValid", "True", "Verified")

@@ -90,7 +90,7 @@ async def test_a_secret_that_is_changed_too_early_costs_nothing(team: Team) -> N
     status = await team.until_condition("orders", "CredentialsValid", "False", "Rejected")
     assert condition(status, "Ready") == ("False", "Rejected")
     assert condition(status, "Connected") == ("True", "Open")
-    [event] = await team.until_events("orders", "SecretRejected")
+    [event] = await team.until_events("orders", "Rejected")
     assert event["type"] == "Warning"
     assert await team.held() == before
     await change_password(team, new)
@@ -340,7 +340,7 @@ async def test_what_is_in_a_secret_is_shown_nowhere(
     await team.until_condition("bad", "CredentialsValid", "False", "Rejected")
     await team.until_condition("swapped", "CredentialsValid", "False", "Rejected")
     for name in ("bad", "swapped"):
-        await team.until_events(name, "ConnectFailed")
+        await team.until_events(name, "AccessRefused")
     shown = [str(await team.get(plural, "")) for plural in (CONNECTIONS, "brokers", "events")]
     shown.append(springline.get("/metrics").text)
     shown.append(springline.output)

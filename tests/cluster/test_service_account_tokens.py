@@ -397,7 +397,7 @@ async def test_a_deleted_service_account_is_told_at_the_next_renewal(
     status = await orders.until_condition("orders", "CredentialsValid", "True", "Expiring")
     assert condition(status, "Ready")[0] == "True"
     assert "there is no ServiceAccount" in message(status, "CredentialsValid")
-    await orders.until_events("orders", "CredentialsExpiring")
+    await orders.until_events("orders", "Expiring")
     assert await orders.held() == held
     create_account(kubectl, orders)
     await orders.until_condition("orders", "CredentialsValid", "True", "Verified")

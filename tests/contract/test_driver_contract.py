@@ -170,6 +170,22 @@ async def test_a_probe_is_confirmed(harness: Harness) -> None:
         await connection.close()
 
 
+async def test_a_probe_into_a_queue_of_its_own_is_confirmed(harness: Harness) -> None:
+    """Again and again, and in turn with probes that go elsewhere."""
+    async with harness.serving() as peer:
+        connection = await harness.driver.open(peer.request())
+        for own_queue in (True, True, False, True):
+            seconds = await connection.probe(
+                exchange="",
+                routing_key="springline.probe",
+                own_queue=own_queue,
+                lifetime=7.5,
+                timeout=5,
+            )
+            assert seconds is not None
+        await connection.close()
+
+
 async def test_a_dropped_transport_is_told_once(harness: Harness) -> None:
     """As nobody's wish, and the connection is not open any more."""
     async with harness.serving() as peer:

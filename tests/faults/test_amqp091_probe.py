@@ -1,6 +1,7 @@
 """The publish probe against peers that confirm late, refuse, block, or do not answer."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from pamqp import commands as spec
@@ -187,4 +188,217 @@ async def test_a_broker_without_confirms_is_not_asked_for_them() -> None:
         with pytest.raises(ProbeRefusedError):
             await connection.probe(exchange="", routing_key="x", timeout=5)
         assert peer.talk.count(spec.Channel.Open) == 0
+        await connection.close()
+
+
+# --- into a queue of its own
+
+OWN: dict[str, Any] = {
+    "exchange": "",
+    "routing_key": "springline.probe",
+    "own_queue": True,
+    "lifetime": 7.5,
+    "timeout": 5,
+}
+
+
+async def declared(talk: Talk) -> str:
+    """Let a probe's queue be declared, and return its name; Basic.Publish is next."""
+    declare = await talk.expect(spec.Queue.Declare)
+    # Under another name, because pamqp makes no answer with every name that there may be.
+    talk.send(spec.Queue.DeclareOk(queue="it", message_count=0, consumer_count=0), 1)
+    return str(declare.queue)
+
+
+async def confirmed(talk: Talk, number: int) -> spec.Basic.Publish:
+    publish = await talk.expect(spec.Basic.Publish)
+    await talk.frame()
+    talk.send(spec.Basic.Ack(delivery_tag=number), 1)
+    return publish
+
+
+async def test_an_own_queue_is_declared_once_and_is_the_connections_alone() -> None:
+    async def script(talk: Talk) -> None:
+        await talk.handshake()
+        await channel_open(talk)
+        name = await declared(talk)
+        for number in (1, 2, 3):
+            publish = await confirmed(talk, number)
+            assert (publish.exchange, publish.routing_key) == ("", name)
+            assert publish.mandatory
+        await talk.serve()
+
+    async with asyncio.timeout(DEADLINE), fake_peer.serving(script) as peer:
+        connection, _ = await opened(peer)
+        for _ in range(3):
+            assert await connection.probe(**OWN) is not None
+        declare = peer.talk.last(spec.Queue.Declare)
+        assert declare is not None
+        assert declare.queue.startswith("springline.probe.")
+        assert (declare.exclusive, declare.auto_delete, declare.durable) == (True, True, False)
+        assert declare.arguments["x-max-length"] == 1
+        await connection.close()
+
+
+async def test_a_message_that_comes_back_has_the_queue_declared_again() -> None:
+    async def script(talk: Talk) -> None:
+        await talk.handshake()
+        await channel_open(talk)
+        name = await declared(talk)
+        await talk.expect(spec.Basic.Publish)
+        await talk.frame()
+        talk.send(
+            spec.Basic.Return(reply_code=312, reply_text="NO_ROUTE", exchange="", routing_key=name),
+            1,
+        )
+        talk.send(spec.Basic.Ack(delivery_tag=1), 1)
+        assert await declared(talk) == name
+        await confirmed(talk, 2)
+        await talk.serve()
+
+    async with asyncio.timeout(DEADLINE), fake_peer.serving(script) as peer:
+        connection, _ = await opened(peer)
+        for _ in range(2):
+            assert await connection.probe(**OWN) is not None
+        assert peer.talk.count(spec.Queue.Declare) == 2
+        await connection.close()
+
+
+async def test_a_declaration_that_is_refused_is_a_refused_probe() -> None:
+    async def script(talk: Talk) -> None:
+        await talk.handshake()
+        for _ in range(2):
+            await channel_open(talk)
+            await talk.expect(spec.Queue.Declare)
+            talk.send(spec.Channel.Close(403, "ACCESS_REFUSED - no", 50, 10), 1)
+            await talk.expect(spec.Channel.CloseOk)
+        await talk.serve()
+
+    async with asyncio.timeout(DEADLINE), fake_peer.serving(script) as peer:
+        connection, _ = await opened(peer)
+        for _ in range(2):
+            with pytest.raises(ProbeRefusedError) as caught:
+                await connection.probe(**OWN)
+            assert (caught.value.code, caught.value.text) == (403, "ACCESS_REFUSED - no")
+        assert peer.talk.count(spec.Basic.Publish) == 0
+        assert connection.is_open
+        await connection.close()
+
+
+async def test_a_declaration_that_is_not_answered_costs_the_time_out_and_its_channel() -> None:
+    async def script(talk: Talk) -> None:
+        await talk.handshake()
+        await channel_open(talk)
+        await talk.expect(spec.Queue.Declare)
+        await talk.expect(spec.Channel.Close)
+        talk.send(spec.Channel.CloseOk(), 1)
+        await channel_open(talk)
+        await declared(talk)
+        await confirmed(talk, 1)
+        await talk.serve()
+
+    async with asyncio.timeout(DEADLINE), fake_peer.serving(script) as peer:
+        connection, _ = await opened(peer)
+        with pytest.raises(TimeoutError):
+            await connection.probe(**{**OWN, "timeout": 0.1})
+        assert await connection.probe(**OWN) is not None
+        await connection.close()
+
+
+async def test_a_cancelled_declaration_is_the_next_probes() -> None:
+    async def script(talk: Talk) -> None:
+        await talk.handshake()
+        await channel_open(talk)
+        declare = await talk.expect(spec.Queue.Declare)
+        await cancelled.wait()
+        name = declare.queue
+        talk.send(spec.Queue.DeclareOk(queue=name, message_count=0, consumer_count=0), 1)
+        await confirmed(talk, 1)
+        await talk.serve()
+
+    cancelled = asyncio.Event()
+    async with asyncio.timeout(DEADLINE), fake_peer.serving(script) as peer:
+        connection, _ = await opened(peer)
+        first = asyncio.create_task(connection.probe(**OWN))
+        await eventually(lambda: peer.talk.count(spec.Queue.Declare))
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        second = asyncio.create_task(connection.probe(**OWN))
+        await asyncio.sleep(0)
+        cancelled.set()
+        assert await second is not None
+        assert peer.talk.count(spec.Queue.Declare) == 1
+        await connection.close()
+
+
+async def test_a_queue_of_another_name_takes_the_place_of_the_one_before() -> None:
+    async def script(talk: Talk) -> None:
+        await talk.handshake()
+        await channel_open(talk)
+        first = await declared(talk)
+        await confirmed(talk, 1)
+        delete = await talk.expect(spec.Queue.Delete)
+        assert (delete.queue, delete.nowait) == (first, True)
+        assert (await declared(talk)).startswith("orders.")
+        await confirmed(talk, 2)
+        await talk.expect(spec.Queue.Delete)
+        assert not (await confirmed(talk, 3)).mandatory
+        await talk.serve()
+
+    async with asyncio.timeout(DEADLINE), fake_peer.serving(script) as peer:
+        connection, _ = await opened(peer)
+        assert await connection.probe(**OWN) is not None
+        assert await connection.probe(**{**OWN, "routing_key": "orders"}) is not None
+        assert await connection.probe(**{**OWN, "own_queue": False}) is not None
+        await connection.close()
+
+
+@pytest.mark.parametrize("prefix", ["x" * 255, "é" * 127])
+async def test_the_name_is_never_longer_than_the_protocol_takes(prefix: str) -> None:
+    async def script(talk: Talk) -> None:
+        await talk.handshake()
+        await channel_open(talk)
+        name = await declared(talk)
+        assert len(name.encode()) <= 255
+        await confirmed(talk, 1)
+        await talk.serve()
+
+    async with asyncio.timeout(DEADLINE), fake_peer.serving(script) as peer:
+        connection, _ = await opened(peer)
+        assert await connection.probe(**{**OWN, "routing_key": prefix}) is not None
+        await connection.close()
+
+
+async def test_an_exchange_may_have_any_name_that_a_broker_knows() -> None:
+    async with asyncio.timeout(DEADLINE), fake_peer.serving() as peer:
+        connection, _ = await opened(peer)
+        name = "Aufträge & mehr!"
+        assert await connection.probe(exchange=name, routing_key="x", timeout=5) is not None
+        publish = peer.talk.last(spec.Basic.Publish)
+        assert publish is not None
+        assert publish.exchange == name
+        await connection.close()
+
+
+@pytest.mark.parametrize("own_queue", [True, False])
+async def test_a_message_says_when_it_expires(own_queue: bool) -> None:
+    """In milliseconds, as a text."""
+    seen: list[Any] = []
+
+    async def script(talk: Talk) -> None:
+        await talk.handshake()
+        await channel_open(talk)
+        if own_queue:
+            await declared(talk)
+        await talk.expect(spec.Basic.Publish)
+        seen.append(await talk.frame())
+        talk.send(spec.Basic.Ack(delivery_tag=1), 1)
+        await talk.serve()
+
+    async with asyncio.timeout(DEADLINE), fake_peer.serving(script) as peer:
+        connection, _ = await opened(peer)
+        assert await connection.probe(**{**OWN, "own_queue": own_queue}) is not None
+        [header] = seen
+        assert header.properties.expiration == "7500"
         await connection.close()

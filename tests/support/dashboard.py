@@ -476,7 +476,7 @@ def _operator() -> tuple[Panel, ...]:
             ),
             unit="percentunit",
             most=1,
-            width=8,
+            width=6,
         ),
         graph(
             "Tasks",
@@ -484,7 +484,28 @@ def _operator() -> tuple[Panel, ...]:
             Query(
                 expression=f"sum by (instance) (springline_tasks{{{_OF}}})", legend="{{instance}}"
             ),
-            width=8,
+            width=6,
+        ),
+        graph(
+            "Kubernetes Events by outcome",
+            "Events by what became of them; those that could not be posted delay nothing else.",
+            Query(
+                expression=_rate("springline_kubernetes_events_total", "outcome"),
+                legend="{{outcome}}",
+            ),
+            unit=_PER_MINUTE,
+            colours=(
+                Colour(word="posted", colour="green"),
+                Colour(word="counted", colour="blue"),
+                Colour(word="limited", colour="text"),
+                Colour(word="ending", colour="yellow"),
+                Colour(word="overflow", colour="orange"),
+                Colour(word="unanswered", colour="purple"),
+                Colour(word="refused", colour="red"),
+            ),
+            as_bars=True,
+            stacked=True,
+            width=6,
         ),
         table(
             "Which operator",
@@ -500,7 +521,7 @@ def _operator() -> tuple[Panel, ...]:
                 Column(of="python", title="Python"),
             ),
             sort_by="Instance",
-            width=8,
+            width=6,
         ),
     )
 

@@ -168,6 +168,11 @@ class Talk:
                     published[channel] += 1
                     if confirm:
                         self.send(spec.Basic.Ack(delivery_tag=published[channel]), channel)
+                case spec.Queue.Declare(queue=queue):
+                    self.send(
+                        spec.Queue.DeclareOk(queue=queue, message_count=0, consumer_count=0),
+                        channel,
+                    )
                 case spec.Channel.Close():
                     self.send(spec.Channel.CloseOk(), channel)
                 case spec.Connection.UpdateSecret() if update_secret:

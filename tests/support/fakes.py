@@ -104,6 +104,8 @@ class FakeConnection:
         self.update_answer: Exception | Silence | None = None
         self.close_answer: Silence | None = None
         self.probes: list[tuple[str, str]] = []
+        self.probe_options: list[tuple[bool, float | None]] = []
+        """Whether into a queue of its own, and how long each message lives."""
         self.updates: list[Credential] = []
         self.close_texts: list[str] = []
         self.was_aborted = False
@@ -179,10 +181,19 @@ class FakeConnection:
         if self._ended is not None:
             observer.connection_closed(self, self._ended)
 
-    async def probe(self, *, exchange: str, routing_key: str, timeout: float) -> float | None:
+    async def probe(
+        self,
+        *,
+        exchange: str,
+        routing_key: str,
+        own_queue: bool = False,
+        lifetime: float | None = None,
+        timeout: float,
+    ) -> float | None:
         if not self._is_open:
             raise errors.NotOpenError
         self.probes.append((exchange, routing_key))
+        self.probe_options.append((own_queue, lifetime))
         if self._blocked is not None:
             return None
         if not isinstance(self.probe_answer, Silence):

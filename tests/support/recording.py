@@ -33,7 +33,7 @@ PICTURE: Final = Path(__file__).parents[2] / "docs" / "images" / "terminal.svg"
 _COLUMNS: Final = 92
 _USERS: Final = ("audit", "billing", "orders")
 _GOOD, _TYPO, _NEW = "a-good-password", "a-typo", "a-new-password"
-_REJECTED: Final = "--field-selector=reason=SecretRejected"
+_REJECTED: Final = "--field-selector=reason=Rejected"
 
 # Text and boxes alone: the picture asks nobody for a font.
 _FORMAT: Final = """\

@@ -19,6 +19,7 @@ from springline.core.outcomes import AttemptOutcome, UpdateOutcome, Verification
 from springline.core.state import Phase
 from springline.core.values import ServerInfo, SessionKey, TLSInfo
 from springline.core.view import SessionView
+from springline.kube.event_posting import Outcome
 from springline.metrics import Metrics, catalogue
 from springline.metrics.catalogue import MetricInfo
 from springline.reasons import Reason
@@ -342,6 +343,20 @@ async def test_status_writes_are_counted_by_outcome(scene: Scene) -> None:
     name = "springline_status_writes_total"
     assert scene.value(name, outcome="written") == 2.0
     assert scene.value(name, outcome="failed") == 0.0
+
+
+async def test_events_are_counted_by_outcome(scene: Scene) -> None:
+    """All that there are, from the start."""
+    scene.metrics.event_posted("posted")
+    scene.metrics.event_posted("ending", 60)
+    name = "springline_kubernetes_events_total"
+    assert {each: scene.value(name, outcome=each) for each in Outcome} == {
+        **dict.fromkeys(Outcome, 0.0),
+        Outcome.POSTED: 1.0,
+        Outcome.ENDING: 60.0,
+    }
+    [label] = catalogue.EVENTS.labels
+    assert label.values.keys() == set(Outcome)
 
 
 async def test_status_that_is_not_written_yet_is_shown(scene: Scene) -> None:

@@ -175,7 +175,7 @@ tolerations:
   verbs: [list]
 - apiGroups: [""]
   resources: [events]
-  verbs: [create]
+  verbs: [create, patch]
 {{- if .Values.binding.enabled }}
 # spec.binding: a Secret for applications, written for a BrokerConnection and owned by it.
 - apiGroups: [""]

@@ -56,12 +56,14 @@ class BrokerReference(ApiModel):
 class Probe(ApiModel):
     """How Springline learns whether the broker has blocked the connection."""
 
-    mode: Literal["Publish", "None"] = Field(
+    mode: Literal["Publish", "OwnQueue", "None"] = Field(
         default="Publish",
         description=(
             "Publish sends an empty message again and again, because a broker tells only those"
-            " who publish that it has blocked them. None sends nothing, and the condition Blocked"
-            " stays Unknown until the broker says something."
+            " who publish that it has blocked them. OwnQueue sends it into an exclusive queue of"
+            " the connection's own, which holds one at most, so that none is counted as"
+            " unroutable; the user needs permission to configure that queue. None sends nothing,"
+            " and the condition Blocked stays Unknown until the broker says something."
         ),
     )
     interval: Annotated[timedelta, Span(minimum="1s", maximum="1h")] = Field(
@@ -71,11 +73,18 @@ class Probe(ApiModel):
         default=timedelta(seconds=5), description="How long to wait for the broker's confirmation."
     )
     exchange: ShortString = Field(
-        default="", description="Exchange to publish to; empty for the default exchange."
+        default="",
+        description=(
+            "Exchange to publish to; empty for the default exchange. Not with mode OwnQueue."
+        ),
     )
     routing_key: ShortString = Field(
         default="springline.probe",
-        description="Routing key of the messages. With no queue bound to it they are dropped.",
+        description=(
+            "Routing key of the messages. With no queue bound to it they are dropped; in a queue"
+            " they expire after half the interval. With mode OwnQueue the queue's name begins so,"
+            " followed by a dot."
+        ),
     )
 
 

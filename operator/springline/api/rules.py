@@ -199,13 +199,15 @@ class NeverBoth:
     field: str
     other: str  # a path with dots, below `at`
     value: str | None = None  # any, where None
+    default: str | None = None  # of the field, which is as if it was not given
     sentence: str  # what follows the field
 
     def check(self, document: object) -> Iterator[Problem]:
         holder = _lookup(document, self.at)
         other = _lookup(holder, self.other)
         is_so = _given(other) if self.value is None else other == self.value
-        if is_so and _given(_lookup(holder, self.field)):
+        given = _lookup(holder, self.field)
+        if is_so and _given(given) and given != self.default:
             yield Problem((*_path(self.at), self.field), self.sentence)
 
     def cel(self, schema: Schema) -> tuple[str, str]:
@@ -213,8 +215,10 @@ class NeverBoth:
         other = _cel_given(schema, self.other)
         if self.value is not None:
             other += f" && self.{self.other} == '{self.value}'"
-        rule = f"!({_cel_given(schema, self.field)} && {other})"
-        return rule, f"{self.field} {self.sentence}"
+        given = _cel_given(schema, self.field)
+        if self.default is not None:
+            given += f" && self.{self.field} != '{self.default}'"
+        return f"!({given} && {other})", f"{self.field} {self.sentence}"
 
 
 Rule = ExactlyOneOf | AtMostOneOf | Requires | NotBelow | OnlyWith | NeverBoth
@@ -290,6 +294,16 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
             sentence=(
                 "cannot be used with credentials.serviceAccount, whose tokens are never written"
                 " anywhere; mount a projected token in the application instead"
+            ),
+        ),
+        NeverBoth(
+            at="spec.probe",
+            field="exchange",
+            default="",
+            other="mode",
+            value="OwnQueue",
+            sentence=(
+                "has no effect with mode: OwnQueue, which publishes through the default exchange"
             ),
         ),
         Requires(

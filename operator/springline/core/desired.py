@@ -42,12 +42,16 @@ TOKEN_FILE: Final = "TokenFile"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeSettings:
-    """How often to publish, where to, and how many seconds to wait for the confirm."""
+    """How often to publish, where to, and how many seconds to wait for the confirm.
+
+    With `own_queue` the routing key is the beginning of that queue's name.
+    """
 
     interval: float
     timeout: float
     exchange: str
     routing_key: str
+    own_queue: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,6 +260,7 @@ def _probe(probe: v1alpha1.Probe) -> ProbeSettings | None:
         timeout=probe.timeout.total_seconds(),
         exchange=probe.exchange,
         routing_key=probe.routing_key,
+        own_queue=probe.mode == "OwnQueue",
     )
 
 

@@ -8,7 +8,7 @@ session takes its next step.
 import enum
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from springline.core.values import SessionKey
 from springline.reasons import Reason
@@ -24,7 +24,11 @@ class Severity(enum.StrEnum):
 
 
 class EventType(enum.StrEnum):
-    """What happened. The value is the `reason` of a Kubernetes Event."""
+    """What happened. The value is the `action` of a Kubernetes Event.
+
+    It is the Event's `reason` too, where the event is not about a condition that is not as it
+    should be.
+    """
 
     ATTEMPTING = "Attempting"  # a cycle of attempts begins; not posted as a Kubernetes Event
     OBTAINED_ADDRESS = "ObtainedAddress"  # the name was looked up; not posted either
@@ -50,6 +54,11 @@ class EventType(enum.StrEnum):
     def severity(self) -> Severity:
         return Severity.WARNING if self in _WARNINGS else Severity.NORMAL
 
+    @property
+    def reason(self) -> Reason | None:
+        """What the condition then says that it is about, where that is always the same."""
+        return _REASONS.get(self)
+
 
 _WARNINGS = frozenset(
     {
@@ -67,6 +76,13 @@ _WARNINGS = frozenset(
 )
 
 
+_REASONS: Final = {
+    EventType.PROBE_REFUSED: Reason.PROBE_DISABLED,
+    EventType.CREDENTIALS_EXPIRING: Reason.EXPIRING,
+    EventType.CREDENTIALS_EXPIRED: Reason.EXPIRED,
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One thing that happened to one session. Never holds a secret."""
@@ -76,6 +92,7 @@ class Event:
     at: datetime
     message: str
     reason: Reason | None = None
+    """The reason of the condition that it is about."""
     is_routine: bool = False
     """Whether it happens again and again by itself, such as the renewal of a token in time."""
 

@@ -5,11 +5,11 @@ from typing import Final
 
 from springline.core.events import Event, EventSink, EventType, Severity
 
-__all__ = ["LoggedEvents"]
+__all__ = ["MESSAGES", "LoggedEvents"]
 
 logger = logging.getLogger(__name__)
 
-_MESSAGES: Final = {
+MESSAGES: Final = {
     EventType.ATTEMPTING: "connecting",
     EventType.OBTAINED_ADDRESS: "address obtained",
     EventType.CONNECT_FAILED: "attempt failed",
@@ -20,7 +20,7 @@ _MESSAGES: Final = {
     EventType.UNBLOCKED: "session unblocked",
     EventType.PROBE_REFUSED: "probe refused",
     EventType.SECRET_UPDATED: "secret updated in place",
-    EventType.SECRET_REJECTED: "new credential refused",
+    EventType.SECRET_REJECTED: "new credential not taken up",
     EventType.CHANGE_REFUSED: "change refused; the session keeps what it has",
     EventType.IN_SYNC: "session in sync again",
     EventType.CREDENTIALS_EXPIRING: "credential not renewed yet",
@@ -45,7 +45,7 @@ class LoggedEvents:
         fields = {"session": event.key, "detail": event.message}
         if event.reason is not None:
             fields["reason"] = event.reason
-        logger.log(_level(event), _MESSAGES[event.type], extra=fields)
+        logger.log(_level(event), MESSAGES[event.type], extra=fields)
         await self._then.report(event)
 
 

@@ -72,12 +72,25 @@ class Connection(Protocol):
     def observe(self, observer: ConnectionObserver) -> None:
         """Name the one observer. What happened before is told at once: a block, or the end."""
 
-    async def probe(self, *, exchange: str, routing_key: str, timeout: float) -> float | None:
-        """Publish one unroutable message and return the seconds until it was confirmed.
+    async def probe(
+        self,
+        *,
+        exchange: str,
+        routing_key: str,
+        own_queue: bool = False,
+        lifetime: float | None = None,
+        timeout: float,
+    ) -> float | None:
+        """Publish one empty message and return the seconds until it was confirmed.
+
+        With `own_queue`, into a queue that is the connection's own, ends with it, never holds more
+        than one message, and is made again when somebody has deleted it. Its name begins with
+        `routing_key`, and `exchange` does not matter. The message expires after `lifetime` seconds,
+        wherever it is routed to.
 
         Returns None if the broker blocked the connection instead of confirming. Raises
-        `ProbeRefusedError` if publishing is not permitted, `TimeoutError` after `timeout` seconds,
-        and `NotOpenError`. Safe to cancel.
+        `ProbeRefusedError` if publishing, or that queue, is not permitted, `TimeoutError` after
+        `timeout` seconds, and `NotOpenError`. Safe to cancel.
         """
 
     async def update_secret(self, credential: Credential, *, timeout: float) -> None:

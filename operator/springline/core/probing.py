@@ -1,7 +1,8 @@
 """The publish probe: the only way to learn that a broker blocks a connection.
 
 RabbitMQ tells a connection that it is blocked only when that connection publishes, so every
-session publishes one unroutable message now and then. A refused probe is not repeated: each
+session publishes an empty message now and then, which the broker drops at once, or keeps in a queue
+of the connection's own until shortly before the next one. A refused probe is not repeated: each
 refusal is an error in the broker's log.
 """
 
@@ -13,6 +14,11 @@ from springline.core import ports
 from springline.core.desired import ProbeSettings
 
 __all__ = ["probe_forever"]
+
+_LIFETIME_SHARE = 0.5
+"""Of the interval: wherever a probe is routed to, it is gone before the next one comes."""
+
+_FORBIDDEN = 403
 
 _TICK_SECONDS = 0.125  # a power of two, so that whole seconds are ticks too
 
@@ -38,6 +44,8 @@ async def probe_forever(
                 seconds = await connection.probe(
                     exchange=settings.exchange,
                     routing_key=settings.routing_key,
+                    own_queue=settings.own_queue,
+                    lifetime=settings.interval * _LIFETIME_SHARE,
                     timeout=settings.timeout,
                 )
             except TimeoutError:
@@ -67,6 +75,14 @@ def _until_tick(clock: ports.Clock, seconds: float) -> float:
 
 
 def _refusal(settings: ProbeSettings, error: errors.ProbeRefusedError) -> str:
+    if settings.own_queue:
+        advice = "set spec.probe.mode to Publish or None"
+        if error.code == _FORBIDDEN:
+            advice = (
+                "let the user configure queues whose names begin with "
+                f'"{settings.routing_key}." and write to amq.default, or {advice}'
+            )
+        return f"the probe's own queue was refused ({error}), so a block would go unseen; {advice}"
     exchange = f'exchange "{settings.exchange}"' if settings.exchange else "the default exchange"
     return (
         f"the probe's publish to {exchange} was refused ({error}), so a block would go unseen; "

@@ -36,7 +36,7 @@ class Reporter:
             key=self._key,
             at=self._environment.clock.now(),
             message=message,
-            reason=reason,
+            reason=reason or kind.reason,
             is_routine=is_routine,
         )
         if not self._deduplicator.admits(event):

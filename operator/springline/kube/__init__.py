@@ -9,7 +9,7 @@ kopf and the Kubernetes client are known only here. The pieces, from the outside
     client      requests to it, with a limit on every wait
     watching    metadata-only list and watch
     objects     Secrets and ConfigMaps, read when a session needs them
-    namespaces  the labels of namespaces
+    namespaces  the labels of namespaces, and which are being deleted
     services    where the pods behind a Service are
     declarations  what objects there are, and what they mean for the manager
     definitions what the API server's definitions of our kinds lack and take
@@ -28,7 +28,9 @@ kopf and the Kubernetes client are known only here. The pieces, from the outside
     rivals      other writers of status, and whose it is
     status      what became of each declaration, by server-side apply
     turns       in which order, and how fast, status is written
-    events      what happened, as Kubernetes Events
+    events      what happened, as Kubernetes Events: which of it is worth one
+    event_objects  what an Event says
+    event_posting  Events on their way, each namespace's by themselves
     notices     warnings about who writes a status, as Events
     binding     Secrets for applications: when, and what
     bound_secrets  one of them, looked at and written

@@ -7,7 +7,7 @@ answer. Nothing is retried here, except once with credentials that have just bee
 import asyncio
 import copy
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from random import Random
 from types import TracebackType
@@ -74,6 +74,9 @@ _TOO_MANY_REQUESTS = 429
 _FIRST_ERROR = 400
 _FIRST_SERVER_ERROR = 500
 
+_TERMINATING = "NamespaceTerminating"
+"""A cause of a refusal, by the API server's admission of namespaces."""
+
 
 def watch_seconds(rng: Random) -> int:
     """Return how long the next watch is to last."""
@@ -101,7 +104,13 @@ class RefusedError(RequestError):
     """The API server answered and did not do it."""
 
     def __init__(
-        self, code: int, reason: str, message: str, *, retry_after: float | None = None
+        self,
+        code: int,
+        reason: str,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        causes: Collection[str] = (),
     ) -> None:
         super().__init__(code, reason, message)
         self.code = code
@@ -109,6 +118,8 @@ class RefusedError(RequestError):
         self.message = message
         self.retry_after = retry_after
         """Seconds that the API server asks to wait."""
+        self.causes = frozenset(causes)
+        """What it says more of the reason, one word each."""
 
     @property
     def may_pass(self) -> bool:
@@ -129,6 +140,11 @@ class RefusedError(RequestError):
     def is_absence(self) -> bool:
         """Whether there is no such object; a 404 alone may be that of a proxy."""
         return self.code == _NOT_FOUND and self.reason == "NotFound"
+
+    @property
+    def is_of_ending_namespace(self) -> bool:
+        """Whether nothing can be created because the namespace is being deleted."""
+        return self.code == _FORBIDDEN and _TERMINATING in self.causes
 
     def __str__(self) -> str:
         return f"the API server answered {self.code} {self.reason}: {self.message}"
@@ -442,12 +458,17 @@ def _error_of(response: RESTResponse, text: bytes) -> RefusedError:
 def _refused(status: Any, *, retry_after: float | None = None) -> RefusedError:
     """Make an error of a `Status` of the API."""
     status = _mapping(status)
-    code = status.get("code")
+    code, details = status.get("code"), _mapping(status.get("details"))
+    causes = details.get("causes")
     return RefusedError(
         code if isinstance(code, int) else 0,
         str(status.get("reason") or ""),
         str(status.get("message") or ""),
         retry_after=retry_after,
+        causes=[
+            str(_mapping(each).get("reason", ""))
+            for each in (causes if isinstance(causes, list) else ())
+        ],
     )
 
 

@@ -32,14 +32,11 @@ from springline.kube.framework import (
     watching,
 )
 
-__all__ = ["REFUSALS", "posted", "reason_of", "run"]
+__all__ = ["REFUSALS", "reason_of", "run"]
 
 logger = logging.getLogger(__name__)
 
 _STOP_SECONDS = 10.0
-
-_POLL_SECONDS = 0.1
-_IDLE_POLLS = 2  # one may fall between the end of a worker and the start of the next
 
 _LEAST_WATCH_SECONDS = 1.0
 """How far apart the starts of one watch are, at least."""
@@ -167,19 +164,6 @@ async def run(
     for task in done:
         if not task.cancelled() and (error := task.exception()) is not None:
             raise error
-
-
-async def posted(*, limit: float) -> None:
-    """Return when kopf has posted the Events that it was given, after `limit` seconds at most.
-
-    What it has not posted when it is ended is lost.
-    """
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(limit):
-            idle = 0
-            while idle < _IDLE_POLLS:
-                await asyncio.sleep(_POLL_SECONDS)
-                idle = 0 if _running("_poster_worker") else idle + 1
 
 
 async def _end(tasks: Collection[asyncio.Task[Any]]) -> None:

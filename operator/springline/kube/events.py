@@ -1,23 +1,23 @@
 """What happened to sessions, as Kubernetes Events on their BrokerConnections, and notices on any.
 
-kopf posts them in the background and tries again when the API server does not answer; here is
-decided which ones are worth it. A session that comes and goes all the time gets a few Events at
-once and then one now and again, so that it does not fill the API server.
+Here is decided which ones are worth it; `event_posting` brings them to the API server. A session
+that comes and goes all the time gets a few Events at once and then one now and again, so that it
+does not fill the API server.
 """
 
-import contextvars
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from datetime import datetime
+from typing import Protocol
 
 from springline.api.meta import Identity
-from springline.api.v1alpha1 import API_VERSION
-from springline.core import ports
+from springline.core import event_texts, ports
 from springline.core.events import Event, EventType, Severity
-from springline.kube.framework import kopf
+from springline.kube import event_objects
+from springline.kube.event_objects import Content
 
-__all__ = ["KubernetesEvents"]
+__all__ = ["KubernetesEvents", "Poster"]
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +30,13 @@ _REFILL_SECONDS = 300.0
 
 _TIDY = 1000
 """Budgets there may be before those of no more use are looked for."""
+
+
+class Poster(Protocol):
+    """Brings Events to the API server; `kube.event_posting.EventPoster` does."""
+
+    def put(self, content: Content, *, at: datetime) -> None:
+        """Have it posted that this happened at that time. Returns at once."""
 
 
 @dataclass(slots=True)
@@ -49,56 +56,80 @@ class _Budget:
 
 
 class KubernetesEvents:
-    """Posts events through kopf, as `core.events.EventSink`."""
+    """Decides which events become Kubernetes Events, as `core.events.EventSink`."""
 
-    def __init__(self, uid_of: Callable[[Identity], str | None], clock: ports.Clock) -> None:
+    def __init__(
+        self,
+        poster: Poster,
+        uid_of: Callable[[Identity], str | None],
+        clock: ports.Clock,
+        *,
+        limited: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`limited` is told of each Event that is left out because its object has too many."""
+        self._poster = poster
         self._uid_of = uid_of
         self._clock = clock
-        self._context: contextvars.Context | None = None
+        self._limited = limited
         self._budgets: dict[str, _Budget] = {}
         self._tidy_at = _TIDY
 
-    def bind(self) -> None:
-        """Note where kopf takes Events. Called in a handler of kopf's, again after each start."""
-        self._context = contextvars.copy_context()
-
     async def report(self, event: Event) -> None:
-        """Hand the event to kopf, unless there is no need. Returns at once.
+        """Have the event posted, unless there is no need. Returns at once.
 
         Routine is none: each Event is a write, and status says when a token was renewed last.
         """
-        if event.type in _NOT_POSTED or event.is_routine or self._context is None:
+        if event.type in _NOT_POSTED or event.is_routine:
             return
         key = event.key
-        identity = Identity("BrokerConnection", key.namespace, key.name)
-        severity, reason = event.type.severity, str(event.type)
-        if not self._post(identity, severity, reason=reason, message=_message(event)):
+        is_posted = self._post(
+            Identity("BrokerConnection", key.namespace, key.name),
+            event.type.severity,
+            reason=event_texts.reason_of(event),
+            action=str(event.type),
+            message=event_texts.message_of(event),
+            at=event.at,
+        )
+        if not is_posted:
             logger.debug("event not posted: too many of them", extra={"session": key})
 
     def warn(self, identity: Identity, *, reason: str, message: str) -> bool:
         """Post a Warning on an object, as `kube.notices.NoticePoster`."""
-        return self._post(identity, Severity.WARNING, reason=reason, message=message)
+        return self._post(
+            identity,
+            Severity.WARNING,
+            reason=reason,
+            action=reason,
+            message=message,
+            at=self._clock.now(),
+        )
 
-    def _post(self, identity: Identity, severity: Severity, *, reason: str, message: str) -> bool:
-        """Hand an Event to kopf, and return False if the object has too many for now."""
-        if self._context is None:
-            return False
+    def _post(
+        self,
+        identity: Identity,
+        severity: Severity,
+        *,
+        reason: str,
+        action: str,
+        message: str,
+        at: datetime,
+    ) -> bool:
+        """Have an Event posted, and return False if the object has too many for now."""
         uid = self._uid_of(identity)
         if uid is None:
             return True  # deleted meanwhile
         if not self._budget(uid).take(self._clock.monotonic()):
+            self._limited()
             return False
-        metadata = {"name": identity.name, "uid": uid}
-        if identity.namespace:
-            metadata["namespace"] = identity.namespace
-        body = {"apiVersion": API_VERSION, "kind": identity.kind, "metadata": metadata}
-        self._context.run(
-            kopf.event,
-            cast(kopf.Body, body),  # of which kopf takes no more than the reference
+        content = Content(
+            identity=identity,
+            uid=uid,
             type=str(severity),
             reason=reason,
-            message=message,
+            action=action,
+            message=event_objects.shortened(message, event_objects.MESSAGE_BYTES),
         )
+        self._poster.put(content, at=at)
         return True
 
     def _budget(self, uid: str) -> _Budget:
@@ -119,10 +150,3 @@ class KubernetesEvents:
         ]
         for uid in full:
             del self._budgets[uid]
-
-
-def _message(event: Event) -> str:
-    """Put the reason in front, where it says more than the event's own name."""
-    if event.reason is None:
-        return event.message
-    return f"{event.reason}: {event.message}"

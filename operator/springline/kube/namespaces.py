@@ -1,4 +1,4 @@
-"""The labels of namespaces, for ClusterBrokers that select by them."""
+"""The labels of namespaces, for ClusterBrokers that select by them, and which are being deleted."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -34,6 +34,7 @@ class NamespaceWatch:
         """`namespaces` is told only what is new."""
         self._namespaces = namespaces
         self._known: dict[str, Mapping[str, str]] = {}
+        self._ending: set[str] = set()
         self.watch = Watch(client, clock, rng, _PATH, listener=self)
 
     @property
@@ -45,13 +46,21 @@ class NamespaceWatch:
         """Follow until cancelled."""
         await self.watch.run()
 
+    def is_ending(self, name: str) -> bool:
+        """Whether a namespace is known to be being deleted, so that it takes nothing new."""
+        return name in self._ending
+
     def listed(self, items: Sequence[Metadata]) -> None:
         for item in items:
             self.changed(item)
-        for name in self._known.keys() - {item.name for item in items}:
+        for name in (self._known.keys() | self._ending) - {item.name for item in items}:
             self._gone(name)
 
     def changed(self, metadata: Metadata) -> None:
+        if metadata.is_ending:
+            self._ending.add(metadata.name)
+        else:
+            self._ending.discard(metadata.name)
         # The API server sets this one, but an old object may have been stored without it.
         declared = {**metadata.labels, labels.NAME: metadata.name}
         if self._known.get(metadata.name) != declared:
@@ -65,5 +74,6 @@ class NamespaceWatch:
         """Do nothing: what was missed is found when namespaces are listed again."""
 
     def _gone(self, name: str) -> None:
+        self._ending.discard(name)
         if self._known.pop(name, None) is not None:
             self._namespaces.drop_namespace(name)

@@ -81,8 +81,6 @@ class Operator:
         *,
         kinds: Sequence[str],
         readable: Readable,
-        holder: str,
-        bind_events: Callable[[], None],
         on_gap: Callable[[], None],
         before_start: Callable[[], Awaitable[None]] = _at_once,
         after_start: Callable[[], None] = lambda: None,
@@ -96,8 +94,6 @@ class Operator:
         self._clock = clock
         self._kinds = kinds
         self._readable = readable
-        self._holder = holder
-        self._bind_events = bind_events
         self._on_gap = on_gap
         self._before_start = before_start
         self._after_start = after_start
@@ -166,7 +162,6 @@ class Operator:
         return registry
 
     async def _on_event(self, event: Mapping[str, Any], **_: Any) -> None:
-        self._bind_events()
         document = event["object"]
         identity = identify(document)
         if event["type"] == "DELETED":
@@ -216,11 +211,6 @@ class Operator:
         settings.watching.inactivity_timeout = client.SILENCE_SECONDS
         settings.watching.chunk_size = 500
         settings.watching.reconnect_backoff = 0.5
-        settings.posting.reporting_component = "springline"
-        settings.posting.reporting_instance = self._holder
-        settings.posting.event_name_prefix = "springline-"
-        # Statuses come first; up to 16 of those are on their way at once.
-        settings.posting.worker_limit = 4
-        settings.posting.idle_timeout = 0.01  # or each waits a second before the next object's turn
+        settings.posting.enabled = False  # Events go another way, see `event_posting`
         settings.queueing.idle_timeout = 0.5
         return settings

@@ -70,6 +70,8 @@ class Metadata:
     labels: Mapping[str, str] = field(default_factory=dict)
     controller: Owner | None = None
     """Whom it belongs to, if anybody."""
+    is_ending: bool = False
+    """Whether it is being deleted, and still there."""
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:
@@ -84,6 +86,7 @@ class Metadata:
             uid=metadata.get("uid", ""),
             labels=metadata.get("labels") or {},
             controller=_controller(metadata.get("ownerReferences")),
+            is_ending=bool(metadata.get("deletionTimestamp")),
         )
 
 

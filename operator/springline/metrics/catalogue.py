@@ -524,6 +524,34 @@ STATUS_OLDEST: Final = MetricInfo(
         ),
     ),
 )
+EVENTS: Final = MetricInfo(
+    name="springline_kubernetes_events_total",
+    kind=Kind.COUNTER,
+    meaning="Kubernetes Events by what became of them.",
+    labels=(
+        Label(
+            name="outcome",
+            values={
+                "posted": "the API server has it",
+                "counted": "the Event that says the same got a higher count",
+                "refused": "the API server did not take it",
+                "unanswered": "the API server did not answer for a minute",
+                "ending": "its namespace is being deleted, and takes none any more",
+                "overflow": "more waited than are kept, and it was the oldest",
+                "limited": "its object has had too many",
+            },
+        ),
+    ),
+    queries=(
+        Query(
+            question="are Events missing?",
+            text=(
+                "sum by (outcome) (increase(springline_kubernetes_events_total"
+                '{outcome=~"refused|unanswered|overflow"}[15m])) > 0'
+            ),
+        ),
+    ),
+)
 HELD_ELSEWHERE: Final = MetricInfo(
     name="springline_objects_held_elsewhere",
     kind=Kind.GAUGE,
@@ -736,6 +764,7 @@ SECTIONS: Final = (
             STATUS_WRITES,
             STATUS_WAITING,
             STATUS_OLDEST,
+            EVENTS,
             HELD_ELSEWHERE,
             DEFINITIONS_MISSING,
             BUILD_INFO,

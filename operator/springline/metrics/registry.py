@@ -108,6 +108,7 @@ class Metrics:
         self._verifications = self._counter(catalogue.VERIFICATIONS)
         self._probing = self._histogram(catalogue.PROBE_DURATION, _PROBE_SECONDS)
         self._status_writes = self._counter(catalogue.STATUS_WRITES)
+        self._events = self._counter(catalogue.EVENTS)
         for method, outcome in _UPDATES:
             self._updates.labels(method, outcome)
         for reason in _ENDS:
@@ -115,6 +116,7 @@ class Metrics:
         _begin(self._updating, catalogue.UPDATE_DURATION)
         _begin(self._verifications, catalogue.VERIFICATIONS)
         _begin(self._status_writes, catalogue.STATUS_WRITES)
+        _begin(self._events, catalogue.EVENTS)
 
     def _counter(self, metric: MetricInfo) -> Counter:
         return Counter(metric.name, metric.help, metric.label_names, registry=self._registry)
@@ -154,6 +156,10 @@ class Metrics:
     def status_written(self, outcome: str) -> None:
         """Count a write of a status: written, unchanged, gone or failed."""
         self._status_writes.labels(outcome).inc()
+
+    def event_posted(self, outcome: str, events: int = 1) -> None:
+        """Count Kubernetes Events by what became of them, which may be that they were not."""
+        self._events.labels(outcome).inc(events)
 
     # --- a scrape
 

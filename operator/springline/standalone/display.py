@@ -11,7 +11,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 from springline.api.problems import printable
-from springline.core import ports
+from springline.core import event_texts, ports
 from springline.core.events import Event, EventType
 from springline.standalone import table
 from springline.standalone.report import Report
@@ -48,11 +48,9 @@ class Display(Protocol):
 
 def line(event: Event) -> str:
     """Return an event as one line: when, which session, what, why."""
-    says_more = event.reason is not None and event.reason.value != event.type.value
-    reason = f"{event.reason}: " if says_more else ""
     return printable(  # brokers may write line breaks or worse
-        f"{event.at:%Y-%m-%dT%H:%M:%SZ}  {event.key!s:<28}  {event.type.value:<15}  "
-        f"{reason}{event.message}"
+        f"{event.at:%Y-%m-%dT%H:%M:%SZ}  {event.key!s:<28}  {event_texts.reason_of(event):<20}  "
+        f"{event_texts.message_of(event)}"
     )
 
 

@@ -244,6 +244,38 @@ def test_fields_of_tls_have_no_effect_without_tls(field: str) -> None:
             id="a binding of what is verified",
         ),
         pytest.param(
+            {
+                "brokerRef": {"name": "x"},
+                "credentials": SECRET,
+                "probe": {"mode": "OwnQueue", "exchange": "probes"},
+            },
+            [
+                (
+                    "spec.probe.exchange: has no effect with mode: OwnQueue, which publishes"
+                    " through the default exchange"
+                )
+            ],
+            id="an exchange beside a queue of its own",
+        ),
+        pytest.param(
+            {
+                "brokerRef": {"name": "x"},
+                "credentials": SECRET,
+                "probe": {"mode": "OwnQueue", "exchange": ""},
+            },
+            [],
+            id="what the API server's default puts beside a queue of its own",
+        ),
+        pytest.param(
+            {
+                "brokerRef": {"name": "x"},
+                "credentials": SECRET,
+                "probe": {"exchange": "probes"},
+            },
+            [],
+            id="an exchange without a queue of its own",
+        ),
+        pytest.param(
             {"brokerRef": {"name": "x"}, "credentials": {"external": {}}},
             [],
             id="external with a broker elsewhere, which may have a certificate",

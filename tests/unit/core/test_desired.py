@@ -220,6 +220,13 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert not spec.stay_closed
 
 
+def test_a_probe_may_have_a_queue_of_its_own() -> None:
+    spec = resolved(document(probe=v1alpha1.Probe(mode="OwnQueue", routing_key="orders.probe")))
+    assert spec.probe == ProbeSettings(
+        interval=15.0, timeout=5.0, exchange="", routing_key="orders.probe", own_queue=True
+    )
+
+
 def test_without_a_probe_there_are_no_settings_for_one() -> None:
     assert resolved(document(probe=v1alpha1.Probe(mode="None"))).probe is None
 

@@ -90,6 +90,52 @@ async def test_it_publishes_where_it_is_told_to(clock: FakeClock) -> None:
     assert prober.connection.probes == [("probes", "here")]
 
 
+async def test_a_probe_is_gone_before_the_next_one_comes(prober: Probing) -> None:
+    """Wherever it is routed to, so that it never piles up."""
+    prober.rng.share = 0.0
+    await prober.start()
+    await prober.clock.advance(60.0)
+    assert len(prober.connection.probes) > 1
+    assert set(prober.connection.probe_options) == {(False, 7.5)}
+
+
+async def test_a_probe_may_go_into_a_queue_of_its_own(clock: FakeClock) -> None:
+    settings = ProbeSettings(
+        interval=30.0, timeout=5.0, exchange="", routing_key="orders.probe", own_queue=True
+    )
+    prober = Probing(clock, settings)
+    await prober.start()
+    assert prober.connection.probes == [("", "orders.probe")]
+    assert prober.connection.probe_options == [(True, 15.0)]
+
+
+@pytest.mark.parametrize(
+    ("code", "says", "says_not"),
+    [
+        pytest.param(
+            403,
+            'configure queues whose names begin with "orders.probe." and write to amq.default',
+            "nothing else",
+            id="no permission",
+        ),
+        pytest.param(406, "set spec.probe.mode to Publish or None", "let the user", id="a limit"),
+    ],
+)
+async def test_a_refused_queue_says_what_to_do(
+    clock: FakeClock, code: int, says: str, says_not: str
+) -> None:
+    settings = ProbeSettings(
+        interval=15.0, timeout=5.0, exchange="", routing_key="orders.probe", own_queue=True
+    )
+    prober = Probing(clock, settings)
+    prober.connection.probe_answer = errors.ProbeRefusedError(code=code, text="SOME - reason")
+    await prober.start()
+    assert prober.refusal is not None
+    assert f"the probe's own queue was refused ({code} SOME - reason)" in prober.refusal
+    assert says in prober.refusal
+    assert says_not not in prober.refusal
+
+
 async def test_a_slow_broker_is_probed_on(prober: Probing) -> None:
     """A time-out is not a block, and if the broker is gone the heartbeat will tell."""
     prober.connection.probe_answer = SILENCE

@@ -104,6 +104,38 @@ async def test_a_document_that_cannot_be_read_is_an_error(
     assert await unreachable(client.get_unless("/openapi/v3", ""))
 
 
+# --- a namespace that is being deleted
+
+
+@pytest.mark.parametrize(
+    ("details", "is_ending"),
+    [
+        pytest.param(
+            {"causes": [{"reason": "NamespaceTerminating", "field": "metadata.namespace"}]},
+            True,
+            id="as the API server says it",
+        ),
+        pytest.param({"causes": [{"reason": "Other"}]}, False, id="another cause"),
+        pytest.param({"causes": "NamespaceTerminating"}, False, id="no list"),
+        pytest.param({"causes": ["NamespaceTerminating"]}, False, id="no causes"),
+        pytest.param(None, False, id="no details"),
+    ],
+)
+async def test_a_namespace_that_is_being_deleted_is_told_by_the_cause(
+    server: FakeAPIServer, client: Client, details: Any, is_ending: bool
+) -> None:
+    """Not by the text, which is for people."""
+    status = {
+        "kind": "Status",
+        "reason": "Forbidden",
+        "message": "being terminated",
+        "details": details,
+    }
+    server.script.append(answering(status, status=403))
+    error = await refused(client.create("/api/v1/namespaces/apps/events", {}))
+    assert error.is_of_ending_namespace is is_ending
+
+
 # --- one object
 
 

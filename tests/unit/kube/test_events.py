@@ -1,19 +1,16 @@
 """Which events become Kubernetes Events, and what they say."""
 
-import asyncio
-import contextvars
 import logging
 from datetime import UTC, datetime
 from typing import Any
 
-import kopf
 import pytest
-from kopf._core.engines import posting
 
 from springline.api.meta import Identity
 from springline.core.events import Event, EventType
 from springline.core.logged_events import LoggedEvents
 from springline.core.values import SessionKey
+from springline.kube.event_objects import Content
 from springline.kube.events import KubernetesEvents
 from springline.reasons import Reason
 from support.fake_clock import FakeClock
@@ -33,19 +30,24 @@ def an_event(
     return Event(type=kind, key=key, at=NOON, message=message, reason=reason)
 
 
-class Kopf:
-    """The part of kopf that takes Events."""
+class Posted:
+    """What the poster would bring to the API server."""
 
-    def __init__(self, events: KubernetesEvents) -> None:
-        self.queue: asyncio.Queue[posting.K8sEvent] = asyncio.Queue()
-        context = contextvars.copy_context()
-        context.run(posting.settings_var.set, kopf.OperatorSettings())
-        context.run(posting.event_queue_loop_var.set, asyncio.get_running_loop())
-        context.run(posting.event_queue_var.set, self.queue)
-        context.run(events.bind)
+    def __init__(self) -> None:
+        self._events: list[tuple[Content, datetime]] = []
 
-    def taken(self) -> list[posting.K8sEvent]:
-        return [self.queue.get_nowait() for _ in range(self.queue.qsize())]
+    def put(self, content: Content, *, at: datetime) -> None:
+        self._events.append((content, at))
+
+    def taken(self) -> list[Content]:
+        events, self._events = self._events, []
+        assert all(at == NOON for _, at in events), "an Event is of the time when it happened"
+        return [content for content, _ in events]
+
+
+@pytest.fixture
+def posted() -> Posted:
+    return Posted()
 
 
 @pytest.fixture
@@ -55,120 +57,135 @@ def uids() -> dict[str, str]:
 
 
 @pytest.fixture
-async def events(uids: dict[str, str], clock: FakeClock) -> KubernetesEvents:
-    return KubernetesEvents(lambda identity: uids.get(identity.name), clock)
+async def events(posted: Posted, uids: dict[str, str], clock: FakeClock) -> KubernetesEvents:
+    return KubernetesEvents(posted, lambda identity: uids.get(identity.name), clock)
 
 
-async def test_an_event_refers_to_its_connection(events: KubernetesEvents) -> None:
-    kopf = Kopf(events)
+async def test_an_event_refers_to_its_connection(events: KubernetesEvents, posted: Posted) -> None:
     await events.report(an_event())
-    [event] = kopf.taken()
-    assert dict(event.ref) == {
-        "apiVersion": "springline.dev/v1alpha1",
-        "kind": "BrokerConnection",
-        "name": "orders",
-        "namespace": "apps",
-        "uid": "uid-1",
-    }
-    assert (event.type, event.reason, event.message) == (
+    [event] = posted.taken()
+    assert event.identity == Identity("BrokerConnection", "apps", "orders")
+    assert event.uid == "uid-1"
+    assert (event.type, event.reason, event.action, event.message) == (
         "Normal",
+        "Connected",
         "Connected",
         "connected to RabbitMQ",
     )
 
 
-async def test_a_reason_stands_in_front(events: KubernetesEvents) -> None:
-    kopf = Kopf(events)
+async def test_the_reason_is_the_conditions_and_the_action_is_what_happened(
+    events: KubernetesEvents, posted: Posted
+) -> None:
     await events.report(
         an_event(EventType.CONNECT_FAILED, reason=Reason.ACCESS_REFUSED, message="login refused")
     )
-    [event] = kopf.taken()
-    assert (event.type, event.reason) == ("Warning", "ConnectFailed")
-    assert event.message == "AccessRefused: login refused"
+    [event] = posted.taken()
+    assert (event.type, event.reason, event.action) == ("Warning", "AccessRefused", "ConnectFailed")
+    assert event.message == "attempt failed: login refused"
+
+
+async def test_a_notice_is_its_own_reason(
+    events: KubernetesEvents, posted: Posted, uids: dict[str, str], clock: FakeClock
+) -> None:
+    await clock.advance((NOON - clock.now()).total_seconds())
+    uids["rabbit"] = "uid-3"
+    identity = Identity("ClusterBroker", "", "rabbit")
+    assert events.warn(identity, reason="HeldElsewhere", message="by another")
+    [event] = posted.taken()
+    assert event.identity == identity
+    assert (event.type, event.reason, event.action) == ("Warning", "HeldElsewhere", "HeldElsewhere")
+
+
+async def test_a_long_text_takes_no_more_room_than_an_event_has(
+    events: KubernetesEvents, posted: Posted
+) -> None:
+    """Also while it waits."""
+    await events.report(an_event(message="x" * 1_000_000))
+    [event] = posted.taken()
+    assert len(event.message.encode()) == 1024
 
 
 async def test_the_uid_is_that_of_the_connection_as_it_is_now(
-    events: KubernetesEvents, uids: dict[str, str]
+    events: KubernetesEvents, posted: Posted, uids: dict[str, str]
 ) -> None:
-    kopf = Kopf(events)
     uids["orders"] = "uid-2"
     await events.report(an_event())
-    [event] = kopf.taken()
-    assert event.ref["uid"] == "uid-2"
+    [event] = posted.taken()
+    assert event.uid == "uid-2"
 
 
-async def test_who_asks_for_the_uid_names_the_connection(clock: FakeClock) -> None:
+async def test_who_asks_for_the_uid_names_the_connection(clock: FakeClock, posted: Posted) -> None:
     asked: list[Identity] = []
 
     def nobody(identity: Identity) -> None:
         asked.append(identity)
 
-    events = KubernetesEvents(nobody, clock)
-    kopf = Kopf(events)
+    events = KubernetesEvents(posted, nobody, clock)
     await events.report(an_event())
     assert asked == [Identity("BrokerConnection", "apps", "orders")]
-    assert not kopf.taken(), "of a connection that is gone nothing is posted"
+    assert not posted.taken(), "of a connection that is gone nothing is posted"
 
 
 @pytest.mark.parametrize("kind", [EventType.ATTEMPTING, EventType.OBTAINED_ADDRESS])
 async def test_steps_of_an_attempt_are_not_posted(
-    events: KubernetesEvents, kind: EventType
+    events: KubernetesEvents, posted: Posted, kind: EventType
 ) -> None:
-    kopf = Kopf(events)
     await events.report(an_event(kind))
-    assert not kopf.taken()
-
-
-async def test_before_kopf_has_started_nothing_is_posted(events: KubernetesEvents) -> None:
-    await events.report(an_event())
-
-
-async def test_events_go_to_the_kopf_that_was_started_last(events: KubernetesEvents) -> None:
-    first, second = Kopf(events), Kopf(events)
-    await events.report(an_event())
-    assert not first.taken()
-    assert len(second.taken()) == 1
+    assert not posted.taken()
 
 
 async def test_one_session_cannot_fill_the_api_server(
-    events: KubernetesEvents, uids: dict[str, str], clock: FakeClock
+    events: KubernetesEvents, posted: Posted, uids: dict[str, str], clock: FakeClock
 ) -> None:
     """25 at once, then one in five minutes; for each object by itself."""
     uids["billing"] = "uid-2"
-    kopf = Kopf(events)
     for _ in range(100):
         await events.report(an_event())
-    assert len(kopf.taken()) == 25
+    assert len(posted.taken()) == 25
     await events.report(an_event(name="billing"))
-    assert len(kopf.taken()) == 1
+    assert len(posted.taken()) == 1
     await clock.advance(299)
     await events.report(an_event())
-    assert not kopf.taken()
+    assert not posted.taken()
     await clock.advance(2)
     await events.report(an_event())
     await events.report(an_event())
-    assert len(kopf.taken()) == 1
+    assert len(posted.taken()) == 1
     await clock.advance(300 * 1000)
     for _ in range(100):
         await events.report(an_event())
-    assert len(kopf.taken()) == 25
+    assert len(posted.taken()) == 25
 
 
 async def test_a_successor_of_the_same_name_has_events_of_its_own(
-    events: KubernetesEvents, uids: dict[str, str]
+    events: KubernetesEvents, posted: Posted, uids: dict[str, str]
 ) -> None:
-    kopf = Kopf(events)
     for _ in range(30):
         await events.report(an_event())
     uids["orders"] = "uid-2"
     await events.report(an_event())
-    assert len(kopf.taken()) == 26
+    assert len(posted.taken()) == 26
+
+
+async def test_what_is_left_out_is_counted(
+    posted: Posted, uids: dict[str, str], clock: FakeClock
+) -> None:
+    left_out: list[bool] = []
+    events = KubernetesEvents(
+        posted,
+        lambda identity: uids.get(identity.name),
+        clock,
+        limited=lambda: left_out.append(True),
+    )
+    for _ in range(30):
+        await events.report(an_event())
+    assert (len(posted.taken()), len(left_out)) == (25, 5)
 
 
 async def test_what_was_noted_of_objects_that_are_gone_is_forgotten(
     events: KubernetesEvents, uids: dict[str, str], clock: FakeClock
 ) -> None:
-    Kopf(events)
     for number in range(10_000):
         uids["orders"] = f"uid-{number}"
         await events.report(an_event())

@@ -8,6 +8,7 @@ import pytest
 
 from springline.kube.client import Client
 from springline.kube.namespaces import NamespaceWatch
+from springline.kube.watching import Metadata
 from support.fake_apiserver import FakeAPIServer
 from support.fake_clock import FixedRandom
 from support.hasty_clock import HastyClock
@@ -71,6 +72,29 @@ async def test_labels_that_change_are_told(
         ("apps", {"team": "orders", NAME: "apps"}),
         ("apps", None),
     ]
+
+
+async def test_a_namespace_that_is_being_deleted_is_known_until_it_is_gone(
+    client: Client, notes: Notes
+) -> None:
+    watch = NamespaceWatch(client, HastyClock(), FixedRandom(), notes)
+    there, ending = (
+        Metadata.of({"metadata": {"name": "apps", "resourceVersion": "1", **more}})
+        for more in ({}, {"deletionTimestamp": "2026-11-21T12:00:00Z"})
+    )
+    watch.changed(there)
+    assert not watch.is_ending("apps")
+    watch.changed(ending)
+    assert watch.is_ending("apps")
+    watch.deleted(ending)
+    assert not watch.is_ending("apps")
+    watch.listed([ending])
+    assert watch.is_ending("apps")
+    watch.listed([there])  # another one of that name
+    assert not watch.is_ending("apps")
+    watch.listed([ending])
+    watch.listed([])
+    assert not watch.is_ending("apps")
 
 
 async def test_what_changed_during_an_outage_is_told_after_it(

@@ -17,19 +17,15 @@ from aiohttp import web
 from springline import shutdown
 from springline.api.meta import Identity
 from springline.clock import SystemClock
-from springline.core.events import Event, EventType
-from springline.core.values import SessionKey
 from springline.kube import client, embedding
 from springline.kube import operator as module
 from springline.kube.access import Access
 from springline.kube.client import Client
-from springline.kube.events import KubernetesEvents
 from springline.kube.operator import Operator
 from springline.kube.readable import Readable
 from support import fake_apiserver
 from support.discovery import discovering, saying
 from support.fake_apiserver import Asked, Deed, FakeAPIServer, refusing
-from support.fake_clock import EIGHT
 from support.waiting import eventually
 
 TOKEN = "planted-token-0123456789"
@@ -63,7 +59,6 @@ class Watcher:
         self.told: list[tuple[str, Identity]] = []
         self.gaps = 0
         self.starts = 0
-        self.binds = 0
         self.defect: Exception | None = None
         self.statuses: list[Any] = []
         """Every status that a watch has shown."""
@@ -93,9 +88,6 @@ class Watcher:
 
     def gap(self) -> None:
         self.gaps += 1
-
-    def bind(self) -> None:
-        self.binds += 1
 
     def started(self) -> None:
         self.starts += 1
@@ -130,7 +122,6 @@ async def watching(
     namespaces: tuple[str, ...] = (),
     token: str = TOKEN,
     url: str = "",
-    bind: Callable[[], None] | None = None,
     after_start: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[asyncio.Task[None]]:
     """Run kopf, with signals as they are."""
@@ -150,8 +141,6 @@ async def watching(
             SystemClock(),
             kinds=kinds,
             readable=Readable(client, kinds=kinds, namespaces=namespaces),
-            holder="pod-1",
-            bind_events=bind or watcher.bind,
             on_gap=watcher.gap,
             after_start=started,
         )
@@ -207,7 +196,6 @@ async def test_what_there_is_and_what_changes_is_shown(
         await eventually(lambda: watcher.there[ORDERS]["spec"] == {"virtualHost": "two"})
         assert watcher.there[RABBIT]["spec"] == {"locale": {}}
         assert watcher.gaps == 0
-        assert watcher.binds >= 3
 
 
 async def test_a_deletion_is_shown_with_its_uid(
@@ -600,40 +588,3 @@ async def test_after_each_start_the_signals_are_ours(
             assert server.watching == 2
             fail(server, 500)
             await eventually(started_again(watcher, starts))
-
-
-async def test_events_are_posted_with_who_we_are(
-    server: FakeAPIServer, watcher: Watcher, tmp_path: Path
-) -> None:
-    put(server, ORDERS)
-    events = KubernetesEvents(lambda _: "uid-1", SystemClock())
-    connected = Event(
-        type=EventType.CONNECTED, key=SessionKey("apps", "orders"), at=EIGHT, message="it is open"
-    )
-
-    def posted() -> list[dict[str, Any]]:
-        return [json.loads(asked.body) for asked in server.asked if asked.method == "POST"]
-
-    async with watching(server, watcher, tmp_path, bind=events.bind):
-        await eventually(watcher.is_there(ORDERS))
-        await events.report(connected)
-        [event] = await eventually(posted)
-        fail(server, 500)
-        await eventually(lambda: watcher.starts == 2)
-        await eventually(lambda: watcher.told.count(("appeared", ORDERS)) == 2)
-        await events.report(connected)
-        await eventually(lambda: len(posted()) == 2)
-    assert (event["type"], event["reason"], event["message"]) == (
-        "Normal",
-        "Connected",
-        "it is open",
-    )
-    assert event["involvedObject"] == {
-        "apiVersion": "springline.dev/v1alpha1",
-        "kind": "BrokerConnection",
-        "namespace": "apps",
-        "name": "orders",
-        "uid": "uid-1",
-    }
-    assert (event["reportingComponent"], event["reportingInstance"]) == ("springline", "pod-1")
-    assert event["metadata"]["generateName"] == "springline-"

@@ -147,8 +147,6 @@ async def by_kopf(access: Access) -> str:
             SystemClock(),
             kinds=["Broker"],
             readable=Readable(client, kinds=["Broker"], namespaces=()),
-            holder="pod-1",
-            bind_events=lambda: None,
             on_gap=lambda: None,
         )
         task = asyncio.get_running_loop().create_task(operator.run())

@@ -37,13 +37,14 @@ def an_event(
 
 def test_event_is_one_line_with_time_session_type_and_message() -> None:
     assert display.line(an_event()) == (
-        "2026-11-21T08:00:00Z  apps/orders                   Connected        connected to RabbitMQ"
+        "2026-11-21T08:00:00Z  apps/orders                   Connected             "
+        "connected to RabbitMQ"
     )
 
 
-def test_reason_stands_before_the_message() -> None:
+def test_reason_is_the_conditions_and_the_message_says_what_happened() -> None:
     event = an_event(EventType.CONNECT_FAILED, "nobody listens", reason=Reason.CONNECTION_REFUSED)
-    assert display.line(event).endswith("  ConnectFailed    ConnectionRefused: nobody listens")
+    assert display.line(event).endswith("  ConnectionRefused     attempt failed: nobody listens")
 
 
 def test_text_of_a_broker_cannot_make_a_second_line() -> None:

@@ -74,12 +74,26 @@ class Amqp091Connection(Listener):
         if self._wire.is_over:
             self._tell_closed()
 
-    async def probe(self, *, exchange: str, routing_key: str, timeout: float) -> float | None:
+    async def probe(
+        self,
+        *,
+        exchange: str,
+        routing_key: str,
+        own_queue: bool = False,
+        lifetime: float | None = None,
+        timeout: float,
+    ) -> float | None:
         """Publish one message and return the seconds until it was confirmed, None if blocked."""
         self._require_open()
         if self._probe is None:
             self._probe = Probe(self._wire)
-        return await self._probe.run(exchange=exchange, routing_key=routing_key, timeout=timeout)
+        return await self._probe.run(
+            exchange=exchange,
+            routing_key=routing_key,
+            own_queue=own_queue,
+            lifetime=lifetime,
+            timeout=timeout,
+        )
 
     async def update_secret(self, credential: Credential, *, timeout: float) -> None:
         """Renew the secret in place; returns at update-secret-ok (R1.12, R1.13).

@@ -1,7 +1,8 @@
 """The publish probe: one empty message on a kept channel, and the wait for its confirm.
 
 Only a connection that publishes is told by RabbitMQ that it is blocked, so a session that wants to
-know has to publish. The message goes where no queue is; the default exchange drops it.
+know has to publish. The message goes where no queue is, and the broker drops it; or into a queue of
+the connection's own, which is there for nothing else and holds one message at most.
 
 This is a channel of its own, not aiormq's: that one costs a task for each connection, waits without
 a limit in `open`, and complains about confirms that come late. aiormq's reader hands it frames
@@ -10,7 +11,8 @@ through `frames.put`, like to any channel.
 
 import asyncio
 import enum
-from typing import TYPE_CHECKING, cast
+import secrets
+from typing import TYPE_CHECKING, Final, cast
 
 from pamqp import commands as spec
 from pamqp.header import ContentHeader
@@ -20,6 +22,7 @@ from springline.errors import NotOpenError, ProbeRefusedError
 
 if TYPE_CHECKING:
     from aiormq.abc import AbstractChannel
+    from pamqp.common import FieldValue
     from pamqp.frame import FrameTypes
 
     from springline.drivers.amqp091.wire import WireConnection
@@ -30,27 +33,74 @@ _CHANNEL = 1  # the only one we ever open
 
 _NOT_IMPLEMENTED = 540
 
+_PREFIX_BYTES = 200
+"""Of a queue's name, which may have 255."""
+
+_QUEUE_ARGUMENTS: "Final[dict[str, FieldValue]]" = {
+    # Where the virtual host's default is another type, which takes no exclusive queues.
+    "x-queue-type": "classic",
+    "x-max-length": 1,
+    "x-overflow": "drop-head",
+}
+
+
+# pamqp takes only some ASCII characters in names, and brokers take any.
+
+
+class _Publish(spec.Basic.Publish):
+    def validate(self) -> None:
+        """Take any name."""
+
+
+class _Declare(spec.Queue.Declare):
+    def validate(self) -> None:
+        """Take any name."""
+
+
+class _Delete(spec.Queue.Delete):
+    def validate(self) -> None:
+        """Take any name."""
+
 
 class _State(enum.Enum):
     CLOSED = "closed"  # there is no channel
     OPENING = "opening"  # Channel.Open and Confirm.Select are sent
     OPEN = "open"  # confirms are on
+    DECLARING = "declaring"  # Queue.Declare is sent
     CLOSING = "closing"  # Channel.Close is sent; the number is not free before Close-Ok
+
+
+_IN_USE: Final = frozenset({_State.OPENING, _State.OPEN, _State.DECLARING})
 
 
 class Probe:
     """One connection's probe channel, opened when first needed. One probe runs at a time."""
 
-    __slots__ = ("_answer", "_published", "_state", "_wire")
+    __slots__ = ("_answer", "_declaring", "_published", "_queue", "_state", "_suffix", "_wire")
 
     def __init__(self, wire: "WireConnection") -> None:
         self._wire = wire
         self._state = _State.CLOSED
         self._published = 0
+        self._suffix = secrets.token_hex(8)  # the connection that takes its place has another one
+        self._declaring = ""
+        self._queue: str | None = None
+        """The queue that there is. It outlives its channel, and ends with the connection."""
         self._answer: asyncio.Future[bool] | None = None
 
-    async def run(self, *, exchange: str, routing_key: str, timeout: float) -> float | None:
+    async def run(
+        self,
+        *,
+        exchange: str,
+        routing_key: str,
+        own_queue: bool,
+        lifetime: float | None,
+        timeout: float,
+    ) -> float | None:
         """Publish, and return the seconds until the confirm; None if blocked instead.
+
+        With `own_queue`, into a queue whose name begins with the routing key. The message expires
+        after `lifetime` seconds.
 
         Raises `ProbeRefusedError`, `NotOpenError`, and `TimeoutError` after `timeout` seconds,
         opening the channel included. Safe to cancel: a late confirm is recognised by its number.
@@ -64,7 +114,9 @@ class Probe:
             raise RuntimeError("one probe at a time")
         try:
             async with asyncio.timeout(timeout):
-                return await self._run(exchange, routing_key)
+                if own_queue:
+                    return await self._run("", self._name(routing_key), lifetime, is_own=True)
+                return await self._run(exchange, routing_key, lifetime, is_own=False)
         except TimeoutError:
             self._give_up()
             raise
@@ -94,6 +146,14 @@ class Probe:
             case spec.Confirm.SelectOk() if self._state is _State.OPENING:
                 self._state = _State.OPEN
                 self._resolve()
+            case spec.Queue.DeclareOk() if self._state is _State.DECLARING:
+                self._state = _State.OPEN
+                self._queue = self._declaring
+                self._resolve()
+            case spec.Basic.Return():
+                # Somebody has deleted the queue. The confirm follows, and the next probe declares
+                # it again.
+                self._queue = None
             case spec.Basic.Ack() | spec.Basic.Nack() if self._state is _State.OPEN:
                 # A nack is an answer too: the broker took the message in and could not keep it.
                 if self._is_latest(frame):
@@ -108,17 +168,29 @@ class Probe:
 
     # Steps
 
-    async def _run(self, exchange: str, routing_key: str) -> float | None:
+    async def _run(
+        self, exchange: str, routing_key: str, lifetime: float | None, *, is_own: bool
+    ) -> float | None:
         if self._wire.blocked is not None:
             return None
-        while self._state is not _State.OPEN:
+        queue = routing_key if is_own else None
+        while self._state is not _State.OPEN or self._queue != queue:
             if self._state is _State.CLOSED:
                 self._open()
+            elif self._state is _State.OPEN:
+                if self._queue is not None:
+                    self._delete(self._queue)
+                    continue
+                self._declare(routing_key)
             if not await self._wait():
                 return None
+        # In milliseconds, as a text (RabbitMQ, per-message TTL).
+        expiration = None if lifetime is None else str(int(lifetime * 1000))
+        properties = spec.Basic.Properties(delivery_mode=1, expiration=expiration)
         self._wire.send(
-            spec.Basic.Publish(exchange=exchange, routing_key=routing_key),
-            ContentHeader(body_size=0, properties=spec.Basic.Properties(delivery_mode=1)),
+            # Returned is only what its own queue should have got.
+            _Publish(exchange=exchange, routing_key=routing_key, mandatory=is_own),
+            ContentHeader(body_size=0, properties=properties),
             channel=_CHANNEL,
         )
         self._published += 1
@@ -133,12 +205,30 @@ class Probe:
         # Nothing has to be known of the first answer to ask the second question.
         self._wire.send(spec.Channel.Open(), spec.Confirm.Select(), channel=_CHANNEL)
 
+    def _name(self, prefix: str) -> str:
+        prefix = prefix.encode()[:_PREFIX_BYTES].decode(errors="ignore")
+        return f"{prefix}.{self._suffix}"
+
+    def _declare(self, queue: str) -> None:
+        self._declaring = queue
+        self._state = _State.DECLARING
+        self._wire.send(
+            _Declare(
+                queue=queue, exclusive=True, auto_delete=True, arguments=dict(_QUEUE_ARGUMENTS)
+            ),
+            channel=_CHANNEL,
+        )
+
+    def _delete(self, queue: str) -> None:
+        self._queue = None
+        self._wire.send(_Delete(queue=queue, nowait=True), channel=_CHANNEL)
+
     def _register(self) -> None:
         self._wire.channels[_CHANNEL] = cast("AbstractChannel", self)
 
     def _give_up(self) -> None:
         """Leave a channel that does not answer, unless a block explains why."""
-        if self._wire.blocked is None and self._state in (_State.OPENING, _State.OPEN):
+        if self._wire.blocked is None and self._state in _IN_USE:
             self._state = _State.CLOSING
             self._wire.send(
                 spec.Channel.Close(

@@ -1,0 +1,92 @@
+"""What a Kubernetes Event says, and the document that says it. Values and pure functions only.
+
+The documents are of core/v1, which every version of `kubectl` and every exporter of Events reads.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from springline.api.meta import Identity
+from springline.api.times import rfc3339
+from springline.api.v1alpha1 import API_VERSION
+
+__all__ = ["COMPONENT", "MESSAGE_BYTES", "Content", "change", "document", "path", "shortened"]
+
+COMPONENT: Final = "springline"
+"""Who reports: the column From of `kubectl describe`."""
+
+_CLUSTER_NAMESPACE: Final = "default"
+"""Where Events are on objects that have no namespace."""
+
+MESSAGE_BYTES: Final = 1024
+_NAME_BYTES = 128
+"""Of a reason, an action and an instance. The API server refuses more of either."""
+_CUT: Final = "…"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What an Event says. The same said again is one Event with a higher count."""
+
+    identity: Identity  # of the object that it is about
+    uid: str
+    type: str  # Normal or Warning
+    reason: str
+    action: str  # what happened or was tried
+    message: str
+
+    @property
+    def namespace(self) -> str:
+        """The namespace that the Event is in."""
+        return self.identity.namespace or _CLUSTER_NAMESPACE
+
+
+def path(content: Content, name: str = "") -> str:
+    """Return where the Event of that name is, or where it is created."""
+    collection = f"/api/v1/namespaces/{content.namespace}/events"
+    return f"{collection}/{name}" if name else collection
+
+
+def document(
+    content: Content, *, name: str, instance: str, first: datetime, last: datetime, count: int
+) -> dict[str, Any]:
+    """Return the Event as it is created; `instance` is the replica that reports."""
+    identity = content.identity
+    about = {
+        "apiVersion": API_VERSION,
+        "kind": identity.kind,
+        "name": identity.name,
+        "uid": content.uid,
+        # The API server wants the Event's own here, also for what has none.
+        "namespace": content.namespace,
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": name, "namespace": content.namespace},
+        "involvedObject": about,
+        "type": content.type,
+        "reason": shortened(content.reason, _NAME_BYTES),
+        "action": shortened(content.action, _NAME_BYTES),
+        "message": shortened(content.message, MESSAGE_BYTES),
+        "source": {"component": COMPONENT},
+        "reportingComponent": COMPONENT,
+        "reportingInstance": shortened(instance, _NAME_BYTES),
+        "eventTime": first.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "firstTimestamp": rfc3339(first),
+        **change(last=last, count=count),
+    }
+
+
+def change(*, last: datetime, count: int) -> dict[str, Any]:
+    """Return what changes of an Event when the same has happened again."""
+    return {"lastTimestamp": rfc3339(last), "count": count}
+
+
+def shortened(text: str, limit: int) -> str:
+    """Return a text of so many bytes at most, cut between two characters."""
+    if len(text.encode(errors="replace")) <= limit:
+        return text
+    kept = text.encode(errors="replace")[: limit - len(_CUT.encode())]
+    return kept.decode(errors="ignore") + _CUT
