@@ -12,6 +12,7 @@ from springline import errors
 from springline.api.times import rfc3339
 from springline.core import lifetime, ports, state
 from springline.core.attempt import Success
+from springline.core.backoff import Retry
 from springline.core.desired import RotationSettings
 from springline.core.events import EventType
 from springline.core.helpers import Helpers
@@ -19,6 +20,7 @@ from springline.core.messages import Desired
 from springline.core.notes import Notes
 from springline.core.renewal import Live
 from springline.core.state import StateEvent
+from springline.core.urgency import Urgency
 from springline.core.values import Credential
 from springline.core.verdicts import Verdict
 from springline.reasons import Reason
@@ -57,6 +59,11 @@ class Upkeep:
         self._asked_at: float | None = None
         self._served_at: float | None = None  # which of those the renewal under way is for
         self._again = False
+        # What the broker says has expired, and how it says so.
+        self._refused: Credential | None = None
+        self._words = ""
+        self._urgency = Urgency(clock)
+        self._not_before: float | None = None
         # Of the expiry of the credential in use: what was reported, and why there is no other yet.
         self._reported: set[EventType] = set()
         self._problem = ""
@@ -84,6 +91,7 @@ class Upkeep:
             await self._advance(step)
         self._reported.clear()
         self._problem = ""
+        self._refused = None
         if method == "Handshake":
             self._asked_at = None  # that it could be opened is an answer
         await self._follow_anew()
@@ -105,7 +113,8 @@ class Upkeep:
         if self._followed is None or use is None:
             return
         connection, rotation = self._followed
-        began_at = use.applied_at or self._clock.now()
+        receipt = use.credential.received
+        began_at = receipt.wall if receipt is not None else use.applied_at or self._clock.now()
         renew_at = lifetime.renewal_time(
             use.credential, share=rotation.renew_at, fetched_at=began_at
         )
@@ -129,7 +138,10 @@ class Upkeep:
             opened=opened,
             renew_at=use.renew_at if use is not None else None,
             asked_at=self._asked_at,
+            is_refused=self._refused is not None,
+            not_before=self._not_before,
         )
+        self._not_before = None
         await self._helpers.renew(desired, live)
 
     @property
@@ -139,7 +151,7 @@ class Upkeep:
         That it then is renewed is no news.
         """
         use = self._notes.credential
-        is_due = use is not None and lifetime.is_due(use.renew_at, now=self._clock.now())
+        is_due = use is not None and lifetime.is_due(use.credential, use.renew_at, self._clock)
         return is_due and self._asked_at is None and not self._reported
 
     def is_over(self) -> bool:
@@ -160,12 +172,14 @@ class Upkeep:
         if before is not None and before.credential.expires_at != credential.expires_at:
             await self._follow_anew()  # the same token, with another lifetime
         self._problem = ""
+        if verified_at is not None:
+            self._refused = None
         # Whatever was refused before has been taken back.
         await self._advance(state.Unchanged() if verified_at is None else state.Renewed())
-        now, use = self._clock.now(), self._notes.credential
-        if lifetime.has_expired(credential, now=now):
+        use = self._notes.credential
+        if self._has_expired:
             await self.expired()
-        elif use is not None and lifetime.is_due(use.renew_at, now=now):
+        elif use is not None and lifetime.is_due(use.credential, use.renew_at, self._clock):
             await self._expiring("whoever renews it has not done so yet")
 
     async def refused(self, news: state.RenewalRefused) -> None:
@@ -186,10 +200,16 @@ class Upkeep:
 
     # --- its end
 
+    def knows_expired(self, credential: Credential) -> bool:
+        """Whether a credential has expired, by our clock or by the broker's word."""
+        if self._refused is not None and self._refused.same_value(credential):
+            return True
+        return lifetime.has_expired(credential, self._clock)
+
     @property
     def _has_expired(self) -> bool:
         use = self._notes.credential
-        return use is not None and lifetime.has_expired(use.credential, now=self._clock.now())
+        return use is not None and self.knows_expired(use.credential)
 
     async def _expiring(self, why: str) -> None:
         """Say that it should have been renewed by now."""
@@ -205,17 +225,36 @@ class Upkeep:
         if self._has_expired:
             await self.expired()
 
+    async def said_expired(self, words: str, retry: Retry) -> None:
+        """Say that the broker calls the credential in use expired, and have it renewed at once."""
+        await self.ended_by_broker(words)
+        self._not_before = self._urgency.next_start(retry)
+        await self._advance(state.RenewalDue())
+
+    async def ended_by_broker(self, words: str) -> None:
+        """Say that its lifetime is over by the broker's word, whatever our clock says."""
+        if self._notes.credential is not None:
+            self._refused, self._words = self._notes.credential.credential, words
+        await self.expired()
+
     async def expired(self) -> None:
         """Say that its lifetime is over, by our clock or else by the broker's word."""
-        use = self._notes.credential
-        at = use.credential.expires_at if use is not None and self._has_expired else None
-        when = (
-            f"it expired at {rfc3339(at)}" if at is not None else "the broker says it has expired"
-        )
         why = f": {self._problem}" if self._problem else ""
-        message = f"{when} and has not been renewed{why}"
+        message = f"{self._ending()} and has not been renewed{why}"
         await self._advance(state.CredentialExpired(message=message))
         await self._report_once(EventType.CREDENTIALS_EXPIRED, message)
+
+    def _ending(self) -> str:
+        """Return how its lifetime came to its end."""
+        if self._refused is not None:
+            return f"the broker says it has expired ({self._words})"
+        use = self._notes.credential
+        at = use.credential.expires_at if use is not None else None
+        if at is None:
+            return "it has expired"
+        if at > self._clock.now():
+            return f"it has expired (the clock here, which was set back, says {rfc3339(at)})"
+        return f"it expired at {rfc3339(at)}"
 
     async def _report_once(self, kind: EventType, message: str) -> None:
         if kind not in self._reported:
