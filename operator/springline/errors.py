@@ -92,12 +92,16 @@ class TerminalError(ConnectError):
 
 
 class CredentialError(SpringlineError):
-    """The declared source gives no usable credential."""
+    """The declared source gives no usable credential.
 
-    def __init__(self, reason: Reason, message: str) -> None:
+    `retry_after` is for how many seconds whoever issues it wants to be left alone, if it says so.
+    """
+
+    def __init__(self, reason: Reason, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(reason, message)
         self.reason = reason
         self.message = message
+        self.retry_after = retry_after
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"
