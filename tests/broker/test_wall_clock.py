@@ -78,6 +78,25 @@ def declare(springline: Springline, broker: RabbitMQNode, tokens: TokenServer) -
     )
 
 
+def declare_token(springline: Springline, broker: RabbitMQNode, token: str) -> None:
+    """A connection with this token in a Secret; it is probed as seldom as RabbitMQ looks at it."""
+    springline.write(
+        "orders.yaml",
+        a_broker(broker.amqp_port),
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "token"},
+            "stringData": {"token": token},
+        },
+        a_connection(
+            "orders",
+            credentials={"tokenRef": {"name": "token"}},
+            probe={"interval": "6s", "timeout": "2s"},
+        ),
+    )
+
+
 def pids(node: RabbitMQNode) -> list[str]:
     return [each.pid for each in node.connections() if each.name == NAME]
 
@@ -113,22 +132,28 @@ async def test_tokens_are_renewed_in_time_whatever_the_wall_clock_is_set_to(
     assert springline.condition("Ready") == ("True", "Connected")
 
 
+async def test_token_that_was_read_with_a_wrong_clock_expires_by_the_brokers_word(
+    springline: Springline, clock: WallClock, broker: RabbitMQNode, issuer: Issuer
+) -> None:
+    """By the clock here it is good for an hour. The next one makes all well again."""
+    clock.set(-HOUR)
+    declare_token(springline, broker, issuer.token(seconds=8))
+    await springline.until("Ready", "True")
+    status = await springline.until("CredentialsValid", "False", "Expired")
+    (message,) = [
+        each["message"] for each in status["conditions"] if each["type"] == "CredentialsValid"
+    ]
+    assert broker.ends_expired or "the broker says it has expired (403 " in message
+    declare_token(springline, broker, issuer.token(seconds=2 * HOUR))
+    await springline.until("Ready", "True")
+    await springline.until("Blocked", "False", "NotBlocked")
+
+
 async def test_token_that_nobody_renews_expires_although_the_wall_clock_was_set_back(
     springline: Springline, clock: WallClock, broker: RabbitMQNode, issuer: Issuer
 ) -> None:
     """Whether the broker refuses the probe, ends the connection, or has not looked yet."""
-    token = issuer.token(seconds=TOKEN_SECONDS)
-    springline.write(
-        "orders.yaml",
-        a_broker(broker.amqp_port),
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": "token"},
-            "stringData": {"token": token},
-        },
-        a_connection("orders", credentials={"tokenRef": {"name": "token"}}),
-    )
+    declare_token(springline, broker, issuer.token(seconds=TOKEN_SECONDS))
     await springline.until("Ready", "True")
     clock.set(-HOUR)
     await springline.until("CredentialsValid", "False", "Expired")

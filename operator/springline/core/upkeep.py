@@ -5,7 +5,7 @@ connection when it is told to.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from springline import errors
@@ -26,6 +26,9 @@ from springline.core.verdicts import Verdict
 from springline.reasons import Reason
 
 __all__ = ["Upkeep"]
+
+_DRIFT = timedelta(minutes=1)
+"""By what the wall clock may lag behind without that anybody has set it."""
 
 
 class _Emit(Protocol):
@@ -252,7 +255,7 @@ class Upkeep:
         at = use.credential.expires_at if use is not None else None
         if at is None:
             return "it has expired"
-        if at > self._clock.now():
+        if at > self._clock.now() + _DRIFT:
             return f"it has expired (the clock here, which was set back, says {rfc3339(at)})"
         return f"it expired at {rfc3339(at)}"
 
