@@ -22,7 +22,7 @@ check: export MYPYPATH = examples/demo
 demo bench pictures reference recording: export PYTHONPATH = tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv rabbitmq apiserver tools prometheus demo test test-unit test-contract test-faults test-broker test-chart test-cluster test-image test-kind node test-node check format crds chart metrics-page reasons image image-builder bench pictures constraints docs docs-serve reference recording clean
+.PHONY: help venv rabbitmq apiserver tools prometheus faketime demo test test-unit test-contract test-faults test-broker test-chart test-cluster test-image test-kind node test-node check format crds chart metrics-page reasons image image-builder bench pictures constraints docs docs-serve reference recording clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -43,10 +43,13 @@ tools: $(INSTALLED) ## Get kubectl and Helm for the cluster tests, unless they a
 prometheus: ## Get Prometheus and promtool for the tests that use them, unless they are there
 	@tests/support/install-prometheus.sh
 
+faketime: ## Get libfaketime for the tests that set a wall clock, unless it is there
+	@tests/support/install-faketime.sh
+
 demo: $(INSTALLED) rabbitmq ## See Springline at work with a real broker, in under a minute
 	@$(BIN)/python examples/demo/walkthrough.py
 
-test: $(INSTALLED) rabbitmq apiserver tools prometheus image-builder ## Run all suites, or what PYTEST_ARGS='...' says
+test: $(INSTALLED) rabbitmq faketime apiserver tools prometheus image-builder ## Run all suites, or what PYTEST_ARGS='...' says
 ifeq ($(strip $(PYTEST_ARGS)),)
 	@PYTHONPATH=tests $(BIN)/python -m support.suites $(if $(AT_ONCE),--at-once $(AT_ONCE))
 else
@@ -62,7 +65,7 @@ test-contract: $(INSTALLED) ## Run one suite: what every driver promises
 test-faults: $(INSTALLED) ## Run one suite: peers that break the protocol
 	@$(PYTEST) tests/faults $(PYTEST_ARGS)
 
-test-broker: $(INSTALLED) rabbitmq ## Run one suite: real RabbitMQ nodes
+test-broker: $(INSTALLED) rabbitmq faketime ## Run one suite: real RabbitMQ nodes
 	@$(PYTEST) tests/broker $(PYTEST_ARGS)
 
 test-chart: $(INSTALLED) tools prometheus ## Run one suite: the Helm chart
@@ -95,6 +98,7 @@ check: $(INSTALLED) ## Check format, lint, types, layers and shell scripts
 	@sh -n tests/support/install-builder.sh
 	@sh -n tests/support/install-rabbitmq.sh
 	@sh -n tests/support/install-apiserver.sh
+	@sh -n tests/support/install-faketime.sh
 	@sh -n tests/support/install-prometheus.sh
 	@sh -n tests/support/install-tools.sh
 	@sh -n tests/support/kind.sh

@@ -6,6 +6,9 @@ from datetime import UTC, datetime
 
 __all__ = ["SystemClock"]
 
+# Linux has one that also counts the time for which the machine was suspended: tokens age meanwhile.
+_AGEING = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 
 class SystemClock:
     """The process's clock, as `core.ports.Clock`."""
@@ -14,7 +17,7 @@ class SystemClock:
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        return time.clock_gettime(_AGEING)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -53,14 +53,23 @@ class SpringlineError(Exception):
 class ConnectError(SpringlineError):
     """Why there is no session: the contract's reason and a sentence.
 
-    `authenticated` says whether the broker had accepted the login before it said no to the rest.
+    `authenticated` says whether the broker had accepted the login before it said no to the rest,
+    and `says_expired` whether it said no because the lifetime of the credential is over.
     """
 
-    def __init__(self, reason: Reason, message: str, *, authenticated: bool = False) -> None:
+    def __init__(
+        self,
+        reason: Reason,
+        message: str,
+        *,
+        authenticated: bool = False,
+        says_expired: bool = False,
+    ) -> None:
         super().__init__(reason, message)
         self.reason = reason
         self.message = message
         self.authenticated = authenticated
+        self.says_expired = says_expired
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"
@@ -83,12 +92,16 @@ class TerminalError(ConnectError):
 
 
 class CredentialError(SpringlineError):
-    """The declared source gives no usable credential."""
+    """The declared source gives no usable credential.
 
-    def __init__(self, reason: Reason, message: str) -> None:
+    `retry_after` is for how many seconds whoever issues it wants to be left alone, if it says so.
+    """
+
+    def __init__(self, reason: Reason, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(reason, message)
         self.reason = reason
         self.message = message
+        self.retry_after = retry_after
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"
@@ -158,12 +171,16 @@ class SecretUpdateTimeoutError(SpringlineError):
 
 
 class ProbeRefusedError(SpringlineError):
-    """The publish probe was answered with a channel close: no permission, or no such exchange."""
+    """The publish probe was answered with a channel close: no permission, or no such exchange.
 
-    def __init__(self, *, code: int, text: str) -> None:
+    `says_expired` says whether it was because the lifetime of the credential is over.
+    """
+
+    def __init__(self, *, code: int, text: str, says_expired: bool = False) -> None:
         super().__init__(code, text)
         self.code = code
         self.text = text
+        self.says_expired = says_expired
 
     def __str__(self) -> str:
         return f"{self.code} {self.text}"

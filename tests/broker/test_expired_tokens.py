@@ -85,6 +85,7 @@ async def test_a_session_whose_token_expires_ends_or_is_well_again_once_renewed(
     for error in (first, second):
         assert error.code == 403
         assert "Provided JWT token has expired at timestamp" in error.text
+        assert error.says_expired
     await connection.update_secret(opening.token(issuer.token()), timeout=10)
     assert await connection.probe(**probe) is not None
     assert connection.is_open
@@ -104,7 +105,7 @@ async def test_an_update_with_an_expired_token_ends_the_session_or_helps_nobody(
         return
     await connection.update_secret(expired, timeout=10)
     assert connection.is_open
-    assert "has expired" in (await refusal(connection, PROBES[1])).text
+    assert (await refusal(connection, PROBES[1])).says_expired
     await connection.update_secret(opening.token(issuer.token()), timeout=10)
     assert await connection.probe(**PROBES[1]) is not None
     await connection.close()

@@ -226,6 +226,41 @@ async def test_an_oauth2_server_that_is_away_for_a_while_leaves_no_trace(
         assert EventType.CREDENTIALS_EXPIRED not in kinds
 
 
+async def test_a_token_that_the_broker_calls_expired_is_renewed_although_it_seems_to_be_good(
+    broker: RabbitMQNode, tokens: TokenServer
+) -> None:
+    """Its issuer's clock is an hour behind: the broker sees its end after seconds, and says so."""
+    tokens.seconds, tokens.skew = 3600, -3592
+    quiet = {"interval": "6s", "timeout": "2s"}  # a busy channel is not looked at for its expiry
+    async with running(*declared(broker, tokens, "orders", probe=quiet)) as held:
+        await held.until_ready("orders")
+        before = pids(broker)
+        tokens.skew = 0
+        await eventually(lambda: EventType.CREDENTIALS_EXPIRED in held.types("orders"))
+        [expired] = [each for each in held.events if each.type is EventType.CREDENTIALS_EXPIRED]
+        assert "the broker says it has expired (" in expired.message
+        assert "has expired at timestamp" in expired.message or broker.ends_expired
+        await held.until_ready("orders")
+        await held.until_reason("orders", "Blocked", "NotBlocked")
+        assert len(tokens.requests) == 2
+        assert was_updated(held) is not broker.ends_expired
+        assert (pids(broker).items() >= before.items()) is not broker.ends_expired
+        assert EventType.PROBE_REFUSED not in held.types("orders")
+
+
+async def test_a_server_that_says_when_to_come_again_is_not_asked_before(
+    broker: RabbitMQNode, tokens: TokenServer
+) -> None:
+    """Whoever is the same client waits with the others, and then all are well."""
+    names = [f"many-{number}" for number in range(20)]
+    tokens.then(answer("busy", status=429, **{"Retry-After": "5"}))
+    async with running(*declared(broker, tokens, *names)) as held:
+        message = await held.until_reason(names[0], "CredentialsValid", "TokenRequestFailed")
+        assert "it is not asked again before" in message
+        await held.until_ready(*names)
+        assert tokens.seen == 2
+
+
 async def test_a_token_that_expires_is_said_to_and_the_next_one_mends_it(
     broker: RabbitMQNode, tokens: TokenServer
 ) -> None:

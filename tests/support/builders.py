@@ -188,9 +188,16 @@ def secret_unreadable(
 # --- how an open connection ends
 
 
-def server_close(text: str = "CONNECTION_FORCED - by an operator") -> CloseInfo:
+def server_close(
+    text: str = "CONNECTION_FORCED - by an operator", *, says_expired: bool = False
+) -> CloseInfo:
     return CloseInfo(
-        by=ClosedBy.SERVER, reason=Reason.CONNECTION_FORCED, text=text, code=320, class_id=10
+        by=ClosedBy.SERVER,
+        reason=Reason.CONNECTION_FORCED,
+        text=text,
+        code=320,
+        class_id=10,
+        says_expired=says_expired,
     )
 
 

@@ -41,9 +41,11 @@ class FakeClock:
         self._monotonic = _MONOTONIC_AT_START
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._order = itertools.count()
+        self.ahead = timedelta()
+        """By how much somebody has set the wall clock forward, or back."""
 
     def now(self) -> datetime:
-        return EIGHT + timedelta(seconds=self._monotonic - _MONOTONIC_AT_START)
+        return EIGHT + timedelta(seconds=self._monotonic - _MONOTONIC_AT_START) + self.ahead
 
     def monotonic(self) -> float:
         return self._monotonic

@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -144,13 +144,18 @@ class Springline:
 
     # --- its life
 
-    def start(self, *options: str, program: Sequence[str | Path] | None = None) -> None:
+    def start(
+        self,
+        *options: str,
+        program: Sequence[str | Path] | None = None,
+        more_environment: Mapping[str, str] | None = None,
+    ) -> None:
         """Start `springline run`, or `program` in its place, with the usual options and these."""
         arguments: list[str | Path] = ["--manifests", self.manifests]
         arguments += ["--status-dir", self.status_dir]
         self._process = processes.spawn(
             [*(program or command("run")), *arguments, "--log-level", "debug", *options],
-            env=environment(),
+            env={**environment(), **(more_environment or {})},
             output=self._output,
         )
 
@@ -172,12 +177,15 @@ class Springline:
 
 @contextlib.asynccontextmanager
 async def running(
-    directory: Path, *secrets: str, options: tuple[str, ...] = ()
+    directory: Path,
+    *secrets: str,
+    options: tuple[str, ...] = (),
+    more_environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Springline]:
     """Start it on an empty directory; at the end it is killed if it still runs."""
     springline = Springline(directory, *secrets)
     try:
-        springline.start(*options)
+        springline.start(*options, more_environment=more_environment)
         yield springline
     finally:
         springline.close()

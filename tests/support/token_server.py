@@ -9,6 +9,7 @@ import asyncio
 import base64
 import binascii
 import contextlib
+import email.utils
 import json
 import ssl
 import time
@@ -83,6 +84,8 @@ class TokenServer:
     """Whether the answer has `expires_in`."""
     skew: float = 0
     """Seconds by which the server's clock is ahead."""
+    says_time: bool = True
+    """Whether its answers have a Date."""
     claims: dict[str, Any] = field(default_factory=dict)
     """More for the tokens."""
     held: asyncio.Event | None = None
@@ -116,7 +119,9 @@ class TokenServer:
             return await self.script.popleft()(request)
         if self.otherwise is not None:
             return await self.otherwise(request)
-        headers = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+        now = time.time() + self.skew
+        sent_at = email.utils.formatdate(now, usegmt=True) if self.says_time else ""
+        headers = {"Cache-Control": "no-store", "Pragma": "no-cache", "Date": sent_at}
         try:
             body, status = self._granted(await self._read(request)), 200
         except _RefusedError as error:

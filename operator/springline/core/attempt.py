@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from springline import errors
-from springline.core import metering, ports
+from springline.core import lifetime, metering, ports
 from springline.core.desired import SessionSpec, Target
 from springline.core.values import Credential, Endpoint, OpenRequest, TLSClient
 from springline.core.verification import Verifications
@@ -130,7 +130,8 @@ async def _attempt(
 ) -> Success:
     deadline = means.clock.monotonic() + spec.connect_timeout
     async with preparing(spec):
-        credential = await means.credentials.fetch(instead_of=instead_of)
+        fetched = await means.credentials.fetch(instead_of=instead_of)
+        credential = lifetime.received(fetched, means.clock)
         progress.fetched(credential)
         tls = await means.tls.fetch()
         endpoints = await means.endpoints.fetch()

@@ -22,6 +22,7 @@ from springline.core.messages import (
     Desired,
     Message,
     RenewalEnded,
+    SaidExpired,
     TimerRang,
 )
 from springline.core.renewal import Live, Refusal, Renewal
@@ -169,6 +170,9 @@ class Helpers:
             news = state.ProbeUnanswered(seconds=settings.timeout)
             self._post(ConnectionNews(connection, news))
 
+        def expired(words: str) -> None:
+            self._post(ConnectionNews(connection, SaidExpired(words)))
+
         try:
             refusal = await probing.probe_forever(
                 connection,
@@ -177,6 +181,7 @@ class Helpers:
                 rng=self._environment.rng,
                 confirmed=confirmed,
                 unanswered=unanswered,
+                expired=expired,
             )
         except Exception:  # the top of a task: without its probe the session is still worth keeping
             logger.exception("probe failed unexpectedly", extra={"session": self._key})

@@ -1,19 +1,57 @@
-"""Credentials that expire: when to renew one, and who tells when it is time."""
+"""Credentials that expire: when to renew one, and who tells when it is time.
 
+What counts as due, and as over, is deadline.py's to say; here is what it is asked about.
+"""
+
+import dataclasses
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from random import Random
 
-from springline.core import ports
+from springline.core import deadline, ports
+from springline.core.deadline import Deadline
 from springline.core.values import Credential
 
-__all__ = ["follow", "has_expired", "is_due", "renewal_time"]
+__all__ = [
+    "end",
+    "follow",
+    "has_expired",
+    "is_due",
+    "received",
+    "received_again",
+    "renewal_time",
+]
 
 _SPREAD = 0.05
 """Share of the lifetime by which a renewal may be early, so that not everybody renews at once."""
 
 _LONGEST_SLEEP_SECONDS = 60.0
 """The wall clock may be set, and a machine may sleep; nobody tells us."""
+
+
+def received(credential: Credential, clock: ports.Clock) -> Credential:
+    """Return a credential with the instant from which its lifetime is measured: now.
+
+    One that was issued for us has it already.
+    """
+    if credential.received is not None or credential.expires_at is None:
+        return credential
+    return dataclasses.replace(credential, received=deadline.instant(clock))
+
+
+def received_again(before: Credential | None, credential: Credential) -> Credential:
+    """Return a credential as it was received first, if that is the same as `before`.
+
+    What is read twice does not live longer because the wall clock was set in between.
+    """
+    if (
+        before is None
+        or before.received is None
+        or before.expires_at != credential.expires_at
+        or not before.same_value(credential)
+    ):
+        return credential
+    return dataclasses.replace(credential, received=before.received)
 
 
 def renewal_time(credential: Credential, *, share: float, fetched_at: datetime) -> datetime | None:
@@ -31,14 +69,24 @@ def renewal_time(credential: Credential, *, share: float, fetched_at: datetime) 
     return begins + timedelta(seconds=lifetime * (share - early))
 
 
-def is_due(renew_at: datetime | None, *, now: datetime) -> bool:
-    """Whether the time to renew has come."""
-    return renew_at is not None and renew_at <= now
+def end(credential: Credential) -> Deadline | None:
+    """Return the end of a credential's lifetime, None if it has none."""
+    if credential.expires_at is None:
+        return None
+    return Deadline.of(credential.expires_at, counted_from=credential.received)
 
 
-def has_expired(credential: Credential, *, now: datetime) -> bool:
-    """Whether a credential's lifetime is over, by our own clock."""
-    return credential.expires_at is not None and credential.expires_at <= now
+def is_due(credential: Credential, renew_at: datetime | None, clock: ports.Clock) -> bool:
+    """Whether the time to renew a credential has come, by either clock."""
+    if renew_at is None:
+        return False
+    return Deadline.of(renew_at, counted_from=credential.received).is_near(clock)
+
+
+def has_expired(credential: Credential, clock: ports.Clock) -> bool:
+    """Whether a credential's lifetime is over, as far as it can be measured here."""
+    ends = end(credential)
+    return ends is not None and ends.is_over(clock)
 
 
 async def follow(
@@ -49,14 +97,19 @@ async def follow(
     due: Callable[[], None],
     expired: Callable[[], None],
 ) -> None:
-    """Call `due` when the credential is to be renewed and `expired` when its lifetime ends."""
-    await _until(renew_at, clock)
+    """Call `due` when the credential is to be renewed and `expired` when its lifetime ends.
+
+    A wall clock that is set forward makes it due early, once, and never expired.
+    """
+    renewal = Deadline.of(renew_at, counted_from=credential.received)
+    await _until(lambda: renewal.until_near(clock), clock)
     due()
-    if credential.expires_at is not None:
-        await _until(credential.expires_at, clock)
+    ends = end(credential)
+    if ends is not None:
+        await _until(lambda: ends.until_over(clock), clock)
         expired()
 
 
-async def _until(when: datetime, clock: ports.Clock) -> None:
-    while (left := (when - clock.now()).total_seconds()) > 0:
+async def _until(seconds_left: Callable[[], float], clock: ports.Clock) -> None:
+    while (left := seconds_left()) > 0:
         await clock.sleep(min(left, _LONGEST_SLEEP_SECONDS))

@@ -23,6 +23,7 @@ __all__ = [
     "Message",
     "News",
     "RenewalEnded",
+    "SaidExpired",
     "TimerRang",
     "Unusable",
 ]
@@ -77,6 +78,13 @@ class Confirmed:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class SaidExpired:
+    """The broker refused the probe because the credential in use has expired, in these words."""
+
+    words: str
+
+
 News = (
     state.Blocked
     | state.Unblocked
@@ -86,6 +94,7 @@ News = (
     | state.RenewalDue
     | state.CredentialExpired
     | Confirmed
+    | SaidExpired
     | CloseInfo
 )
 

@@ -6,7 +6,7 @@ No decision is made from it; those are made from state.py's `SessionState`.
 import dataclasses
 from datetime import datetime, timedelta
 
-from springline.core import ports
+from springline.core import lifetime, ports
 from springline.core.values import CloseInfo, Credential
 from springline.core.view import CredentialUse, LastClose
 
@@ -74,6 +74,11 @@ class Notes:
         self.confirm_seconds = None
         self.last_close = LastClose(info=close, at=self._clock.now())
 
+    def try_out(self, credential: Credential) -> None:
+        """Note what an attempt logs in with."""
+        before = self.credential.credential if self.credential is not None else None
+        self.credential = CredentialUse(credential=lifetime.received_again(before, credential))
+
     def use(
         self,
         credential: Credential,
@@ -86,8 +91,12 @@ class Notes:
         Unless it was tried before, the broker has accepted it just now.
         """
         now = self._clock.now()
+        before = self.credential.credential if self.credential is not None else None
+        again = lifetime.received_again(before, credential)
+        # What the broker takes after its end was received with a wall clock that was wrong then.
+        was_wrong = lifetime.has_expired(again, self._clock)
         self.credential = CredentialUse(
-            credential=credential,
+            credential=credential if was_wrong else again,
             method=method,
             applied_at=now,
             verified_at=verified_at or now,
@@ -98,7 +107,7 @@ class Notes:
         if self.credential is not None:
             self.credential = dataclasses.replace(
                 self.credential,
-                credential=credential,
+                credential=lifetime.received_again(self.credential.credential, credential),
                 verified_at=verified_at or self.credential.verified_at,
             )
 

@@ -261,10 +261,10 @@ class Clock(Protocol):
     """Time, injected so that tests decide what it is."""
 
     def now(self) -> datetime:
-        """The wall clock, in UTC. For people; never for measuring."""
+        """The wall clock, in UTC. For people, and for what others say in it; it may be set."""
 
     def monotonic(self) -> float:
-        """Seconds that only grow. For measuring and for pacing."""
+        """Seconds that only grow, also while the machine is suspended. For measuring and pacing."""
 
     async def sleep(self, seconds: float) -> None:
         """Return after `seconds`."""

@@ -3,7 +3,8 @@
 RabbitMQ tells a connection that it is blocked only when that connection publishes, so every
 session publishes an empty message now and then, which the broker drops at once, or keeps in a queue
 of the connection's own until shortly before the next one. A refused probe is not repeated: each
-refusal is an error in the broker's log.
+refusal is an error in the broker's log. Where it is refused because the credential has expired, the
+session renews that, and starts the probe again.
 """
 
 from collections.abc import Callable
@@ -31,12 +32,13 @@ async def probe_forever(
     rng: Random,
     confirmed: Callable[[float], None],
     unanswered: Callable[[], None],
+    expired: Callable[[str], None],
 ) -> str:
     """Probe at once and then every `settings.interval` seconds, less up to a fifth.
 
     Calls `confirmed` with the seconds each confirm took, or `unanswered` where none came in time.
     Returns only if probing cannot go on, with a sentence that says why; the empty sentence if the
-    connection has ended.
+    connection has ended, or after `expired` was called with what the broker said.
     """
     while True:
         if connection.blocked is None:
@@ -52,6 +54,9 @@ async def probe_forever(
                 # A slow broker is not a blocked one; if it is gone, the heartbeat will tell.
                 unanswered()
             except errors.ProbeRefusedError as error:
+                if error.says_expired:
+                    expired(str(error))
+                    return ""
                 return _refusal(settings, error)
             except errors.NotOpenError:
                 return ""

@@ -55,6 +55,10 @@ class Live:
     """When that is to be renewed."""
     asked_at: float | None = None
     """When, by the monotonic clock, somebody asked for a renewal, if that is what this is."""
+    is_refused: bool = False
+    """Whether the broker says that what it uses has expired."""
+    not_before: float | None = None
+    """When, by the monotonic clock, the renewal may begin, if not at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +154,9 @@ class Renewal:
 
         That is the session's to handle. Safe to cancel: the live connection stays open.
         """
+        if self._live.not_before is not None:
+            clock = self._means.clock
+            await clock.sleep(max(self._live.not_before - clock.monotonic(), 0.0))
         while self._connection.is_open:
             started = self._means.clock.monotonic()
             self._refused_question = None
@@ -172,6 +179,9 @@ class Renewal:
 
     async def _pause(self, failure: _Failure, *, since: float) -> None:
         """Wait for the next try after one that began at `since`."""
+        says_expired = isinstance(failure, errors.ConnectError) and failure.says_expired
+        if says_expired and self._failures == 1:
+            return  # there may be another one to be had in its place
         clock, retry = self._means.clock, self._spec.retry
         until = since + backoff.spaced_delay(retry, failures=self._failures, rng=self._rng)
         if self._refused_question is not None:
@@ -276,7 +286,8 @@ class Renewal:
         means = self._means
         same_endpoint = True
         async with preparing(self._spec):
-            credential = await means.credentials.fetch(instead_of=self._to_replace())
+            fetched = await means.credentials.fetch(instead_of=self._to_replace())
+            credential = lifetime.received(fetched, means.clock)
             tls = await means.tls.fetch()
             if self._spec.target.is_told_where:
                 found = await means.endpoints.fetch()
@@ -289,8 +300,9 @@ class Renewal:
         """Return what a source that has credentials issued is to give another one for."""
         if self._refused_credential is not None:
             return self._refused_credential
-        is_due = lifetime.is_due(self._live.renew_at, now=self._means.clock.now())
-        return self._live.opened.credential if is_due or self._live.asked_at is not None else None
+        live, current = self._live, self._live.opened.credential
+        is_due = lifetime.is_due(current, live.renew_at, self._means.clock)
+        return current if is_due or live.asked_at is not None or live.is_refused else None
 
     async def _verify(self, read: _Read) -> datetime:
         """Return when the broker accepted it on a handshake, which others may have made."""
@@ -314,9 +326,15 @@ class Renewal:
             )
         except (errors.ConnectError, errors.CredentialError) as error:
             self._refused_question = question
-            if isinstance(error, errors.CredentialRejectedError):
-                self._refused_credential = read.credential
-            raise
+            if not isinstance(error, errors.CredentialRejectedError):
+                raise
+            self._refused_credential = read.credential
+            if error.says_expired or not lifetime.has_expired(read.credential, self._means.clock):
+                raise
+            # Few brokers say so of a login.
+            raise errors.CredentialRejectedError(
+                error.reason, error.message, says_expired=True
+            ) from error
 
     async def _update(self, credential: Credential) -> bool:
         """Send the secret to the live connection; False if it has to be replaced instead."""

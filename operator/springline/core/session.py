@@ -15,7 +15,7 @@ from typing import assert_never
 
 from springline import errors
 from springline.api.conditions import ConditionStatus
-from springline.core import backoff, lifetime, ports, renewal, state
+from springline.core import backoff, ports, renewal, state
 from springline.core.attempt import Success, attempting_message, opened_message
 from springline.core.closing import close_quietly
 from springline.core.desired import ProbeSettings, SessionSpec
@@ -32,6 +32,7 @@ from springline.core.messages import (
     Message,
     News,
     RenewalEnded,
+    SaidExpired,
     TimerRang,
     Unusable,
 )
@@ -40,13 +41,18 @@ from springline.core.reporter import Reporter
 from springline.core.state import Command, Failure, Phase, SessionState, StateEvent
 from springline.core.upkeep import Upkeep
 from springline.core.values import ClosedBy, CloseInfo, Credential, Endpoint, SessionKey
-from springline.core.view import CredentialUse, SessionView
+from springline.core.view import SessionView
 from springline.core.waiters import Waiters
 from springline.reasons import Reason
 
 __all__ = ["Desired", "Environment", "Session", "SessionClosedError", "Unusable"]
 
 logger = logging.getLogger(__name__)
+
+_PROBE_WAITS = (
+    "the probe's publish was refused because the credential has expired, so a block would go "
+    "unseen; the probe goes on when it is renewed"
+)
 
 
 class SessionClosedError(errors.SpringlineError):
@@ -371,7 +377,7 @@ class Session:
         if use is None or not isinstance(error, errors.CredentialRejectedError):
             return False
         self._refused = use.credential
-        return lifetime.has_expired(use.credential, now=self._environment.clock.now())
+        return error.says_expired or self._upkeep.knows_expired(use.credential)
 
     async def _handle_news(self, news: News) -> None:
         match news:
@@ -384,17 +390,26 @@ class Session:
                 if not self._block_reported:
                     self._block_reported = True
                     await self._emit(EventType.BLOCKED, text, reason=self._state.blocked.reason)
-            case state.ProbeUnanswered():
+            case state.ProbeUnanswered() | state.RenewalDue():
                 await self._advance(news)
+            case state.ProbeRefused() | SaidExpired():
+                await self._handle_refused_probe(news)
+            case state.RenewalRefused():
+                await self._upkeep.refused(news)
+            case state.CredentialExpired():
+                await self._upkeep.ended()
+            case _:
+                assert_never(news)
+
+    async def _handle_refused_probe(self, news: state.ProbeRefused | SaidExpired) -> None:
+        match news:
             case state.ProbeRefused(message=message):
                 await self._advance(news)
                 await self._emit(EventType.PROBE_REFUSED, message)
-            case state.RenewalRefused():
-                await self._upkeep.refused(news)
-            case state.RenewalDue():
-                await self._advance(news)
-            case state.CredentialExpired():
-                await self._upkeep.ended()
+            case SaidExpired(words=words):
+                await self._advance(state.ProbeRefused(message=_PROBE_WAITS))
+                if self._desired is not None:
+                    await self._upkeep.said_expired(words, self._desired.spec.retry)
             case _:
                 assert_never(news)
 
@@ -411,7 +426,7 @@ class Session:
         await self._emit(EventType.DISCONNECTED, close.text, reason=close.reason)
         if close.says_expired and self._notes.credential is not None:
             self._refused = self._notes.credential.credential
-            await self._upkeep.expired()
+            await self._upkeep.ended_by_broker(close.text)
         await self._advance(state.Lost(failure=Failure(reason=close.reason, message=close.text)))
 
     async def _handle_renewal(self, live: Success, outcome: renewal.Outcome) -> None:
@@ -426,6 +441,8 @@ class Session:
         match outcome:
             case renewal.Unchanged(credential=credential, verified_at=verified_at):
                 await self._upkeep.unchanged(credential, verified_at)
+                if verified_at is not None:
+                    await self._revive_probe()
             case renewal.UpdatedInPlace(
                 credential=credential, verified_at=verified_at, is_limited=is_limited
             ):
@@ -594,7 +611,7 @@ class Session:
 
     def fetched(self, credential: Credential) -> None:
         if self._connection is None:
-            self._notes.credential = CredentialUse(credential=credential)
+            self._notes.try_out(credential)
 
     async def resolved(self, endpoint: Endpoint, addresses: Sequence[str]) -> None:
         await self._emit(EventType.OBTAINED_ADDRESS, f"{endpoint} is at {', '.join(addresses)}")

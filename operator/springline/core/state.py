@@ -161,7 +161,7 @@ class AttemptFailed:
 
     error: errors.ConnectError | errors.CredentialError
     has_expired: bool = False
-    """Whether what it was made with has expired, by our clock."""
+    """Whether what it was made with has expired, by our clock or by the broker's word."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -459,7 +459,10 @@ def _attempt_failed(
             return Transition(state=stopped, command=Command.STAND_DOWN)
         case errors.RejectedError():
             rejected = replace(failed, phase=Phase.REJECTED)
-            return Transition(state=rejected, command=Command.CONNECT_SLOWLY)
+            # There may be another one to be had in the place of one that has expired.
+            at_once = has_expired and state.attempts == 0
+            command = Command.CONNECT_NOW if at_once else Command.CONNECT_SLOWLY
+            return Transition(state=rejected, command=command)
         case _:
             waiting = replace(failed, phase=Phase.WAITING)
             return Transition(state=waiting, command=Command.CONNECT_SPACED)

@@ -5,7 +5,7 @@ connection when it is told to.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from springline import errors
@@ -13,6 +13,7 @@ from springline.api.conditions import ConditionStatus
 from springline.api.times import rfc3339
 from springline.core import lifetime, ports, state
 from springline.core.attempt import Success
+from springline.core.backoff import Retry
 from springline.core.desired import RotationSettings
 from springline.core.events import EventType
 from springline.core.helpers import Helpers
@@ -20,10 +21,14 @@ from springline.core.messages import Desired
 from springline.core.notes import Notes
 from springline.core.renewal import Live
 from springline.core.state import SessionState, StateEvent
+from springline.core.urgency import Urgency
 from springline.core.values import Credential
 from springline.reasons import Reason
 
 __all__ = ["Upkeep"]
+
+_DRIFT = timedelta(minutes=1)
+"""By what the wall clock may lag behind without that anybody has set it."""
 
 
 class _Emit(Protocol):
@@ -57,6 +62,11 @@ class Upkeep:
         self._asked_at: float | None = None
         self._served_at: float | None = None  # which of those the renewal under way is for
         self._again = False
+        # What the broker says has expired, and how it says so.
+        self._refused: Credential | None = None
+        self._words = ""
+        self._urgency = Urgency(clock)
+        self._not_before: float | None = None
         # Of the expiry of the credential in use: what was reported, and why there is no other yet.
         self._reported: set[EventType] = set()
         self._problem = ""
@@ -85,6 +95,7 @@ class Upkeep:
             await self._advance(step)
         self._reported.clear()
         self._problem = ""
+        self._refused = None
         if method == "Handshake":
             self._asked_at = None  # that it could be opened is an answer
         await self._follow_anew()
@@ -106,7 +117,8 @@ class Upkeep:
         if self._followed is None or use is None:
             return
         connection, rotation = self._followed
-        began_at = use.applied_at or self._clock.now()
+        receipt = use.credential.received
+        began_at = receipt.wall if receipt is not None else use.applied_at or self._clock.now()
         renew_at = lifetime.renewal_time(
             use.credential, share=rotation.renew_at, fetched_at=began_at
         )
@@ -130,7 +142,10 @@ class Upkeep:
             opened=opened,
             renew_at=use.renew_at if use is not None else None,
             asked_at=self._asked_at,
+            is_refused=self._refused is not None,
+            not_before=self._not_before,
         )
+        self._not_before = None
         await self._helpers.renew(desired, live)
 
     @property
@@ -144,7 +159,7 @@ class Upkeep:
     @property
     def _is_old(self) -> bool:
         use = self._notes.credential
-        return use is not None and lifetime.is_due(use.renew_at, now=self._clock.now())
+        return use is not None and lifetime.is_due(use.credential, use.renew_at, self._clock)
 
     def is_over(self) -> bool:
         """Take in that a renewal has come to its end; return whether another one has to follow.
@@ -164,12 +179,14 @@ class Upkeep:
         if before is not None and before.credential.expires_at != credential.expires_at:
             await self._follow_anew()  # the same token, with another lifetime
         self._problem = ""
+        if verified_at is not None:
+            self._refused = None
         # Whatever was refused before has been taken back.
         await self._advance(state.Unchanged() if verified_at is None else state.Renewed())
-        now, use = self._clock.now(), self._notes.credential
-        if lifetime.has_expired(credential, now=now):
+        use = self._notes.credential
+        if self._has_expired:
             await self.expired()
-        elif use is not None and lifetime.is_due(use.renew_at, now=now):
+        elif use is not None and lifetime.is_due(use.credential, use.renew_at, self._clock):
             await self._expiring("whoever renews it has not done so yet")
 
     async def refused(self, news: state.RenewalRefused) -> None:
@@ -182,7 +199,7 @@ class Upkeep:
                 await self.expired()
             else:
                 await self._expiring(error.message)
-            if self._is_old:
+            if self._is_old or self._has_expired:
                 return  # what is declared has not changed, and that it grows old has been said
         before = self._shown()
         await self._advance(news)
@@ -204,10 +221,16 @@ class Upkeep:
 
     # --- its end
 
+    def knows_expired(self, credential: Credential) -> bool:
+        """Whether a credential has expired, by our clock or by the broker's word."""
+        if self._refused is not None and self._refused.same_value(credential):
+            return True
+        return lifetime.has_expired(credential, self._clock)
+
     @property
     def _has_expired(self) -> bool:
         use = self._notes.credential
-        return use is not None and lifetime.has_expired(use.credential, now=self._clock.now())
+        return use is not None and self.knows_expired(use.credential)
 
     async def _expiring(self, why: str) -> None:
         """Say that it should have been renewed by now."""
@@ -223,17 +246,36 @@ class Upkeep:
         if self._has_expired:
             await self.expired()
 
+    async def said_expired(self, words: str, retry: Retry) -> None:
+        """Say that the broker calls the credential in use expired, and have it renewed at once."""
+        await self.ended_by_broker(words)
+        self._not_before = self._urgency.next_start(retry)
+        await self._advance(state.RenewalDue())
+
+    async def ended_by_broker(self, words: str) -> None:
+        """Say that its lifetime is over by the broker's word, whatever our clock says."""
+        if self._notes.credential is not None:
+            self._refused, self._words = self._notes.credential.credential, words
+        await self.expired()
+
     async def expired(self) -> None:
         """Say that its lifetime is over, by our clock or else by the broker's word."""
-        use = self._notes.credential
-        at = use.credential.expires_at if use is not None and self._has_expired else None
-        when = (
-            f"it expired at {rfc3339(at)}" if at is not None else "the broker says it has expired"
-        )
         why = f": {self._problem}" if self._problem else ""
-        message = f"{when} and has not been renewed{why}"
+        message = f"{self._ending()} and has not been renewed{why}"
         await self._advance(state.CredentialExpired(message=message))
         await self._report_once(EventType.CREDENTIALS_EXPIRED, message)
+
+    def _ending(self) -> str:
+        """Return how its lifetime came to its end."""
+        if self._refused is not None:
+            return f"the broker says it has expired ({self._words})"
+        use = self._notes.credential
+        at = use.credential.expires_at if use is not None else None
+        if at is None:
+            return "it has expired"
+        if at > self._clock.now() + _DRIFT:
+            return f"it has expired (the clock here, which was set back, says {rfc3339(at)})"
+        return f"it expired at {rfc3339(at)}"
 
     async def _report_once(self, kind: EventType, message: str) -> None:
         if kind not in self._reported:

@@ -19,6 +19,7 @@ __all__ = [
     "Credential",
     "CredentialKind",
     "Endpoint",
+    "Instant",
     "LocalePreference",
     "Negotiated",
     "OpenInfo",
@@ -65,6 +66,14 @@ class ResolvedEndpoint:
     """IP addresses in the order to try; empty where the host is still to be looked up."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instant:
+    """What both clocks said at one moment."""
+
+    wall: datetime
+    monotonic: float
+
+
 class CredentialKind(enum.Enum):
     """What a credential proves itself with."""
 
@@ -87,6 +96,9 @@ class Credential:
     issued_at: datetime | None = None
     """Where its lifetime begins, as far as that is known."""
     expires_at: datetime | None = None
+    received: Instant | None = field(default=None, compare=False, repr=False)
+    """When we got it, or asked for it where it was issued for us: its lifetime is measured from
+    there by the monotonic clock. None until a session has it."""
 
     def same_value(self, other: "Credential") -> bool:
         """Whether both log in as the same user with the same secret, whatever their version."""
@@ -217,8 +229,5 @@ class CloseInfo:
     code: int = 0
     class_id: int = 0
     method_id: int = 0
-
-    @property
-    def says_expired(self) -> bool:
-        """Whether the broker ended it because of its token, as RabbitMQ does from 4.2.6 on."""
-        return self.by is ClosedBy.SERVER and "credential expired" in self.text.lower()
+    says_expired: bool = False
+    """Whether the broker ended it because the lifetime of its credential is over."""

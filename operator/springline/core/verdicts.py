@@ -116,6 +116,8 @@ _FROM_THE_BROKER: Final = frozenset(
 def refused(error: errors.ConnectError | errors.CredentialError) -> Verdict:
     """Say why a credential cannot be used, or why there is none."""
     reason = error.reason
+    if isinstance(error, errors.ConnectError) and error.says_expired:
+        return expired(f"the new one has expired; {error.message}")
     if isinstance(error, errors.ConnectError) and reason is not Reason.CREDENTIAL_TOO_LONG:
         reason = Reason.REJECTED
     return Verdict(status=ConditionStatus.FALSE, reason=reason, message=error.message)

@@ -192,5 +192,10 @@ def _copied(
 ) -> errors.ConnectError | errors.CredentialError:
     """Return the same error for somebody else: a raised one collects the frames of each raise."""
     if isinstance(error, errors.ConnectError):
-        return type(error)(error.reason, error.message, authenticated=error.authenticated)
+        return type(error)(
+            error.reason,
+            error.message,
+            authenticated=error.authenticated,
+            says_expired=error.says_expired,
+        )
     return type(error)(error.reason, error.message)

@@ -12,7 +12,8 @@ from datetime import timedelta
 from typing import Final, Generic, TypeVar
 
 from springline import errors
-from springline.core import ports
+from springline.api.times import rfc3339
+from springline.core import lifetime, ports
 from springline.core.values import Credential
 from springline.reasons import Reason
 
@@ -22,6 +23,8 @@ Source = TypeVar("Source", bound=ports.CredentialSource)
 
 FIRST_PAUSE_SECONDS: Final = 1.0
 LONGEST_PAUSE_SECONDS: Final = 30.0
+MOST_RETRY_AFTER_SECONDS: Final = 3600.0
+"""Whoever wants to be left alone for longer is asked again after this."""
 
 # What is valid for less than this would expire on the way to the broker.
 MARGIN: Final = timedelta(seconds=10)
@@ -46,14 +49,15 @@ class SharedIssuer:
     @property
     def valid(self) -> Credential | None:
         """What was issued last, None where it has expired."""
-        return self._valid_for(timedelta())
+        issued = self._issued
+        return None if issued is None or lifetime.has_expired(issued, self._clock) else issued
 
     async def fetch(self, *, instead_of: Credential | None = None) -> Credential:
         """Return what was issued, or have it issued. Raises `CredentialError`.
 
         Safe to cancel: the request goes on for the others who wait for it.
         """
-        issued = self._valid_for(self._margin())
+        issued = self._fresh
         if issued is not None and not (instead_of and issued.same_value(instead_of)):
             return issued
         answer = await self._answer()
@@ -73,11 +77,12 @@ class SharedIssuer:
             return MARGIN
         return min(MARGIN, (issued.expires_at - issued.issued_at) * MARGIN_OF_LIFETIME)
 
-    def _valid_for(self, margin: timedelta) -> Credential | None:
+    @property
+    def _fresh(self) -> Credential | None:
+        """What was issued last, as long as it is not about to expire by either clock."""
         issued = self._issued
-        if issued is None or issued.expires_at is None:
-            return issued
-        return issued if issued.expires_at - margin > self._clock.now() else None
+        ends = lifetime.end(issued) if issued is not None else None
+        return None if ends and ends.is_near(self._clock, margin=self._margin()) else issued
 
     async def _answer(self) -> Credential | errors.CredentialError:
         """Return what comes of the one request that all who wait share."""
@@ -103,7 +108,7 @@ class SharedIssuer:
 
     async def _ask(self) -> Credential | errors.CredentialError:
         try:
-            issued = await self._issue()
+            issued = lifetime.received(await self._issue(), self._clock)
         except errors.CredentialError as error:
             return self._failed(error)
         before, self._issued = self._issued, issued
@@ -115,8 +120,14 @@ class SharedIssuer:
     def _failed(self, error: errors.CredentialError) -> errors.CredentialError:
         pause = min(FIRST_PAUSE_SECONDS * 2**self._failures, LONGEST_PAUSE_SECONDS)
         self._failures = min(self._failures + 1, 16)  # far beyond the longest pause
+        message = error.message
+        wanted = min(error.retry_after or 0.0, MOST_RETRY_AFTER_SECONDS)
+        if wanted > pause:
+            pause = wanted
+            again = self._clock.now() + timedelta(seconds=pause)
+            message = f"{message}; it is not asked again before {rfc3339(again)} (Retry-After)"
         self._paused_until = self._clock.monotonic() + pause
-        self._failure = type(error)(error.reason, error.message)
+        self._failure = type(error)(error.reason, message)
         return self._failure
 
 

@@ -6,18 +6,21 @@ and so the requests for it. Nothing keeps it but memory: after a restart there i
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from springline import errors
 from springline.api import v1alpha1
 from springline.api.meta import Identity
-from springline.core import ports
+from springline.api.times import rfc3339
+from springline.core import deadline, ports
 from springline.core.values import Credential, CredentialKind, TLSClient
-from springline.credentials import claims, reading, token_endpoint
+from springline.credentials import claims, lifetimes, reading, token_endpoint
 from springline.credentials.certificates import PreparedClients
 from springline.credentials.issued import SharedIssuer, SharedIssuers
-from springline.credentials.token_endpoint import Client, Granted
+from springline.credentials.rate_limits import EndpointLimits, RateLimits
+from springline.credentials.token_endpoint import Client
 from springline.reasons import Reason
 from springline.redaction import Secret
 
@@ -33,6 +36,7 @@ class OAuth2Sources:
         self._reader = reader
         self._clients = clients
         self._clock = clock
+        self._limits = RateLimits(clock)
         self._shared: SharedIssuers[_OAuth2Source] = SharedIssuers()
 
     def source(self, namespace: str, declared: v1alpha1.OAuth2) -> ports.CredentialSource:
@@ -40,7 +44,8 @@ class OAuth2Sources:
 
         def make() -> _OAuth2Source:
             reader = _ClientReader(self._reader, self._clients, namespace, declared)
-            return _OAuth2Source(reader, declared, self._clock)
+            limits = self._limits.of(namespace, declared.token_url)
+            return _OAuth2Source(reader, declared, limits, self._clock)
 
         return self._shared.shared((namespace, declared), make)
 
@@ -49,10 +54,15 @@ class _OAuth2Source:
     """Asks for tokens as the client that the Secret has now, as `core.ports.CredentialSource`."""
 
     def __init__(
-        self, reader: "_ClientReader", declared: v1alpha1.OAuth2, clock: ports.Clock
+        self,
+        reader: "_ClientReader",
+        declared: v1alpha1.OAuth2,
+        limits: EndpointLimits,
+        clock: ports.Clock,
     ) -> None:
         self._reader = reader
         self._declared = declared
+        self._limits = limits
         self._clock = clock
         self._current: _Current | None = None
         # That of the client before, until the one of now has been given a token.
@@ -106,28 +116,41 @@ class _OAuth2Source:
         return self._current
 
     async def _issue(self, client: Client) -> Credential:
+        self._limits.check(client)
         # The token is younger than this, so it does not expire before we think.
-        asked_at = self._clock.now()
-        granted = await token_endpoint.request_token(
-            self._declared.token_url,
-            client,
-            scopes=self._declared.scopes,
-            audience=self._declared.audience,
+        asked = deadline.instant(self._clock)
+        try:
+            granted = await token_endpoint.request_token(
+                self._declared.token_url,
+                client,
+                clock=self._clock,
+                scopes=self._declared.scopes,
+                audience=self._declared.audience,
+            )
+        except errors.CredentialError as error:
+            self._limits.note(client, error)
+            raise
+        claimed = claims.read(granted.token)
+        seconds = lifetimes.shortest(
+            granted.seconds, claimed, sent_at=granted.sent_at, now=asked.wall
         )
-        expires_at = _expiry(granted, asked_at)
-        if expires_at is not None and expires_at <= asked_at:
+        if seconds is not None and seconds <= 0:
+            now = granted.sent_at or asked.wall
+            whose = "its own clock" if granted.sent_at is not None else "the clock here"
             raise errors.CredentialUnavailableError(
                 Reason.TOKEN_REQUEST_FAILED,
-                "the OAuth 2 server gave a token that has expired already by the clock here",
+                "the OAuth 2 server gave a token that has expired already: its exp is "
+                f"{_shown(claims.expires_at(claimed))}, and {whose} says {_shown(now)}",
             )
         return Credential(
             kind=CredentialKind.TOKEN,
             source="oauth2",
-            username=claims.subject(claims.read(granted.token)),
+            username=claims.subject(claimed),
             secret=granted.token,
             version=client.secret_version,
-            issued_at=asked_at,
-            expires_at=expires_at,
+            issued_at=asked.wall,
+            expires_at=None if seconds is None else asked.wall + timedelta(seconds=seconds),
+            received=asked,
         )
 
 
@@ -139,23 +162,6 @@ class _Current:
     """Which read found it, counted as they began."""
     client: Client
     issuer: SharedIssuer
-
-
-def _expiry(granted: Granted, asked_at: datetime) -> datetime | None:
-    """Return when a token ends by our clock, None where nobody says.
-
-    Only how long it lives is taken from the issuer, so it does not matter what its clock says.
-    """
-    claimed = claims.read(granted.token)
-    begins, ends = claims.issued_at(claimed), claims.expires_at(claimed)
-    try:
-        if granted.seconds is not None:
-            return asked_at + timedelta(seconds=granted.seconds)
-        if begins is not None and ends is not None:
-            return asked_at + (ends - begins)
-    except OverflowError:  # beyond the year 9999
-        return None
-    return ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +177,13 @@ class _ClientReader:
         """Return the client as it is now. Raises `CredentialError`."""
         reference = self.declared.client_ref
         found = await reading.read(self.reader, self.namespace, reference.name)
+        identifier, secret = (
+            self._text(found, key) for key in (reference.id_key, reference.secret_key)
+        )
         return Client(
-            identifier=self._text(found, reference.id_key).reveal(),
-            secret=self._text(found, reference.secret_key),
+            identifier=_sent(identifier).reveal(),
+            secret=_sent(secret),
+            hint=_hint({reference.id_key: identifier, reference.secret_key: secret}),
             authentication=self.declared.client_authentication,
             secret_name=reference.name,
             secret_version=found.version,
@@ -182,9 +192,8 @@ class _ClientReader:
 
     def _text(self, found: ports.DataObject, key: str) -> Secret:
         name = self.declared.client_ref.name
-        # Neither can have a line break (RFC 6749 appendix A); files that they are made of do.
-        text = Secret(reading.text(found, key, name=name).reveal().rstrip("\r\n"))
-        if not text:
+        text = reading.text(found, key, name=name)
+        if not _sent(text):
             raise reading.malformed(reading.place(name, key), "holds only line breaks")
         return text
 
@@ -215,6 +224,30 @@ class _ClientReader:
         if value is None:
             raise _unusable(f'{where} has no key "{reference.key}"; add it')
         return value
+
+
+def _shown(time: datetime | None) -> str:
+    return rfc3339(time) if time is not None else "none"
+
+
+def _sent(text: Secret) -> Secret:
+    """Return what is sent of a text as it was read.
+
+    Neither can have a line break (RFC 6749 appendix A); files that they are made of do.
+    """
+    return Secret(text.reveal().rstrip("\r\n"))
+
+
+def _hint(texts: Mapping[str, Secret]) -> str:
+    """Return what may be wrong with the texts under these keys, as one phrase; mostly nothing."""
+    hints = []
+    for key, text in texts.items():
+        sent = _sent(text).reveal()
+        if sent != text.reveal():
+            hints.append(f"the line break at the end of {key} is not sent")
+        if sent != sent.strip():
+            hints.append(f"{key} begins or ends with white space, which is sent as part of it")
+    return "; ".join(hints)
 
 
 def _unusable(finding: str) -> errors.CredentialError:

@@ -8,9 +8,9 @@ import functools
 from datetime import timedelta
 
 from springline.api import v1alpha1
-from springline.core import ports
+from springline.core import deadline, ports
 from springline.core.values import Credential, CredentialKind
-from springline.credentials import claims
+from springline.credentials import claims, lifetimes
 from springline.credentials.issued import SharedIssuer, SharedIssuers
 
 __all__ = ["ServiceAccountSources"]
@@ -37,18 +37,26 @@ class ServiceAccountSources:
     ) -> Credential:
         """Return a new credential. Raises `CredentialError`."""
         # The token is younger than this, so it does not expire before we think.
-        asked_at = self._clock.now()
+        asked = deadline.instant(self._clock)
         token = await self._tokens.issue(
             namespace,
             reference.name,
             audience=reference.audience,
             seconds=int(reference.expiration.total_seconds()),
         )
+        claimed = claims.read(token.value)
+        # Without `iat`, which the API server never leaves out, its end says nothing of a lifetime.
+        begins = claims.issued_at(claimed)
+        seconds = token.lifetime
+        if begins is not None:
+            shortest = lifetimes.shortest(seconds, claimed, sent_at=None, now=begins)
+            seconds = seconds if shortest is None else shortest
         return Credential(
             kind=CredentialKind.TOKEN,
             source="serviceAccount",
-            username=claims.subject(claims.read(token.value)),
+            username=claims.subject(claimed),
             secret=token.value,
-            issued_at=asked_at,
-            expires_at=asked_at + timedelta(seconds=token.lifetime),
+            issued_at=asked.wall,
+            expires_at=asked.wall + timedelta(seconds=seconds),
+            received=asked,
         )

@@ -6,6 +6,7 @@ in the answer (§5). Ours is what it leaves to its callers or takes too easily:
 - the way there, which is aiohttp's, with limits to every wait and to the size of an answer;
 - the header of HTTP Basic;
 - that an answer is a JSON object, and a token one of a type, a lifetime and an alphabet that serve;
+- for how long the server wants to be left alone (Retry-After), whatever the answer is otherwise;
 - what an error means for people: nothing that the server says is believed further than needed. It
   is shown shortened, in printable characters, and without the client's secret, should it have
   echoed that.
@@ -18,16 +19,20 @@ import base64
 import errno
 import html
 import json
+import logging
 import math
 import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import quote, quote_plus
 
 from springline import errors
+from springline.core import ports
 from springline.core.values import TLSClient
+from springline.credentials import http_times, lifetimes
 from springline.reasons import Reason
 from springline.redaction import Secret
 
@@ -36,13 +41,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Client", "Granted", "request_token"]
 
+logger = logging.getLogger(__name__)
+
 MOST_SECONDS: Final = 8.0
 MOST_SECONDS_TO_CONNECT: Final = 4.0
 MOST_BYTES: Final = 64 * 1024
 LONGEST_SAYING: Final = 200
+LONGEST_VALUE: Final = 40
 
 # What a server says in these words may pass by itself, whatever the status of the answer.
 PASSING: Final = frozenset({"server_error", "slow_down", "temporarily_unavailable"})
+
+# What Apigee and some others call it, beside the word of RFC 6750.
+BEARER: Final = frozenset({"bearer", "bearertoken"})
 
 _OK = range(200, 300)
 _REDIRECT = range(300, 400)
@@ -62,6 +73,8 @@ class Client:
     """Where both come from, for the sentence that says what to correct."""
     secret_version: str = field(default="", compare=False)
     """As it was read; says nothing about the values."""
+    hint: str = field(default="", compare=False)
+    """What may be wrong with the values as they stand in the Secret."""
     tls: TLSClient
 
 
@@ -72,17 +85,34 @@ class Granted:
     token: Secret
     seconds: float | None
     """For how long it is valid, None where the server does not say."""
+    sent_at: datetime | None
+    """When the server sent it, by its own clock, if it says so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """What came back."""
+
+    status: int
+    content: bytes
+    sent_at: datetime | None
+    retry_after: float | None
 
 
 async def request_token(
-    url: str, client: Client, *, scopes: Sequence[str] = (), audience: str | None = None
+    url: str,
+    client: Client,
+    *,
+    clock: ports.Clock,
+    scopes: Sequence[str] = (),
+    audience: str | None = None,
 ) -> Granted:
     """Return a new token, within `MOST_SECONDS`. Safe to cancel.
 
     Raises `CredentialError` TokenRequestFailed where somebody has to do something, and
     `CredentialUnavailableError` where it may pass by itself. Redirects are not followed: the
     secret goes to the declared URL and to no other. A proxy is used where the environment names
-    one (HTTPS_PROXY, NO_PROXY).
+    one (HTTPS_PROXY, NO_PROXY). `clock` is ours, for a server that does not tell its own time.
     """
     # Neither library with the module: they cost memory where nothing else needs them, as in
     # standalone mode.
@@ -100,8 +130,12 @@ async def request_token(
         include_client_id=in_body,
         client_secret=client.secret.reveal() if in_body else None,
     )
-    status, content = await _exchange(url, body.encode(), headers, client.tls, where)
-    return _granted(status, content, client, where)
+    answer = await _exchange(url, body.encode(), headers, client.tls, where, clock)
+    try:
+        return _granted(answer, client, where)
+    except errors.CredentialError as error:
+        error.retry_after = answer.retry_after
+        raise
 
 
 def _basic(client: Client) -> str:
@@ -115,9 +149,14 @@ def _basic(client: Client) -> str:
 
 
 async def _exchange(
-    url: str, body: bytes, headers: Mapping[str, str], tls: TLSClient, where: str
-) -> tuple[int, bytes]:
-    """Return status and body of the answer. Raises `CredentialUnavailableError`."""
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    tls: TLSClient,
+    where: str,
+    clock: ports.Clock,
+) -> _Answer:
+    """Return the answer. Raises `CredentialUnavailableError`."""
     import aiohttp  # noqa: PLC0415 - as above
 
     try:
@@ -137,7 +176,15 @@ async def _exchange(
                 proxy=_proxy_for(url),
             ) as response,
         ):
-            return response.status, await _limited(response.content, where)
+            sent_at = http_times.date(response.headers.get("Date"))
+            return _Answer(
+                status=response.status,
+                content=await _limited(response.content, where),
+                sent_at=sent_at,
+                retry_after=http_times.retry_after(
+                    response.headers.get("Retry-After"), sent_at=sent_at, now=clock.now()
+                ),
+            )
     except (aiohttp.ClientError, OSError, ValueError) as error:
         finding = _finding(aiohttp, error)
     # Outside of `except`: errors of aiohttp may hold the request with its secret.
@@ -196,9 +243,9 @@ def _finding(aiohttp: Any, error: Exception) -> str:
     return "ended the connection before its answer was complete"
 
 
-def _granted(status: int, content: bytes, client: Client, where: str) -> Granted:
+def _granted(received: _Answer, client: Client, where: str) -> Granted:
     """Return the token of an answer (RFC 6749 §5.1). Raises `CredentialError`."""
-    answer = _object(content)
+    status, answer = received.status, _object(received.content)
     judged = _judged(answer or {})
     if status not in _OK or judged.error:
         raise _refusal(status, judged, client, where)
@@ -214,12 +261,35 @@ def _granted(status: int, content: bytes, client: Client, where: str) -> Granted
         raise _unavailable(f"{where} gave a token that no login can carry")
     # Required, and yet some leave it out; who names a type means it.
     kind = answer.get("token_type", "bearer")
-    if not isinstance(kind, str) or kind.lower() != "bearer":
-        raise _unavailable(f"{where} gave a token that is no bearer token")
+    if not isinstance(kind, str) or kind.lower() not in BEARER:
+        raise _unavailable(
+            f"{where} gave a token that is no bearer token: its token_type is "
+            f"{_value(kind, client, token)}"
+        )
     seconds = _seconds(answer.get("expires_in"))
+    if answer.get("expires_in") is not None and seconds is None:
+        logger.warning(
+            "the expires_in of a token is no number of seconds and is left out",
+            extra={"server": where, "expires_in": _value(answer["expires_in"], client, token)},
+        )
+    if seconds is not None and seconds > lifetimes.LONGEST_SECONDS:
+        logger.warning(
+            "the expires_in of a token is too long and counts as ten years",
+            extra={"server": where, "expires_in": _value(answer["expires_in"], client, token)},
+        )
     if seconds is not None and seconds <= 0:
-        raise _unavailable(f"{where} gave a token that has expired already")
-    return Granted(token=token, seconds=seconds)
+        raise _unavailable(
+            f"{where} gave a token that has expired already: its expires_in is "
+            f"{_value(answer['expires_in'], client, token)}"
+        )
+    return Granted(token=token, seconds=seconds, sent_at=received.sent_at)
+
+
+def _value(value: Any, client: Client, token: Secret) -> str:
+    """Return the beginning of a value of an answer, as JSON has it."""
+    text = json.dumps(value).replace(token.reveal(), "***")
+    shown = _shown(text, client)
+    return shown if len(shown) <= LONGEST_VALUE else f"{shown[:LONGEST_VALUE]}…"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,7 +348,8 @@ def _advice(code: str, client: Client) -> str:
     secret = f'Secret "{client.secret_name}"'
     match code:
         case "invalid_client" | "":
-            return f"check client id and client secret in {secret}"
+            hint = f" ({client.hint})" if client.hint else ""
+            return f"check client id and client secret in {secret}{hint}"
         case "unauthorized_client" | "unsupported_grant_type" | "access_denied":
             return f"allow the client of {secret} the client credentials grant"
         case "invalid_scope":
@@ -307,9 +378,11 @@ def _seconds(value: Any) -> float | None:
         return None
     try:
         seconds = float(value)
-    except (OverflowError, ValueError):
+    except OverflowError:  # of whole numbers alone
+        return math.inf if int(value) > 0 else -math.inf
+    except ValueError:
         return None
-    return seconds if math.isfinite(seconds) else None
+    return None if math.isnan(seconds) else seconds
 
 
 def _shown(text: str, client: Client) -> str:

@@ -129,7 +129,8 @@ def _failed(error: RequestError, where: str, namespace: str) -> errors.Credentia
                 f"the API server gives no such token of {where}; correct the audience or the "
                 f"expiration of credentials.serviceAccount ({error.message})"
             )
-    return _unavailable(f"no token of {where}: {error}")
+    retry_after = error.retry_after if isinstance(error, RefusedError) else None
+    return _unavailable(f"no token of {where}: {error}", retry_after=retry_after)
 
 
 def _refused(message: str) -> errors.CredentialError:
@@ -137,9 +138,13 @@ def _refused(message: str) -> errors.CredentialError:
     return errors.CredentialError(Reason.TOKEN_REQUEST_FAILED, message)
 
 
-def _unavailable(message: str) -> errors.CredentialUnavailableError:
+def _unavailable(
+    message: str, *, retry_after: float | None = None
+) -> errors.CredentialUnavailableError:
     """Return the error for what may pass by itself."""
-    return errors.CredentialUnavailableError(Reason.TOKEN_REQUEST_FAILED, message)
+    return errors.CredentialUnavailableError(
+        Reason.TOKEN_REQUEST_FAILED, message, retry_after=retry_after
+    )
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

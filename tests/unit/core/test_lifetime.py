@@ -116,8 +116,14 @@ def test_a_token_from_the_future_is_renewed_in_its_own_time() -> None:
         pytest.param(EIGHT + timedelta(seconds=1), False, id="in a second"),
     ],
 )
-def test_a_renewal_is_due_from_its_time_on(renew_at: datetime | None, expected: bool) -> None:
-    assert lifetime.is_due(renew_at, now=EIGHT) == expected
+@pytest.mark.parametrize("is_received", [True, False], ids=["received", "never received"])
+async def test_a_renewal_is_due_from_its_time_on(
+    clock: FakeClock, renew_at: datetime | None, is_received: bool, expected: bool
+) -> None:
+    token = an_hour()
+    if is_received:
+        token = lifetime.received(token, clock)
+    assert lifetime.is_due(token, renew_at, clock) == expected
 
 
 @pytest.mark.parametrize(
@@ -129,26 +135,89 @@ def test_a_renewal_is_due_from_its_time_on(renew_at: datetime | None, expected: 
         pytest.param(EIGHT + timedelta(seconds=1), False, id="in a second"),
     ],
 )
-def test_a_credential_has_expired_from_its_end_on(
-    expires_at: datetime | None, expected: bool
+@pytest.mark.parametrize("is_received", [True, False], ids=["received", "never received"])
+async def test_a_credential_has_expired_from_its_end_on(
+    clock: FakeClock, expires_at: datetime | None, is_received: bool, expected: bool
 ) -> None:
-    assert lifetime.has_expired(a_token(expires_at=expires_at), now=EIGHT) == expected
+    token = a_token(expires_at=expires_at)
+    if is_received:
+        token = lifetime.received(token, clock)
+    assert lifetime.has_expired(token, clock) == expected
+
+
+# --- when the wall clock is set
+
+
+@pytest.mark.parametrize("ahead", [-HOUR, HOUR], ids=["back", "forward"])
+async def test_a_wall_clock_that_is_set_makes_no_token_live_longer_or_shorter(
+    clock: FakeClock, ahead: timedelta
+) -> None:
+    """Only so much time as it was given has to pass."""
+    token = lifetime.received(an_hour(), clock)
+    clock.ahead = ahead
+    await clock.advance(3599.0)
+    assert not lifetime.has_expired(token, clock)
+    await clock.advance(1.0)
+    assert lifetime.has_expired(token, clock)
+
+
+async def test_a_wall_clock_that_is_set_forward_makes_a_renewal_due(clock: FakeClock) -> None:
+    """It may have been wrong before, or the machine may have been frozen: renewing costs little."""
+    token = lifetime.received(an_hour(), clock)
+    clock.ahead = HOUR / 2
+    assert lifetime.is_due(token, EIGHT + HOUR / 2, clock)
+
+
+async def test_a_wall_clock_that_is_set_back_puts_no_renewal_off(clock: FakeClock) -> None:
+    token = lifetime.received(an_hour(), clock)
+    clock.ahead = -HOUR
+    await clock.advance(1799.0)
+    assert not lifetime.is_due(token, EIGHT + HOUR / 2, clock)
+    await clock.advance(1.0)
+    assert lifetime.is_due(token, EIGHT + HOUR / 2, clock)
+
+
+async def test_what_is_read_again_lives_from_when_it_was_received_first(clock: FakeClock) -> None:
+    first = lifetime.received(an_hour(), clock)
+    clock.ahead = -HOUR
+    again = lifetime.received(an_hour(), clock)
+    assert lifetime.received_again(first, again).received == first.received
+
+
+@pytest.mark.parametrize(
+    "other",
+    [an_hour(secret="second"), a_token("first", issued_at=EIGHT, expires_at=EIGHT + HOUR / 2)],
+    ids=["another token", "the same with another end"],
+)
+async def test_what_is_read_anew_lives_from_then(clock: FakeClock, other: Credential) -> None:
+    first = lifetime.received(an_hour(), clock)
+    await clock.advance(60.0)
+    again = lifetime.received(other, clock)
+    assert lifetime.received_again(first, again) is again
+    assert lifetime.received_again(None, again) is again
+
+
+async def test_what_was_received_is_not_received_anew(clock: FakeClock) -> None:
+    """An issuer says itself when it was asked."""
+    token = lifetime.received(an_hour(), clock)
+    await clock.advance(60.0)
+    assert lifetime.received(token, clock) is token
+    endless = a_token()
+    assert lifetime.received(endless, clock) is endless
 
 
 # --- who tells
 
 
-class WallClock:
-    """`core.ports.Clock` whose wall clock a test may set; it sleeps on the clock behind it."""
+class CountingClock:
+    """`core.ports.Clock` that notes each sleep."""
 
     def __init__(self, behind: FakeClock) -> None:
         self.behind = behind
-        self.ahead = timedelta()
-        """By how much somebody has set it forward."""
         self.sleeps: list[float] = []
 
     def now(self) -> datetime:
-        return self.behind.now() + self.ahead
+        return self.behind.now()
 
     def monotonic(self) -> float:
         return self.behind.monotonic()
@@ -162,7 +231,7 @@ class Following:
     """Follows a token of an hour that is to be renewed after half of it."""
 
     def __init__(self, clock: FakeClock) -> None:
-        self.wall = WallClock(clock)
+        self.counting = CountingClock(clock)
         self.told: list[tuple[str, float]] = []
         """What was told, and after how many seconds."""
         self.clock = clock
@@ -173,9 +242,9 @@ class Following:
     ) -> None:
         self.task = asyncio.ensure_future(
             lifetime.follow(
-                credential or an_hour(),
+                lifetime.received(credential or an_hour(), self.clock),
                 renew_at,
-                clock=self.wall,
+                clock=self.counting,
                 due=lambda: self.told.append(("due", self.clock.elapsed)),
                 expired=lambda: self.told.append(("expired", self.clock.elapsed)),
             )
@@ -204,7 +273,7 @@ async def test_what_is_late_already_is_told_at_once(following: Following) -> Non
     following.start(an_hour(EIGHT - 2 * HOUR), EIGHT - HOUR)
     await following.clock.settle()
     assert following.told == [("due", 0.0), ("expired", 0.0)]
-    assert not following.wall.sleeps
+    assert not following.counting.sleeps
 
 
 async def test_what_does_not_expire_is_over_when_it_is_due(following: Following) -> None:
@@ -218,28 +287,29 @@ async def test_the_wall_clock_is_looked_at_every_minute(following: Following) ->
     """Nobody tells that it was set, or that the machine has slept."""
     following.start()
     await following.clock.advance(4000.0)
-    assert max(following.wall.sleeps) == 60.0
-    assert sum(following.wall.sleeps) == 3600.0
+    assert max(following.counting.sleeps) == 60.0
+    assert sum(following.counting.sleeps) == 3600.0
 
 
 async def test_a_wall_clock_that_is_set_forward_is_noticed_within_a_minute(
     following: Following,
 ) -> None:
+    """It renews early, once; so little time has passed that nothing can have expired."""
     following.start()
     await following.clock.advance(90.0)
-    following.wall.ahead = HOUR
+    following.clock.ahead = HOUR
     await following.clock.advance(60.0)
-    assert following.told == [("due", 120.0), ("expired", 120.0)]
+    assert following.told == [("due", 120.0)]
+    await following.clock.advance(4000.0)
+    assert following.told == [("due", 120.0), ("expired", 3600.0)]
 
 
-async def test_a_wall_clock_that_is_set_back_puts_off_what_is_told(following: Following) -> None:
+async def test_a_wall_clock_that_is_set_back_puts_nothing_off(following: Following) -> None:
     following.start()
     await following.clock.advance(1790.0)
-    following.wall.ahead = -HOUR / 4
-    await following.clock.advance(60.0)
-    assert not following.told
+    following.clock.ahead = -HOUR
     await following.clock.advance(4000.0)
-    assert following.told == [("due", 2700.0), ("expired", 4500.0)]
+    assert following.told == [("due", 1800.0), ("expired", 3600.0)]
 
 
 async def test_who_no_longer_follows_is_told_nothing(following: Following) -> None:

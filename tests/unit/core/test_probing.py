@@ -22,6 +22,8 @@ class Probing:
         self.settings = settings
         self.news: list[float | None] = []
         """Seconds of every confirm; None for an answer that did not come in time."""
+        self.expired: list[str] = []
+        """What the broker said of the credential."""
         self.task: asyncio.Task[str] | None = None
 
     async def start(self) -> None:
@@ -33,6 +35,7 @@ class Probing:
                 rng=self.rng,
                 confirmed=self.news.append,
                 unanswered=lambda: self.news.append(None),
+                expired=self.expired.append,
             )
         )
         await self.clock.settle()
@@ -196,6 +199,20 @@ async def test_a_refused_probe_is_not_repeated_and_says_what_to_do(
     assert "403 ACCESS_REFUSED" in prober.refusal
     assert "spec.probe.mode" in prober.refusal
     await clock.advance(60.0)
+    assert len(prober.connection.probes) == 1
+
+
+async def test_a_probe_that_an_expired_credential_is_refused_for_is_told_apart(
+    prober: Probing,
+) -> None:
+    """The permission is not what is wrong, so there is nothing to be done about it."""
+    prober.connection.probe_answer = errors.ProbeRefusedError(
+        code=403, text="token has expired", says_expired=True
+    )
+    await prober.start()
+    assert prober.expired == ["403 token has expired"]
+    assert prober.refusal == ""
+    await prober.clock.advance(60.0)
     assert len(prober.connection.probes) == 1
 
 

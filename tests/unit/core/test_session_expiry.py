@@ -414,7 +414,7 @@ def only(*accepted: str) -> Callable[[OpenRequest], Exception | None]:
     return refuses
 
 
-EXPIRED_CLOSE = server_close("CONNECTION_FORCED - credential expired")
+EXPIRED_CLOSE = server_close("CONNECTION_FORCED - credential expired", says_expired=True)
 
 
 async def test_a_broker_that_ends_the_connection_at_the_end_is_reconnected_to(
@@ -435,7 +435,10 @@ async def test_a_broker_that_ends_the_connection_at_the_end_is_reconnected_to(
     assert use(stage).credential.secret.reveal() == "second"
     assert shown(stage) == VALID
     [expired] = stage.events.of(EventType.CREDENTIALS_EXPIRED)
-    assert expired.message == "the broker says it has expired and has not been renewed"
+    assert expired.message == (
+        "the broker says it has expired (CONNECTION_FORCED - credential expired)"
+        " and has not been renewed"
+    )
     assert stage.view.last_close is not None
     assert stage.view.last_close.info == EXPIRED_CLOSE
 
@@ -529,6 +532,289 @@ async def test_news_of_the_end_that_waited_behind_a_renewal_is_old(stage: Stage)
     assert secrets(live) == ["second"]
     assert shown(stage) == VERIFIED
     assert EventType.CREDENTIALS_EXPIRED not in stage.events.types
+
+
+# --- the broker says so
+
+
+SAYS_EXPIRED = errors.ProbeRefusedError(
+    code=403, text="ACCESS_REFUSED - token has expired", says_expired=True
+)
+
+
+async def test_a_probe_that_is_refused_for_an_expired_token_renews_it_at_once(
+    stage: Stage,
+) -> None:
+    """By our clock it is good for another half an hour; the broker's word counts."""
+    live = await connect(stage, probe=PROBE)
+    first = use(stage).credential
+    await until(stage, EIGHT + HOUR / 2)
+    live.probe_answer = SAYS_EXPIRED
+    stage.credentials.issue(token("second", issued_at=EIGHT + HOUR / 2))
+    live.update_answer = SILENCE
+    await stage.clock.advance(PROBE.interval)
+    assert stage.credentials.instead_of == [None, first]
+    assert shown(stage) == EXPIRED
+    assert "(403 ACCESS_REFUSED - token has expired)" in stage.state().credentials.message
+    assert not is_ready(stage)
+    assert "has expired" in stage.state().blocked.message
+    live.probe_answer = 0.002
+    live.confirm_update()
+    await stage.clock.settle()
+    assert secrets(live) == ["second"]
+    assert stage.connection() is live
+    assert shown(stage) == VERIFIED
+    assert is_ready(stage)
+    assert stage.state().blocked.reason is Reason.NOT_BLOCKED
+    assert EventType.PROBE_REFUSED not in stage.events.types
+    assert len(stage.events.of(EventType.CREDENTIALS_EXPIRED)) == 1
+
+
+async def test_a_token_that_the_broker_calls_expired_stays_so_until_there_is_another(
+    stage: Stage,
+) -> None:
+    """The issuer is asked on, and its words stand beside the broker's."""
+    live = await connect(stage, probe=PROBE)
+    live.probe_answer = SAYS_EXPIRED
+    stage.credentials.issue(*[no_new_token("the issuer is away")] * 3)
+    await stage.clock.advance(PROBE.interval)
+    assert shown(stage) == EXPIRED
+    assert "token has expired" in stage.state().credentials.message
+    assert stage.state().credentials.message.endswith("the issuer is away")
+    assert EventType.CREDENTIALS_EXPIRING not in stage.events.types
+    stage.credentials._issued.clear()
+    stage.credentials.issue(token("second"))
+    live.probe_answer = 0.002
+    await stage.clock.advance(60.0)
+    assert secrets(live) == ["second"]
+    assert shown(stage) == VERIFIED
+
+
+async def test_a_token_that_somebody_else_renews_stays_expired_when_it_is_read_again(
+    stage: Stage,
+) -> None:
+    live = await connect(stage, probe=PROBE)
+    live.probe_answer = SAYS_EXPIRED
+    await stage.clock.advance(PROBE.interval)
+    assert shown(stage) == EXPIRED
+    stage.session.credential_changed()
+    await stage.clock.settle()
+    assert shown(stage) == EXPIRED
+    live.probe_answer = 0.002
+    stage.credentials.answer = token("second")
+    stage.session.credential_changed()
+    await stage.clock.settle()
+    assert shown(stage) == VERIFIED
+    assert stage.state().blocked.reason is Reason.NOT_BLOCKED
+
+
+async def test_a_token_that_the_broker_takes_after_all_is_valid_again(stage: Stage) -> None:
+    """Such as when the broker's clock was wrong and has been put right."""
+    live = await connect(stage, probe=PROBE)
+    live.probe_answer = SAYS_EXPIRED
+    await stage.clock.advance(PROBE.interval)
+    live.probe_answer = 0.002
+    stage.session.renew()
+    await stage.clock.settle()
+    assert shown(stage) == VERIFIED
+    assert stage.state().blocked.reason is Reason.NOT_BLOCKED
+
+
+async def test_a_broker_that_calls_every_token_expired_is_not_given_one_after_the_other(
+    stage: Stage,
+) -> None:
+    """Its clock is wrong: the second in a row takes the time of an attempt, and the next more."""
+    retry = Retry(delay=10.0, max_delay=40.0, jitter=0.0)
+    rotation = RotationSettings(verify=False)
+    live = await connect(stage, probe=PROBE, retry=retry, rotation=rotation)
+    live.probe_answer = SAYS_EXPIRED
+    stage.credentials.issue(*[token(f"token {number}") for number in range(100)])
+    await stage.clock.advance(PROBE.interval)
+    assert len(live.updates) == 1
+    await stage.clock.advance(8.0)
+    assert len(live.updates) == 1
+    await stage.clock.advance(2.0)
+    assert len(live.updates) == 2
+    await stage.clock.advance(600.0)
+    assert len(live.updates) < 20
+    assert stage.connection() is live
+
+
+async def test_a_new_secret_does_not_wait_for_the_pause_of_the_one_before(stage: Stage) -> None:
+    live = await connect(stage, probe=PROBE, rotation=RotationSettings(verify=False))
+    live.probe_answer = SAYS_EXPIRED
+    stage.credentials.issue(token("second"))
+    await stage.clock.advance(PROBE.interval)
+    assert secrets(live) == ["second"]
+    live.probe_answer = 0.002
+    stage.credentials.answer = token("third")
+    stage.session.credential_changed()
+    await stage.clock.settle()
+    assert secrets(live) == ["second", "third"]
+    assert is_ready(stage)
+
+
+async def test_a_new_token_that_has_expired_already_is_said_to_and_another_is_asked_for(
+    stage: Stage,
+) -> None:
+    live = await connect(stage)
+    due = renew_at(stage)
+    stale, good = token("stale", issued_at=EIGHT - 2 * HOUR), token("good", issued_at=due)
+    stage.credentials.issue(stale, good)
+    stage.driver.refuses = only("first", "good")
+    seen: list[tuple[ConditionStatus, Reason]] = []
+    await until(stage, due)
+    seen.extend(
+        (each.state.credentials.status, each.state.credentials.reason) for each in stage.changes
+    )
+    assert EXPIRED in seen
+    assert REJECTED not in seen
+    assert "the new one has expired; refused Secret(***)" in {
+        each.state.credentials.message for each in stage.changes
+    }
+    assert stage.credentials.instead_of[-1] == stale
+    assert secrets(live) == ["good"]
+    assert shown(stage) == VERIFIED
+
+
+async def test_a_connection_that_ends_for_an_expired_token_during_an_update_is_opened_with_the_new(
+    stage: Stage,
+) -> None:
+    """The broker has accepted the new one on a handshake; if it calls that expired, it says so."""
+    live = await connect(stage)
+    first, due = use(stage).credential, renew_at(stage)
+    stage.credentials.issue(token("second", issued_at=due))
+    live.update_answer = SILENCE
+    await until(stage, due)
+    assert secrets(live) == ["second"]
+    live.end(EXPIRED_CLOSE)
+    await stage.clock.settle()
+    assert stage.credentials.instead_of[-1] == first
+    assert use(stage).credential.secret.reveal() == "second"
+    assert is_ready(stage)
+    assert len(stage.events.of(EventType.CREDENTIALS_EXPIRED)) == 1
+
+
+async def test_a_login_that_is_refused_for_an_expired_token_is_tried_at_once_with_another(
+    stage: Stage,
+) -> None:
+    first, second = token("first"), token("second")
+    stage.credentials.answer = first
+    stage.credentials.issue(second)
+    stage.driver.then(
+        errors.CredentialRejectedError(
+            Reason.ACCESS_REFUSED, "403 your token has expired", says_expired=True
+        )
+    )
+    await stage.declare()
+    assert stage.credentials.instead_of == [None, first]
+    assert stage.state().phase is Phase.CONNECTED
+    assert use(stage).credential == second
+
+
+async def test_a_token_that_the_connection_was_ended_for_is_refused_as_expired(
+    stage: Stage,
+) -> None:
+    """What the broker has said once it need not say again."""
+    live = await connect(stage)
+    stage.driver.otherwise = credential_refused()
+    live.end(EXPIRED_CLOSE)
+    await stage.clock.advance(300.0)
+    assert shown(stage) == EXPIRED
+    assert stage.state().credentials.message == "it has expired; login refused"
+
+
+# --- the wall clock is set
+
+
+@pytest.mark.parametrize("ahead", [-HOUR, -24 * HOUR], ids=["an hour", "a day"])
+async def test_a_wall_clock_that_is_set_back_puts_no_renewal_off(
+    stage: Stage, ahead: timedelta
+) -> None:
+    live = await connect(stage)
+    due = renew_at(stage)
+    stage.credentials.issue(token("second"))
+    await stage.clock.advance(1800.0)
+    stage.clock.ahead = ahead
+    await stage.clock.advance((due - EIGHT).total_seconds() - 1801.0)
+    assert not live.updates
+    await stage.clock.advance(1.0)
+    assert secrets(live) == ["second"]
+    assert is_ready(stage)
+    assert EventType.CREDENTIALS_EXPIRED not in stage.events.types
+
+
+async def test_a_token_expires_in_its_time_although_the_wall_clock_was_set_back(
+    stage: Stage,
+) -> None:
+    await connect(stage)
+    stage.credentials.issue(*[no_new_token("the issuer is away")] * 100)
+    await stage.clock.advance(1800.0)
+    stage.clock.ahead = -HOUR
+    await stage.clock.advance(1800.0)
+    assert shown(stage) == EXPIRED
+    assert "the clock here, which was set back, says 2026-11-21T09:00:00Z" in (
+        stage.state().credentials.message
+    )
+
+
+async def test_a_token_that_is_read_again_does_not_live_longer_for_a_clock_that_was_set_back(
+    stage: Stage,
+) -> None:
+    live = await connect(stage)
+    stage.clock.ahead = -HOUR
+    stage.session.credential_changed()
+    await stage.clock.settle()
+    stage.driver.then(SILENCE)
+    live.end(transport_close())
+    await stage.clock.advance(3600.0)
+    assert not is_ready(stage)
+    assert stage.state().phase is Phase.CONNECTED
+    assert shown(stage) == EXPIRED
+
+
+async def test_a_token_that_the_broker_takes_at_its_end_was_read_with_a_wrong_clock(
+    stage: Stage,
+) -> None:
+    """The clock was ahead when it was read, and is right now."""
+    stage.clock.ahead = HOUR - timedelta(minutes=1)
+    live = await connect(stage, token(issued_at=EIGHT))
+    stage.clock.ahead = timedelta()
+    await stage.clock.advance(120.0)
+    assert shown(stage) == EXPIRED
+    live.end(transport_close())
+    await stage.clock.advance(60.0)
+    assert is_ready(stage)
+    await until(stage, EIGHT + HOUR)
+    assert shown(stage) == EXPIRED
+
+
+async def test_a_wall_clock_that_is_set_forward_renews_once_and_expires_nothing(
+    stage: Stage,
+) -> None:
+    live = await connect(stage)
+    stage.clock.ahead = 2 * HOUR
+    stage.credentials.issue(token("second", issued_at=EIGHT + 2 * HOUR))
+    await stage.clock.advance(60.0)
+    assert secrets(live) == ["second"]
+    await stage.clock.advance(1800.0)
+    assert secrets(live) == ["second"]
+    assert is_ready(stage)
+    assert EventType.CREDENTIALS_EXPIRED not in stage.events.types
+
+
+async def test_a_wall_clock_that_is_set_forward_expires_no_token_that_is_fresh(
+    stage: Stage,
+) -> None:
+    """Nobody renews it, and so there is a warning."""
+    await connect(stage)
+    stage.clock.ahead = 2 * HOUR
+    await stage.clock.advance(3599.0)
+    assert shown(stage) == EXPIRING
+    assert is_ready(stage)
+    assert len(stage.events.of(EventType.CREDENTIALS_EXPIRING)) == 1
+    await stage.clock.advance(1.0)
+    assert shown(stage) == EXPIRED
 
 
 # --- rotation.renewAt

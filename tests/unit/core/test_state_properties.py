@@ -230,7 +230,7 @@ class SessionModel(RuleBasedStateMachine):
         if isinstance(event, state.CredentialChanged | state.RenewRequested) and before.standing:
             assert command is Command.NOTHING, "no credential helps against a standing failure"
         if isinstance(event, state.AttemptFailed):
-            check_retry(event.error, command)
+            check_retry(event, command, is_first=before.attempts == 0)
 
     @rule(declared=DECLARATIONS)
     def declare(self, declared: state.Declared) -> None:
@@ -311,10 +311,12 @@ class SessionModel(RuleBasedStateMachine):
             assert self.attempting or self.state == SessionState()
 
 
-def check_retry(error: errors.ConnectError | errors.CredentialError, command: Command) -> None:
-    match error:
+def check_retry(event: state.AttemptFailed, command: Command, *, is_first: bool) -> None:
+    match event.error:
         case errors.TerminalError():
             assert command is Command.STAND_DOWN, "terminal is never retried"
+        case errors.RejectedError() if event.has_expired and is_first:
+            assert command is Command.CONNECT_NOW, "there may be another one"
         case errors.RejectedError() | errors.CredentialError():
             assert command is Command.CONNECT_SLOWLY, "rejected is retried slowly"
         case _:

@@ -100,6 +100,42 @@ async def test_what_is_about_to_expire_is_not_handed_out(
     assert (await shared.fetch()).secret.reveal() == "token 2"
 
 
+@pytest.mark.parametrize("ahead", [-1, 1], ids=["back", "forward"])
+async def test_wall_clock_that_is_set_makes_nothing_valid_for_longer_or_shorter(
+    shared: SharedIssuer, clock: FakeClock, ahead: int
+) -> None:
+    first = await shared.fetch()
+    clock.ahead = ahead * timedelta(days=1)
+    await clock.advance(LIFETIME - 1)
+    assert shared.valid == first
+    await clock.advance(1)
+    assert shared.valid is None
+
+
+async def test_wall_clock_that_is_set_back_does_not_keep_what_is_about_to_expire(
+    shared: SharedIssuer, clock: FakeClock
+) -> None:
+    await shared.fetch()
+    clock.ahead = -timedelta(days=1)
+    await clock.advance(LIFETIME - 5)
+    assert (await shared.fetch()).secret.reveal() == "token 2"
+
+
+async def test_wall_clock_that_is_set_forward_has_one_more_issued(
+    shared: SharedIssuer, issuing: Issuing, clock: FakeClock
+) -> None:
+    """Early is harmless, again and again would not be; the first one serves if there is none."""
+    first = await shared.fetch()
+    clock.ahead = timedelta(days=1)
+    issuing.failure = unavailable()
+    assert await shared.fetch() == first
+    await clock.advance(1)
+    issuing.failure = None
+    second = await shared.fetch()
+    assert second.secret.reveal() == "token 3"
+    assert await shared.fetch() is second
+
+
 async def test_what_never_expires_is_issued_once(
     shared: SharedIssuer, issuing: Issuing, clock: FakeClock
 ) -> None:
@@ -312,6 +348,41 @@ async def test_defect_is_not_hidden(clock: FakeClock) -> None:
 
     with pytest.raises(ZeroDivisionError):
         await SharedIssuer(broken, clock).fetch()
+
+
+# --- an issuer that wants to be left alone
+
+
+async def test_issuer_is_left_alone_for_as_long_as_it_wants(
+    shared: SharedIssuer, issuing: Issuing, clock: FakeClock
+) -> None:
+    """Everybody is told until when; an hour is the most."""
+    issuing.failure = CredentialUnavailableError(
+        Reason.TOKEN_REQUEST_FAILED, "busy", retry_after=120.0
+    )
+    for _ in range(3):
+        with pytest.raises(CredentialUnavailableError) as caught:
+            await shared.fetch()
+        assert caught.value.message == (
+            "busy; it is not asked again before 2026-11-21T08:02:00Z (Retry-After)"
+        )
+        await clock.advance(39)
+    assert issuing.asked == 1
+    issuing.failure = unavailable("busy still")
+    await clock.advance(3)
+    with pytest.raises(CredentialUnavailableError, match="busy still"):
+        await shared.fetch()
+
+
+async def test_wish_that_is_shorter_than_the_pause_changes_nothing(
+    shared: SharedIssuer, issuing: Issuing
+) -> None:
+    issuing.failure = CredentialUnavailableError(
+        Reason.TOKEN_REQUEST_FAILED, "busy", retry_after=0.5
+    )
+    with pytest.raises(CredentialUnavailableError) as caught:
+        await shared.fetch()
+    assert caught.value.message == "busy"
 
 
 # --- sharing

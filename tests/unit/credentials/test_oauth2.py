@@ -5,6 +5,7 @@ Whatever goes wrong, the client's secret is in no message and in no traceback.
 
 import asyncio
 import base64
+import email.utils
 import html
 import logging
 import traceback
@@ -19,7 +20,7 @@ import trustme
 from springline import errors
 from springline.api import v1alpha1
 from springline.api.meta import Identity
-from springline.core import ports
+from springline.core import deadline, ports
 from springline.core.values import Credential, CredentialKind
 from springline.credentials import token_endpoint
 from springline.credentials.certificates import PreparedClients
@@ -35,6 +36,7 @@ from support.token_server import Registered, TokenServer, serving
 from support.waiting import eventually
 
 SECRET = "pl4nted secret:100%+ü&<b>"
+TEN_YEARS = 10 * 365 * 86400
 
 
 @pytest.fixture
@@ -198,8 +200,9 @@ async def test_clock_of_the_server_does_not_matter(
 
 
 def granting(token: str = "opaque", **fields: Any) -> token_server.Answer:
-    """Return what grants a token so."""
-    return token_server.answer({"access_token": token, "token_type": "Bearer", **fields})
+    """Return what grants a token so; its answer has no Date."""
+    granted = {"access_token": token, "token_type": "Bearer", **fields}
+    return token_server.answer(granted, Date="")
 
 
 async def test_opaque_token_says_nothing_of_itself(sources: Sources, server: TokenServer) -> None:
@@ -216,15 +219,96 @@ async def test_opaque_token_may_have_a_lifetime(sources: Sources, server: TokenS
 
 @pytest.mark.parametrize(
     ("expires_in", "seconds"),
-    [("3600", 3600), (90.5, 90.5), (10**400, None), (1e300, None), ("soon", None), (True, None)],
-    ids=["quoted", "a fraction", "too many digits", "beyond the calendar", "a word", "true"],
+    [("3600", 3600), (90.5, 90.5), (None, None)],
+    ids=["quoted", "a fraction", "none"],
 )
-async def test_lifetime_is_read_as_far_as_it_is_one(
-    sources: Sources, server: TokenServer, expires_in: object, seconds: float | None
+async def test_lifetime_is_read_generously(
+    sources: Sources,
+    server: TokenServer,
+    expires_in: object,
+    seconds: float | None,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     server.then(granting(expires_in=expires_in))
     expected = None if seconds is None else EIGHT + timedelta(seconds=seconds)
     assert (await sources.declared().fetch()).expires_at == expected
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("expires_in", "seconds"),
+    [
+        pytest.param(10**400, TEN_YEARS, id="too many digits"),
+        pytest.param(1e300, TEN_YEARS, id="beyond the calendar"),
+        pytest.param("inf", TEN_YEARS, id="for ever"),
+        pytest.param("nan", None, id="no number"),
+        pytest.param("soon", None, id="a word"),
+        pytest.param("\u202e" * 5000, None, id="what nobody can read"),
+        pytest.param(True, None, id="true"),
+        pytest.param([60], None, id="a list"),
+    ],
+)
+async def test_lifetime_that_makes_no_sense_is_bounded_and_said_to_be(
+    sources: Sources,
+    server: TokenServer,
+    expires_in: object,
+    seconds: float | None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What the server meant nobody knows; the token serves all the same."""
+    server.then(granting(expires_in=expires_in))
+    expected = None if seconds is None else EIGHT + timedelta(seconds=seconds)
+    assert (await sources.declared().fetch()).expires_at == expected
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    assert "expires_in of a token" in record.message
+    shown = str(vars(record)["expires_in"])
+    assert shown.isprintable()
+    assert len(shown) <= 41
+
+
+@pytest.mark.parametrize(
+    ("told", "claimed", "expected"),
+    [
+        pytest.param(3600, {"exp": 600}, 600, id="the token says less than the answer"),
+        pytest.param(600, {"exp": 3600}, 600, id="the answer says less than the token"),
+        pytest.param(600, {"exp": 599}, 600, id="both the same but for whole seconds"),
+        pytest.param(3600, {"iat": -3000, "exp": 600}, 600, id="a token from the server's cache"),
+        pytest.param(None, {"iat": -3000, "exp": 600}, 600, id="the same, the token alone says"),
+        pytest.param(None, {"exp": 10**10}, TEN_YEARS, id="the token says far too much"),
+    ],
+)
+async def test_shorter_of_two_lifetimes_counts(
+    sources: Sources,
+    server: TokenServer,
+    told: float | None,
+    claimed: dict[str, Any],
+    expected: float,
+) -> None:
+    """By the clock of the server, which is that of its Date; RabbitMQ looks at the token alone."""
+    noon = 1_800_000_000
+    token = Issuer().token(**{name: noon + value for name, value in claimed.items()})
+    sent_at = email.utils.formatdate(noon, usegmt=True)
+    body: dict[str, Any] = {"access_token": token, "token_type": "Bearer"}
+    server.then(token_server.answer(body | ({"expires_in": told} if told else {}), Date=sent_at))
+    credential = await sources.declared().fetch()
+    assert credential.expires_at == EIGHT + timedelta(seconds=expected)
+
+
+async def test_server_that_tells_no_time_is_compared_with_our_clock(
+    sources: Sources, server: TokenServer
+) -> None:
+    token = Issuer().token(exp=int(EIGHT.timestamp()) + 60)
+    server.then(granting(token, expires_in=3600))
+    assert (await sources.declared().fetch()).expires_at == EIGHT + timedelta(minutes=1)
+
+
+async def test_lifetime_is_measured_from_the_request_by_the_monotonic_clock(
+    sources: Sources, clock: FakeClock
+) -> None:
+    """A wall clock that is set makes it neither longer nor shorter."""
+    credential = await sources.declared().fetch()
+    assert credential.received == deadline.instant(clock)
 
 
 ODDITIES: dict[str, dict[str, Any]] = {
@@ -235,6 +319,7 @@ ODDITIES: dict[str, dict[str, Any]] = {
     "no error": {"error": None},
     "an empty error": {"error": "", "error_description": ""},
     "a lifetime that is an object": {"expires_in": {}},
+    "a lifetime that is null": {"expires_in": None},
     "an end in words": {"expires_at": "tomorrow"},
     "a refresh token": {"refresh_token": "another", "id_token": 5},
 }
@@ -260,17 +345,30 @@ async def test_token_that_says_only_when_it_ends_is_believed(
 
 
 @pytest.mark.parametrize(
-    "answer",
-    [granting(expires_in=0), granting(expires_in=-5), granting(Issuer().token(exp=1000))],
-    ids=["no lifetime", "a negative one", "an end in the past"],
+    ("answer", "text"),
+    [
+        (granting(expires_in=0), "its expires_in is 0"),
+        (granting(expires_in=-5), "its expires_in is -5"),
+        (granting(expires_in=-(10**400)), "its expires_in is -1000"),
+        (granting(Issuer().token(exp=1000)), "the clock here says 2026-11-21T08:00:00Z"),
+        (
+            token_server.answer(
+                {"access_token": Issuer().token(exp=1000), "token_type": "Bearer"},
+                Date="Sun, 06 Nov 1994 08:49:37 GMT",
+            ),
+            "its exp is 1970-01-01T00:16:40Z, and its own clock says 1994-11-06T08:49:37Z",
+        ),
+    ],
+    ids=["no lifetime", "negative", "very negative", "past by our clock", "past by the server's"],
 )
 async def test_token_that_has_expired_is_none(
-    sources: Sources, server: TokenServer, answer: token_server.Answer
+    sources: Sources, server: TokenServer, answer: token_server.Answer, text: str
 ) -> None:
     server.then(answer)
     error = await failed(sources.declared())
     assert isinstance(error, CredentialUnavailableError)
     assert "has expired already" in error.message
+    assert text in error.message
 
 
 # --- the server says no
@@ -433,8 +531,15 @@ UNAVAILABLE = {
     ),
     "a token with a line break": (granting("a\r\nb"), "that no login can carry"),
     "a token that is not ASCII": (granting("ä"), "that no login can carry"),
-    "a token of another type": (granting(token_type="mac"), "no bearer token"),
-    "a type that is no text": (granting(token_type=[]), "no bearer token"),
+    "a token of another type": (
+        granting(token_type="mac"),
+        'no bearer token: its token_type is "mac"',
+    ),
+    "a type that is no text": (granting(token_type=[]), "no bearer token: its token_type is []"),
+    "a type that no terminal should see": (
+        granting(token_type="\x1b[31m" + "m" * 5000),
+        'no bearer token: its token_type is "\\u001b[31mmmmm',
+    ),
     "a huge answer": (token_server.answer(b" " * 1_000_000), "more than 65536 bytes"),
     "half an answer": (token_server.cut(b'{"access_token": ', of=1000), "ended the connection"),
     "nothing at all": (token_server.cut(b"", of=1000), "ended the connection"),
@@ -452,9 +557,18 @@ async def test_what_may_pass_is_tried_again(
     assert text in error.message
     assert server.url.split("/")[2] in error.message
     assert "access_token" not in error.message
+    assert error.message.isprintable()
+    assert len(error.message) < 400
 
 
-@pytest.mark.parametrize("kind", ["bearer", "BEARER", None])
+async def test_type_that_has_the_token_in_it_is_not_shown(
+    sources: Sources, server: TokenServer
+) -> None:
+    server.then(granting("pl4nted-token", token_type="DPoP pl4nted-token"))
+    assert '"DPoP ***"' in (await failed(sources.declared())).message
+
+
+@pytest.mark.parametrize("kind", ["bearer", "BEARER", "BearerToken", "bearertoken", None])
 async def test_type_of_the_token_is_read_generously(
     sources: Sources, server: TokenServer, kind: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -466,6 +580,155 @@ async def test_type_of_the_token_is_read_generously(
     body = {"access_token": "opaque"} | ({} if kind is None else {"token_type": kind})
     server.then(token_server.answer(body))
     assert (await sources.declared().fetch()).secret.reveal() == "opaque"
+
+
+# --- the server wants to be left alone
+
+
+BUSY = {"error": "slow_down"}
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (429, BUSY),
+        (503, "<html>busy</html>"),
+        (400, {"error": "temporarily_unavailable"}),
+        (401, {"error": "invalid_client"}),
+    ],
+    ids=["429", "503", "a word of the specification", "a refusal"],
+)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Retry-After": "120"},
+        {"Retry-After": "Tue, 15 Nov 1994 08:14:31 GMT", "Date": "Tue, 15 Nov 1994 08:12:31 GMT"},
+        {"Retry-After": "Sat, 21 Nov 2026 08:02:00 GMT", "Date": ""},
+    ],
+    ids=["seconds", "a time by the server's clock", "a time by ours"],
+)
+async def test_server_is_left_alone_for_as_long_as_it_wants(
+    sources: Sources,
+    server: TokenServer,
+    clock: FakeClock,
+    status: int,
+    body: Any,
+    headers: dict[str, str],
+) -> None:
+    server.then(token_server.answer(body, status=status, **headers))
+    source = sources.declared()
+    error = await failed(source)
+    assert error.message.endswith("it is not asked again before 2026-11-21T08:02:00Z (Retry-After)")
+    await clock.advance(119.0)
+    assert (await failed(source)).message == error.message
+    assert server.seen == 1
+    await clock.advance(1.0)
+    await source.fetch()
+    assert server.seen == 2
+
+
+@pytest.mark.parametrize(
+    "told", ["1000000", "9" * 5000, "Fri, 21 Nov 2036 08:00:00 GMT"], ids=["days", "ages", "years"]
+)
+async def test_nobody_waits_for_more_than_an_hour(
+    sources: Sources, server: TokenServer, clock: FakeClock, told: str
+) -> None:
+    server.then(token_server.answer(BUSY, status=429, **{"Retry-After": told, "Date": ""}))
+    source = sources.declared()
+    assert "before 2026-11-21T09:00:00Z" in (await failed(source)).message
+    await clock.advance(3599.0)
+    await failed(source)
+    assert server.seen == 1
+    await clock.advance(1.0)
+    await source.fetch()
+
+
+@pytest.mark.parametrize(
+    "told", ["0", "-5", "soon", "1.5", "", "Sat, 21 Nov 2026 07:00:00 GMT", "٣"]
+)
+async def test_what_is_no_wish_changes_nothing(
+    sources: Sources, server: TokenServer, clock: FakeClock, told: str
+) -> None:
+    answer = token_server.answer(BUSY, status=429, **{"Retry-After": told, "Date": ""})
+    server.then(answer)
+    source = sources.declared()
+    assert "Retry-After" not in (await failed(source)).message
+    await clock.advance(1.0)
+    await source.fetch()
+
+
+async def test_all_who_are_the_same_client_leave_the_server_alone(
+    sources: Sources, server: TokenServer, clock: FakeClock
+) -> None:
+    """The server counts requests of a client, whatever they are for."""
+    server.then(token_server.answer(BUSY, status=429, **{"Retry-After": "120"}))
+    one, other = sources.declared(), sources.declared(scopes=("orders",))
+    error = await failed(one)
+    assert (await failed(other)).message == error.message
+    assert server.seen == 1
+    await clock.advance(120.0)
+    await one.fetch()
+    await other.fetch()
+    assert server.seen == 3
+
+
+async def test_another_secret_and_another_namespace_do_not_wait(
+    sources: Sources, server: TokenServer
+) -> None:
+    """What is corrected is tried at once, and nobody is held back by what others do."""
+    server.then(token_server.answer(BUSY, status=429, **{"Retry-After": "120"}))
+    sources.client(secret="wrong")
+    await failed(sources.declared())
+    sources.client(secret=SECRET)
+    await sources.declared().fetch()
+    server.then(token_server.answer(BUSY, status=429, **{"Retry-After": "120"}))
+    await failed(sources.declared(scopes=("orders",)))
+    client = {"client-id": b"orders", "client-secret": SECRET.encode()}
+    sources.reader.put("orders-client", client, namespace="others")
+    ca = {"ca.crt": server.ca}
+    sources.reader.put("idp-ca", ca, kind="ConfigMap", namespace="others")
+    await sources.declared(namespace="others").fetch()
+
+
+async def test_wish_of_a_server_leaves_a_valid_token_in_use(
+    sources: Sources, server: TokenServer, clock: FakeClock
+) -> None:
+    source = sources.declared()
+    first = await source.fetch()
+    server.then(token_server.answer(BUSY, status=429, **{"Retry-After": "600"}))
+    await clock.advance(3000.0)
+    with pytest.raises(CredentialUnavailableError, match="before 2026-11-21T09:00:00Z"):
+        await source.fetch(instead_of=first)
+    assert await source.fetch() is first
+
+
+# --- what may be wrong with the Secret
+
+
+@pytest.mark.parametrize(
+    ("identifier", "secret", "hint"),
+    [
+        ("orders", "pl4nted-wrong\n", "(the line break at the end of client-secret is not sent)"),
+        ("order\r\n", "pl4nted", "(the line break at the end of client-id is not sent)"),
+        ("orders", "pl4nted ", "(client-secret begins or ends with white space, which is sent"),
+        (
+            " orders",
+            "pl4nted\n",
+            "which is sent as part of it; the line break at the end of client-secret is not sent)",
+        ),
+        ("orders", "pl4nted-wrong", 'in Secret "orders-client"'),
+    ],
+    ids=["line break", "line break of the id", "blank", "both", "nothing to be seen"],
+)
+async def test_refused_client_is_told_what_can_be_seen_of_its_secret(
+    sources: Sources, identifier: str, secret: str, hint: str
+) -> None:
+    sources.client(identifier, secret=secret)
+    error = await failed(sources.declared())
+    assert "refused: 401" in error.message
+    assert hint in error.message
+    advice = error.message.partition("check client id")[2]
+    assert ("(" in advice) == ("sent" in hint)
 
 
 async def test_server_that_does_not_answer_is_given_up(

@@ -11,6 +11,7 @@ import jwt
 import pytest
 
 from springline.api.v1alpha1 import ServiceAccountReference
+from springline.core import deadline
 from springline.core.values import CredentialKind
 from springline.credentials.service_account import ServiceAccountSources
 from springline.errors import CredentialError, CredentialUnavailableError
@@ -38,6 +39,8 @@ class Tokens:
         self.failure: Exception | None = None
         self.seconds = 0.0
         """How long an answer takes."""
+        self.claimed = 0
+        """For how long a token is valid by what it says of itself, if not for as long as asked."""
         self._clock = clock
 
     async def issue(self, namespace: str, name: str, *, audience: str, seconds: int) -> Token:
@@ -49,6 +52,7 @@ class Tokens:
             "sub": f"system:serviceaccount:{namespace}:{name}",
             "aud": [audience],
             # Of a clock that is years ahead of ours.
+            "iat": 4_102_444_800 - (self.claimed or seconds),
             "exp": 4_102_444_800,
             "jti": str(len(self.asked)),
         }
@@ -110,6 +114,27 @@ async def test_lifetime_counts_by_our_clock_from_when_it_was_asked_for(
     credential = await clock.result(sources.source("apps", reference()).fetch(), within=5)
     assert credential.issued_at == EIGHT
     assert credential.expires_at == EIGHT + timedelta(seconds=HOUR)
+
+
+@pytest.mark.parametrize(
+    ("claimed", "expected"), [(600, 600), (7200, HOUR)], ids=["the token", "the answer"]
+)
+async def test_shorter_of_two_lifetimes_counts(
+    sources: ServiceAccountSources, tokens: Tokens, claimed: int, expected: float
+) -> None:
+    """The broker looks at the token alone."""
+    tokens.claimed = claimed
+    credential = await sources.source("apps", reference()).fetch()
+    assert credential.expires_at == EIGHT + timedelta(seconds=expected)
+
+
+async def test_lifetime_is_measured_from_the_request_by_the_monotonic_clock(
+    sources: ServiceAccountSources, tokens: Tokens, clock: FakeClock
+) -> None:
+    asked = deadline.instant(clock)
+    tokens.seconds = 5
+    credential = await clock.result(sources.source("apps", reference()).fetch(), within=5)
+    assert credential.received == asked
 
 
 async def test_what_is_declared_alike_shares_a_token(

@@ -204,6 +204,16 @@ async def test_what_may_pass_is_said_so(
     assert (await issued(tokens)).value.reveal() == ISSUED
 
 
+async def test_wish_of_the_api_server_to_be_left_alone_is_passed_on(
+    server: FakeAPIServer, tokens: KubernetesTokens
+) -> None:
+    """Who asks again, and when, is the business of those who share the token."""
+    server.script.append(refusing(429, "TooManyRequests", "slow down", retry_after="120"))
+    with pytest.raises(CredentialUnavailableError) as caught:
+        await tokens.issue("apps", "orders", audience="rabbitmq", seconds=1800)
+    assert caught.value.retry_after == 120.0
+
+
 @pytest.mark.parametrize("declared", ["api-of-this-cluster", ["another", "api-of-this-cluster"]])
 async def test_no_token_is_asked_for_that_the_api_server_itself_would_take(
     tokens: KubernetesTokens, own: OwnToken, server: FakeAPIServer, declared: object

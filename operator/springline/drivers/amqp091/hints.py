@@ -1,10 +1,10 @@
 """Why a broker may have refused a login, as far as the login itself shows it.
 
-A broker answers every refused login with the same words, so that a stranger learns nothing. Two
-causes can be seen from here. They are hints only: a login with such a user name or password is sent
-as it is, because the broker may accept it.
+A broker answers every refused login with the same words, so that a stranger learns nothing. Some
+causes can be seen from here. They are hints only: such a user name, password or token is sent as it
+is, because the broker may accept it.
 
-Pure. A hint says how a user name or a password ends, and never the value.
+Pure. A hint says how a user name, a password or a token looks, and never the value.
 """
 
 import ipaddress
@@ -22,10 +22,21 @@ def on_refused_login(credential: Credential, address: str) -> str:
 
     It is empty where there is nothing to see.
     """
+    if credential.kind is CredentialKind.TOKEN:
+        return _token(credential.secret.reveal())
     if credential.kind is not CredentialKind.PASSWORD:
         return ""
     hints = (_line_break(credential), _loopback_user(credential, address))
     return "; ".join(hint for hint in hints if hint)
+
+
+def _token(token: str) -> str:
+    # White space around a token is no part of it, and has gone when it was read.
+    if token[:7].lower() == "bearer ":
+        return 'the token begins with "Bearer ", which belongs to HTTP: leave it out'
+    if any(character.isspace() for character in token):
+        return "the token has white space in it, which is sent as part of it: base64 breaks lines"
+    return ""
 
 
 def _line_break(credential: Credential) -> str:

@@ -246,9 +246,10 @@ class Probe:
             return
         self._state = _State.CLOSED
         if self._answer is not None and not self._answer.done():
+            code, text = frame.reply_code or 0, replies.cleaned(frame.reply_text)
             self._answer.set_exception(
                 ProbeRefusedError(
-                    code=frame.reply_code or 0, text=replies.cleaned(frame.reply_text)
+                    code=code, text=text, says_expired=replies.says_expired(code, text)
                 )
             )
 

@@ -17,7 +17,7 @@ from springline.errors import (
 )
 from springline.reasons import Reason
 
-__all__ = ["Close", "at_open", "cleaned", "when_open"]
+__all__ = ["Close", "at_open", "cleaned", "says_expired", "when_open"]
 
 _MAX_TEXT = 255
 
@@ -139,6 +139,17 @@ _RULES = (
     ),
 )
 
+# What says that a token is over, by code and text. The names of exchange, virtual host and user
+# come first in RabbitMQ's sentence and can take its end away; its OAuth 2 backend has no other
+# error there.
+_EXPIRIES = (
+    # To what is done on a channel (403) or with a virtual host (530), 3.10 to 4.3.
+    (403, r"Provided JWT token has expired|backend rabbit_auth_backend_oauth2 returned an error"),
+    (530, r"Provided JWT token has expired|backend rabbit_auth_backend_oauth2 returned an error"),
+    # To an open connection, from 4.2.6 on.
+    (320, r"credential expired"),
+)
+
 # 311 to 313, 405 and 406 belong to channels; 506 and 541 are the broker's own trouble, and pass.
 _OTHERWISE = Rule(
     code=0,
@@ -157,6 +168,8 @@ def at_open(close: Close, *, authenticated: bool, hint: str = "") -> ConnectErro
     family = rule.family
     says = rule.says
     shown = _shown(close)
+    if says_expired(close.code, close.text):
+        return CredentialRejectedError(Reason.ACCESS_REFUSED, f"{says}: {shown}", says_expired=True)
     if issubclass(family, CredentialRejectedError):
         if authenticated:
             # The login was accepted, so it is not the credential: other brokers say 403 of the
@@ -176,7 +189,13 @@ def when_open(close: Close) -> CloseInfo:
         code=close.code,
         class_id=close.class_id,
         method_id=close.method_id,
+        says_expired=says_expired(close.code, close.text),
     )
+
+
+def says_expired(code: int, text: str) -> bool:
+    """Whether a Close, of a channel or a connection, says that the lifetime of a token is over."""
+    return any(code == each and re.search(pattern, text) for each, pattern in _EXPIRIES)
 
 
 def cleaned(text: object, limit: int = _MAX_TEXT) -> str:

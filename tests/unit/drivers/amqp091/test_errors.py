@@ -244,6 +244,75 @@ def test_a_close_of_an_open_connection_is_classified(code: int, text: str, reaso
     assert (info.code, info.text, info.class_id, info.method_id) == (code, text, 10, 50)
 
 
+_OF_A_CHANNEL = (
+    "ACCESS_REFUSED - write access to exchange 'amq.default' in vhost '{vhost}' refused for user"
+    " 'ann', backend rabbit_auth_backend_oauth2 returned an error: Provided JWT token has expired"
+    " at timestamp 1764132117 (validated at 1764132118)"
+)
+_OF_A_VIRTUAL_HOST = (
+    "NOT_ALLOWED - access to vhost '/' refused for user 'ann', backend rabbit_auth_backend_oauth2"
+    " returned an error: Provided JWT token has expired at timestamp 1 (validated at 2)"
+)
+
+# code, text, whether it says that the token is over
+SAYINGS = [
+    pytest.param(403, _OF_A_CHANNEL.format(vhost="/")[:255], True, id="a publish, 3.10 to 4.3"),
+    pytest.param(
+        403, _OF_A_CHANNEL.format(vhost="v" * 60)[:255], True, id="a publish, the end cut off"
+    ),
+    pytest.param(
+        403,
+        "ACCESS_REFUSED - write access to exchange 'amq.default' in vhost '/' refused for user 'a',"
+        " backend rabbit_auth_backend_cache returned an error: Provided JWT token has expired at"
+        " timestamp 1 (validated at 2)",
+        True,
+        id="a publish, with the cache in front",
+    ),
+    pytest.param(530, _OF_A_VIRTUAL_HOST, True, id="a virtual host"),
+    pytest.param(
+        320, "CONNECTION_FORCED - credential expired", True, id="a connection, from 4.2.6 on"
+    ),
+    pytest.param(
+        403,
+        "ACCESS_REFUSED - write access to exchange 'amq.default' in vhost '/' refused for user 'a'",
+        False,
+        id="no permission",
+    ),
+    pytest.param(
+        403,
+        "ACCESS_REFUSED - write access to exchange 'credential expired' in vhost '/' refused for"
+        " user 'a'",
+        False,
+        id="no permission, a misleading name",
+    ),
+    pytest.param(
+        403, "ACCESS_REFUSED - Login was refused using authentication", False, id="a login"
+    ),
+    pytest.param(
+        530, "NOT_ALLOWED - New secret was refused by one of the backends", False, id="an update"
+    ),
+    pytest.param(320, "CONNECTION_FORCED - Closed via management plugin", False, id="by somebody"),
+    pytest.param(
+        404, "NOT_FOUND - no exchange 'Provided JWT token has expired'", False, id="no exchange"
+    ),
+]
+
+
+@pytest.mark.parametrize(("code", "text", "expected"), SAYINGS)
+def test_a_text_tells_whether_the_token_is_over(code: int, text: str, expected: bool) -> None:
+    assert replies.says_expired(code, text) is expected
+    assert replies.when_open(Close(code=code, text=text)).says_expired is expected
+
+
+def test_a_login_whose_token_ends_before_the_virtual_host_is_open_is_the_tokens_fault() -> None:
+    """That it was accepted a moment ago does not help."""
+    error = replies.at_open(Close(code=530, text=_OF_A_VIRTUAL_HOST), authenticated=True)
+    assert type(error) is CredentialRejectedError
+    assert error.says_expired
+    assert not error.authenticated
+    assert _OF_A_VIRTUAL_HOST in error.message
+
+
 def test_a_peers_text_is_made_fit_to_be_shown() -> None:
     assert replies.cleaned("vhost\x1b[31m\x00gone\u2028\u202eback\r\n") == "vhost [31m gone  back"
     assert replies.cleaned(b"caf\xc3\xa9 \xff") == "café \ufffd"

@@ -28,6 +28,21 @@ def test_guest_is_told_from_where_it_may_log_in(address: str) -> None:
     assert "create another user" in hint
 
 
+@pytest.mark.parametrize(
+    ("secret", "hint"),
+    [
+        pytest.param("Bearer pl4nted.b.c", 'begins with "Bearer "', id="a header of HTTP"),
+        pytest.param("bearer pl4nted.b.c", 'begins with "Bearer "', id="in small letters"),
+        pytest.param("pl4nted.b\nb.c", "has white space in it", id="a line break in it"),
+        pytest.param("pl4nted.b b.c", "has white space in it", id="a blank in it"),
+    ],
+)
+def test_token_that_can_be_seen_to_be_none_is_told(secret: str, hint: str) -> None:
+    found = hints.on_refused_login(token(secret), POD)
+    assert hint in found
+    assert "pl4nted" not in found
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"])
 def test_guest_on_the_brokers_machine_has_another_problem(address: str) -> None:
     """There, guest may log in, so it is the password."""
