@@ -38,6 +38,7 @@ FINE: Final = {
     Reason.VERIFIED,
     Reason.NOT_BLOCKED,
     Reason.PUBLISHED,
+    Reason.USABLE,
 }
 
 

@@ -60,6 +60,7 @@ class Upkeep:
         # Of the expiry of the credential in use: what was reported, and why there is no other yet.
         self._reported: set[EventType] = set()
         self._problem = ""
+        self._problem_passes = False
 
     # --- the credential in use
 
@@ -174,6 +175,7 @@ class Upkeep:
         if error.reason is Reason.TOKEN_REQUEST_FAILED:
             # That there is no new token says nothing of the one in use.
             self._problem = error.message
+            self._problem_passes = isinstance(error, errors.CredentialUnavailableError)
             if self._has_expired:
                 await self.expired()
             else:
@@ -214,7 +216,8 @@ class Upkeep:
         )
         why = f": {self._problem}" if self._problem else ""
         message = f"{when} and has not been renewed{why}"
-        await self._advance(state.CredentialExpired(message=message))
+        passes = bool(self._problem) and self._problem_passes
+        await self._advance(state.CredentialExpired(message=message, passes=passes))
         await self._report_once(EventType.CREDENTIALS_EXPIRED, message)
 
     async def _report_once(self, kind: EventType, message: str) -> None:

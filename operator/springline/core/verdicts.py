@@ -35,6 +35,8 @@ class Verdict:
     status: ConditionStatus
     reason: Reason
     message: str = ""
+    passes: bool = False
+    """Whether it may become True by itself, without anybody changing anything."""
 
 
 NOT_CHECKED = Verdict(
@@ -105,7 +107,10 @@ def refused(error: errors.ConnectError | errors.CredentialError) -> Verdict:
     reason = error.reason
     if isinstance(error, errors.ConnectError) and reason is not Reason.CREDENTIAL_TOO_LONG:
         reason = Reason.REJECTED
-    return Verdict(status=ConditionStatus.FALSE, reason=reason, message=error.message)
+    passes = isinstance(error, errors.CredentialUnavailableError | errors.TransientError)
+    return Verdict(
+        status=ConditionStatus.FALSE, reason=reason, message=error.message, passes=passes
+    )
 
 
 def expiring(message: str) -> Verdict:
@@ -113,9 +118,11 @@ def expiring(message: str) -> Verdict:
     return Verdict(status=ConditionStatus.TRUE, reason=Reason.EXPIRING, message=message)
 
 
-def expired(message: str) -> Verdict:
-    """Say that a credential's lifetime is over."""
-    return Verdict(status=ConditionStatus.FALSE, reason=Reason.EXPIRED, message=message)
+def expired(message: str, *, passes: bool = False) -> Verdict:
+    """Say that a credential's lifetime is over; it passes where another one may still come."""
+    return Verdict(
+        status=ConditionStatus.FALSE, reason=Reason.EXPIRED, message=message, passes=passes
+    )
 
 
 _BLOCK_REASONS: Final = {
