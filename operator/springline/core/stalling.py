@@ -51,16 +51,19 @@ def stalled(view: SessionView, before: Condition | None = None) -> Verdict | Non
     """Return what the condition Stalled says; None if the session is not stalled.
 
     `before` is the condition as it was. What was stalled and is refused still, stays so for as long
-    as the declaration is the same: a new operator does not begin to count anew.
+    as the declaration is the same. That the operator ends changes nothing about it: the next one
+    does not begin to count anew.
     """
-    failure = refusal(view.state)
-    if failure is None:
-        return None
     is_known = (
         before is not None
         and before.status is ConditionStatus.TRUE
         and before.observed_generation == view.generation
     )
+    if view.state.ended and is_known and before is not None:
+        return Verdict(status=before.status, reason=before.reason, message=before.message)
+    failure = refusal(view.state)
+    if failure is None:
+        return None
     if not (is_known or _is_its_own(failure) or view.refused_seconds >= GRACE_SECONDS):
         return None
     return Verdict(status=ConditionStatus.TRUE, reason=failure.reason, message=failure.message)

@@ -60,6 +60,7 @@ def account(connection: Connection, *, now: datetime, holder: str) -> list[Entry
         Entry("Namespace", (connection.namespace,)),
         _ready(connection, now),
         _state(connection, now),
+        *_stalled(connection, now),
         *_pending(connection),
         Entry("Broker", (_broker(connection),)),
         *_said("Endpoint", connection.text("status", "endpoint")),
@@ -100,6 +101,14 @@ def _ready(connection: Connection, now: datetime) -> Entry:
             first = f"no{_for(ready.since, now)}: {ready.reason}"
             tone: Tone = "bad" if connection.state != "Suspended" else "notice"
             return Entry("Ready", tuple(filter(None, (first, ready.message))), tone)
+
+
+def _stalled(connection: Connection, now: datetime) -> Iterator[Entry]:
+    """What does not go on by itself; Ready has said already why."""
+    stalled = connection.condition("Stalled")
+    if stalled.status == "True":
+        line = f"yes{_for(stalled.since, now)}: nothing goes on until somebody changes something"
+        yield Entry("Stalled", (line,), "bad")
 
 
 def _state(connection: Connection, now: datetime) -> Entry:

@@ -161,11 +161,13 @@ def test_a_new_operator_does_not_count_anew() -> None:
     later = EIGHT + timedelta(hours=1)
     again = stalled(*status.conditions(a_view(REJECTED), previous=before, now=later))
     assert again == stalled(*before)
+    ended = status.conditions(a_view(ENDED), previous=before, now=later)
+    assert stalled(*ended) == stalled(*before)
     changed = a_view(REJECTED, generation=4)
     assert stalled(*status.conditions(changed, previous=before, now=later)) is None
 
 
-@pytest.mark.parametrize("current", [CONNECTED, CONNECTING, WAITING, SUSPENDED, ENDED])
+@pytest.mark.parametrize("current", [CONNECTED, CONNECTING, WAITING, SUSPENDED])
 def test_it_is_gone_when_nothing_is_refused_any_more(current: SessionState) -> None:
     before = known(a_view(REJECTED, refused_seconds=LONG))
     assert stalled(*before) is not None
