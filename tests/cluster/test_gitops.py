@@ -15,7 +15,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from springline.api import conditions
+from springline.api import conditions, crds
 from springline.core import status as projection
 from springline.core.stalling import GRACE_SECONDS
 from springline.core.state import Declared, Failure, Opened, RenewalRefused, SessionState
@@ -194,6 +194,34 @@ async def scene(
             await team.patch(plural, name, {"metadata": {"finalizers": []}})
     if await team.get("clusterbrokers", f"rabbit-{team.namespace}"):
         await team.delete("clusterbrokers", f"rabbit-{team.namespace}")
+
+
+# The script --------------------------------------------------------------------------------------
+
+
+def test_the_script_gets_into_argo_cd_as_documented(
+    kubectl: Kubectl, namespace: str, tmp_path: Path
+) -> None:
+    """What is in its ConfigMap stays there, and all three kinds get the same script."""
+    data = {"url": "https://argocd.example.com"}
+    there = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "argocd-cm"},
+        "data": data,
+    }
+    kubectl.apply(there, namespace=namespace)
+    [text] = [block.text for block in PAGE.blocks if "kind: ConfigMap" in block.text]
+    file = tmp_path / "argocd-cm.yaml"
+    file.write_text(text.replace("namespace: argocd", f"namespace: {namespace}"))
+    [command] = [each for each in PAGE.commands if "argocd-cm" in each]
+    _, *words = command.split()
+    words = [{"argocd": namespace, "argocd-cm.yaml": str(file)}.get(each, each) for each in words]
+    kubectl.run(*words)
+    found = kubectl.get_json("configmap", "argocd-cm", namespace=namespace)["data"]
+    assert found.pop("url") == data["url"]
+    assert len(found) == len(crds.KINDS)
+    assert set(found.values()) == {script(kind) for kind in crds.KINDS}
 
 
 # Connections -------------------------------------------------------------------------------------
