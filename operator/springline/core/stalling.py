@@ -28,11 +28,11 @@ def refusal(state: SessionState) -> Failure | None:
         case Phase.SUSPENDED | Phase.CONNECTING:
             return None
         case Phase.CONNECTED:
-            return _of_credentials(state.credentials)
+            return _of(state.credentials)
         case Phase.WAITING:
             failure = state.failure
-            is_of_credentials = failure is not None and failure.reason is Reason.NO_CREDENTIALS
-            return _of_credentials(state.credentials) if is_of_credentials else None
+            is_about_credential = failure is not None and failure.reason is Reason.NO_CREDENTIALS
+            return _of(state.credentials) if is_about_credential else None
         case Phase.REJECTED:
             return state.failure
         case Phase.CLOSED:
@@ -41,7 +41,7 @@ def refusal(state: SessionState) -> Failure | None:
             assert_never(state.phase)
 
 
-def _of_credentials(verdict: Verdict) -> Failure | None:
+def _of(verdict: Verdict) -> Failure | None:
     if verdict.status is not ConditionStatus.FALSE or verdict.passes:
         return None
     return Failure(reason=verdict.reason, message=verdict.message)

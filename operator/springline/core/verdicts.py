@@ -107,10 +107,13 @@ def refused(error: errors.ConnectError | errors.CredentialError) -> Verdict:
     reason = error.reason
     if isinstance(error, errors.ConnectError) and reason is not Reason.CREDENTIAL_TOO_LONG:
         reason = Reason.REJECTED
-    passes = isinstance(error, errors.CredentialUnavailableError | errors.TransientError)
     return Verdict(
-        status=ConditionStatus.FALSE, reason=reason, message=error.message, passes=passes
+        status=ConditionStatus.FALSE, reason=reason, message=error.message, passes=_passes(error)
     )
+
+
+def _passes(error: errors.ConnectError | errors.CredentialError) -> bool:
+    return isinstance(error, errors.CredentialUnavailableError | errors.TransientError)
 
 
 def expiring(message: str) -> Verdict:
