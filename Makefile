@@ -39,6 +39,7 @@ apiserver: ## Get kube-apiserver, its controllers and etcd for the cluster tests
 tools: $(INSTALLED) ## Get kubectl and Helm for the cluster tests, unless they are there
 	@tests/support/install-tools.sh
 	@PYTHONPATH=tests $(BIN)/python -m support.monitors
+	@PYTHONPATH=tests $(BIN)/python -m support.gitops
 
 prometheus: ## Get Prometheus and promtool for the tests that use them, unless they are there
 	@tests/support/install-prometheus.sh

@@ -34,7 +34,8 @@ def read(directory: Path) -> list[Row]:
 def _row(document: dict[str, Any]) -> Row:
     status = document["status"]
     conditions = {condition["type"]: condition for condition in status["conditions"]}
-    ready, blocked = conditions["Ready"], conditions["Blocked"]
+    # While a connection is suspended, it has no condition Ready.
+    ready, blocked = conditions.get("Ready", conditions["Connected"]), conditions["Blocked"]
     telling = blocked if blocked["status"] == "True" else ready
     return Row(
         name=document["metadata"]["name"],

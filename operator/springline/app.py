@@ -108,7 +108,9 @@ class Standalone:
     def apply(self, manifests: Manifests) -> None:
         """Make sessions follow the manifests."""
         self.reconciler.apply(manifests)
-        self.report.declare(manifests.objects.keys() | manifests.unusable.keys())
+        self.report.declare(
+            manifests.objects.keys() | manifests.unusable.keys(), unusable=manifests.unusable
+        )
         if self.bindings is not None:
             self.bindings.declare(manifests)
 

@@ -12,8 +12,11 @@ __all__ = ["Reason"]
 class Reason(enum.StrEnum):
     """A condition's `reason`: CamelCase, stable, one meaning each."""
 
-    # Ready and Connected, when True
-    CONNECTED = "Connected"  # Ready: connected with a valid credential
+    # Ready, Connected and Reachable, when True
+    CONNECTED = (
+        "Connected"  # Ready: connected with a valid credential; Reachable: sessions are open
+    )
+    USABLE = "Usable"  # Ready of a broker: its declaration can be used
     OPEN = "Open"  # Connected: the open handshake is complete and nobody has begun to close
 
     # Connected, when not: nothing was tried, because of what is declared

@@ -264,7 +264,7 @@ async def test_suspended_connection_closes_and_comes_back(scene: Scene) -> None:
     scene.put_connection(suspend=True)
     await scene.process.until_state("Suspended")
     await scene.until_gone()
-    assert scene.process.condition("Ready") == ("False", "Suspended")
+    assert scene.process.condition("Connected") == ("False", "Suspended")
     scene.put_connection(suspend=False)
     await scene.process.until("Ready", "True")
     await scene.until_closed_in_order()

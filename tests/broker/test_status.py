@@ -277,7 +277,7 @@ async def test_suspending_closes_and_resuming_opens(broker: RabbitMQNode, team: 
     async with running(*declared(broker, team)) as held:
         await held.until_ready("orders")
         held.apply(*declared(broker, team, suspend=True))
-        await held.until_reason("orders", "Ready", "Suspended")
+        await held.until_reason("orders", "Connected", "Suspended")
         await eventually(lambda: not [each for each in broker.connections() if each.user == team])
         held.apply(*declared(broker, team))
         await held.until_ready("orders")

@@ -172,7 +172,7 @@ async def test_suspending_changes_nothing(team: Team) -> None:
     await published(team)
     before = await team.get("secrets", "orders-binding")
     await team.declare_connections("orders", binding=BINDING, suspend=True)
-    status = await team.until_condition("orders", "Ready", "False", "Suspended")
+    status = await team.until_condition("orders", "Connected", "False", "Suspended")
     assert status["binding"] == {"name": "orders-binding"}
     assert await team.get("secrets", "orders-binding") == before
 

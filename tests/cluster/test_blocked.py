@@ -60,7 +60,7 @@ async def test_an_alarm_blocks_and_its_end_unblocks(
             "the broker counts it",
             plural="brokers",
         )
-        assert condition(broker, "Ready") == ("True", "Connected")
+        assert condition(broker, "Reachable") == ("True", "Connected")
         [event] = await team.until_events("orders", reason)
         assert event["type"] == "Warning"
         assert words in event["message"]

@@ -112,15 +112,16 @@ async def test_a_broker_tells_of_all_its_sessions(team: Team) -> None:
         )
 
     status = await until_counted(0, 0)
-    assert condition(status, "Ready") == ("Unknown", "NotChecked")
+    assert condition(status, "Ready") == ("True", "Usable")
+    assert condition(status, "Reachable") == ("Unknown", "NotChecked")
     await team.declare_connections("refused", virtualHost="nowhere")
     status = await until_counted(1, 0)
     status = await team.until_condition(
-        "rabbit", "Ready", "False", "VirtualHostNotFound", plural="brokers"
+        "rabbit", "Reachable", "False", "VirtualHostNotFound", plural="brokers"
     )
     await team.declare_connections("orders", "billing")
     status = await until_counted(3, 2)
-    assert condition(status, "Ready") == ("True", "Connected")
+    assert condition(status, "Reachable") == ("True", "Connected")
     assert status["server"]["product"] == "RabbitMQ"
     assert status["server"]["version"]
     document = await team.get("brokers", "rabbit")

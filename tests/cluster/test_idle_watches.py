@@ -95,7 +95,7 @@ async def test_silence_is_neither_an_outage_nor_a_reason_to_list(
     assert lists(server) == listed
     declare(server, "orders")
     await eventually(
-        lambda: server.request("GET", f"{CONNECTIONS}/orders").content.get("status"),
+        lambda: server.request("GET", f"{CONNECTIONS}/orders").content["status"].get("conditions"),
         timeout=30,
         what="its status is written",
     )
@@ -113,7 +113,7 @@ async def test_version_that_is_too_old_by_then_is_made_up_for(
     await watches_ended(server, 2)
     declare(server, "billing")
     await eventually(
-        lambda: server.request("GET", f"{CONNECTIONS}/billing").content.get("status"),
+        lambda: server.request("GET", f"{CONNECTIONS}/billing").content["status"].get("conditions"),
         timeout=60,
         what="its status is written",
     )

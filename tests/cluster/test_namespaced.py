@@ -43,10 +43,10 @@ async def test_only_the_listed_namespaces_are_looked_after(
     for each in served:
         await each.until_ready("orders")
         await each.until_held("orders")
-        await each.until_condition("rabbit", "Ready", "True", plural="brokers")
+        await each.until_condition("rabbit", "Reachable", "True", plural="brokers")
         await each.until_events("orders", "Connected")
-    assert await elsewhere.status("orders") == {}
-    assert await elsewhere.status("rabbit", "brokers") == {}
+    assert await elsewhere.is_unseen("orders")
+    assert await elsewhere.is_unseen("rabbit", "brokers")
     assert await elsewhere.held() == []
     # Changes are noticed there, too.
     await second.put_secret("n0t-the-password")
@@ -109,7 +109,7 @@ async def test_a_cluster_broker_is_not_looked_after_there(
         await springline.until_ready()
         await team.until_ready("orders")
         await team.until_held("orders")
-        await team.until_condition(name, "Ready", "True", plural="clusterbrokers")
+        await team.until_condition(name, "Reachable", "True", plural="clusterbrokers")
     finally:
         await team.delete(CONNECTIONS)
         await team.delete("clusterbrokers", name)
@@ -136,7 +136,7 @@ async def test_a_namespace_without_its_role_does_not_keep_the_others_waiting(
         await each.declare("orders")
     await team.until_ready("orders")
     await springline.until_ready()
-    assert await without.status("orders") == {}
+    assert await without.is_unseen("orders")
 
     del binding["metadata"]["resourceVersion"], binding["metadata"]["uid"]
     kubectl.apply(binding)

@@ -145,7 +145,7 @@ async def test_watch_follows_changes_as_lines(plugin: Plugin, team: Team) -> Non
     assert "Connected, Ready True" in first
     await team.patch(CONNECTIONS, "orders", {"spec": {"suspend": True}})
     seen = ""
-    while "Suspended, Ready False" not in seen:
+    while "Suspended: " not in seen:
         line = await asyncio.to_thread(watching.stdout.readline)
         assert line, "it has ended"
         seen += line

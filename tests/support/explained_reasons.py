@@ -18,7 +18,10 @@ FILE = ROOT / "operator" / "springline" / "plugin" / "reasons.json"
 STATUS = ROOT / "docs" / "status.md"
 TROUBLESHOOTING = ROOT / "docs" / "troubleshooting.md"
 
-_CONDITIONS = ("Ready", "Connected", "CredentialsValid", "Synced", "Blocked", "BindingPublished")
+_CONDITIONS = (
+    *("Ready", "Reachable", "Connected", "CredentialsValid", "Synced"),
+    *("Blocked", "BindingPublished"),
+)
 # Words of the column "family", and of which row of the table of families each is.
 _FAMILIES = {"passes": "may pass", "refused": "refused", "declaration": "cannot work"}
 

@@ -103,7 +103,9 @@ class Scene:
             objects={each.identity: each for each in parsed}, problems=tuple(problems)
         )
         self.reconciler.apply(manifests)
-        self.report.declare(manifests.objects.keys() | manifests.unusable.keys())
+        self.report.declare(
+            manifests.objects.keys() | manifests.unusable.keys(), unusable=manifests.unusable
+        )
         if self.bindings is not None:
             self.bindings.declare(manifests)
         await self.clock.advance(1)

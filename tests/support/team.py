@@ -136,6 +136,10 @@ class Team:
         """Return the status of an object, empty without one."""
         return (await self.get(plural, name)).get("status") or {}
 
+    async def is_unseen(self, name: str, plural: str = CONNECTIONS) -> bool:
+        """Whether no operator has written the status of an object; there is a default of it."""
+        return (await self.status(name, plural)).get("observedGeneration") == -1
+
     async def events(self) -> list[tuple[str, str]]:
         """Return the Events in the namespace: of which object, and the reason."""
         items = (await self.get("events", "")).get("items", ())

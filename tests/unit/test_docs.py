@@ -39,6 +39,7 @@ FINE: Final = {
     Reason.VERIFIED,
     Reason.NOT_BLOCKED,
     Reason.PUBLISHED,
+    Reason.USABLE,
 }
 
 

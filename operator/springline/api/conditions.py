@@ -27,12 +27,16 @@ LONGEST_MESSAGE: Final = 32768  # bytes; the limit of metav1.Condition
 class ConditionType(enum.StrEnum):
     """What a condition is about. The order is the one in which they are shown."""
 
-    READY = "Ready"  # connected with a valid credential, as declared: for `kubectl wait`
+    # Of a connection: open as declared, with a valid credential; it has none while it is
+    # suspended. Of a broker: it can be used as it is declared. What `kubectl wait` waits for.
+    READY = "Ready"
+    REACHABLE = "Reachable"  # of a broker: a session to it is open
     CONNECTED = "Connected"  # the session is open
     CREDENTIALS_VALID = "CredentialsValid"  # the broker accepts the credential as it is now
     SYNCED = "Synced"  # the open session uses what is declared now
     BLOCKED = "Blocked"  # the broker takes no messages from this connection
     BINDING_PUBLISHED = "BindingPublished"  # the Secret for applications has what was verified
+    STALLED = "Stalled"  # nothing goes on until somebody changes something; else left out
 
 
 class ConditionStatus(enum.StrEnum):

@@ -67,6 +67,8 @@ class Kind:
     short_name: str
     scope: str
     columns: tuple[Column, ...]
+    unseen: Mapping[str, Any]
+    """Status of an object that no operator has written one of. See `_status`."""
     selectable: tuple[str, ...] = ()
     """Fields that a field selector can name."""
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -81,7 +83,12 @@ _AGE = Column(
 )
 
 _BROKER_COLUMNS = (
-    Column(name="Ready", path=_condition("Ready"), description="Whether a session is open."),
+    Column(
+        name="Ready", path=_condition("Ready"), description="Whether it can be used as declared."
+    ),
+    Column(
+        name="Reachable", path=_condition("Reachable"), description="Whether a session is open."
+    ),
     Column(
         name="Connections",
         path=".status.connections.declared",
@@ -99,9 +106,9 @@ _BROKER_COLUMNS = (
     _AGE,
     Column(
         name="Reason",
-        path=_condition("Ready", "reason"),
+        path=_condition("Reachable", "reason"),
         wide=True,
-        description="Why it is Ready, or is not.",
+        description="Why it is Reachable, or is not.",
     ),
 )
 
@@ -141,6 +148,8 @@ _CONNECTION_COLUMNS = (
     ),
 )
 
+_UNSEEN: Final[Mapping[str, Any]] = {"observedGeneration": -1}
+
 KINDS: Final[Mapping[str, Kind]] = {
     "Broker": Kind(
         model=Broker,
@@ -150,6 +159,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         short_name="sbroker",
         scope="Namespaced",
         columns=_BROKER_COLUMNS,
+        unseen=_UNSEEN,
     ),
     "ClusterBroker": Kind(
         model=ClusterBroker,
@@ -159,6 +169,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         short_name="scbroker",
         scope="Cluster",
         columns=_BROKER_COLUMNS,
+        unseen=_UNSEEN,
     ),
     "BrokerConnection": Kind(
         model=BrokerConnection,
@@ -168,6 +179,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         short_name="bconn",
         scope="Namespaced",
         columns=_CONNECTION_COLUMNS,
+        unseen={**_UNSEEN, "state": "Pending"},
         selectable=(".spec.brokerRef.name", ".status.state"),
         # Service Binding specification: those who look for services find it by this.
         labels={"servicebinding.io/provisioned-service": "true"},
@@ -227,7 +239,7 @@ def _object_schema(name: str, kind: Kind) -> Schema:
             "kind": {"type": "string", "description": "Kind of the object."},
             "metadata": {"type": "object"},
             "spec": spec,
-            "status": _status(kind.status),
+            "status": _status(kind),
         },
     }
     for rule in rules.RULES[name]:
@@ -243,8 +255,15 @@ def _at(schema: Schema, path: str) -> Schema:
     return schema
 
 
-def _status(model: type[BaseModel]) -> Schema:
-    schema = _structural(model)
+def _status(kind: Kind) -> Schema:
+    """Return the schema of status, with the one of an object that no operator has seen.
+
+    For programs an object without status is as it should be; one that is behind its generation is
+    not. The API server takes the default for what is stored, so whatever a status does not bring
+    along itself would stay in it: only fields that every status has may be in the default, and no
+    conditions, which would need the time of a transition. So nothing else can be required.
+    """
+    schema = _structural(kind.status)
     schema["properties"]["conditions"] = {
         "type": "array",
         "description": schema["properties"]["conditions"]["description"],
@@ -252,6 +271,8 @@ def _status(model: type[BaseModel]) -> Schema:
         "x-kubernetes-list-map-keys": ["type"],
         "items": copy.deepcopy(_CONDITION),
     }
+    schema["required"] = [name for name in schema["required"] if name in kind.unseen]
+    schema["default"] = dict(kind.unseen)
     return schema
 
 

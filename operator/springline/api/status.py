@@ -150,17 +150,21 @@ class BindingStatus(ApiModel):
 class BrokerConnectionStatus(ApiModel):
     """What became of a BrokerConnection."""
 
-    observed_generation: int = Field(description="Generation of the declaration this is about.")
+    observed_generation: int = Field(
+        description="Generation of the declaration this is about; -1 until an operator has seen it."
+    )
     state: str = Field(
         description=(
-            "One word for people: Suspended, Connecting, Connected, Waiting, Rejected or Closed."
-            " Programs read the conditions."
+            "One word for people: Pending as long as no operator has seen the object, then"
+            " Suspended, Connecting, Connected, Waiting, Rejected or Closed. Programs read the"
+            " conditions."
         )
     )
     conditions: tuple[dict[str, Any], ...] = Field(
         description=(
-            "Ready, Connected, CredentialsValid, Synced, Blocked, and with spec.binding"
-            " BindingPublished."
+            "Ready (not while suspended), Connected, CredentialsValid, Synced, Blocked, with"
+            " spec.binding BindingPublished, and Stalled where nothing goes on until somebody"
+            " changes something."
         )
     )
     connected_since: Timestamp | None = Field(
@@ -209,8 +213,12 @@ class ConnectionCounts(ApiModel):
 class BrokerStatus(ApiModel):
     """What became of a Broker or ClusterBroker."""
 
-    observed_generation: int = Field(description="Generation of the declaration this is about.")
-    conditions: tuple[dict[str, Any], ...] = Field(description="Ready.")
+    observed_generation: int = Field(
+        description="Generation of the declaration this is about; -1 until an operator has seen it."
+    )
+    conditions: tuple[dict[str, Any], ...] = Field(
+        description="Ready, Reachable, and Stalled where the declaration cannot be used."
+    )
     server: ServerStatus | None = Field(default=None, description="What the broker says of itself.")
     connections: ConnectionCounts = Field(description="How the connections to it are.")
     holder: str | None = Field(

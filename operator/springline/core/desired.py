@@ -182,6 +182,7 @@ def session_spec(
                 f"{broker_key.kind} {_quoted(broker_key)} declares none; set tls.enabled and "
                 "tls.clientCertificateRef there"
             ),
+            elsewhere=document.spec.broker is None,
         )
     spec = document.spec
     key = SessionKey(document.metadata.namespace, document.metadata.name)

@@ -20,6 +20,7 @@ class Notes:
         "_blocked_at",
         "_blocked_before",
         "_clock",
+        "_refused_at",
         "blocked_since",
         "confirm_seconds",
         "connected_since",
@@ -35,6 +36,7 @@ class Notes:
         self.blocked_since: datetime | None = None
         self._blocked_at: float | None = None
         self._blocked_before = 0.0
+        self._refused_at: float | None = None
         self.credential: CredentialUse | None = None
         self.disconnects = 0
         """How many open connections ended, not by our doing."""
@@ -58,6 +60,18 @@ class Notes:
         elif not is_blocked:
             self._blocked_before = self.blocked_seconds
             self.blocked_since = self._blocked_at = None
+
+    @property
+    def refused_seconds(self) -> float:
+        """For how long something has been refused without a break; 0 if nothing is."""
+        return self._clock.monotonic() - self._refused_at if self._refused_at is not None else 0.0
+
+    def refuse(self, *, is_refused: bool) -> None:
+        """Note whether something is refused. Idempotent."""
+        if not is_refused:
+            self._refused_at = None
+        elif self._refused_at is None:
+            self._refused_at = self._clock.monotonic()
 
     def wait(self, seconds: float) -> None:
         """Note that the next attempt starts after so many seconds."""

@@ -15,7 +15,7 @@ from typing import assert_never
 
 from springline import errors
 from springline.api.conditions import ConditionStatus
-from springline.core import backoff, ports, renewal, state
+from springline.core import backoff, ports, renewal, stalling, state
 from springline.core.attempt import Success, attempting_message, opened_message
 from springline.core.closing import close_quietly
 from springline.core.desired import ProbeSettings, SessionSpec
@@ -194,6 +194,7 @@ class Session:
             connected_since=self._notes.connected_since,
             blocked_since=self._notes.blocked_since,
             blocked_seconds=self._notes.blocked_seconds,
+            refused_seconds=self._notes.refused_seconds,
             credential=self._notes.credential,
             disconnects=self._notes.disconnects,
             last_close=self._notes.last_close,
@@ -286,6 +287,7 @@ class Session:
         """
         transition = state.step(self._state, event)
         self._note_block(transition.state)
+        self._notes.refuse(is_refused=stalling.refusal(transition.state) is not None)
         self._state = transition.state
         await self._perform(transition.command, why=why)
 

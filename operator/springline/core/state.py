@@ -80,6 +80,8 @@ class Failure:
 
     reason: Reason
     message: str
+    elsewhere: bool = False
+    """Whether another object than the declaration can mend it as well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +150,8 @@ class CredentialExpired:
     """The lifetime of the credential in use is over."""
 
     message: str
+    passes: bool = False
+    """Whether there is none yet only because whoever issues it cannot be asked now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -307,8 +311,8 @@ def _react(state: SessionState, event: StateEvent) -> Transition:  # noqa: C901 
             return Transition(state=state, command=command)
         case CredentialExpiring(message=message):
             return _credential_expiring(state, message)
-        case CredentialExpired(message=message):
-            return _while_connected(state, credentials=verdicts.expired(message))
+        case CredentialExpired(message=message, passes=passes):
+            return _while_connected(state, credentials=verdicts.expired(message, passes=passes))
         case ReconnectRequested() | RoomNeeded():
             return _reconnect_requested(state)
         case AttemptFailed(error=error, has_expired=has_expired):

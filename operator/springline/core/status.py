@@ -4,7 +4,8 @@ The caller keeps the conditions of the last projection and passes them in, becau
 `lastTransitionTime` moves only when its status flips.
 """
 
-from collections.abc import Iterable, Sequence
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from springline.api import status
@@ -14,6 +15,7 @@ from springline.api.conditions import (
     ConditionType,
     updated,
 )
+from springline.core import stalling
 from springline.core.binding import Publication
 from springline.core.state import Failure, Phase, SessionState
 from springline.core.values import Negotiated, ServerInfo
@@ -33,11 +35,15 @@ def conditions(
 ) -> tuple[Condition, ...]:
     """Return the conditions of a session, with the times of `previous` where nothing flipped.
 
-    Without `binding` there is no condition BindingPublished.
+    Without `binding` there is no condition BindingPublished, and none Stalled where it would not be
+    True. A session that is suspended is as it was declared, so it has none that is called Ready:
+    one that is False would say that it is on its way there.
     """
     connected = _connected(view.state)
-    verdicts = {
-        ConditionType.READY: _ready(view.state, connected),
+    verdicts: dict[ConditionType, Verdict] = {}
+    if view.state.phase is not Phase.SUSPENDED:
+        verdicts[ConditionType.READY] = _ready(view.state, connected)
+    verdicts |= {
         ConditionType.CONNECTED: connected,
         ConditionType.CREDENTIALS_VALID: view.state.credentials,
         ConditionType.SYNCED: view.state.synced,
@@ -45,6 +51,20 @@ def conditions(
     }
     if binding is not None:
         verdicts[ConditionType.BINDING_PUBLISHED] = binding.verdict
+    before = next((each for each in previous if each.type is ConditionType.STALLED), None)
+    if (stalled := stalling.stalled(view, before)) is not None:
+        verdicts[ConditionType.STALLED] = stalled
+    return _as_conditions(verdicts, previous, generation=view.generation, now=now)
+
+
+def _as_conditions(
+    verdicts: Mapping[ConditionType, Verdict],
+    previous: Sequence[Condition],
+    *,
+    generation: int,
+    now: datetime,
+) -> tuple[Condition, ...]:
+    """Return a condition for each verdict, and no others."""
     return updated(
         [condition for condition in previous if condition.type in verdicts],
         [
@@ -54,7 +74,7 @@ def conditions(
                 reason=verdict.reason,
                 message=verdict.message,
                 last_transition_time=now,
-                observed_generation=view.generation,
+                observed_generation=generation,
             )
             for kind, verdict in verdicts.items()
         ],
@@ -212,27 +232,21 @@ def broker_status(
     next.
 
     `problem` says why its declaration cannot be used, and `holder` which replica counts. A broker
-    is Ready when a session to it is open; without sessions it has not been asked anything.
+    is Ready when it can be used as it is declared, whether anybody uses it or not, and Reachable
+    when a session to it is open.
     """
     views = list(views)
     open_views = [view for view in views if view.state.phase is Phase.CONNECTED]
+    verdicts = {
+        ConditionType.READY: _USABLE,
+        ConditionType.REACHABLE: _reachable(views, open_views),
+    }
     if problem is not None:
-        ready = Verdict(status=ConditionStatus.FALSE, reason=Reason.INVALID_SPEC, message=problem)
-    else:
-        ready = _broker_ready(views, open_views)
-    new = updated(
-        previous,
-        [
-            Condition(
-                type=ConditionType.READY,
-                status=ready.status,
-                reason=ready.reason,
-                message=ready.message,
-                last_transition_time=now,
-                observed_generation=generation,
-            )
-        ],
-    )
+        invalid = Verdict(status=ConditionStatus.FALSE, reason=Reason.INVALID_SPEC, message=problem)
+        verdicts[ConditionType.READY] = invalid
+        # Nothing but another declaration of it helps.
+        verdicts[ConditionType.STALLED] = dataclasses.replace(invalid, status=ConditionStatus.TRUE)
+    new = _as_conditions(verdicts, previous, generation=generation, now=now)
     server = next((view.info.server for view in open_views if view.info is not None), None)
     result = status.BrokerStatus(
         observed_generation=generation,
@@ -256,6 +270,7 @@ _ASKED_NOTHING = frozenset(
         Reason.CLIENT_CLOSED,
         Reason.NO_CREDENTIALS,
         Reason.INVALID_SPEC,
+        Reason.BROKER_NOT_FOUND,  # of one that cannot be used, and never could
         Reason.NAMESPACE_NOT_ALLOWED,
         Reason.INSECURE_MECHANISM,
         Reason.INTERNAL_ERROR,
@@ -263,7 +278,14 @@ _ASKED_NOTHING = frozenset(
 )
 
 
-def _broker_ready(views: Sequence[SessionView], open_views: Sequence[SessionView]) -> Verdict:
+_USABLE = Verdict(
+    status=ConditionStatus.TRUE,
+    reason=Reason.USABLE,
+    message="the declaration can be used",
+)
+
+
+def _reachable(views: Sequence[SessionView], open_views: Sequence[SessionView]) -> Verdict:
     if open_views:
         return Verdict(
             status=ConditionStatus.TRUE,

@@ -70,6 +70,7 @@ class Upkeep:
         # Of the expiry of the credential in use: what was reported, and why there is no other yet.
         self._reported: set[EventType] = set()
         self._problem = ""
+        self._problem_passes = False
         self._is_refusal_told = False
 
     # --- the credential in use
@@ -195,6 +196,7 @@ class Upkeep:
         if error.reason is Reason.TOKEN_REQUEST_FAILED:
             # That there is no new token says nothing of the one in use.
             self._problem = error.message
+            self._problem_passes = isinstance(error, errors.CredentialUnavailableError)
             if self._has_expired:
                 await self.expired()
             else:
@@ -262,7 +264,8 @@ class Upkeep:
         """Say that its lifetime is over, by our clock or else by the broker's word."""
         why = f": {self._problem}" if self._problem else ""
         message = f"{self._ending()} and has not been renewed{why}"
-        await self._advance(state.CredentialExpired(message=message))
+        passes = bool(self._problem) and self._problem_passes
+        await self._advance(state.CredentialExpired(message=message, passes=passes))
         await self._report_once(EventType.CREDENTIALS_EXPIRED, message)
 
     def _ending(self) -> str:

@@ -40,6 +40,8 @@ class Verdict:
     status: ConditionStatus
     reason: Reason
     message: str = ""
+    passes: bool = False
+    """Whether it may become True by itself, without anybody changing anything."""
 
 
 NOT_CHECKED = Verdict(
@@ -120,7 +122,13 @@ def refused(error: errors.ConnectError | errors.CredentialError) -> Verdict:
         return expired(f"the new one has expired; {error.message}")
     if isinstance(error, errors.ConnectError) and reason is not Reason.CREDENTIAL_TOO_LONG:
         reason = Reason.REJECTED
-    return Verdict(status=ConditionStatus.FALSE, reason=reason, message=error.message)
+    return Verdict(
+        status=ConditionStatus.FALSE, reason=reason, message=error.message, passes=_passes(error)
+    )
+
+
+def _passes(error: errors.ConnectError | errors.CredentialError) -> bool:
+    return isinstance(error, errors.CredentialUnavailableError | errors.TransientError)
 
 
 def expiring(message: str) -> Verdict:
@@ -128,9 +136,11 @@ def expiring(message: str) -> Verdict:
     return Verdict(status=ConditionStatus.TRUE, reason=Reason.EXPIRING, message=message)
 
 
-def expired(message: str) -> Verdict:
-    """Say that a credential's lifetime is over."""
-    return Verdict(status=ConditionStatus.FALSE, reason=Reason.EXPIRED, message=message)
+def expired(message: str, *, passes: bool = False) -> Verdict:
+    """Say that a credential's lifetime is over; it passes where another one may still come."""
+    return Verdict(
+        status=ConditionStatus.FALSE, reason=Reason.EXPIRED, message=message, passes=passes
+    )
 
 
 NOTHING_LIVE = Verdict(
@@ -157,6 +167,7 @@ def out_of_sync(error: errors.ConnectError | errors.CredentialError) -> Verdict:
         status=ConditionStatus.FALSE,
         reason=refused(error).reason if is_credential else error.reason,
         message=f"the session keeps what it has: {error.message}",
+        passes=_passes(error),
     )
 
 

@@ -59,6 +59,8 @@ class SessionView:
     blocked_since: datetime | None = None
     blocked_seconds: float = 0.0
     """How long it has been blocked, all blocks together."""
+    refused_seconds: float = 0.0
+    """For how long something has been refused that somebody has to change; 0 if nothing is."""
     credential: CredentialUse | None = None
     disconnects: int = 0
     """How many open connections ended, not by our doing."""

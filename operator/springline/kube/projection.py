@@ -12,7 +12,7 @@ from typing import Any, Self
 from springline.api import status as api_status
 from springline.api.conditions import Condition
 from springline.api.meta import Identity
-from springline.core import binding, ports
+from springline.core import binding, ports, stalling
 from springline.core import status as projection
 from springline.core.binding import Publication, Publications
 from springline.core.manager import Manager
@@ -76,6 +76,8 @@ class Entry:
     overwritten_at: float = float("-inf")
     left_until: float = float("-inf")
     """Until when the status is left to the other writer."""
+    stalls_at: float | None = None
+    """When the status changes by the mere passing of time, unless its turn is seen to."""
     broker: Identity | None = None
     """The broker that the session was last seen with."""
     binding: Publication | None = None
@@ -114,6 +116,8 @@ class Projection:
         if session is None:
             return None
         view = session.view
+        stalls_in = stalling.stalls_in(view)
+        entry.stalls_at = self._clock.monotonic() + stalls_in if stalls_in is not None else None
         entry.binding = binding.current(view, self._publications, before=entry.binding)
         entry.conditions = projection.conditions(
             view, previous=entry.conditions, binding=entry.binding, now=self._clock.now()

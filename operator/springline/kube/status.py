@@ -304,6 +304,7 @@ class StatusWriter:
                     changed_at = self._changed_at.get(entry.identity, self._clock.monotonic())
                     status = self._considered(entry)
                     if status is None:
+                        self._foresee(entry)
                         await asyncio.sleep(0)  # there may be thousands with nothing to write
                         continue
                     self._in_flight[entry.identity] = changed_at
@@ -360,6 +361,12 @@ class StatusWriter:
         # While a write is in flight there is no turn; when it has ended, `_go_on` gives one.
         if identity not in self._in_flight:
             self._queue.put(identity, at=at)
+
+    def _foresee(self, entry: Entry) -> None:
+        """Have the object's turn come when its status changes by the mere passing of time."""
+        if entry.stalls_at is not None:
+            self._schedule(entry.identity, at=entry.stalls_at + _GATHER_SECONDS)
+            entry.stalls_at = None
 
     def _considered(self, entry: Entry) -> dict[str, Any] | None:
         try:
@@ -518,6 +525,8 @@ class StatusWriter:
             return
         if identity in self._changed_at:
             self._gather(now_there)
+        else:
+            self._foresee(now_there)
 
     def _refused(self, entry: Entry, error: RefusedError) -> float | None:
         """Return in how many seconds to try again; None for never."""

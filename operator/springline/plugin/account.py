@@ -61,6 +61,7 @@ def account(connection: Connection, *, now: datetime, holder: str) -> list[Entry
         _ready(connection, now),
         _state(connection, now),
         *_out_of_sync(connection, now),
+        *_stalled(connection, now),
         *_pending(connection),
         Entry("Broker", (_broker(connection),)),
         *_said("Endpoint", connection.text("status", "endpoint")),
@@ -77,7 +78,7 @@ def account(connection: Connection, *, now: datetime, holder: str) -> list[Entry
 
 def explained(connection: Connection) -> str:
     """Return the reason that is worth an explanation, empty if all is well."""
-    ready = connection.condition("Ready")
+    ready = connection.readiness
     if ready.reason and ready.status != "True":
         return ready.reason
     return connection.condition("Blocked").reason if connection.is_blocked else ""
@@ -87,7 +88,7 @@ def explained(connection: Connection) -> str:
 
 
 def _ready(connection: Connection, now: datetime) -> Entry:
-    ready = connection.condition("Ready")
+    ready = connection.readiness
     match ready.status:
         case "True":
             return Entry("Ready", (f"yes{_for(ready.since, now)}",), "good")
@@ -102,7 +103,16 @@ def _ready(connection: Connection, now: datetime) -> Entry:
             return Entry("Ready", tuple(filter(None, lines)), "notice")
         case _:
             first = f"no{_for(ready.since, now)}: {ready.reason}"
-            return Entry("Ready", tuple(filter(None, (first, ready.message))), "bad")
+            tone: Tone = "bad" if connection.state != "Suspended" else "notice"
+            return Entry("Ready", tuple(filter(None, (first, ready.message))), tone)
+
+
+def _stalled(connection: Connection, now: datetime) -> Iterator[Entry]:
+    """What does not go on by itself; Ready has said already why."""
+    stalled = connection.condition("Stalled")
+    if stalled.status == "True":
+        line = f"yes{_for(stalled.since, now)}: nothing goes on until somebody changes something"
+        yield Entry("Stalled", (line,), "bad")
 
 
 def _state(connection: Connection, now: datetime) -> Entry:
@@ -126,7 +136,7 @@ def _out_of_sync(connection: Connection, now: datetime) -> Iterator[Entry]:
 def _pending(connection: Connection) -> Iterator[Entry]:
     """What was declared or asked for, and has not been taken up."""
     observed = connection.number("status", "observedGeneration")
-    if observed and observed < connection.generation:
+    if 0 < observed < connection.generation:
         line = f"status is about generation {observed}, and there is {connection.generation} now"
         yield Entry("Not taken up", (line,), "notice")
     for what in ("reconnect", "renew"):
@@ -194,7 +204,7 @@ def _credentials(connection: Connection, now: datetime) -> Iterator[Entry]:
         return
     login = f"user {of('username')}, from {of('source')}" if of("username") else of("source")
     lines = [f"{login}: {_validity(valid)}" if login else _validity(valid)]
-    if valid.status != "True" and valid.message != connection.condition("Ready").message:
+    if valid.status != "True" and valid.message != connection.readiness.message:
         lines.append(valid.message)
     if verified := at("verifiedAt"):
         lines.append(f"accepted by the broker {_ago(verified, now)}")

@@ -142,7 +142,7 @@ def _told(
 
 
 def _why_not(wanted: Order, connection: Connection, limit: float) -> str:
-    ready = connection.condition("Ready")
+    ready = connection.readiness
     if not wanted.is_handled(connection):
         return f"not acted on within {limit:g} s; does the operator run, and look here?"
     what = "Suspended" if wanted.action is Action.SUSPEND else "Ready"

@@ -34,7 +34,7 @@ _ALWAYS: Final[Mapping[str, _Cell]] = {
     "READY": lambda connection, _: connection.condition("Ready").status,
     "BLOCKED": lambda connection, _: connection.condition("Blocked").status,
     "STATE": _at("status", "state"),
-    "REASON": lambda connection, _: connection.condition("Ready").reason,
+    "REASON": lambda connection, _: connection.readiness.reason,
     "BROKER": lambda connection, _: connection.broker,
     "VHOST": _at("spec", "virtualHost"),
     "USER": _at("status", "credentials", "username"),
@@ -89,7 +89,7 @@ def explanations(connections: Iterable[Connection]) -> Sequence[str]:
     """Return one sentence for each connection that is not Ready, or is blocked."""
     lines = []
     for each in connections:
-        ready, where = each.condition("Ready"), f"{each.namespace}/{each.name}"
+        ready, where = each.readiness, f"{each.namespace}/{each.name}"
         if ready.status not in ("True", "") and ready.message:
             lines.append(f"{where}: {ready.message}")
         if each.is_blocked:

@@ -68,6 +68,11 @@ class Connection:
         return self.condition("Ready").status == "True"
 
     @property
+    def readiness(self) -> ConditionView:
+        """Why it is Ready, or is not: while it is suspended there is only Connected to say so."""
+        return self.condition("Ready" if self.state != "Suspended" else "Connected")
+
+    @property
     def is_blocked(self) -> bool:
         return self.condition("Blocked").status == "True"
 

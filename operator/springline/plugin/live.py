@@ -183,8 +183,10 @@ async def until_stopped(all_news: AsyncGenerator[News, None], screen: Screen) ->
 
 def _sentence(connection: Connection) -> str:
     """Say how a connection is; it changes only with what a person would call a change."""
-    ready, blocked = connection.condition("Ready"), connection.condition("Blocked")
-    said = f"{connection.state or 'no status'}, Ready {ready.status or 'Unknown'}"
+    ready, blocked = connection.readiness, connection.condition("Blocked")
+    said = connection.state or "no status"
+    if said != "Suspended":
+        said += f", Ready {ready.status or 'Unknown'}"
     if connection.is_blocked:
         said += f", blocked ({blocked.reason})"
     if ready.reason and ready.status != "True":

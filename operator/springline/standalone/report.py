@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -20,11 +21,12 @@ from springline.api import status as api_status
 from springline.api import v1alpha1
 from springline.api.conditions import Condition, ConditionStatus, ConditionType
 from springline.api.meta import Identity
-from springline.core import binding, ports
+from springline.core import binding, ports, stalling
 from springline.core import status as projection
 from springline.core.binding import Publication, Publications
 from springline.core.manager import Manager
 from springline.core.session import Session
+from springline.core.state import Phase
 from springline.core.values import SessionKey
 from springline.core.view import SessionView
 
@@ -60,12 +62,18 @@ class Shown:
     """What has become of the files for applications."""
 
     def condition(self, kind: ConditionType) -> Condition:
-        """The condition of that type; every projection has all but BindingPublished."""
+        """The condition of that type, where there always is one: Connected, Blocked."""
         return next(condition for condition in self.conditions if condition.type is kind)
 
     @property
+    def readiness(self) -> Condition:
+        """Why it is Ready, or is not: while it is suspended there is only Connected to say so."""
+        is_suspended = self.view.state.phase is Phase.SUSPENDED
+        return self.condition(ConditionType.CONNECTED if is_suspended else ConditionType.READY)
+
+    @property
     def is_ready(self) -> bool:
-        return self.condition(ConditionType.READY).status is ConditionStatus.TRUE
+        return self.readiness.status is ConditionStatus.TRUE
 
 
 class Report:
@@ -89,6 +97,9 @@ class Report:
         self._brokers: dict[Identity, tuple[api_status.BrokerStatus, tuple[Condition, ...]]] = {}
         self._changed: dict[SessionKey, Session] = {}
         self._changed_brokers: set[Identity] = set()
+        self._problems: Mapping[Identity, Sequence[str]] = {}
+        self._stalls_at: dict[SessionKey, float] = {}
+        """When a status changes by the mere passing of time, on the monotonic clock."""
         self._wake = asyncio.Event()
         self._written: dict[Path, dict[str, Any]] = {}
         self._unwritten: dict[Path, dict[str, Any]] = {}
@@ -115,13 +126,23 @@ class Report:
             self._changed_brokers.add(broker)
         self._wake.set()
 
-    def declare(self, identities: Collection[Identity]) -> None:
-        """Say which resources there are now; the status of all others is forgotten."""
+    def declare(
+        self,
+        identities: Collection[Identity],
+        *,
+        unusable: Mapping[Identity, Sequence[str]] = MappingProxyType({}),
+    ) -> None:
+        """Say which resources there are now; the status of all others is forgotten.
+
+        `unusable` says what is wrong with those among them that cannot be used.
+        """
+        self._problems = unusable
         declared = {identity for identity in identities if identity.kind in _KINDS}
         for key in list(self._shown):
             if Identity("BrokerConnection", key.namespace, key.name) not in declared:
                 del self._shown[key]
                 self._changed.pop(key, None)
+                self._stalls_at.pop(key, None)
         for broker in self._brokers.keys() - declared:
             del self._brokers[broker]
             self._changed_brokers.discard(broker)
@@ -145,7 +166,7 @@ class Report:
         """Project and write until cancelled."""
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_RETRY_SECONDS if self._unwritten else None):
+                async with asyncio.timeout(self._pause_seconds):
                     await self._wake.wait()
             await asyncio.sleep(_GATHER_SECONDS)
             try:
@@ -156,6 +177,15 @@ class Report:
             except Exception:  # a defect of ours must not end the sessions that it reports on
                 logger.exception("status not reported")
 
+    @property
+    def _pause_seconds(self) -> float | None:
+        """How long nothing has to be done unless something changes; None for ever."""
+        pauses = [_RETRY_SECONDS] if self._unwritten else []
+        if self._stalls_at:
+            first = min(self._stalls_at.values()) - self._clock.monotonic()
+            pauses.append(max(first, 0.0))
+        return min(pauses, default=None)
+
     def flush(self) -> None:
         """Project and write what has changed, now."""
         self._project_changed()
@@ -164,6 +194,11 @@ class Report:
     def _project_changed(self) -> None:
         self._wake.clear()
         changed, self._changed = self._changed, {}
+        now = self._clock.monotonic()
+        for key in [key for key, at in self._stalls_at.items() if at <= now]:
+            del self._stalls_at[key]
+            if (session := self._manager.session(key)) is not None:
+                changed.setdefault(key, session)
         brokers, self._changed_brokers = self._changed_brokers, set()
         for key, session in changed.items():
             if self._manager.session(key) is session:
@@ -192,6 +227,10 @@ class Report:
             now=self._clock.now(),
         )
         self._shown[session.key] = Shown(view=view, conditions=conditions, binding=published)
+        if (seconds := stalling.stalls_in(view)) is not None:
+            self._stalls_at[session.key] = self._clock.monotonic() + seconds
+        else:
+            self._stalls_at.pop(session.key, None)
         self._write(
             Identity("BrokerConnection", session.key.namespace, session.key.name),
             lambda: self.connection_document(session.key),
@@ -204,6 +243,7 @@ class Report:
         status, conditions = projection.broker_status(
             [session.view for session in self._manager.sessions(broker)],
             generation=self._generation(broker),
+            problem="; ".join(self._problems.get(broker, ())) or None,
             previous=previous,
             now=self._clock.now(),
         )

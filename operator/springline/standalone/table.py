@@ -128,7 +128,7 @@ def explanations(shown: Iterable[Shown], *, now: datetime | None = None) -> list
     """
     lines = []
     for row in shown:
-        ready = row.condition(ConditionType.READY)
+        ready = row.readiness
         blocked = row.condition(ConditionType.BLOCKED)
         if ready.status is not ConditionStatus.TRUE:
             lines.append(printable(f"{row.view.key}: {ready.message}{_retry(row.view, now=now)}"))
@@ -146,13 +146,13 @@ def _retry(view: SessionView, *, now: datetime | None) -> str:
 
 def _cells(row: Shown, *, now: datetime) -> tuple[str, ...]:
     view, info, spec = row.view, row.view.info, row.view.spec
-    ready = row.condition(ConditionType.READY)
+    ready = row.readiness
     use = view.credential
     expires = use.credential.expires_at if use is not None else None
     cells = (
         view.key.namespace,
         view.key.name,
-        ready.status.value,
+        ready.status.value if ready.type is ConditionType.READY else "-",
         row.condition(ConditionType.BLOCKED).status.value,
         view.state.phase.value,
         _broker(view),

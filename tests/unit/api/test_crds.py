@@ -7,6 +7,12 @@ from typing import Any
 import pytest
 
 from springline.api import crds, rules
+from springline.api.status import (
+    BrokerConnectionStatus,
+    BrokerStatus,
+    ConnectionCounts,
+    as_document,
+)
 
 CRDS = Path(__file__).resolve().parent.parent.parent.parent / "crds"
 
@@ -103,3 +109,29 @@ def test_a_former_version_can_write_its_status(kind: str) -> None:
     for path, schema in nested(root(kind)["properties"]["status"], "status"):
         assert set(schema.get("required", ())) <= OBLIGATORY.get(path, set()), path
         assert path in LISTED or not schema.keys() & {"enum", "pattern"}, path
+
+
+def defaulted(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return what the API server makes of an object of which nothing is given."""
+    filled = dict(schema.get("default", {}))
+    for name, each in schema.get("properties", {}).items():
+        if name not in filled and "default" in each:
+            filled[name] = each["default"]
+    return filled
+
+
+@pytest.mark.parametrize("kind", crds.KINDS)
+def test_a_status_that_nobody_has_written_holds_only_what_every_status_has(kind: str) -> None:
+    """What is defaulted and not written would stay in the status for ever."""
+    counts = ConnectionCounts(declared=0, ready=0, blocked=0)
+    least = (
+        BrokerConnectionStatus(observed_generation=1, state="Connecting", conditions=())
+        if kind == "BrokerConnection"
+        else BrokerStatus(observed_generation=1, conditions=(), connections=counts)
+    )
+    status = root(kind)["properties"]["status"]
+    unseen = defaulted(status)
+    assert unseen["observedGeneration"] == -1
+    assert unseen.keys() <= as_document(least).keys()
+    assert "conditions" not in unseen  # they would need the time of a transition
+    assert set(status["required"]) == set(status["default"])

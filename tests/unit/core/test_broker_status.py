@@ -76,13 +76,28 @@ def shown(*views: SessionView) -> dict[str, Any]:
         ),
     ],
 )
-def test_a_broker_is_ready_when_a_session_to_it_is_open(
+def test_a_broker_is_reachable_when_a_session_to_it_is_open(
     views: list[SessionView], shown_as: str, reason: Reason, message: str
 ) -> None:
-    [condition] = shown(*views)["conditions"]
-    assert condition["type"] == "Ready"
+    [ready, condition] = shown(*views)["conditions"]
+    assert (ready["type"], ready["status"], ready["reason"]) == ("Ready", "True", Reason.USABLE)
+    assert condition["type"] == "Reachable"
     assert (condition["status"], condition["reason"]) == (shown_as, reason)
     assert condition["message"] == message
+
+
+def test_a_declaration_that_cannot_be_used_is_stalled_at_once() -> None:
+    """Whatever its sessions are, which keep what was declared before."""
+    result, known = status.broker_status([OPEN], generation=4, problem="no host", now=EIGHT)
+    conditions = {each["type"]: each for each in as_document(result)["conditions"]}
+    assert {kind: (each["status"], each["reason"]) for kind, each in conditions.items()} == {
+        "Ready": ("False", Reason.INVALID_SPEC),
+        "Reachable": ("True", Reason.CONNECTED),
+        "Stalled": ("True", Reason.INVALID_SPEC),
+    }
+    assert conditions["Stalled"]["message"] == conditions["Ready"]["message"] == "no host"
+    mended, _ = status.broker_status([OPEN], generation=5, previous=known, now=NINE)
+    assert [each["type"] for each in mended.conditions] == ["Ready", "Reachable"]
 
 
 def test_its_connections_are_counted() -> None:
@@ -105,18 +120,21 @@ def test_a_broker_that_says_nothing_of_itself_has_no_empty_fields() -> None:
 def test_the_generation_is_that_of_the_broker() -> None:
     document = shown(UNREACHABLE)
     assert document["observedGeneration"] == 4
-    assert document["conditions"][0]["observedGeneration"] == 4
+    assert {each["observedGeneration"] for each in document["conditions"]} == {4}
 
 
 def test_its_transition_time_moves_only_when_the_status_flips() -> None:
-    def ready(*views: SessionView, previous: tuple[Condition, ...] = ()) -> tuple[Condition, ...]:
+    def shown_at(
+        *views: SessionView, previous: tuple[Condition, ...] = ()
+    ) -> tuple[Condition, ...]:
         now = NINE if previous else EIGHT
         _, known = status.broker_status(views, generation=1, previous=previous, now=now)
         return known
 
-    [first] = known = ready(OPEN)
-    [second] = ready(OPEN, UNREACHABLE, previous=known)
-    [third] = ready(UNREACHABLE, previous=known)
+    [ready, first] = known = shown_at(OPEN)
+    [_, second] = shown_at(OPEN, UNREACHABLE, previous=known)
+    [same, third] = shown_at(UNREACHABLE, previous=known)
+    assert same.last_transition_time == ready.last_transition_time
     assert first.last_transition_time == second.last_transition_time == EIGHT
     assert third.last_transition_time == NINE
 
@@ -132,8 +150,14 @@ def test_its_transition_time_moves_only_when_the_status_flips() -> None:
             ),
             id="of a namespace that it is not for",
         ),
+        pytest.param(
+            state.Declared(
+                problem=state.Failure(reason=Reason.BROKER_NOT_FOUND, message="there is none")
+            ),
+            id="that could never be used",
+        ),
     ],
 )
 def test_a_session_that_asked_nothing_says_nothing_of_the_broker(event: state.StateEvent) -> None:
-    [condition] = shown(a_view(event))["conditions"]
+    [_, condition] = shown(a_view(event))["conditions"]
     assert (condition["status"], condition["reason"]) == ("Unknown", Reason.NOT_CHECKED)

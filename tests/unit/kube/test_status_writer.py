@@ -15,7 +15,7 @@ from springline.kube.client import RefusedError, UnreachableError
 from springline.kube.requests import Request
 from springline.kube.stored import StoredStatus
 from springline.reasons import Reason
-from support.builders import unreachable
+from support.builders import credential_refused, terminal, unreachable
 from support.fake_clock import FakeClock
 from support.fakes import SILENCE
 from support.fleet import OTHER_BROKER
@@ -199,6 +199,78 @@ async def test_an_object_that_changes_all_the_time_does_not_grow(connected: Scen
     assert len(connected.statuses._queue._turns) <= 2
 
 
+# --- what time alone changes
+
+
+def is_stalled(status: dict[str, Any]) -> bool:
+    return any(each["type"] == "Stalled" for each in status["conditions"])
+
+
+async def test_a_refusal_is_stalled_after_five_minutes_with_one_write(scene: Scene) -> None:
+    """Nothing else happens at that time, and nothing looks again and again until then."""
+    scene.driver.otherwise = terminal()
+    await scene.show(a_broker(), a_connection())
+    await scene.clock.advance(290)
+    assert [is_stalled(each) for each in scene.written()] == [False]
+    await scene.clock.advance(20)
+    assert [is_stalled(each) for each in scene.written()] == [False, True]
+    found = condition(scene.written()[-1], "Stalled")
+    assert found["status"] == "True"
+    assert found["reason"] == condition(scene.written()[-1], "Ready")["reason"]
+    assert found["lastTransitionTime"].startswith("2026-11-21T08:05:0")
+    await scene.clock.advance(3600)
+    assert len(scene.written()) == 2
+    assert not len(scene.statuses._queue._turns)
+
+
+async def test_a_refusal_that_is_retried_is_stalled_in_time(scene: Scene) -> None:
+    """However often it is refused meanwhile, and whatever is written of that."""
+    scene.driver.otherwise = credential_refused()
+    await scene.show(a_broker(), a_connection())
+    await scene.clock.advance(299)
+    assert not any(map(is_stalled, scene.written()))
+    await scene.clock.advance(2)
+    assert is_stalled(scene.written()[-1])
+    scene.driver.otherwise = None
+    await scene.clock.advance(120)
+    assert scene.written()[-1]["state"] == "Connected"
+    assert not is_stalled(scene.written()[-1])
+
+
+async def test_a_write_that_is_late_does_not_keep_a_refusal_from_being_stalled(
+    scene: Scene,
+) -> None:
+    """While one is in flight, there is no other of the same object."""
+    scene.driver.otherwise = terminal()
+    scene.api.otherwise = SILENCE
+    await scene.show(a_broker(), a_connection())
+    await scene.clock.advance(400)
+    scene.api.otherwise = None
+    scene.api.release()
+    await scene.clock.advance(1)
+    assert [is_stalled(each) for each in scene.written()] == [False, True]
+    assert not scene.api.violations
+
+
+async def test_what_is_wrong_with_the_declaration_is_stalled_at_once(scene: Scene) -> None:
+    await scene.show(a_broker(), a_connection(virtualHost="x" * 256))
+    await scene.clock.advance(1)
+    [status] = scene.written()
+    assert condition(status, "Stalled")["reason"] == Reason.INVALID_SPEC
+
+
+async def test_a_status_that_no_operator_has_written_is_nobodys(scene: Scene) -> None:
+    """The API server shows a default of the definitions, and is no other writer for that."""
+    await scene.show(
+        a_broker(status={"observedGeneration": -1}),
+        a_connection(status={"observedGeneration": -1, "state": "Pending"}),
+    )
+    await scene.clock.advance(700)
+    assert [each["state"] for each in scene.written()] == ["Connected"]
+    assert len(scene.written(RABBIT_BROKER)) == 1
+    assert not scene.notices.overwriters
+
+
 # --- what outlives a restart
 
 
@@ -213,10 +285,10 @@ async def test_the_time_of_a_condition_outlives_a_restart(scene: Scene) -> None:
     await scene.show(a_broker(status={"conditions": [ready]}))
     await scene.show(a_connection(status={"conditions": [ready]}))
     await scene.clock.advance(1)
-    for identity in (ORDERS, RABBIT_BROKER):
+    for identity, reason in ((ORDERS, "Connected"), (RABBIT_BROKER, "Usable")):
         shown = condition(scene.written(identity)[-1], "Ready")
         assert shown["lastTransitionTime"] == "2026-01-01T00:00:00Z"
-        assert shown["reason"] == "Connected"
+        assert shown["reason"] == reason
     since = condition(scene.written()[-1], "Connected")["lastTransitionTime"]
     assert since == "2026-11-21T08:00:00Z"
 

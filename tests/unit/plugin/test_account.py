@@ -48,6 +48,35 @@ def said(connection: Connection, label: str) -> tuple[str, ...]:
     return entries(connection)[label].lines
 
 
+def test_suspended_connection_has_no_condition_ready() -> None:
+    connection = a_connection(
+        a_condition("Connected", "False", "Suspended", "spec.suspend is true"), state="Suspended"
+    )
+    ready = entries(connection)["Ready"]
+    assert ready.lines == ("no for 3h: Suspended", "spec.suspend is true")
+    assert ready.tone == "notice"
+    assert account.explained(connection) == "Suspended"
+
+
+def test_connection_that_nobody_has_seen_is_not_known() -> None:
+    connection = a_connection(observedGeneration=-1, state="Pending")
+    found = entries(connection)
+    assert found["Ready"].lines[0].startswith("not known")
+    assert found["State"].lines == ("Pending",)
+    assert "Not taken up" not in found
+
+
+def test_stalled_connection_waits_for_somebody() -> None:
+    connection = a_connection(
+        a_condition("Ready", "False", "AccessRefused", "login was refused"),
+        a_condition("Stalled", "True", "AccessRefused", "login was refused"),
+        state="Rejected",
+    )
+    assert said(connection, "Stalled") == (
+        "yes for 3h: nothing goes on until somebody changes something",
+    )
+
+
 def test_ready_connection_says_since_when() -> None:
     connection = a_connection(
         a_condition("Ready", "True", "Connected"),

@@ -34,6 +34,13 @@ def test_only_what_is_new_to_a_person_is_said() -> None:
     assert board.connections == []
 
 
+def test_suspended_is_said_without_a_condition_ready() -> None:
+    said = a_document("orders", "False", "Suspended", state="Suspended")
+    said["status"]["conditions"][0]["type"] = "Connected"
+    [line] = Board().take(Listed([said]))
+    assert line.split(maxsplit=1) == ["shop/orders", "Suspended: Suspended: words"]
+
+
 def test_deletions_during_a_gap_are_noticed() -> None:
     board = Board()
     board.take(Listed([a_document("billing"), a_document("orders")]))

@@ -17,6 +17,7 @@ PLANTED = "pl4nted-s3cret"
 
 BROKER_FILE = "Broker.default.rabbit.yaml"
 ORDERS_FILE = "BrokerConnection.default.orders.yaml"
+RABBIT = Identity("Broker", "default", "rabbit")
 ORDERS = Identity("BrokerConnection", "default", "orders")
 
 EVERYTHING = (a_secret("ann", PLANTED), a_broker(5672), a_connection("orders"))
@@ -48,7 +49,7 @@ async def test_broker_has_the_counts_of_its_connections_in_a_file(scene: Scene) 
     status = scene.written(BROKER_FILE)["status"]
     assert status["connections"] == {"declared": 2, "ready": 1, "blocked": 0}
     assert status["server"]["version"] == "4.0.5"
-    assert status["conditions"][0]["message"] == "1 of 2 sessions are open"
+    assert status["conditions"][1]["message"] == "1 of 2 sessions are open"
     scene.driver.connection.block()
     await scene.clock.advance(1)
     assert scene.written(BROKER_FILE)["status"]["connections"]["blocked"] == 1
@@ -59,14 +60,44 @@ async def test_broker_has_a_status_before_anything_connects_to_it(scene: Scene) 
     status = scene.written(BROKER_FILE)["status"]
     assert status["observedGeneration"] == 1
     assert status["connections"] == {"declared": 0, "ready": 0, "blocked": 0}
-    assert status["conditions"][0]["reason"] == "NotChecked"
+    assert [each["reason"] for each in status["conditions"]] == ["Usable", "NotChecked"]
 
 
 async def test_broker_that_cannot_be_reached_says_why(scene: Scene) -> None:
     scene.driver.otherwise = builders.unreachable("nobody listens")
     await scene.apply(*EVERYTHING)
-    [ready] = scene.written(BROKER_FILE)["status"]["conditions"]
-    assert (ready["status"], ready["reason"]) == ("False", "ConnectionRefused")
+    [ready, reachable] = scene.written(BROKER_FILE)["status"]["conditions"]
+    assert (ready["status"], ready["reason"]) == ("True", "Usable")
+    assert (reachable["status"], reachable["reason"]) == ("False", "ConnectionRefused")
+
+
+async def test_broker_that_cannot_be_used_has_its_mistakes_in_a_file(scene: Scene) -> None:
+    await scene.apply(unusable={RABBIT: "spec.nope: unknown field"})
+    conditions = scene.written(BROKER_FILE)["status"]["conditions"]
+    assert [(each["type"], each["status"]) for each in conditions] == [
+        ("Ready", "False"),
+        ("Reachable", "Unknown"),
+        ("Stalled", "True"),
+    ]
+    assert conditions[-1]["message"] == "spec.nope: unknown field"
+
+
+async def test_refusal_is_stalled_after_five_minutes_though_nothing_else_happens(
+    scene: Scene,
+) -> None:
+    """The time alone brings it into the file."""
+    await scene.apply(a_broker(5672, retry={"maxDelay": "1h"}), a_connection("orders"))
+
+    def stalled() -> list[str]:
+        conditions = scene.written(ORDERS_FILE)["status"]["conditions"]
+        return [each["reason"] for each in conditions if each["type"] == "Stalled"]
+
+    await scene.clock.advance(298)
+    assert stalled() == []
+    await scene.clock.advance(3)
+    assert stalled() == ["SecretNotFound"]
+    await scene.apply(*EVERYTHING)
+    assert stalled() == []
 
 
 async def test_changed_broker_is_shown_with_its_generation(scene: Scene) -> None:

@@ -75,6 +75,15 @@ async def test_connection_that_is_not_open_has_dashes_and_its_reason(scene: Scen
     assert cells["REASON"] == "BrokerNotFound"
 
 
+async def test_suspended_connection_is_neither_ready_nor_not(scene: Scene) -> None:
+    await scene.apply(
+        a_secret("ann", PLANTED), a_broker(5672), a_connection("orders", suspend=True)
+    )
+    cells = row(scene)
+    assert (cells["READY"], cells["STATE"], cells["REASON"]) == ("-", "Suspended", "Suspended")
+    assert table.explanations(shown(scene)) == ["default/orders: spec.suspend is true"]
+
+
 async def test_broker_in_place_is_shown_as_such(scene: Scene) -> None:
     inline = a_connection("orders")
     del inline["spec"]["brokerRef"]
