@@ -26,17 +26,28 @@ complete="$root/complete"
 why="$root.missing"
 log="$making/log"
 
+# What is being made is this run's only while it has the lock.
+locked=
+tidy() {
+    if [ -n "$locked" ]; then rm -rf "$making"; fi
+}
+
 without() {
+    trap - EXIT
     if [ -s "$log" ]; then tail -n 5 "$log" >&2; fi
-    echo "$1" >"$why"
-    rm -rf "$making"
+    if [ -d "$cache" ]; then echo "$1" >"$why"; fi
+    tidy
     echo "The tests on RabbitMQ $version will not run: $1"
     exit 0
 }
 
-interrupted() {
-    rm -rf "$making"
-    exit "$1"
+# What was interrupted leaves nothing, and what fails in a way of its own is missing like the rest.
+at_the_end() {
+    code=$?
+    case $code in
+    0 | 129 | 130 | 143) tidy ;;
+    *) without "it could not be got; the last words on it are above." ;;
+    esac
 }
 
 # Of this script alone: lists, packages and states of packages are not the machine's.
@@ -56,6 +67,7 @@ Acquire::Retries "2";
 Acquire::http::Timeout "30";
 #clear APT::Architectures;
 #clear APT::Update;
+APT::Update::Error-Mode "any";
 #clear Acquire::IndexTargets::deb::DEP-11;
 #clear Acquire::IndexTargets::deb::DEP-11-icons-small;
 #clear Acquire::IndexTargets::deb::DEP-11-icons;
@@ -157,6 +169,10 @@ runs() {
 }
 
 if [ -f "$complete" ]; then exit 0; fi
+trap at_the_end EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
 mkdir -p "$cache"
 for each in apt-get dpkg dpkg-deb flock; do
     command -v "$each" >/dev/null || without "it comes from Debian's packages, and there is no $each here."
@@ -165,10 +181,8 @@ done
 # Two at once would unpack into one directory. The lock ends with this process, however it ends.
 exec 9>"$root.lock"
 flock 9
+locked=yes
 if [ -f "$complete" ]; then exit 0; fi
-trap 'interrupted 129' HUP
-trap 'interrupted 130' INT
-trap 'interrupted 143' TERM
 # Of a run that was killed.
 rm -rf "$making" "$root"
 mkdir -p "$making"

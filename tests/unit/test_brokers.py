@@ -176,6 +176,14 @@ def test_what_cannot_be_had_is_said_in_one_line_and_leaves_nothing(
     assert list(broker.environment.values()) == [str(broker)]
 
 
+def test_a_cache_that_cannot_be_made_is_said_to(machine: Machine) -> None:
+    """What fails in a way of its own makes tests skip, too."""
+    machine.cache.parent.write_text("a file is here")
+    words, missing = machine.run().splitlines()
+    assert "mkdir" in words
+    assert missing.endswith("it could not be got; the last words on it are above.")
+
+
 def test_an_erlang_that_debian_has_moved_on_from_is_replaced(machine: Machine) -> None:
     """RabbitMQ is the one that is pinned all the same, and a line says what is not."""
     (machine.offers / "erlang-base=1:29.0+dfsg-1").rename(machine.offers / "erlang-base")
@@ -225,6 +233,28 @@ async def test_two_at_once_get_it_once(machine: Machine) -> None:
     said = [each.communicate(timeout=PATIENCE)[0] for each in processes]
     assert sorted(bool(each) for each in said) == [False, True]
     assert machine.left == {"rabbitmq-4.9.0"}
+
+
+async def test_one_that_waits_can_be_interrupted_without_harm(machine: Machine) -> None:
+    """It takes nothing away from the one it waits for."""
+    (machine.offers / "hangs").touch()
+    first = machine.start()
+    await eventually((machine.offers / "begun").exists, what="it fetches")
+    second = machine.start()
+    await eventually(lambda: b"flock" in _commands_of(second.pid), what="it waits")
+    os.killpg(second.pid, signal.SIGTERM)
+    second.communicate(timeout=PATIENCE)
+    assert second.returncode == 143
+    assert machine.left == {"rabbitmq-4.9.0.making"}
+    os.killpg(first.pid, signal.SIGTERM)
+    first.communicate(timeout=PATIENCE)
+    assert machine.left == set()
+
+
+def _commands_of(pid: int) -> bytes:
+    """Return what the children of a process are called with."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return b"\n".join(Path(f"/proc/{each}/cmdline").read_bytes() for each in children)
 
 
 def test_the_pinned_one_is_what_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
