@@ -33,12 +33,22 @@ TESTS = Path(__file__).resolve().parents[1]
 SUITES = ("cluster", "broker-newer", "broker", "unit", "chart", "image", "faults", "contract")
 
 ON_NEWER = {
-    "broker-newer": ("broker",),
+    "broker-newer": (
+        "broker",
+        "cluster/test_binding.py",
+        "cluster/test_blocked.py",
+        "cluster/test_connections.py",
+        "cluster/test_oauth2.py",
+        "cluster/test_rotation_page.py",
+        "cluster/test_secrets.py",
+        "cluster/test_service_account_tokens.py",
+        "cluster/test_token_files.py",
+    ),
 }
 """Suites that run on the newer RabbitMQ, with what they run of other suites.
 
-All tests of the broker, and those of the cluster in which the broker's own words and doings decide:
-what it refuses, blocks, takes in place and ends. The others ask for a broker that is there.
+All tests of the broker, and of those of the cluster the ones whose outcome the broker decides: what
+it refuses, blocks, takes in place and ends. To the others any broker is as good.
 """
 
 AT_ONCE = min(2, os.cpu_count() or 1)
