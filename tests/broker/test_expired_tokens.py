@@ -15,7 +15,6 @@ from springline.drivers.amqp091.driver import Amqp091Driver
 from springline.errors import CredentialRejectedError, ProbeRefusedError, SecretRefusedError
 from springline.reasons import Reason
 from support import leaks, opening
-from support.behaviours import Behaviour
 from support.identities import Issuer
 from support.opening import Recorder
 from support.rabbitmq import RabbitMQNode
@@ -74,7 +73,7 @@ async def test_a_session_whose_token_expires_ends_or_is_well_again_once_renewed(
     """
     connection, recorder = await opened(broker, issuer.token(seconds=LIFETIME))
     over = time.time() + LIFETIME
-    if broker.has(Behaviour.ENDS_EXPIRED):
+    if broker.ends_expired:
         await eventually(lambda: recorder.told == ["closed"], timeout=DEADLINE)
         [close] = recorder.closes
         assert (close.code, close.reason) == (320, Reason.CONNECTION_FORCED)
@@ -99,7 +98,7 @@ async def test_an_update_with_an_expired_token_ends_the_session_or_helps_nobody(
     """Another reason for verifying on a handshake first."""
     connection, _ = await opened(broker, issuer.token())
     expired = opening.token(issuer.token(seconds=-5))
-    if broker.has(Behaviour.ENDS_EXPIRED):
+    if broker.ends_expired:
         with pytest.raises(SecretRefusedError):
             await connection.update_secret(expired, timeout=10)
         return

@@ -14,7 +14,6 @@ import pytest
 
 from springline.core.events import EventType
 from springline.core.values import SessionKey
-from support.behaviours import Behaviour
 from support.identities import Issuer
 from support.rabbitmq import RabbitMQNode
 from support.running import Running, a_broker, a_connection, running
@@ -231,7 +230,6 @@ async def test_a_token_that_expires_is_said_to_and_the_next_one_mends_it(
     broker: RabbitMQNode, tokens: TokenServer
 ) -> None:
     """Whether the broker ends the connection, or keeps it and refuses what is done on it."""
-    ends = broker.has(Behaviour.ENDS_EXPIRED)
     tokens.seconds = 6
     quiet = {"interval": "6s", "timeout": "2s"}  # a busy channel is not looked at for its expiry
     async with running(*declared(broker, tokens, "orders", probe=quiet)) as held:
@@ -239,7 +237,7 @@ async def test_a_token_that_expires_is_said_to_and_the_next_one_mends_it(
         before = pids(broker)
         tokens.otherwise = UNAVAILABLE
         await eventually(lambda: EventType.CREDENTIALS_EXPIRED in held.types("orders"))
-        if ends:
+        if broker.ends_expired:
             await held.until_reason("orders", "Connected", "NoCredentials")
             assert held.condition("orders", "Ready")["reason"] == "TokenRequestFailed"
             [close] = [each for each in held.events if each.type is EventType.DISCONNECTED]
@@ -252,8 +250,8 @@ async def test_a_token_that_expires_is_said_to_and_the_next_one_mends_it(
         tokens.otherwise = None
         await held.until_ready("orders")
         await held.until_reason("orders", "Blocked", "NotBlocked")
-        assert was_updated(held) is not ends
-        assert (pids(broker).items() >= before.items()) is not ends
+        assert was_updated(held) is not broker.ends_expired
+        assert (pids(broker).items() >= before.items()) is not broker.ends_expired
         assert held.types("orders").count(EventType.CREDENTIALS_EXPIRED) == 1
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from support.apiserver import APIServer
-from support.behaviours import Behaviour
 from support.identities import TRUST_IN_TOKENS
 from support.operator_process import OperatorProcess
 from support.ports import LOOPBACK
@@ -135,7 +134,7 @@ async def test_an_oauth2_server_that_stays_away_is_told_in_time_and_then_mended(
 
     No connection is lost, unless the broker closes those whose token has expired.
     """
-    ends = node.has(Behaviour.ENDS_EXPIRED)
+    ends = node.ends_expired
     tokens.seconds = 15
     await declare(orders, tokens, "orders", renew_at="20%")
     await orders.until_ready("orders")

@@ -1,7 +1,7 @@
 """What differs between versions of RabbitMQ, where a test has to know it.
 
-A test asks a node whether it `has` a behaviour and names it, so that versions are compared here
-alone, and the table says since when. What is the same in all of them is not here.
+A test asks a node, and the node this table (`RabbitMQNode.has`): no test compares versions, and the
+table says since when. What is the same in all of them is not here.
 """
 
 import enum

@@ -247,6 +247,11 @@ class RabbitMQNode(Administration, Started):
         return self.version >= behaviour.since
 
     @property
+    def ends_expired(self) -> bool:
+        """Whether it closes a connection whose token has expired."""
+        return self.has(Behaviour.ENDS_EXPIRED)
+
+    @property
     def least_frame_max(self) -> int:
         """The smallest frame-max that it takes."""
         return 8192 if self.has(Behaviour.LARGER_FIRST_FRAMES) else 4096
