@@ -115,7 +115,7 @@ async def test_a_deleted_virtual_host_ends_the_connection(
 async def test_a_virtual_host_that_goes_down_ends_the_connection(
     broker: RabbitMQNode, tenant: Tenant
 ) -> None:
-    """Nobody forced this connection's end: the cause is the virtual host."""
+    """The reason is the virtual host, although the code is that of a connection closed by hand."""
     _, recorder = await opened_by(broker, tenant)
     broker.stop_vhost(tenant.vhost)
     try:

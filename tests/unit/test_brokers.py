@@ -211,7 +211,7 @@ async def test_an_interrupt_leaves_nothing_half_done(machine: Machine) -> None:
     assert machine.left == set()
 
 
-async def test_what_was_killed_is_begun_anew(machine: Machine) -> None:
+async def test_a_run_after_one_that_was_killed_starts_over(machine: Machine) -> None:
     """Nothing of it counts as there, and the lock is free."""
     (machine.offers / "hangs").touch()
     process = machine.start()
