@@ -99,36 +99,43 @@ pinned() {
     sed -e '/^#/d' -e '/^$/d' "$pins"
 }
 
+# fetch WORD…: have apt-get download packages; without its sandbox, whose user may not write here.
 fetch() (
-    cd "$making/packages" && apt apt-get download "$@" >>"$log"
+    cd "$making/packages" && apt apt-get download "$@"
 )
 
-# fetched_as_pinned GREP'S OPTION…: whether those pinned packages are here, to the bit.
+# fetched_as_pinned PATTERN: whether the pinned packages that match are here, to the bit.
 fetched_as_pinned() {
     sha256sum "$making"/packages/*.deb >"$making/sums"
-    pinned | grep "$@" | while read -r name wanted digest; do
+    pinned | grep "$1" | while read -r name wanted digest; do
         grep -q "^$digest " "$making/sums" && continue
         echo "$name $wanted is pinned as $digest" >>"$log"
         return 1
     done
 }
 
+# offers PACKAGE…: whether Debian has them, in just these versions where one is named.
+offers() {
+    fetch --print-uris "$@" >/dev/null
+}
+
 # apt-get has seen Debian's signature of all. It is the RabbitMQ that is pinned in any case; where Debian
 # has moved on from its Erlang, another one that this RabbitMQ allows is better than none.
 fetch_all() {
     mkdir -p "$making/packages"
-    if fetch $(pinned | awk '{ print $1 "=" $2 }'); then
-        fetched_as_pinned . || without "what Debian offers is not what is pinned."
-        return
+    wanted=$(pinned | awk '{ print $1 "=" $2 }')
+    exact=.
+    if ! offers $wanted; then
+        if ! offers "rabbitmq-server=$package"; then
+            found=$(apt apt-cache madison rabbitmq-server | awk '{ print $3 }' | sort -u | xargs)
+            without "$package is pinned, and Debian's $suites offer ${found:-none}."
+        fi
+        echo "Debian has moved on from the Erlang that is pinned with it; taking what it offers now."
+        wanted=$(pinned | awk '{ print $1 ($1 == "rabbitmq-server" ? "=" $2 : "") }')
+        exact='^rabbitmq-server '
     fi
-    fetch "rabbitmq-server=$package" || {
-        offered=$(apt apt-cache madison rabbitmq-server | awk '{ print $3 }' | sort -u | xargs)
-        without "$package is pinned, and Debian's $suites offer ${offered:-none}."
-    }
-    fetched_as_pinned '^rabbitmq-server ' || without "what Debian offers is not what is pinned."
-    echo "Debian has moved on from the Erlang that is pinned with it; taking what it offers now."
-    fetch $(pinned | awk '$1 != "rabbitmq-server" { print $1 }') ||
-        without "what it needs cannot be fetched; apt-get's words are above."
+    fetch $wanted >>"$log" || without "its packages cannot be fetched; apt-get's words are above."
+    fetched_as_pinned "$exact" || without "what Debian offers is not what is pinned."
 }
 
 is_program() {

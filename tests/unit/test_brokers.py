@@ -30,9 +30,12 @@ update)
     if [ -f {offers}/hangs ]; then touch {offers}/begun; exec sleep 600; fi
     test -s {offers}/mirror ;;
 download) shift
+    if [ "$1" = --print-uris ]; then shift; only_asked=yes; fi
     for each in "$@"; do
         [ -f "{offers}/$each" ] || {{ echo "E: no version of $each" >&2; exit 100; }}
     done
+    [ -z "$only_asked" ] || exit 0
+    [ ! -f {offers}/broken ] || {{ echo "E: failed to fetch" >&2; exit 100; }}
     for each in "$@"; do cp "{offers}/$each" "./$each.deb"; done ;;
 esac
 """
@@ -148,6 +151,10 @@ MISSING: dict[str, tuple[Callable[[Machine], object], str]] = {
     "another RabbitMQ than it says": (
         lambda machine: machine.pin(**{"rabbitmq-server": "printf 4.8", "erlang-base": "x"}),
         "its Erlang does not run here; its words are above.",
+    ),
+    "a mirror that breaks off": (
+        lambda machine: (machine.offers / "broken").touch(),
+        "its packages cannot be fetched; apt-get's words are above.",
     ),
     "no mirror of Debian": (
         lambda machine: (machine.offers / "mirror").write_text(""),
