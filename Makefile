@@ -22,7 +22,7 @@ check: export MYPYPATH = examples/demo
 demo bench pictures reference recording: export PYTHONPATH = tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv rabbitmq apiserver tools prometheus faketime demo test test-unit test-contract test-faults test-broker test-chart test-cluster test-image test-kind node test-node check format crds chart metrics-page reasons image image-builder bench pictures constraints docs docs-serve reference recording clean
+.PHONY: help venv rabbitmq brokers apiserver tools prometheus faketime demo test test-unit test-contract test-faults test-broker test-brokers test-chart test-cluster test-image test-kind node test-node check format crds chart metrics-page reasons image image-builder bench pictures constraints docs docs-serve reference recording clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,9 @@ venv: $(INSTALLED) ## Make .venv with Springline and its tools (needs Python 3.1
 
 rabbitmq: ## Install RabbitMQ from Debian's packages, unless it is there
 	@tests/support/install-rabbitmq.sh
+
+brokers: rabbitmq ## Get a newer RabbitMQ too, for the tests that run on both, unless it is there
+	@tests/support/install-newer-rabbitmq.sh
 
 apiserver: ## Get kube-apiserver, its controllers and etcd for the cluster tests, unless they are there
 	@tests/support/install-apiserver.sh
@@ -50,8 +53,9 @@ faketime: ## Get libfaketime for the tests that set a wall clock, unless it is t
 demo: $(INSTALLED) rabbitmq ## See Springline at work with a real broker, in under a minute
 	@$(BIN)/python examples/demo/walkthrough.py
 
-test: $(INSTALLED) rabbitmq faketime apiserver tools prometheus image-builder ## Run all suites, or what PYTEST_ARGS='...' says
+test: $(INSTALLED) brokers faketime apiserver tools prometheus image-builder ## Run all suites, or what PYTEST_ARGS='...' says
 ifeq ($(strip $(PYTEST_ARGS)),)
+	@PYTHONPATH=tests $(BIN)/python -m support.brokers
 	@PYTHONPATH=tests $(BIN)/python -m support.suites $(if $(AT_ONCE),--at-once $(AT_ONCE))
 else
 	@$(PYTEST) $(PYTEST_ARGS)
@@ -68,6 +72,10 @@ test-faults: $(INSTALLED) ## Run one suite: peers that break the protocol
 
 test-broker: $(INSTALLED) rabbitmq faketime ## Run one suite: real RabbitMQ nodes
 	@$(PYTEST) tests/broker $(PYTEST_ARGS)
+
+test-brokers: $(INSTALLED) brokers faketime apiserver tools prometheus ## Run what brokers decide on two of them: the installed RabbitMQ, and a newer one
+	@PYTHONPATH=tests $(BIN)/python -m support.brokers
+	@PYTHONPATH=tests $(BIN)/python -m support.suites $(if $(AT_ONCE),--at-once $(AT_ONCE)) broker-newer broker -- $(PYTEST_ARGS)
 
 test-chart: $(INSTALLED) tools prometheus ## Run one suite: the Helm chart
 	@$(PYTEST) tests/chart $(PYTEST_ARGS)
@@ -98,6 +106,7 @@ check: $(INSTALLED) ## Check format, lint, types, layers and shell scripts
 	@sh -n image/build.sh
 	@sh -n tests/support/install-builder.sh
 	@sh -n tests/support/install-rabbitmq.sh
+	@sh -n tests/support/install-newer-rabbitmq.sh
 	@sh -n tests/support/install-apiserver.sh
 	@sh -n tests/support/install-faketime.sh
 	@sh -n tests/support/install-prometheus.sh

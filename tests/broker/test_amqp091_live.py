@@ -84,27 +84,46 @@ async def test_a_forced_close_is_told_with_the_reason_given(
     await eventually(lambda: theirs.pid not in [each.pid for each in broker.connections()])
 
 
-async def test_a_deleted_user_and_a_deleted_virtual_host_end_the_connection(
-    broker: RabbitMQNode,
+async def test_a_deleted_user_ends_the_connection(broker: RabbitMQNode) -> None:
+    broker.add_user("gone", "s3cret")
+    broker.set_permissions("gone", "/")
+    _, recorder = await opened(
+        broker, credential=opening.password("gone", "s3cret"), virtual_host="/"
+    )
+    broker.delete_user("gone")
+    info = await end_of(recorder)
+    assert (info.code, info.reason) == (320, Reason.CONNECTION_FORCED)
+    assert info.text == "CONNECTION_FORCED - user 'gone' is deleted"
+
+
+async def test_a_deleted_virtual_host_ends_the_connection(
+    broker: RabbitMQNode, tenant: Tenant
 ) -> None:
-    for what in ("user", "vhost"):
-        broker.add_vhost("gone")
-        broker.add_user("gone", "s3cret")
-        broker.set_permissions("gone", "gone")
-        _, recorder = await opened(
-            broker, credential=opening.password("gone", "s3cret"), virtual_host="gone"
-        )
-        if what == "user":
-            broker.delete_user("gone")
-        else:
-            broker.delete_vhost("gone")
+    """RabbitMQ takes it down and deletes it side by side, and says what it comes to first."""
+    _, recorder = await opened_by(broker, tenant)
+    broker.delete_vhost(tenant.vhost)
+    info = await end_of(recorder)
+    broker.add_vhost(tenant.vhost)  # it is the tenant's to delete
+    words = {
+        f"CONNECTION_FORCED - vhost '{tenant.vhost}' is deleted": Reason.VIRTUAL_HOST_NOT_FOUND,
+        f"CONNECTION_FORCED - vhost '{tenant.vhost}' is down": Reason.VIRTUAL_HOST_DOWN,
+    }
+    assert info.code == 320
+    assert info.reason is words[info.text]
+
+
+async def test_a_virtual_host_that_goes_down_ends_the_connection(
+    broker: RabbitMQNode, tenant: Tenant
+) -> None:
+    """The reason is the virtual host, although the code is that of a connection closed by hand."""
+    _, recorder = await opened_by(broker, tenant)
+    broker.stop_vhost(tenant.vhost)
+    try:
         info = await end_of(recorder)
-        assert info.reason is Reason.CONNECTION_FORCED
-        assert info.text == f"CONNECTION_FORCED - {what} 'gone' is deleted"
-        if what == "user":
-            broker.delete_vhost("gone")
-        else:
-            broker.delete_user("gone")
+    finally:
+        broker.start_vhost(tenant.vhost)
+    assert (info.code, info.reason) == (320, Reason.VIRTUAL_HOST_DOWN)
+    assert info.text == f"CONNECTION_FORCED - vhost '{tenant.vhost}' is down"
 
 
 async def test_a_changed_password_leaves_the_connection_open(

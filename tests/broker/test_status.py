@@ -132,6 +132,39 @@ async def test_a_virtual_host_that_is_down_is_waited_for(broker: RabbitMQNode, t
         await held.until_ready("orders")
 
 
+async def test_a_virtual_host_that_goes_down_is_the_reason_of_the_end(
+    broker: RabbitMQNode, team: str
+) -> None:
+    """And what is waited for."""
+    async with running(*declared(broker, team)) as held:
+        await held.until_ready("orders")
+        broker.stop_vhost(team)
+        await held.until_reason("orders", "Connected", "VirtualHostDown")
+        assert held.status("orders")["lastClose"]["reason"] == "VirtualHostDown"
+        broker.start_vhost(team)
+        await held.until_ready("orders")
+
+
+async def test_a_virtual_host_that_is_deleted_is_not_found_until_it_is_back(
+    broker: RabbitMQNode, team: str
+) -> None:
+    """Whichever of the two the broker comes to first, that it goes down or that it is deleted."""
+    async with running(*declared(broker, team)) as held:
+        await held.until_ready("orders")
+        broker.delete_vhost(team)
+        await eventually(
+            lambda: f"vhost {team} not found" in held.condition("orders", "Connected")["message"],
+            what="the next attempt has been refused",
+        )
+        assert held.condition("orders", "Connected")["reason"] == "VirtualHostNotFound"
+        ended = held.status("orders")["lastClose"]
+        assert ended["reason"] in ("VirtualHostNotFound", "VirtualHostDown")
+        broker.add_vhost(team)
+        broker.set_permissions(team, team)
+        held.apply(*declared(broker, team, heartbeat="31s"))  # tried at once, as it is new
+        await held.until_ready("orders")
+
+
 LIMITS: list[Any] = [
     pytest.param(RabbitMQNode.set_vhost_limit, id="of the virtual host"),
     pytest.param(RabbitMQNode.set_user_limit, id="of the user"),

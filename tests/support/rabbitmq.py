@@ -19,11 +19,13 @@ from pathlib import Path
 
 from support import ports, processes
 from support.administration import Administration, Connection
+from support.behaviours import Behaviour
 from support.erlang import ErlangError, ErlangNode
 from support.ports import LOOPBACK
 from support.started import Started
 
 __all__ = [
+    "MISSING",
     "Connection",
     "ErlangError",
     "RabbitMQFailed",
@@ -32,6 +34,9 @@ __all__ = [
     "TLSFiles",
     "find_server",
 ]
+
+MISSING = "SPRINGLINE_RABBITMQ_MISSING"
+"""Set to why there is no RabbitMQ to run on, so that no other one is taken instead."""
 
 _INSTALLED = Path("/usr/lib/rabbitmq/lib")
 _POLL_SECONDS = 0.05
@@ -42,7 +47,7 @@ class RabbitMQMissing(RuntimeError):  # noqa: N818 - a state of the machine, not
     """There is no RabbitMQ server to start."""
 
     def __str__(self) -> str:
-        return (
+        return os.environ.get(MISSING) or (
             "RabbitMQ is not installed: run tests/support/install-rabbitmq.sh as root, install "
             "rabbitmq-server 3.10 or later yourself, or point SPRINGLINE_RABBITMQ_HOME at its "
             "directory (the one that holds sbin/rabbitmq-server)."
@@ -67,8 +72,10 @@ def find_server() -> Path | None:
     """Find the newest installed `rabbitmq-server` script, or the one in SPRINGLINE_RABBITMQ_HOME.
 
     Not the one in PATH: Debian's is a wrapper that changes the user and caps file descriptors at
-    1024.
+    1024. None where `MISSING` is set.
     """
+    if os.environ.get(MISSING):
+        return None
     home = os.environ.get("SPRINGLINE_RABBITMQ_HOME")
     homes = [Path(home)] if home else sorted(_INSTALLED.glob("*"), key=_version, reverse=True)
     scripts = (home / "sbin" / "rabbitmq-server" for home in homes)
@@ -235,15 +242,19 @@ class RabbitMQNode(Administration, Started):
         text = self.eval("rabbit_misc:version()")
         return tuple(int(number) for number in re.findall(r"\d+", text)[:3])
 
+    def has(self, behaviour: Behaviour) -> bool:
+        """Whether it does what only some versions do."""
+        return self.version >= behaviour.since
+
     @property
     def ends_expired(self) -> bool:
-        """Whether it closes a connection whose token expires, as from 4.2.6 on."""
-        return self.version >= (4, 2, 6)
+        """Whether it closes a connection whose token has expired."""
+        return self.has(Behaviour.ENDS_EXPIRED)
 
     @property
     def least_frame_max(self) -> int:
         """The smallest frame-max that it takes."""
-        return 8192 if self.version >= (4, 1) else 4096
+        return 8192 if self.has(Behaviour.LARGER_FIRST_FRAMES) else 4096
 
     def log_text(self) -> str:
         """Return the node's log, all starts together."""

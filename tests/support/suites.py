@@ -4,7 +4,8 @@
 two cores. All of them run, whatever becomes of the others. What a suite writes is shown when it has
 ended, in one piece, and a table of all comes last.
 
-It installs nothing, chooses no tests, and knows nothing of a suite but the folder it is in.
+A suite is a folder, and what the tests of brokers have in common with others is run once more on a
+newer RabbitMQ (`brokers`). It installs nothing, and knows nothing else of a suite.
 """
 
 import argparse
@@ -17,19 +18,38 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from support import processes
+from support import brokers, processes
 
-__all__ = ["SUITES", "main"]
+__all__ = ["ON_NEWER", "SUITES", "main"]
 
 TESTS = Path(__file__).resolve().parents[1]
 
 # The longest first: what is started last decides when all is over.
-SUITES = ("cluster", "broker", "unit", "chart", "image", "faults", "contract")
+SUITES = ("cluster", "broker-newer", "broker", "unit", "chart", "image", "faults", "contract")
+
+ON_NEWER = {
+    "broker-newer": (
+        "broker",
+        "cluster/test_binding.py",
+        "cluster/test_blocked.py",
+        "cluster/test_connections.py",
+        "cluster/test_oauth2.py",
+        "cluster/test_rotation_page.py",
+        "cluster/test_secrets.py",
+        "cluster/test_service_account_tokens.py",
+        "cluster/test_token_files.py",
+    ),
+}
+"""Suites that run on the newer RabbitMQ, with what they run of other suites.
+
+All tests of the broker, and of those of the cluster the ones whose outcome the broker decides: what
+it refuses, blocks, takes in place and ends. To the others any broker is as good.
+"""
 
 AT_ONCE = min(2, os.cpu_count() or 1)
 
@@ -64,23 +84,58 @@ class Result:
     failures: tuple[str, ...]
     """Pytest's line on each test that failed."""
 
+    on: str = ""
+    """On which broker it ran, or why on none; empty where it is the one that is installed."""
+
     @property
     def passed(self) -> bool:
-        """Whether all of its tests ran, as its report says, and none failed."""
+        """Whether its report is whole, and says of no test that it failed."""
         return self.code == 0 and bool(self.counts)
 
     @property
     def verdict(self) -> str:
         """In one word."""
-        return "passed" if self.passed else "FAILED"
+        if not self.passed:
+            return "FAILED"
+        kinds = {what for _, what in _COUNT.findall(self.counts)}
+        return "passed" if kinds - {"skipped", "deselected"} else "skipped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suite:
+    """What one pytest runs."""
+
+    name: str
+    paths: tuple[Path, ...]
+    # What differs from ours.
+    environment: Mapping[str, str] = field(default_factory=dict)
+    # Of pytest.
+    options: tuple[str, ...] = ()
+    on: str = ""
+    """Which broker that is, or why it is missing; empty where it is the one that is installed."""
+
+    @classmethod
+    def named(cls, name: str, tests: Path, options: Sequence[str]) -> "Suite":
+        """Return the suite of that name: one on the newer broker, or a folder."""
+        if name not in ON_NEWER:
+            return cls(name=name, paths=(tests / name,), options=tuple(options))
+        broker = brokers.newer()
+        return cls(
+            name=name,
+            paths=tuple(tests / path for path in ON_NEWER[name]),
+            environment=broker.environment,
+            options=tuple(options),
+            on=str(broker),
+        )
 
 
 class Run:
     """One suite while it runs; what it writes goes to a file."""
 
-    def __init__(self, folder: Path, output: Path) -> None:
+    def __init__(self, suite: Suite, output: Path) -> None:
         """Start it."""
-        self.name = folder.name
+        self.name = suite.name
+        self._on = suite.on
         self._output = output
         self._began = time.monotonic()
         # A cache each: two that end at one moment would write over each other.
@@ -88,8 +143,15 @@ class Run:
         color = ["--color=yes"] if sys.stdout.isatty() else []
         environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
         self._process: subprocess.Popen[bytes] = processes.spawn(
-            [sys.executable, "-m", "pytest", folder, *_OPTIONS, "-o", cache, *color],
-            env=environment,
+            [
+                *(sys.executable, "-m", "pytest"),
+                *suite.paths,
+                *_OPTIONS,
+                *("-o", cache),
+                *color,
+                *suite.options,
+            ],
+            env={**environment, **suite.environment},
             output=output,
         )
 
@@ -122,6 +184,7 @@ class Run:
             code=code,
             counts=closing[-1] if closing else "",
             failures=tuple(_FAILURE.findall(text)),
+            on=self._on,
         )
 
     def interrupt(self) -> None:
@@ -141,35 +204,39 @@ class Run:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line names, and return the exit code."""
-    parser = argparse.ArgumentParser(description="Run the suites side by side.")
+    parser = argparse.ArgumentParser(
+        description="Run the suites side by side.", epilog="What follows -- is pytest's, in each."
+    )
     parser.add_argument("suites", nargs="*", default=SUITES, metavar="SUITE")
     parser.add_argument("--at-once", type=int, default=AT_ONCE, metavar="N")
     parser.add_argument("--tests", type=Path, default=TESTS, metavar="DIRECTORY")
-    given = parser.parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    end = words.index("--") if "--" in words else len(words)
+    given, options = parser.parse_args(words[:end]), words[end + 1 :]
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
             signal.signal(number, _interrupt)
     with tempfile.TemporaryDirectory(prefix="springline-suites-") as directory:
-        folders = [given.tests / name for name in given.suites]
-        return _run(folders, Path(directory), at_once=max(given.at_once, 1))
+        suites = [Suite.named(name, given.tests, options) for name in given.suites]
+        return _run(suites, Path(directory), at_once=max(given.at_once, 1))
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a handler's
     raise KeyboardInterrupt
 
 
-def _run(folders: Sequence[Path], directory: Path, *, at_once: int) -> int:
+def _run(suites: Sequence[Suite], directory: Path, *, at_once: int) -> int:
     began = time.monotonic()
-    waiting = list(folders)
+    waiting = list(suites)
     running: list[Run] = []
     results: list[Result] = []
     news_at = began + _NEWS_SECONDS
     try:
         while waiting or running:
             while waiting and len(running) < at_once:
-                folder = waiting.pop(0)
-                running.append(Run(folder, directory / f"{folder.name}.log"))
-                _say(f"{folder.name} has begun")
+                suite = waiting.pop(0)
+                running.append(Run(suite, directory / f"{suite.name}.log"))
+                _say(f"{suite.name} has begun{f' ({suite.on})' if suite.on else ''}")
             results += _take_ended(running)
             if time.monotonic() > news_at:
                 news_at += _NEWS_SECONDS
@@ -224,13 +291,14 @@ def _table(results: Sequence[Result], seconds: float) -> str:
         for each in results
     ]
     failures = [line for each in results for line in each.failures]
+    on = [f"{each.name}: {each.on}" for each in results if each.on]
     total: Counter[str] = Counter()
     for each in results:
         for number, what in _COUNT.findall(each.counts):
             total[_ONE.get(what, what)] += int(number)
     counts = ", ".join(f"{number} {what}" for what, number in sorted(total.items()))
     closing = f"==== {counts or 'no tests ran'} in {seconds:.2f}s ({_clock(seconds)}) ===="
-    return "\n".join(["", *failures, *rows, closing])
+    return "\n".join(["", *failures, *rows, *on, closing])
 
 
 def _clock(seconds: float) -> str:

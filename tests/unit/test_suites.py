@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support import suites
+from support import brokers, suites
 from support.waiting import PATIENCE, eventually
 
 ROOT = suites.TESTS.parent
@@ -54,17 +54,55 @@ def finished(process: "subprocess.Popen[str]") -> str:
 
 def rows(output: str) -> list[list[str]]:
     """The table at the end: suite, verdict, time and counts."""
-    found = re.findall(r"^(\w+) +(passed|FAILED) +\d+:\d\d *(.*)$", output, re.MULTILINE)
+    row = r"^([\w-]+) +(passed|skipped|FAILED) +\d+:\d\d *(.*)$"
+    found = re.findall(row, output, re.MULTILINE)
     return sorted([name, verdict, counts] for name, verdict, counts in found)
 
 
 def test_every_suite_is_run_by_make_test_and_has_a_target_of_its_own() -> None:
     """A folder with tests is a suite."""
     folders = {path.relative_to(suites.TESTS).parts[0] for path in suites.TESTS.rglob("test_*.py")}
-    assert set(suites.SUITES) == folders
+    assert set(suites.SUITES) - set(suites.ON_NEWER) == folders
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = re.findall(r"^test-(\w+):.*\n\t@\$\(PYTEST\) tests/(\w+) ", makefile, re.MULTILINE)
     assert {suite for suite, folder in targets if suite == folder} == folders
+
+
+def test_what_brokers_decide_is_run_on_both_of_them() -> None:
+    """By make test, and by a target of their own; what is named is there."""
+    assert set(suites.ON_NEWER) < set(suites.SUITES)
+    paths = [path for each in suites.ON_NEWER.values() for path in each]
+    assert "broker" in paths
+    assert [path for path in paths if not (suites.TESTS / path).exists()] == []
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    [both] = re.findall(r"^test-brokers:.*\n(?:\t.*\n)+", makefile, re.MULTILINE)
+    assert {"broker", *suites.ON_NEWER} <= set(both.split())
+
+
+def test_a_broker_that_is_missing_is_said_to_be_and_its_tests_are_counted(tmp_path: Path) -> None:
+    """Skipped, each for the same reason, and no other broker is taken in its place."""
+    told = f"RabbitMQ {brokers.pinned_version()} is missing: run `make brokers`"
+    done = subprocess.run(
+        [sys.executable, "-m", "support.suites", "broker-newer", "--", "-k", "deleted"],
+        cwd=ROOT,
+        env={
+            **{key: each for key, each in os.environ.items() if not key.startswith("PYTEST_")},
+            "PYTHONPATH": str(suites.TESTS),
+            "XDG_CACHE_HOME": str(tmp_path),
+        },
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert f"broker-newer has begun ({told})" in done.stdout
+    [[name, verdict, counts]] = rows(done.stdout)
+    assert (name, verdict) == ("broker-newer", "skipped")
+    assert re.fullmatch(r"\d+ skipped, \d+ deselected", counts)
+    *_, reason, total = done.stdout.splitlines()
+    assert reason == f"broker-newer: {told}"
+    assert re.match(r"==== \d+ deselected, \d+ skipped in ", total)
 
 
 @pytest.mark.parametrize("at_once", ["1", "2"])

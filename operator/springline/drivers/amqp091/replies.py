@@ -55,6 +55,22 @@ _RULES = (
         reason=Reason.SERVER_SHUTDOWN,
         says="the broker is shutting down",
     ),
+    # RabbitMQ takes a virtual host down and deletes it side by side, and closes its connections
+    # with the text of what it comes to first.
+    Rule(
+        code=320,
+        text=r"^(CONNECTION_FORCED - )?vhost '.*' is down$",
+        family=TransientError,
+        reason=Reason.VIRTUAL_HOST_DOWN,
+        says="the virtual host goes down",
+    ),
+    Rule(
+        code=320,
+        text=r"^(CONNECTION_FORCED - )?vhost '.*' is deleted$",
+        family=RejectedError,
+        reason=Reason.VIRTUAL_HOST_NOT_FOUND,
+        says="the virtual host was deleted",
+    ),
     Rule(
         code=320,
         family=TransientError,

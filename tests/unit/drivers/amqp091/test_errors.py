@@ -176,6 +176,22 @@ CLOSES_AT_OPEN = [
         id="shutdown during the handshake",
     ),
     pytest.param(
+        320,
+        "CONNECTION_FORCED - vhost 'orders' is down",
+        True,
+        TransientError,
+        Reason.VIRTUAL_HOST_DOWN,
+        id="virtual host goes down during the handshake",
+    ),
+    pytest.param(
+        320,
+        "CONNECTION_FORCED - vhost 'orders' is deleted",
+        True,
+        RejectedError,
+        Reason.VIRTUAL_HOST_NOT_FOUND,
+        id="virtual host is deleted during the handshake",
+    ),
+    pytest.param(
         501, "FRAME_ERROR - …", False, RejectedError, Reason.PROTOCOL_MISMATCH, id="frame error"
     ),
     pytest.param(
@@ -218,7 +234,15 @@ def test_a_close_during_the_open_handshake_is_classified(
             Reason.SERVER_SHUTDOWN,
         ),
         (320, "CONNECTION_FORCED - Closed via management plugin", Reason.CONNECTION_FORCED),
-        (320, "CONNECTION_FORCED - vhost 'orders' is deleted", Reason.CONNECTION_FORCED),
+        (320, "CONNECTION_FORCED - vhost 'orders' is deleted", Reason.VIRTUAL_HOST_NOT_FOUND),
+        (320, "CONNECTION_FORCED - vhost 'orders' is down", Reason.VIRTUAL_HOST_DOWN),
+        (320, "CONNECTION_FORCED - vhost 'it's down' is down", Reason.VIRTUAL_HOST_DOWN),
+        (320, f"CONNECTION_FORCED - vhost '{LONG_NAME}"[:255], Reason.CONNECTION_FORCED),
+        (
+            320,
+            "CONNECTION_FORCED - as vhost 'orders' is down today",
+            Reason.CONNECTION_FORCED,
+        ),
         (320, "CONNECTION_FORCED - user 'ann' is deleted", Reason.CONNECTION_FORCED),
         (320, "CONNECTION_FORCED - credential expired", Reason.CONNECTION_FORCED),
         (320, "CONNECTION_FORCED - any reason someone gives", Reason.CONNECTION_FORCED),
