@@ -591,7 +591,7 @@ async def first_line(process: "subprocess.Popen[bytes]", number: signal.Signals)
 async def test_run_without_manifests_waits_for_some(folder: Path) -> None:
     process = start("run", "--manifests", folder, stdout=subprocess.PIPE)
     (folder / "a.yaml").write_text(a_connection())
-    assert "InvalidSpec" in await first_line(process, signal.SIGINT)
+    assert "BrokerNotFound" in await first_line(process, signal.SIGINT)
 
 
 async def test_output_that_the_locale_cannot_express_is_escaped(folder: Path) -> None:
