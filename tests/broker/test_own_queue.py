@@ -58,8 +58,9 @@ async def opened(
 
 def counter(node: RabbitMQNode, name: str) -> int:
     """One of the broker's own counters of messages that it could not route."""
-    counters = "maps:get([{protocol, amqp091}], rabbit_global_counters:overview())"
-    return int(node.eval(f"maps:get(messages_unroutable_{name}_total, {counters})"))
+    each = f"maps:get(messages_unroutable_{name}_total, Counters, 0)"
+    counters = "maps:values(rabbit_global_counters:overview())"
+    return int(node.eval(f"lists:sum([{each} || Counters <- {counters}])"))
 
 
 def queues(node: RabbitMQNode, tenant: Tenant) -> dict[str, int]:
@@ -130,17 +131,15 @@ async def test_two_connections_of_one_user_do_not_meet(
 async def test_an_alarm_is_seen_and_its_end(alarmed: RabbitMQNode, tenant: Tenant) -> None:
     """Also by a connection that has no queue yet."""
     connection, recorder = await opened(alarmed, tenant)
-    alarmed.set_alarm("memory")
-    assert await connection.probe(**OWN) is None
-    assert connection.blocked == "low on memory"
-    alarmed.clear_alarm("memory")
-    await eventually(lambda: connection.blocked is None)
-    assert await connection.probe(**OWN) is not None
-    alarmed.set_alarm("memory")
-    assert await connection.probe(**OWN) is None
-    alarmed.clear_alarm("memory")
-    await eventually(lambda: connection.blocked is None)
-    assert await connection.probe(**OWN) is not None
+    for _ in range(2):
+        alarmed.set_alarm("memory")
+        # The message that makes the broker notice may be confirmed, too.
+        await connection.probe(**OWN)
+        await eventually(lambda: connection.blocked == "low on memory")
+        assert await connection.probe(**OWN) is None
+        alarmed.clear_alarm("memory")
+        await eventually(lambda: connection.blocked is None)
+        assert await connection.probe(**OWN) is not None
     assert max(queues(alarmed, tenant).values()) <= 1
     assert recorder.told == ["blocked: low on memory", "unblocked"] * 2
     await connection.close()

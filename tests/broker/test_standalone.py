@@ -413,7 +413,7 @@ async def test_traceback_of_a_defect_shows_no_secret(fragile: Scene) -> None:
 async def test_steps_show_how_an_attempt_proceeds_and_no_secret(fragile: Scene) -> None:
     fragile.process.start("--steps")
     await fragile.ready()
-    await fragile.process.until_said("ObtainedAddress  127.0.0.1")
+    await fragile.process.until_said("ObtainedAddress       127.0.0.1")
     output = fragile.process.output
     assert (
         output.index("  Attempting  ")

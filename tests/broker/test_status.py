@@ -281,8 +281,9 @@ async def test_a_session_with_a_queue_of_its_own_goes_through_everything(
         [open_one] = [each for each in broker.connections() if each.user == team]
         broker.close_connection(open_one.pid, "somebody has to look")
         await eventually(lambda: EventType.DISCONNECTED in held.types("orders"))
+        await eventually(lambda: held.types("orders").count(EventType.CONNECTED) == 2)
         await held.until_reason("orders", "Blocked", "NotBlocked")
-        assert queues() == 1
+        await eventually(lambda: queues() == 1, what="the new connection has its own")
     await eventually(lambda: queues() == 0, what="nothing is left")
 
 

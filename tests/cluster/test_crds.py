@@ -233,7 +233,7 @@ REFUSED: list[Any] = [
     pytest.param(with_spec(CONNECTION, probe={"mode": "Ping"}), "probe.mode", id="a bad mode"),
     pytest.param(
         with_spec(CONNECTION, probe={"mode": "OwnQueue", "exchange": "probes"}),
-        "exchange has no effect with mode: OwnQueue",
+        "has no effect with mode: OwnQueue",
         id="an exchange for a queue of its own",
     ),
     pytest.param(

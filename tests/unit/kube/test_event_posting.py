@@ -207,6 +207,21 @@ async def test_an_event_that_the_api_server_has_forgotten_is_posted_anew(scene: 
     assert scene.counted == {Outcome.POSTED: 2}
 
 
+async def test_without_the_right_to_count_up_each_is_an_event_of_its_own(scene: Scene) -> None:
+    """As with a Role of somebody's own that knows nothing of it yet."""
+
+    async def forbidden(*_: object, **_options: object) -> Mapping[str, Any]:
+        raise FORBIDDEN
+
+    scene.api.merge = forbidden  # type: ignore[method-assign]
+    async with scene.running():
+        for _ in range(3):
+            scene.put()
+            await scene.clock.settle()
+    assert [event["count"] for event in scene.api.created] == [1, 1, 1]
+    assert scene.counted == {Outcome.POSTED: 3}
+
+
 async def test_another_object_of_the_same_name_has_events_of_its_own(scene: Scene) -> None:
     async with scene.running():
         scene.put(a_content())
