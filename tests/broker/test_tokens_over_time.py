@@ -234,12 +234,13 @@ async def test_a_token_that_the_broker_calls_expired_is_renewed_although_it_seem
     quiet = {"interval": "6s", "timeout": "2s"}  # a busy channel is not looked at for its expiry
     async with running(*declared(broker, tokens, "orders", probe=quiet)) as held:
         await held.until_ready("orders")
-        before = pids(broker)
+        before, seemed = pids(broker), credentials(held)["expiresAt"]
         tokens.skew = 0
         await eventually(lambda: EventType.CREDENTIALS_EXPIRED in held.types("orders"))
         [expired] = [each for each in held.events if each.type is EventType.CREDENTIALS_EXPIRED]
         assert "the broker says it has expired (" in expired.message
         assert "has expired at timestamp" in expired.message or broker.ends_expired
+        await eventually(lambda: credentials(held).get("expiresAt") != seemed)
         await held.until_ready("orders")
         await held.until_reason("orders", "Blocked", "NotBlocked")
         assert len(tokens.requests) == 2
