@@ -74,7 +74,7 @@ async def test_each_change_that_cannot_work_is_shown_and_the_session_stays(
         ({"secret": a_secret(tenant.username, "wrong")}, "Rejected", "refused"),
         ({"secret": a_secret("nobody", tenant.secret)}, "Rejected", "refused"),
         ({"secret": a_secret("", "")}, "SecretMalformed", "login"),
-        ({"connection": of(tenant, frameMax=4096, channelMax=1)}, "InSync", ""),
+        ({"connection": of(tenant, frameMax=16384, channelMax=1)}, "InSync", ""),
     ]
     async with running(*good.values()) as held:
         await held.until_ready("orders")
