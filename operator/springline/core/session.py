@@ -32,6 +32,8 @@ from springline.core.messages import (
     Message,
     News,
     RenewalEnded,
+    RenewalFailed,
+    Request,
     SaidExpired,
     TimerRang,
     Unusable,
@@ -267,11 +269,10 @@ class Session:
                 await self._handle_news(news)
             case RenewalEnded(live=live, outcome=outcome):
                 await self._handle_renewal(live, outcome)
-            case state.RenewRequested():
-                self._upkeep.ask()
-                await self._advance(message)
+            case RenewalFailed():
+                await self._handle_failed_renewal(message)
             case _:
-                await self._advance(message)
+                await self._handle_request(message)
         await self._upkeep.tell_recovery()
         self._on_change(self)
 
@@ -321,6 +322,16 @@ class Session:
 
     # --- handlers
 
+    async def _handle_request(self, request: Request) -> None:
+        match request:
+            case state.CredentialChanged():
+                self._notes.refuse(is_refused=False)  # nobody has refused what it is now
+            case state.RenewRequested():
+                self._upkeep.ask()
+            case _:
+                pass
+        await self._advance(request)
+
     async def _handle_declaration(self, declared: Desired | Unusable) -> None:
         match declared:
             case Unusable(generation=generation, problem=problem):
@@ -346,7 +357,7 @@ class Session:
             state.Declared(
                 suspend=spec.suspend,
                 stay_closed=spec.stay_closed,
-                changed=before is None or before.uses_other(spec),
+                changed=before is None or self._is_to_be_brought(before, spec),
                 probing=spec.probe is not None,
             )
         )
@@ -355,6 +366,11 @@ class Session:
                 await self._start_probing()
             if before.rotation != spec.rotation and self._connection is not None:
                 await self._upkeep.adjust(self._connection, spec.rotation)
+
+    def _is_to_be_brought(self, before: SessionSpec, spec: SessionSpec) -> bool:
+        """Whether a renewal has to begin; one that is under way goes on as it was declared then."""
+        is_overtaken = self._helpers.is_renewing and before.tries_otherwise(spec)
+        return is_overtaken or before.uses_other(spec)
 
     async def _handle_attempt(
         self, number: int, result: Success | errors.ConnectError | errors.CredentialError
@@ -396,8 +412,6 @@ class Session:
                 await self._advance(news)
             case state.ProbeRefused() | SaidExpired():
                 await self._handle_refused_probe(news)
-            case state.RenewalRefused():
-                await self._upkeep.refused(news)
             case state.CredentialExpired():
                 await self._upkeep.ended()
             case _:
@@ -439,10 +453,23 @@ class Session:
         if self._upkeep.is_over():
             await self._start_renewal()
 
+    async def _handle_failed_renewal(self, message: RenewalFailed) -> None:
+        if message.connection is not self._connection or message.number != self._helpers.renewals:
+            return  # of what is no longer declared
+        if self._upkeep.is_overtaken:
+            await self._start_renewal()
+        else:
+            await self._upkeep.refused(message.news)
+
+    @property
+    def _is_applying(self) -> bool:
+        """Whether what is declared now is still to be brought when this renewal is over."""
+        return self._upkeep.is_overtaken and self._state.synced.reason is Reason.APPLYING
+
     async def _take_in(self, live: Success, outcome: renewal.Outcome) -> None:
         match outcome:
             case renewal.Unchanged(credential=credential, verified_at=verified_at):
-                await self._upkeep.unchanged(credential, verified_at)
+                await self._upkeep.unchanged(credential, verified_at, is_applying=self._is_applying)
                 if verified_at is not None:
                     await self._revive_probe()
             case renewal.UpdatedInPlace(
@@ -450,7 +477,11 @@ class Session:
             ):
                 is_routine = self._upkeep.is_due
                 self._opened_with = dataclasses.replace(live, credential=credential)
-                renewed = state.Renewed(verified=verified_at is not None, limited=is_limited)
+                renewed = state.Renewed(
+                    verified=verified_at is not None,
+                    limited=is_limited,
+                    is_applying=self._is_applying,
+                )
                 await self._use(credential, renewed, method="InPlace", verified_at=verified_at)
                 await self._emit(
                     EventType.SECRET_UPDATED,
@@ -464,6 +495,8 @@ class Session:
                 await self._advance(state.CloseRequested())
             case renewal.Replaced(success=success):
                 await self._replace(success)
+            case renewal.NoRoom() if self._upkeep.is_overtaken:
+                pass  # what is to be brought now may need none
             case renewal.NoRoom(message=message):
                 why = f"closed first, as spec.rotation.whenLimited says: {message}"
                 await self._advance(state.RoomNeeded(), why=why)
@@ -524,7 +557,10 @@ class Session:
         old = self._connection
         try:
             await self._take_over(
-                success, state.Renewed(), method="Replaced", report=EventType.SESSION_REPLACED
+                success,
+                state.Renewed(is_applying=self._is_applying),
+                method="Replaced",
+                report=EventType.SESSION_REPLACED,
             )
         except BaseException:
             if old is not None:

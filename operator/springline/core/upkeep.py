@@ -137,6 +137,7 @@ class Upkeep:
         if self._helpers.is_to_be_heard:
             self._again = True
             return
+        self._again = False
         self._served_at = self._asked_at
         use = self._notes.credential
         live = Live(
@@ -162,6 +163,11 @@ class Upkeep:
         use = self._notes.credential
         return use is not None and lifetime.is_due(use.credential, use.renew_at, self._clock)
 
+    @property
+    def is_overtaken(self) -> bool:
+        """Whether another renewal has to follow the one under way, which is not about all of it."""
+        return self._again
+
     def is_over(self) -> bool:
         """Take in that a renewal has come to its end; return whether another one has to follow.
 
@@ -173,7 +179,9 @@ class Upkeep:
         again, self._again = self._again, False
         return again
 
-    async def unchanged(self, credential: Credential, verified_at: datetime | None) -> None:
+    async def unchanged(
+        self, credential: Credential, verified_at: datetime | None, *, is_applying: bool
+    ) -> None:
         """What is to be used is in use already; that may be a good sign or a bad one."""
         before = self._notes.credential
         self._notes.amend(credential, verified_at=verified_at)
@@ -183,7 +191,11 @@ class Upkeep:
         if verified_at is not None:
             self._refused = None
         # Whatever was refused before has been taken back.
-        await self._advance(state.Unchanged() if verified_at is None else state.Renewed())
+        await self._advance(
+            state.Unchanged(is_applying=is_applying)
+            if verified_at is None
+            else state.Renewed(is_applying=is_applying)
+        )
         use = self._notes.credential
         if self._has_expired:
             await self.expired()
@@ -201,7 +213,8 @@ class Upkeep:
                 await self.expired()
             else:
                 await self._expiring(error.message)
-            if self._is_old or self._has_expired:
+            is_in_sync = self._shown().synced.status is ConditionStatus.TRUE
+            if is_in_sync and (self._is_old or self._has_expired):
                 return  # what is declared has not changed, and that it grows old has been said
         before = self._shown()
         await self._advance(news)
