@@ -15,7 +15,7 @@ from typing import assert_never
 
 from springline import errors
 from springline.api.conditions import ConditionStatus
-from springline.core import backoff, ports, renewal, stalling, state
+from springline.core import backoff, ports, renewal, stalling, state, verdicts
 from springline.core.attempt import Success, attempting_message, opened_message
 from springline.core.closing import close_quietly
 from springline.core.desired import ProbeSettings, SessionSpec
@@ -43,6 +43,7 @@ from springline.core.reporter import Reporter
 from springline.core.state import Command, Failure, Phase, SessionState, StateEvent
 from springline.core.upkeep import Upkeep
 from springline.core.values import ClosedBy, CloseInfo, Credential, Endpoint, SessionKey
+from springline.core.verdicts import Verdict
 from springline.core.view import SessionView
 from springline.core.waiters import Waiters
 from springline.reasons import Reason
@@ -326,6 +327,7 @@ class Session:
         match request:
             case state.CredentialChanged():
                 self._notes.refuse(is_refused=False)  # nobody has refused what it is now
+                self._upkeep.changed()
             case state.RenewRequested():
                 self._upkeep.ask()
             case _:
@@ -450,7 +452,8 @@ class Session:
             await self._take_in(live, outcome)
         elif isinstance(outcome, renewal.Replaced):  # a newer one took its place meanwhile
             await close_quietly(outcome.success.connection, "no longer wanted")
-        if self._upkeep.is_over():
+        is_part = isinstance(outcome, renewal.UpdatedInPlace) and outcome.is_part
+        if self._upkeep.is_over() or is_part:
             await self._start_renewal()
 
     async def _handle_failed_renewal(self, message: RenewalFailed) -> None:
@@ -461,15 +464,20 @@ class Session:
         else:
             await self._upkeep.refused(message.news)
 
-    @property
-    def _is_applying(self) -> bool:
-        """Whether what is declared now is still to be brought when this renewal is over."""
-        return self._upkeep.is_overtaken and self._state.synced.reason is Reason.APPLYING
+    def _synced_by(self, outcome: renewal.Outcome) -> Verdict:
+        """Return whether the session is what is declared when this has been brought to it."""
+        synced = self._state.synced
+        if isinstance(outcome, renewal.UpdatedInPlace) and outcome.is_part:
+            return synced
+        is_applying = self._upkeep.is_overtaken and synced.reason is Reason.APPLYING
+        return synced if is_applying else verdicts.IN_SYNC
 
     async def _take_in(self, live: Success, outcome: renewal.Outcome) -> None:
         match outcome:
             case renewal.Unchanged(credential=credential, verified_at=verified_at):
-                await self._upkeep.unchanged(credential, verified_at, is_applying=self._is_applying)
+                await self._upkeep.unchanged(
+                    credential, verified_at, synced=self._synced_by(outcome)
+                )
                 if verified_at is not None:
                     await self._revive_probe()
             case renewal.UpdatedInPlace(
@@ -480,7 +488,7 @@ class Session:
                 renewed = state.Renewed(
                     verified=verified_at is not None,
                     limited=is_limited,
-                    is_applying=self._is_applying,
+                    synced=self._synced_by(outcome),
                 )
                 await self._use(credential, renewed, method="InPlace", verified_at=verified_at)
                 await self._emit(
@@ -494,7 +502,7 @@ class Session:
                 await close_quietly(success.connection, "no longer wanted")
                 await self._advance(state.CloseRequested())
             case renewal.Replaced(success=success):
-                await self._replace(success)
+                await self._replace(success, self._synced_by(outcome))
             case renewal.NoRoom() if self._upkeep.is_overtaken:
                 pass  # what is to be brought now may need none
             case renewal.NoRoom(message=message):
@@ -552,13 +560,13 @@ class Session:
         self._upkeep.let_go()
         self._notes.close(close)
 
-    async def _replace(self, success: Success) -> None:
+    async def _replace(self, success: Success, synced: Verdict) -> None:
         """Put the new connection in the old one's place, then close the old one."""
         old = self._connection
         try:
             await self._take_over(
                 success,
-                state.Renewed(is_applying=self._is_applying),
+                state.Renewed(synced=synced),
                 method="Replaced",
                 report=EventType.SESSION_REPLACED,
             )

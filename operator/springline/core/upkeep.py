@@ -23,6 +23,7 @@ from springline.core.renewal import Live
 from springline.core.state import SessionState, StateEvent
 from springline.core.urgency import Urgency
 from springline.core.values import Credential
+from springline.core.verdicts import Verdict
 from springline.reasons import Reason
 
 __all__ = ["Upkeep"]
@@ -72,6 +73,7 @@ class Upkeep:
         self._problem = ""
         self._problem_passes = False
         self._is_refusal_told = False
+        self._told: set[tuple[EventType, Reason]] = set()  # of what is declared now
 
     # --- the credential in use
 
@@ -128,6 +130,10 @@ class Upkeep:
 
     # --- renewing it
 
+    def changed(self) -> None:
+        """Take in that something the session reads has changed; a refusal of that is news."""
+        self._told.clear()
+
     def ask(self) -> None:
         """Take in that somebody wants it renewed now, and tried even if its value is the same."""
         self._asked_at = self._clock.monotonic()
@@ -180,7 +186,7 @@ class Upkeep:
         return again
 
     async def unchanged(
-        self, credential: Credential, verified_at: datetime | None, *, is_applying: bool
+        self, credential: Credential, verified_at: datetime | None, *, synced: Verdict
     ) -> None:
         """What is to be used is in use already; that may be a good sign or a bad one."""
         before = self._notes.credential
@@ -192,9 +198,7 @@ class Upkeep:
             self._refused = None
         # Whatever was refused before has been taken back.
         await self._advance(
-            state.Unchanged(is_applying=is_applying)
-            if verified_at is None
-            else state.Renewed(is_applying=is_applying)
+            state.Unchanged(synced=synced) if verified_at is None else state.Renewed(synced=synced)
         )
         use = self._notes.credential
         if self._has_expired:
@@ -226,12 +230,18 @@ class Upkeep:
         else:
             return
         self._is_refusal_told = True
+        if before.synced.reason is Reason.APPLYING:
+            self._told.clear()
+        if (kind, reason) in self._told:
+            return
+        self._told.add((kind, reason))
         await self._emit(kind, error.message, reason=reason)
 
     async def tell_recovery(self) -> None:
         """Say that what was told to be refused is no longer, if that is so by now."""
         if self._is_refusal_told and self._shown().synced.status is ConditionStatus.TRUE:
             self._is_refusal_told = False
+            self._told.clear()
             await self._emit(EventType.IN_SYNC, "the session uses what is declared again")
 
     # --- its end

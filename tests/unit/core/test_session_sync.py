@@ -230,6 +230,27 @@ async def test_a_defect_of_a_renewal_is_shown(
     assert "renewal failed unexpectedly" in caplog.text
 
 
+async def test_refusals_that_take_turns_are_told_once_each(stage: Stage) -> None:
+    """One node of a cluster may be down, and another one refuse."""
+    await stage.connect(retry=RETRY)
+    stage.driver.then(*[refused(), unreachable()] * 20)
+    await stage.declare(generation=2, target=ELSEWHERE, retry=RETRY)
+    await stage.clock.advance(600.0)
+    told = [event.reason for event in stage.events.of(EventType.CHANGE_REFUSED)]
+    assert told == [Reason.VIRTUAL_HOST_NOT_FOUND, Reason.CONNECTION_REFUSED]
+
+
+async def test_a_secret_that_changes_to_what_is_refused_likewise_is_told_again(
+    stage: Stage,
+) -> None:
+    await stage.connect(retry=RETRY)
+    stage.driver.otherwise = credential_refused("refused")
+    await stage.change_credential("second")
+    stage.driver.otherwise = credential_refused("refused in other words")
+    await stage.change_credential("third")
+    assert len(stage.events.of(EventType.SECRET_REJECTED)) == 2
+
+
 # --- where the broker allows no connection more
 
 
