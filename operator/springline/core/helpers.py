@@ -210,17 +210,20 @@ class Helpers:
             self._post(ConnectionNews(connection, state.ProbeRefused(message=refusal)))
 
     async def _renew(self, work: Renewal, number: int, live: Live) -> None:
-        try:
-            outcome = await work.run()
-        except Exception:  # the top of a task: the live connection keeps its credential
-            logger.exception("renewal failed unexpectedly", extra={"session": self._key})
-            error = errors.TransientError(
-                Reason.INTERNAL_ERROR,
-                "an internal error ended the renewal, which is tried again when anything changes; "
-                "see Springline's log",
-            )
-            self._refused(number, live, Refusal(error=error, lasts=True))
-            return
+        while True:
+            try:
+                outcome = await work.run()
+                break
+            except Exception:  # the top of a task: the live connection keeps its credential
+                logger.exception("renewal failed unexpectedly", extra={"session": self._key})
+                error = errors.TransientError(
+                    Reason.INTERNAL_ERROR,
+                    "an internal error ended the renewal, which is tried again; see Springline's "
+                    "log",
+                )
+                self._refused(number, live, Refusal(error=error, lasts=True))
+            # Nobody else would bring the next token to the session.
+            await self._environment.clock.sleep(work.longest_pause())
         if outcome is not None:
             self._is_unheard = True
             self._post(RenewalEnded(live.opened, outcome))

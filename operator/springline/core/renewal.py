@@ -39,10 +39,13 @@ _UPDATE_SECONDS = 10.0
 _HICCUP_SECONDS = 5.0
 """How long a first try may take before its failure is worth a word though it may pass."""
 
-_LIMITED = (
-    "a connection more is needed while the session is open; raise the broker's limit, or set "
-    "spec.rotation.whenLimited"
-)
+_LIMITED = "a connection more is needed while the session is open; raise the broker's limit"
+
+_ELSE = {
+    "Wait": ", or set spec.rotation.whenLimited",
+    "UpdateUnverified": ", or set spec.rotation.whenLimited to CloseFirst",
+    "CloseFirst": "",  # only tried once more, which nothing is closed for
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +186,10 @@ class Renewal:
             await self._pause(failure, since=started)
         return None
 
+    def longest_pause(self) -> float:
+        """Return the seconds between tries that nobody expects to succeed."""
+        return backoff.slow_delay(self._spec.retry, rng=self._rng)
+
     def _lasts(self, error: _Failure, *, since: float) -> bool:
         """Whether the failure of a try that began at `since` is more than a hiccup."""
         may_pass = isinstance(error, errors.TransientError | errors.CredentialUnavailableError)
@@ -202,7 +209,7 @@ class Renewal:
             await verifications.pause(self._refused_question, clock, at_least_until=until)
             return
         if not isinstance(failure, errors.TransientError | errors.CredentialUnavailableError):
-            until = since + backoff.slow_delay(retry, rng=self._rng)
+            until = since + self.longest_pause()
         await clock.sleep(max(until - clock.monotonic(), 0.0))
 
     async def _try_measured(self) -> Outcome:
@@ -237,9 +244,10 @@ class Renewal:
         except errors.ConnectError as error:
             if error.reason is not Reason.CONNECTION_LIMIT_REACHED:
                 raise
-            if self._spec.rotation.when_limited == "CloseFirst" and self._has_news:
+            when_limited = self._spec.rotation.when_limited
+            if when_limited == "CloseFirst" and self._has_news:
                 return NoRoom(message=error.message)
-            message = f"{error.message.rstrip('.')}; {_LIMITED}"
+            message = f"{error.message.rstrip('.')}; {_LIMITED}{_ELSE[when_limited]}"
             raise type(error)(error.reason, message, authenticated=error.authenticated) from error
 
     async def _keep_alive(self) -> UpdatedInPlace | None:
