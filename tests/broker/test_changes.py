@@ -100,8 +100,8 @@ async def test_each_change_that_cannot_work_is_shown_and_the_session_stays(
 
 
 def opened(node: RabbitMQNode, tenant: Tenant) -> list[str]:
-    """The connections of the tenant that stay, as the broker names them."""
-    return [each.name for each in node.connections() if each.user == tenant.username]
+    """The connections of the tenant, told apart by the broker's own processes."""
+    return [each.pid for each in node.connections() if each.user == tenant.username]
 
 
 async def test_a_limit_that_is_reached_is_named_and_then_waited_for(

@@ -306,6 +306,15 @@ async def test_an_expired_token_that_somebody_else_renews_is_said_to_have_expire
         await held.until_ready("orders")
 
 
+def expires_at(held: Running) -> str:
+    return str(held.status("orders")["credentials"]["expiresAt"])
+
+
+def is_another(held: Running, before: str) -> bool:
+    """Whether the session has another token by now."""
+    return expires_at(held) != before
+
+
 def with_token(node: RabbitMQNode, token: str) -> list[dict[str, Any]]:
     """The documents of a connection whose token somebody else renews."""
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "token"}}
@@ -314,6 +323,33 @@ def with_token(node: RabbitMQNode, token: str) -> list[dict[str, Any]]:
         {**secret, "stringData": {"token": token}},
         a_connection("orders", credentials={"tokenRef": {"name": "token"}}),
     ]
+
+
+async def test_a_session_outlives_its_token_beside_a_change_that_is_refused(
+    broker: RabbitMQNode, tokens: TokenServer
+) -> None:
+    tokens.seconds = 8
+    held_to = declared(broker, tokens, "orders")
+    change = [
+        {**each, "spec": {**each["spec"], "virtualHost": "not-there"}}
+        if each["kind"] == "BrokerConnection"
+        else each
+        for each in held_to
+    ]
+    async with running(*held_to) as held:
+        await held.until_ready("orders")
+        since = held.status("orders")["connectedSince"]
+        held.apply(*change)
+        await held.until_reason("orders", "Synced", "VirtualHostNotFound")
+        for _ in range(2):
+            await eventually(functools.partial(is_another, held, expires_at(held)))
+            assert held.condition("orders", "CredentialsValid")["reason"] == "Verified"
+        assert held.status("orders")["connectedSince"] == since
+        assert held.condition("orders", "Synced")["reason"] == "VirtualHostNotFound"
+        assert EventType.DISCONNECTED not in held.types("orders")
+        assert held.types("orders").count(EventType.CHANGE_REFUSED) == 1
+        held.apply(*held_to)
+        await held.until_ready("orders")
 
 
 async def test_a_renewal_that_meets_a_broker_restart_ends_with_the_new_token(

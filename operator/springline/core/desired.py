@@ -128,6 +128,11 @@ class SessionSpec:
         mine = (self.target, self.credentials, self.rotation)
         return mine != (other.target, other.credentials, other.rotation)
 
+    def tries_otherwise(self, other: "SessionSpec") -> bool:
+        """Whether what is to be used is tried in another way for `other`."""
+        mine = (self.connect_timeout, self.retry, self.concurrent)
+        return mine != (other.connect_timeout, other.retry, other.concurrent)
+
     def same_but_generation(self, other: "SessionSpec") -> bool:
         """Whether both say the same, in whatever generation of the declaration."""
         return dataclasses.replace(self, generation=other.generation) == other

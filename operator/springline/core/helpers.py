@@ -22,6 +22,7 @@ from springline.core.messages import (
     Desired,
     Message,
     RenewalEnded,
+    RenewalFailed,
     SaidExpired,
     TimerRang,
 )
@@ -37,7 +38,16 @@ logger = logging.getLogger(__name__)
 class Helpers:
     """Starts and ends the helper tasks of one session."""
 
-    __slots__ = ("_environment", "_group", "_is_unheard", "_key", "_post", "_renewal", "_tasks")
+    __slots__ = (
+        "_environment",
+        "_group",
+        "_is_unheard",
+        "_key",
+        "_post",
+        "_renewal",
+        "_tasks",
+        "renewals",
+    )
 
     def __init__(
         self,
@@ -53,6 +63,8 @@ class Helpers:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._renewal: Renewal | None = None
         self._is_unheard = False
+        self.renewals = 0
+        """How many have begun, and so the number of the last one."""
 
     async def drop(self, role: str) -> None:
         """End the helper of that role, if any, and return when it is gone."""
@@ -106,19 +118,27 @@ class Helpers:
     async def renew(self, desired: Desired, live: Live) -> None:
         """Bring the credential as it stands to the live session and post `RenewalEnded`."""
         await self.drop("renewal")
+        self.renewals += 1
+        number = self.renewals
         self._renewal = Renewal(
             live,
             desired.spec,
             self._means(desired),
             Silent(),
             rng=self._environment.rng,
-            refused=lambda refusal: self._refused(live, refusal),
+            refused=lambda refusal: self._refused(number, live, refusal),
         )
-        self._start("renewal", self._renew(self._renewal, live))
+        self._start("renewal", self._renew(self._renewal, number, live))
 
-    def _refused(self, live: Live, refusal: Refusal) -> None:
+    def _refused(self, number: int, live: Live, refusal: Refusal) -> None:
         news = state.RenewalRefused(error=refusal.error, lasts=refusal.lasts)
-        self._post(ConnectionNews(live.opened.connection, news))
+        self._post(RenewalFailed(number, live.opened.connection, news))
+
+    @property
+    def is_renewing(self) -> bool:
+        """Whether a renewal is under way, or waits for its next try."""
+        task = self._tasks.get("renewal")
+        return task is not None and not task.done()
 
     @property
     def is_to_be_heard(self) -> bool:
@@ -189,18 +209,21 @@ class Helpers:
         if refusal:
             self._post(ConnectionNews(connection, state.ProbeRefused(message=refusal)))
 
-    async def _renew(self, work: Renewal, live: Live) -> None:
-        try:
-            outcome = await work.run()
-        except Exception:  # the top of a task: the live connection keeps its credential
-            logger.exception("renewal failed unexpectedly", extra={"session": self._key})
-            error = errors.TransientError(
-                Reason.INTERNAL_ERROR,
-                "an internal error ended the renewal, which is tried again when anything changes; "
-                "see Springline's log",
-            )
-            self._refused(live, Refusal(error=error, lasts=True))
-            return
+    async def _renew(self, work: Renewal, number: int, live: Live) -> None:
+        while True:
+            try:
+                outcome = await work.run()
+                break
+            except Exception:  # the top of a task: the live connection keeps its credential
+                logger.exception("renewal failed unexpectedly", extra={"session": self._key})
+                error = errors.TransientError(
+                    Reason.INTERNAL_ERROR,
+                    "an internal error ended the renewal, which is tried again; see Springline's "
+                    "log",
+                )
+                self._refused(number, live, Refusal(error=error, lasts=True))
+            # Nobody else would bring the next token to the session.
+            await self._environment.clock.sleep(work.longest_pause())
         if outcome is not None:
             self._is_unheard = True
             self._post(RenewalEnded(live.opened, outcome))

@@ -23,6 +23,8 @@ __all__ = [
     "Message",
     "News",
     "RenewalEnded",
+    "RenewalFailed",
+    "Request",
     "SaidExpired",
     "TimerRang",
     "Unusable",
@@ -90,7 +92,6 @@ News = (
     | state.Unblocked
     | state.ProbeUnanswered
     | state.ProbeRefused
-    | state.RenewalRefused
     | state.RenewalDue
     | state.CredentialExpired
     | Confirmed
@@ -108,6 +109,15 @@ class ConnectionNews:
 
 
 @dataclass(frozen=True, slots=True)
+class RenewalFailed:
+    """A try of the renewal with this number failed; news of an earlier one are stale."""
+
+    number: int
+    connection: ports.Connection
+    news: state.RenewalRefused
+
+
+@dataclass(frozen=True, slots=True)
 class RenewalEnded:
     """The credential of this live session was brought up to date."""
 
@@ -115,15 +125,14 @@ class RenewalEnded:
     outcome: renewal.Outcome
 
 
-Message = (
-    Declare
-    | AttemptEnded
-    | TimerRang
-    | ConnectionNews
-    | RenewalEnded
-    | state.CredentialChanged
+Request = (
+    state.CredentialChanged
     | state.RenewRequested
     | state.ReconnectRequested
     | state.CloseRequested
     | state.CloseWhenLostRequested
+)
+
+Message = (
+    Declare | AttemptEnded | TimerRang | ConnectionNews | RenewalEnded | RenewalFailed | Request
 )

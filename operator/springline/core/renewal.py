@@ -19,7 +19,7 @@ from springline.core.closing import close_quietly
 from springline.core.desired import SessionSpec
 from springline.core.outcomes import UpdateOutcome
 from springline.core.rotation import Situation, Step
-from springline.core.values import Credential, TLSClient
+from springline.core.values import Credential, CredentialKind, ResolvedEndpoint, TLSClient
 from springline.core.verification import Question
 from springline.reasons import Reason
 
@@ -39,10 +39,13 @@ _UPDATE_SECONDS = 10.0
 _HICCUP_SECONDS = 5.0
 """How long a first try may take before its failure is worth a word though it may pass."""
 
-_LIMITED = (
-    "a connection more is needed while the session is open; raise the broker's limit, or set "
-    "spec.rotation.whenLimited"
-)
+_LIMITED = "a connection more is needed while the session is open; raise the broker's limit"
+
+_ELSE = {
+    "Wait": ", or set spec.rotation.whenLimited",
+    "UpdateUnverified": ", or set spec.rotation.whenLimited to CloseFirst",
+    "CloseFirst": "",  # only tried once more, which nothing is closed for
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +73,8 @@ class UpdatedInPlace:
     """When it was tried on a handshake, if it was."""
     is_limited: bool = False
     """Whether it was not because the broker allows no connection more."""
+    is_part: bool = False
+    """Whether something else is declared as well that cannot be brought to the session yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +151,9 @@ class Renewal:
         self._refused_credential: Credential | None = None
         self._can_update = True
         self._has_news = False  # whether anything is to be brought, or only tried once more
+        # Of the try under way: what was read, and whether the session stays where it is.
+        self._fetched: Credential | None = None
+        self._stays = False
         self.is_updating = False
         """Whether an update-secret is on its way. Cancelling would cost the live connection."""
 
@@ -159,7 +167,8 @@ class Renewal:
             await clock.sleep(max(self._live.not_before - clock.monotonic(), 0.0))
         while self._connection.is_open:
             started = self._means.clock.monotonic()
-            self._refused_question = None
+            self._refused_question = self._fetched = None
+            self._stays = False
             try:
                 return await self._try_measured()
             except (errors.ConnectError, errors.CredentialError) as error:
@@ -168,8 +177,18 @@ class Renewal:
                 failure = error
             except (errors.SecretRefusedError, errors.NotOpenError):
                 return None
+            try:
+                kept = await self._keep_alive()
+            except (errors.SecretRefusedError, errors.NotOpenError):
+                return None
+            if kept is not None:
+                return kept
             await self._pause(failure, since=started)
         return None
+
+    def longest_pause(self) -> float:
+        """Return the seconds between tries that nobody expects to succeed."""
+        return backoff.slow_delay(self._spec.retry, rng=self._rng)
 
     def _lasts(self, error: _Failure, *, since: float) -> bool:
         """Whether the failure of a try that began at `since` is more than a hiccup."""
@@ -190,7 +209,7 @@ class Renewal:
             await verifications.pause(self._refused_question, clock, at_least_until=until)
             return
         if not isinstance(failure, errors.TransientError | errors.CredentialUnavailableError):
-            until = since + backoff.slow_delay(retry, rng=self._rng)
+            until = since + self.longest_pause()
         await clock.sleep(max(until - clock.monotonic(), 0.0))
 
     async def _try_measured(self) -> Outcome:
@@ -221,16 +240,63 @@ class Renewal:
 
     async def _try_once(self) -> Outcome:
         try:
-            return await self._try_step_by_step(await self._read())
+            return await self._try_step_by_step(await self._read(), self._spec)
         except errors.ConnectError as error:
             if error.reason is not Reason.CONNECTION_LIMIT_REACHED:
                 raise
-            if self._spec.rotation.when_limited == "CloseFirst" and self._has_news:
+            when_limited = self._spec.rotation.when_limited
+            if when_limited == "CloseFirst" and self._has_news:
                 return NoRoom(message=error.message)
-            message = f"{error.message.rstrip('.')}; {_LIMITED}"
+            message = f"{error.message.rstrip('.')}; {_LIMITED}{_ELSE[when_limited]}"
             raise type(error)(error.reason, message, authenticated=error.authenticated) from error
 
-    async def _try_step_by_step(self, read: _Read) -> Outcome:
+    async def _keep_alive(self) -> UpdatedInPlace | None:
+        """Bring a credential that is due to the live session; None if it is not, or cannot be.
+
+        What else is declared cannot be brought to the session, which stays what it is. It must not
+        end with the lifetime of its credential for that.
+        """
+        credential, opened = self._fetched, self._live.opened
+        if credential is None or self._stays or not self._is_owed(credential):
+            return None
+        means = dataclasses.replace(
+            self._means,
+            credentials=AsRead(credential),
+            tls=AsRead(opened.tls),
+            endpoints=AsRead((ResolvedEndpoint(self._connection.info.endpoint),)),
+        )
+        read = _Read(credential=credential, tls=opened.tls, same_endpoint=True, means=means)
+        spec = dataclasses.replace(self._spec, target=opened.target)
+        question = self._refused_question
+        try:
+            outcome = await self._try_step_by_step(read, spec)
+        except (errors.ConnectError, errors.CredentialError):
+            return None  # what is told, and waited for, is what is declared
+        finally:
+            self._refused_question = question
+        match outcome:
+            case UpdatedInPlace():
+                return dataclasses.replace(outcome, is_part=True)
+            case Replaced(success=success):
+                await close_quietly(success.connection, "no longer wanted")
+            case _:
+                pass
+        return None
+
+    def _is_owed(self, new: Credential) -> bool:
+        """Whether the live session needs another credential, and this one can be sent in place."""
+        live, current = self._live, self._live.opened.credential
+        is_due = lifetime.is_due(current, live.renew_at, self._means.clock)
+        return (
+            (is_due or live.is_refused)
+            and self._can_update
+            and self._connection.blocked is None
+            and not current.same_value(new)
+            and (current.kind, current.username) == (new.kind, new.username)
+            and new.kind is not CredentialKind.EXTERNAL
+        )
+
+    async def _try_step_by_step(self, read: _Read, spec: SessionSpec) -> Outcome:
         verified_at: datetime | None = None
         is_limited = False
         while True:
@@ -242,13 +308,14 @@ class Renewal:
                 same_certificates=read.tls is self._live.opened.tls,
                 same_endpoint=read.same_endpoint,
                 same_target=self._live.opened.target.fits(
-                    self._spec.target, connected_to=self._connection.info.endpoint
+                    spec.target, connected_to=self._connection.info.endpoint
                 ),
                 can_update=self._can_update,
-                must_verify=self._spec.rotation.verify and not is_limited,
+                must_verify=spec.rotation.verify and not is_limited,
                 is_verified=verified_at is not None,
                 is_asked_for=self._live.asked_at is not None,
             )
+            self._stays = not situation.has_moved
             unasked = dataclasses.replace(situation, is_asked_for=False)
             self._has_news = rotation.next_step(unasked) is not None
             match rotation.next_step(situation):
@@ -256,7 +323,7 @@ class Renewal:
                     return Unchanged(credential=read.credential, verified_at=verified_at)
                 case Step.VERIFY:
                     try:
-                        verified_at = await self._verify(read)
+                        verified_at = await self._verify(read, spec)
                     except errors.ConnectError as error:
                         if not self._does_without(error):
                             raise
@@ -270,7 +337,7 @@ class Renewal:
                             is_limited=is_limited,
                         )
                 case Step.REPLACE:
-                    return Replaced(success=await attempt(self._spec, read.means, self._progress))
+                    return Replaced(success=await attempt(spec, read.means, self._progress))
                 case other:
                     assert_never(other)
 
@@ -287,7 +354,7 @@ class Renewal:
         same_endpoint = True
         async with preparing(self._spec):
             fetched = await means.credentials.fetch(instead_of=self._to_replace())
-            credential = lifetime.received(fetched, means.clock)
+            credential = self._fetched = lifetime.received(fetched, means.clock)
             tls = await means.tls.fetch()
             if self._spec.target.is_told_where:
                 found = await means.endpoints.fetch()
@@ -304,21 +371,19 @@ class Renewal:
         is_due = lifetime.is_due(current, live.renew_at, self._means.clock)
         return current if is_due or live.asked_at is not None or live.is_refused else None
 
-    async def _verify(self, read: _Read) -> datetime:
+    async def _verify(self, read: _Read, spec: SessionSpec) -> datetime:
         """Return when the broker accepted it on a handshake, which others may have made."""
-        question = Question.of(self._spec, read.credential, read.tls)
+        question = Question.of(spec, read.credential, read.tls)
 
         async def handshake() -> None:
-            trial = await attempt(
-                self._spec, read.means, self._progress, name_suffix=" (verification)"
-            )
+            trial = await attempt(spec, read.means, self._progress, name_suffix=" (verification)")
             await close_quietly(trial.connection, "credential verified")
 
         try:
             return await self._means.verifications.verify(
                 question,
                 handshake,
-                retry=self._spec.retry,
+                retry=spec.retry,
                 clock=self._means.clock,
                 rng=self._rng,
                 since=self._live.asked_at or float("-inf"),

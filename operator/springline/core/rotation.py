@@ -45,6 +45,11 @@ class Situation:
     is_asked_for: bool = False
     """Whether somebody wants to know if even an unchanged credential is accepted."""
 
+    @property
+    def has_moved(self) -> bool:
+        """Whether the live connection is another one than what is declared."""
+        return not (self.same_certificates and self.same_endpoint and self.same_target)
+
 
 def next_step(situation: Situation) -> Step | None:
     """Return how `new` gets closer to the live session; None if it is there.
@@ -55,9 +60,7 @@ def next_step(situation: Situation) -> Step | None:
     """
     current, new = situation.current, situation.new
     has_changed = not current.same_value(new)
-    has_moved = not (
-        situation.same_certificates and situation.same_endpoint and situation.same_target
-    )
+    has_moved = situation.has_moved
     if situation.is_asked_for and not has_changed and not situation.is_verified:
         return Step.VERIFY
     if not has_changed:

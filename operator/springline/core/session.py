@@ -15,7 +15,7 @@ from typing import assert_never
 
 from springline import errors
 from springline.api.conditions import ConditionStatus
-from springline.core import backoff, ports, renewal, stalling, state
+from springline.core import backoff, ports, renewal, stalling, state, verdicts
 from springline.core.attempt import Success, attempting_message, opened_message
 from springline.core.closing import close_quietly
 from springline.core.desired import ProbeSettings, SessionSpec
@@ -32,6 +32,8 @@ from springline.core.messages import (
     Message,
     News,
     RenewalEnded,
+    RenewalFailed,
+    Request,
     SaidExpired,
     TimerRang,
     Unusable,
@@ -41,6 +43,7 @@ from springline.core.reporter import Reporter
 from springline.core.state import Command, Failure, Phase, SessionState, StateEvent
 from springline.core.upkeep import Upkeep
 from springline.core.values import ClosedBy, CloseInfo, Credential, Endpoint, SessionKey
+from springline.core.verdicts import Verdict
 from springline.core.view import SessionView
 from springline.core.waiters import Waiters
 from springline.reasons import Reason
@@ -267,11 +270,10 @@ class Session:
                 await self._handle_news(news)
             case RenewalEnded(live=live, outcome=outcome):
                 await self._handle_renewal(live, outcome)
-            case state.RenewRequested():
-                self._upkeep.ask()
-                await self._advance(message)
+            case RenewalFailed():
+                await self._handle_failed_renewal(message)
             case _:
-                await self._advance(message)
+                await self._handle_request(message)
         await self._upkeep.tell_recovery()
         self._on_change(self)
 
@@ -321,6 +323,17 @@ class Session:
 
     # --- handlers
 
+    async def _handle_request(self, request: Request) -> None:
+        match request:
+            case state.CredentialChanged():
+                self._notes.refuse(is_refused=False)  # nobody has refused what it is now
+                self._upkeep.changed()
+            case state.RenewRequested():
+                self._upkeep.ask()
+            case _:
+                pass
+        await self._advance(request)
+
     async def _handle_declaration(self, declared: Desired | Unusable) -> None:
         match declared:
             case Unusable(generation=generation, problem=problem):
@@ -346,7 +359,7 @@ class Session:
             state.Declared(
                 suspend=spec.suspend,
                 stay_closed=spec.stay_closed,
-                changed=before is None or before.uses_other(spec),
+                changed=before is None or self._is_to_be_brought(before, spec),
                 probing=spec.probe is not None,
             )
         )
@@ -355,6 +368,11 @@ class Session:
                 await self._start_probing()
             if before.rotation != spec.rotation and self._connection is not None:
                 await self._upkeep.adjust(self._connection, spec.rotation)
+
+    def _is_to_be_brought(self, before: SessionSpec, spec: SessionSpec) -> bool:
+        """Whether a renewal has to begin; one that is under way goes on as it was declared then."""
+        is_overtaken = self._helpers.is_renewing and before.tries_otherwise(spec)
+        return is_overtaken or before.uses_other(spec)
 
     async def _handle_attempt(
         self, number: int, result: Success | errors.ConnectError | errors.CredentialError
@@ -396,8 +414,6 @@ class Session:
                 await self._advance(news)
             case state.ProbeRefused() | SaidExpired():
                 await self._handle_refused_probe(news)
-            case state.RenewalRefused():
-                await self._upkeep.refused(news)
             case state.CredentialExpired():
                 await self._upkeep.ended()
             case _:
@@ -436,13 +452,32 @@ class Session:
             await self._take_in(live, outcome)
         elif isinstance(outcome, renewal.Replaced):  # a newer one took its place meanwhile
             await close_quietly(outcome.success.connection, "no longer wanted")
-        if self._upkeep.is_over():
+        is_part = isinstance(outcome, renewal.UpdatedInPlace) and outcome.is_part
+        if self._upkeep.is_over() or is_part:
             await self._start_renewal()
+
+    async def _handle_failed_renewal(self, message: RenewalFailed) -> None:
+        if message.connection is not self._connection or message.number != self._helpers.renewals:
+            return  # of what is no longer declared
+        if self._upkeep.is_overtaken:
+            await self._start_renewal()
+        else:
+            await self._upkeep.refused(message.news)
+
+    def _synced_by(self, outcome: renewal.Outcome) -> Verdict:
+        """Return whether the session is what is declared when this has been brought to it."""
+        synced = self._state.synced
+        if isinstance(outcome, renewal.UpdatedInPlace) and outcome.is_part:
+            return synced
+        is_applying = self._upkeep.is_overtaken and synced.reason is Reason.APPLYING
+        return synced if is_applying else verdicts.IN_SYNC
 
     async def _take_in(self, live: Success, outcome: renewal.Outcome) -> None:
         match outcome:
             case renewal.Unchanged(credential=credential, verified_at=verified_at):
-                await self._upkeep.unchanged(credential, verified_at)
+                await self._upkeep.unchanged(
+                    credential, verified_at, synced=self._synced_by(outcome)
+                )
                 if verified_at is not None:
                     await self._revive_probe()
             case renewal.UpdatedInPlace(
@@ -450,7 +485,11 @@ class Session:
             ):
                 is_routine = self._upkeep.is_due
                 self._opened_with = dataclasses.replace(live, credential=credential)
-                renewed = state.Renewed(verified=verified_at is not None, limited=is_limited)
+                renewed = state.Renewed(
+                    verified=verified_at is not None,
+                    limited=is_limited,
+                    synced=self._synced_by(outcome),
+                )
                 await self._use(credential, renewed, method="InPlace", verified_at=verified_at)
                 await self._emit(
                     EventType.SECRET_UPDATED,
@@ -463,7 +502,9 @@ class Session:
                 await close_quietly(success.connection, "no longer wanted")
                 await self._advance(state.CloseRequested())
             case renewal.Replaced(success=success):
-                await self._replace(success)
+                await self._replace(success, self._synced_by(outcome))
+            case renewal.NoRoom() if self._upkeep.is_overtaken:
+                pass  # what is to be brought now may need none
             case renewal.NoRoom(message=message):
                 why = f"closed first, as spec.rotation.whenLimited says: {message}"
                 await self._advance(state.RoomNeeded(), why=why)
@@ -519,12 +560,15 @@ class Session:
         self._upkeep.let_go()
         self._notes.close(close)
 
-    async def _replace(self, success: Success) -> None:
+    async def _replace(self, success: Success, synced: Verdict) -> None:
         """Put the new connection in the old one's place, then close the old one."""
         old = self._connection
         try:
             await self._take_over(
-                success, state.Renewed(), method="Replaced", report=EventType.SESSION_REPLACED
+                success,
+                state.Renewed(synced=synced),
+                method="Replaced",
+                report=EventType.SESSION_REPLACED,
             )
         except BaseException:
             if old is not None:

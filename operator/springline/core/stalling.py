@@ -27,6 +27,8 @@ def refusal(state: SessionState) -> Failure | None:
     match state.phase:
         case Phase.SUSPENDED | Phase.CONNECTING:
             return None
+        case Phase.CONNECTED if state.synced.reason is Reason.APPLYING:
+            return None  # what was refused before, is no longer declared
         case Phase.CONNECTED:
             return _of(state.credentials) or _of(state.synced)
         case Phase.WAITING:

@@ -221,11 +221,16 @@ class Renewed:
     """Whether it was tried on a handshake."""
     limited: bool = False
     """Whether it was not because the broker allows no connection more."""
+    synced: Verdict = verdicts.IN_SYNC
+    """Whether that is all that is declared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unchanged:
     """What is in use is what it should be; whatever was refused has been taken back."""
+
+    synced: Verdict = verdicts.IN_SYNC
+    """Whether that is all that is declared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -331,10 +336,10 @@ def _react(state: SessionState, event: StateEvent) -> Transition:  # noqa: C901 
             return _probe_refused(state, message)
         case ProbeRestarted():
             return _while_connected(state, blocked=_reprobed(state.blocked, probing=True))
-        case Renewed():
-            return _while_connected(state, credentials=_accepted(event), synced=verdicts.IN_SYNC)
-        case Unchanged():
-            return _unchanged(state)
+        case Renewed(synced=synced):
+            return _while_connected(state, credentials=_accepted(event), synced=synced)
+        case Unchanged(synced=synced):
+            return _unchanged(state, synced)
         case RenewalRefused(error=error, lasts=lasts):
             return _renewal_refused(state, error, lasts=lasts)
         case CloseRequested():
@@ -543,12 +548,12 @@ def _accepted(renewed: Renewed) -> Verdict:
     return verdicts.UNTRIED if renewed.limited else verdicts.UNVERIFIED
 
 
-def _unchanged(state: SessionState) -> Transition:
+def _unchanged(state: SessionState, synced: Verdict) -> Transition:
     is_known = state.credentials.reason in (Reason.ACCEPTED, Reason.VERIFIED)
     return _while_connected(
         state,
         credentials=None if is_known else verdicts.ACCEPTED,
-        synced=verdicts.IN_SYNC,
+        synced=synced,
     )
 
 

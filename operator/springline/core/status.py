@@ -103,6 +103,8 @@ def _ready(state: SessionState, connected: Verdict) -> Verdict:
                 message=credentials.message,
             )
         return connected
+    if state.synced.reason is Reason.APPLYING:
+        return state.synced  # whatever was refused before, is not what is declared now
     if credentials.status is not ConditionStatus.TRUE:
         return Verdict(
             status=ConditionStatus.FALSE, reason=credentials.reason, message=credentials.message

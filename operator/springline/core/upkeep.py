@@ -23,6 +23,7 @@ from springline.core.renewal import Live
 from springline.core.state import SessionState, StateEvent
 from springline.core.urgency import Urgency
 from springline.core.values import Credential
+from springline.core.verdicts import Verdict
 from springline.reasons import Reason
 
 __all__ = ["Upkeep"]
@@ -72,6 +73,7 @@ class Upkeep:
         self._problem = ""
         self._problem_passes = False
         self._is_refusal_told = False
+        self._told: set[tuple[EventType, Reason]] = set()  # of what is declared now
 
     # --- the credential in use
 
@@ -128,6 +130,10 @@ class Upkeep:
 
     # --- renewing it
 
+    def changed(self) -> None:
+        """Take in that something the session reads has changed; a refusal of that is news."""
+        self._told.clear()
+
     def ask(self) -> None:
         """Take in that somebody wants it renewed now, and tried even if its value is the same."""
         self._asked_at = self._clock.monotonic()
@@ -137,6 +143,7 @@ class Upkeep:
         if self._helpers.is_to_be_heard:
             self._again = True
             return
+        self._again = False
         self._served_at = self._asked_at
         use = self._notes.credential
         live = Live(
@@ -162,6 +169,11 @@ class Upkeep:
         use = self._notes.credential
         return use is not None and lifetime.is_due(use.credential, use.renew_at, self._clock)
 
+    @property
+    def is_overtaken(self) -> bool:
+        """Whether another renewal has to follow the one under way, which is not about all of it."""
+        return self._again
+
     def is_over(self) -> bool:
         """Take in that a renewal has come to its end; return whether another one has to follow.
 
@@ -173,7 +185,9 @@ class Upkeep:
         again, self._again = self._again, False
         return again
 
-    async def unchanged(self, credential: Credential, verified_at: datetime | None) -> None:
+    async def unchanged(
+        self, credential: Credential, verified_at: datetime | None, *, synced: Verdict
+    ) -> None:
         """What is to be used is in use already; that may be a good sign or a bad one."""
         before = self._notes.credential
         self._notes.amend(credential, verified_at=verified_at)
@@ -183,7 +197,9 @@ class Upkeep:
         if verified_at is not None:
             self._refused = None
         # Whatever was refused before has been taken back.
-        await self._advance(state.Unchanged() if verified_at is None else state.Renewed())
+        await self._advance(
+            state.Unchanged(synced=synced) if verified_at is None else state.Renewed(synced=synced)
+        )
         use = self._notes.credential
         if self._has_expired:
             await self.expired()
@@ -201,7 +217,8 @@ class Upkeep:
                 await self.expired()
             else:
                 await self._expiring(error.message)
-            if self._is_old or self._has_expired:
+            is_in_sync = self._shown().synced.status is ConditionStatus.TRUE
+            if is_in_sync and (self._is_old or self._has_expired):
                 return  # what is declared has not changed, and that it grows old has been said
         before = self._shown()
         await self._advance(news)
@@ -213,12 +230,18 @@ class Upkeep:
         else:
             return
         self._is_refusal_told = True
+        if before.synced.reason is Reason.APPLYING:
+            self._told.clear()
+        if (kind, reason) in self._told:
+            return
+        self._told.add((kind, reason))
         await self._emit(kind, error.message, reason=reason)
 
     async def tell_recovery(self) -> None:
         """Say that what was told to be refused is no longer, if that is so by now."""
         if self._is_refusal_told and self._shown().synced.status is ConditionStatus.TRUE:
             self._is_refusal_told = False
+            self._told.clear()
             await self._emit(EventType.IN_SYNC, "the session uses what is declared again")
 
     # --- its end

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from springline import errors
+from springline.api.conditions import ConditionStatus
 from springline.api.meta import Identity
 from springline.core import binding, ports
 from springline.core.binding import Content, Surroundings
@@ -58,7 +59,7 @@ class Verified:
         # Read once for each time that the broker accepted something: what has changed since then
         # has not been tried.
         opened = (view.connected_since, use.applied_at)
-        if self._opened != opened:
+        if self._opened != opened and not self._is_only_renewed(view):
             namespace = view.key.namespace
             port = await self._service_port(target, namespace)
             self._surroundings = Surroundings(
@@ -66,6 +67,11 @@ class Verified:
             )
             self._opened = opened
         self.content = binding.content(view, self._surroundings)
+
+    def _is_only_renewed(self, view: SessionView) -> bool:
+        """Whether the session is the one of before, and not what is declared by now."""
+        is_same = self._opened is not None and self._opened[0] == view.connected_since
+        return is_same and view.state.synced.status is not ConditionStatus.TRUE
 
     async def _service_port(self, target: Target, namespace: str) -> int | None:
         endpoints_from = target.endpoints_from

@@ -16,6 +16,7 @@ from springline.core.verdicts import Verdict
 from springline.reasons import Reason
 from support.builders import (
     OTHER_RABBIT,
+    a_credential,
     a_target,
     credential_refused,
     no_new_token,
@@ -230,6 +231,39 @@ async def test_a_defect_of_a_renewal_is_shown(
     assert "renewal failed unexpectedly" in caplog.text
 
 
+async def test_a_defect_of_a_renewal_is_not_the_last_word(stage: Stage) -> None:
+    """Nobody else would bring the change, or the token, to the session."""
+    connection = await stage.connect(retry=RETRY)
+    stage.credentials.answer = ZeroDivisionError()
+    stage.session.credential_changed()
+    await stage.clock.settle()
+    stage.credentials.answer = a_credential("second")
+    await stage.clock.advance(RETRY.max_delay)
+    assert len(connection.updates) == 1
+    assert synced(stage).reason is Reason.IN_SYNC
+
+
+async def test_refusals_that_take_turns_are_told_once_each(stage: Stage) -> None:
+    """One node of a cluster may be down, and another one refuse."""
+    await stage.connect(retry=RETRY)
+    stage.driver.then(*[refused(), unreachable()] * 20)
+    await stage.declare(generation=2, target=ELSEWHERE, retry=RETRY)
+    await stage.clock.advance(600.0)
+    told = [event.reason for event in stage.events.of(EventType.CHANGE_REFUSED)]
+    assert told == [Reason.VIRTUAL_HOST_NOT_FOUND, Reason.CONNECTION_REFUSED]
+
+
+async def test_a_secret_that_changes_to_what_is_refused_likewise_is_told_again(
+    stage: Stage,
+) -> None:
+    await stage.connect(retry=RETRY)
+    stage.driver.otherwise = credential_refused("refused")
+    await stage.change_credential("second")
+    stage.driver.otherwise = credential_refused("refused in other words")
+    await stage.change_credential("third")
+    assert len(stage.events.of(EventType.SECRET_REJECTED)) == 2
+
+
 # --- where the broker allows no connection more
 
 
@@ -265,6 +299,7 @@ async def test_what_cannot_be_sent_in_place_waits_where_a_limit_is_reached(stage
     await stage.declare(generation=2, target=ELSEWHERE, rotation=rotation)
     assert stage.connection() is connection
     assert synced(stage).reason is Reason.CONNECTION_LIMIT_REACHED
+    assert "set spec.rotation.whenLimited to CloseFirst" in synced(stage).message
 
 
 async def test_a_refused_login_is_never_sent_untried(stage: Stage) -> None:
@@ -300,6 +335,7 @@ async def test_nothing_is_closed_to_try_once_more_what_is_in_use(stage: Stage) -
     await stage.clock.settle()
     assert stage.connection() is connection
     assert synced(stage).reason is Reason.CONNECTION_LIMIT_REACHED
+    assert "whenLimited" not in synced(stage).message
 
 
 def a_tls_client() -> TLSClient:

@@ -7,12 +7,13 @@ import pytest
 
 from springline import errors
 from springline.api import v1alpha1
+from springline.core.state import RenewalRefused, step
 from springline.core.values import Endpoint
 from springline.core.verified import IncompleteError, Verified
 from springline.core.view import CredentialUse, SessionView
 from springline.reasons import Reason
 from support.bindings import FakePorts, StaticReader
-from support.builders import KEY, a_credential, a_spec, a_target, an_open_info
+from support.builders import KEY, a_credential, a_spec, a_target, an_open_info, refused
 from support.fake_clock import EIGHT
 from support.states import CONNECTED
 
@@ -74,3 +75,16 @@ async def test_what_is_not_accepted_is_not_noted() -> None:
     await verified.note(view)
     await verified.note(dataclasses.replace(view, credential=refused))
     assert "first" in uri(verified)
+
+
+async def test_a_token_that_is_renewed_beside_a_refused_change_brings_none_of_it() -> None:
+    """What is declared by now has not been tried: the session is the one of before."""
+    services = FakePorts()
+    verified = Verified(StaticReader(), services)
+    await verified.note(a_view())
+    services.number = 5673
+    state = step(CONNECTED, RenewalRefused(error=refused())).state
+    await verified.note(dataclasses.replace(a_view("second", minutes=1), state=state))
+    assert uri(verified) == "amqp://app:second@rabbit.apps.svc:5672/orders"
+    await verified.note(a_view("second", minutes=1))
+    assert uri(verified) == "amqp://app:second@rabbit.apps.svc:5673/orders"

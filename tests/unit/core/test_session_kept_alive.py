@@ -1,0 +1,94 @@
+"""A session that cannot become what is declared outlives the token that it was opened with."""
+
+from datetime import timedelta
+
+import pytest
+
+from springline import errors
+from springline.core.backoff import Retry
+from springline.core.events import EventType
+from springline.core.values import Credential
+from springline.reasons import Reason
+from support.builders import a_target, a_token, credential_refused, refused
+from support.fakes import FakeConnection
+from support.stage import Stage
+
+RETRY = Retry(delay=10.0, max_delay=60.0, jitter=0.0)
+ELSEWHERE = a_target(virtual_host="other")
+
+
+def token(stage: Stage, secret: str) -> Credential:
+    now = stage.clock.now()
+    return a_token(secret, issued_at=now, expires_at=now + timedelta(hours=1))
+
+
+async def with_a_token(stage: Stage) -> FakeConnection:
+    stage.credentials.answer = token(stage, "first")
+    return await stage.connect(retry=RETRY)
+
+
+async def refused_there(stage: Stage) -> None:
+    """Declare a virtual host that is not there."""
+    stage.driver.refuses = lambda request: (
+        refused() if request.parameters.virtual_host == "other" else None
+    )
+    await stage.declare(generation=2, target=ELSEWHERE, retry=RETRY)
+    assert stage.state().synced.reason is Reason.VIRTUAL_HOST_NOT_FOUND
+
+
+async def test_its_token_is_renewed_though_a_change_is_refused(stage: Stage) -> None:
+    connection = await with_a_token(stage)
+    await refused_there(stage)
+    for name in ("second", "third"):
+        await stage.clock.advance(2000.0)
+        stage.credentials.issue(token(stage, name))
+        await stage.clock.advance(1300.0)
+    assert [each.secret.reveal() for each in connection.updates] == ["second", "third"]
+    assert stage.connection() is connection
+    assert stage.state().credentials.reason is Reason.VERIFIED
+    assert stage.state().synced.reason is Reason.VIRTUAL_HOST_NOT_FOUND
+    assert stage.view.target == a_target()
+    assert len(stage.events.of(EventType.CHANGE_REFUSED)) == 1
+    assert EventType.IN_SYNC not in stage.events.types
+
+
+async def test_the_change_is_tried_on_until_it_works(stage: Stage) -> None:
+    await with_a_token(stage)
+    await refused_there(stage)
+    stage.credentials.issue(token(stage, "second"))
+    await stage.clock.advance(3000.0)
+    stage.driver.refuses = lambda _: None
+    await stage.clock.advance(60.0)
+    assert stage.view.is_ready
+    assert stage.view.target == ELSEWHERE
+    assert len(stage.events.of(EventType.IN_SYNC)) == 1
+
+
+async def test_its_token_is_renewed_though_certificates_cannot_be_read(stage: Stage) -> None:
+    connection = await with_a_token(stage)
+    stage.tls.answer = errors.RejectedError(Reason.TLS_FAILED, "no certificates in PEM")
+    stage.session.credential_changed()
+    stage.credentials.issue(token(stage, "second"))
+    await stage.clock.advance(3000.0)
+    assert len(connection.updates) == 1
+    assert stage.state().synced.reason is Reason.TLS_FAILED
+
+
+async def test_a_token_that_its_broker_refuses_is_not_sent_to_it(stage: Stage) -> None:
+    connection = await with_a_token(stage)
+    await refused_there(stage)
+    stage.driver.otherwise = credential_refused()
+    stage.credentials.issue(*[token(stage, f"{number}") for number in range(200)])
+    await stage.clock.advance(3000.0)
+    assert not connection.updates
+    assert connection.is_open
+
+
+@pytest.mark.parametrize("seconds", [60.0, 2000.0])
+async def test_nothing_is_sent_that_is_not_due(stage: Stage, seconds: float) -> None:
+    connection = await with_a_token(stage)
+    await refused_there(stage)
+    stage.credentials.answer = token(stage, "second")
+    stage.session.credential_changed()
+    await stage.clock.advance(seconds)
+    assert not connection.updates
