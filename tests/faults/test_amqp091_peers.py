@@ -20,7 +20,7 @@ import pytest
 from pamqp import commands as spec
 
 from springline.core.values import Credential
-from springline.drivers.amqp091 import hints
+from springline.drivers.shared import hints
 from springline.errors import ConnectError, CredentialRejectedError, RejectedError, TransientError
 from springline.reasons import Reason
 from support import fake_peer, opening, ports

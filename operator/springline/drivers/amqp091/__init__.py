@@ -1,21 +1,20 @@
 """The AMQP 0-9-1 driver: opens, keeps and ends one connection at a time for the core.
 
 The idea: aiormq speaks the protocol on an open connection (frames, heartbeats, orderly ends); what
-it leaves out for our purpose is added around it, each thing in one file.
+it leaves out for our purpose is added around it, each thing in one file. Sockets, TLS and what else
+any protocol needs come from `drivers.shared`.
 
-    driver      core.ports.Driver: one overall deadline around everything below
-    connection  core.ports.Connection: blocked, update-secret, closing, how it ended
-    probe       publishes one message and waits until it is confirmed
-    wire        aiormq's connection with the parts replaced that lose or hide what we report
-    transport   sockets and TLS, and a reader that trusts no length the peer names
-    greeting    what Start tells us, what Start-Ok tells the broker
-    mechanisms  SASL: which mechanism, and what it says
-    tuning      Tune against what is declared
-    lengths     how long a login and a renewed secret may be
-    hints       what a refused login may come from
-    replies     what a broker's Close means: the one table from codes and texts to reasons
-    errors      every foreign failure, translated once
-    peers       what the other side speaks, if not AMQP 0-9-1
+    driver        core.ports.Driver: one overall deadline around everything below
+    connection    core.ports.Connection: blocked, update-secret, closing, how it ended
+    probe         publishes one message and waits until it is confirmed
+    wire          aiormq's connection with the parts replaced that lose or hide what we report
+    frame_reader  a reader that trusts no length the peer names
+    greeting      what Start tells us, what Start-Ok tells the broker
+    mechanisms    SASL: the mechanisms there are, and what they say
+    tuning        Tune against what is declared
+    lengths       how long a login and a renewed secret may be
+    replies       what a broker's Close means: the one table from codes and texts to reasons
+    errors        every foreign failure, translated once
 
 aiormq and pamqp are imported here and nowhere else.
 """

@@ -15,8 +15,8 @@ from springline.drivers.amqp091 import lengths
 from springline.drivers.amqp091.errors import BlockedSecretUpdateError, SecretNotSentError
 from springline.drivers.amqp091.mechanisms import RawText
 from springline.drivers.amqp091.probe import Probe
-from springline.drivers.amqp091.transport import CLOSE_GRACE
 from springline.drivers.amqp091.wire import Listener, WireConnection
+from springline.drivers.shared.line import CLOSE_GRACE
 from springline.errors import NotOpenError, SecretRefusedError, SecretUpdateTimeoutError
 from springline.reasons import Reason
 

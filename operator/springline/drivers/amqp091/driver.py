@@ -6,11 +6,13 @@ It keeps nothing between calls. Retrying, limits and what to do about an error a
 import asyncio
 
 from springline.core.values import Negotiated, OpenInfo, OpenRequest, Parameters
-from springline.drivers.amqp091 import errors, mechanisms, transport
+from springline.drivers.amqp091 import errors, mechanisms
 from springline.drivers.amqp091.connection import Amqp091Connection
-from springline.drivers.amqp091.errors import Progress
-from springline.drivers.amqp091.transport import Line
+from springline.drivers.amqp091.errors import HandshakeProgress, HandshakeStep
+from springline.drivers.amqp091.frame_reader import FrameReader
 from springline.drivers.amqp091.wire import Attempt, WireConnection
+from springline.drivers.shared import dialling, sasl, tls_handshake
+from springline.drivers.shared.line import Line
 from springline.errors import TerminalError
 from springline.reasons import Reason
 
@@ -32,13 +34,15 @@ class Amqp091Driver:
         What cannot work is refused before anything is sent. Safe to cancel.
         """
         parameters = request.parameters
-        mechanisms.check(parameters.sasl, request.credential, request.tls)
+        sasl.check(mechanisms.TABLE, parameters.sasl, request.credential, request.tls)
         _check(parameters)
-        progress = Progress(endpoint=request.endpoint, timeout=request.timeout)
+        progress = HandshakeProgress(endpoint=request.endpoint, timeout=request.timeout)
         attempt = Attempt(request, progress)
         with errors.translated(progress):
             async with asyncio.timeout(request.timeout):
-                line = await transport.dial(request, progress)
+                reader = FrameReader(asyncio.get_running_loop())
+                line = await dialling.dial(request, progress, reader)
+                progress.step = HandshakeStep.START
                 wire = WireConnection(line, attempt)
                 await wire.establish()
         return Amqp091Connection(wire, _info(attempt, line))
@@ -59,7 +63,7 @@ def _check(parameters: Parameters) -> None:
         )
 
 
-def _info(attempt: Attempt, line: Line) -> OpenInfo:
+def _info(attempt: Attempt, line: Line[FrameReader]) -> OpenInfo:
     request = attempt.request
     return OpenInfo(
         endpoint=request.endpoint,
@@ -71,7 +75,7 @@ def _info(attempt: Attempt, line: Line) -> OpenInfo:
             channel_max=attempt.limits.channel_max,
             frame_max=attempt.limits.frame_max,
             client_properties=attempt.properties,
-            tls=transport.tls_info(line.writer, request.tls),
+            tls=tls_handshake.tls_info(line.writer, request.tls),
         ),
         server=attempt.server,
     )

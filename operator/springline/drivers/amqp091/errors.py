@@ -1,15 +1,13 @@
 """Every foreign failure of an attempt, translated once into `springline.errors`.
 
-Foreign are the exceptions of the operating system, ssl, asyncio, aiormq and pamqp. What a broker
-says in a Close is in replies.py. A connection that was open and is lost is told with the same
-words, as a `CloseInfo`.
+Foreign are the exceptions of the operating system, ssl, asyncio, aiormq and pamqp; the words for
+the first three are shared with other drivers. What a broker says in a Close is in replies.py. A
+connection that was open and is lost is told with the same words, as a `CloseInfo`.
 """
 
 import asyncio
 import contextlib
 import enum
-import errno
-import os
 import ssl
 import struct
 from collections.abc import Iterator
@@ -19,8 +17,10 @@ from typing import assert_never
 from aiormq import exceptions as aiormq_errors
 from pamqp import exceptions as pamqp_errors
 
-from springline.core.values import ClosedBy, CloseInfo, Endpoint
+from springline.core.values import ClosedBy, CloseInfo
 from springline.drivers.amqp091.lengths import Login
+from springline.drivers.shared import failures, tls_failures
+from springline.drivers.shared.progress import Progress, TransportStep
 from springline.errors import (
     ConnectError,
     CredentialRejectedError,
@@ -33,48 +33,35 @@ from springline.reasons import Reason
 
 __all__ = [
     "BlockedSecretUpdateError",
-    "Progress",
+    "HandshakeProgress",
+    "HandshakeStep",
     "SecretNotSentError",
-    "Step",
     "lost",
     "mismatch",
-    "refused_addresses",
     "translated",
     "unexpected_frame",
 ]
 
 
-class Step(enum.Enum):
-    """How far an attempt has come; the value says what was missing when it ended."""
+class HandshakeStep(enum.Enum):
+    """The steps after the transport's; the value says what was missing when an attempt ended."""
 
-    TCP = "no TCP connection"
-    TLS = "connected, but the TLS handshake was not completed"
     START = "connected, but the peer sent no AMQP greeting (Connection.Start)"
     LOGIN = "greeted, but the login (Connection.Start-Ok) was not answered"
     OPEN = "logged in, but opening the virtual host was not answered"
 
 
 @dataclass(slots=True, kw_only=True)
-class Progress:
+class HandshakeProgress(Progress[HandshakeStep]):
     """What one attempt has reached; written by the attempt, read here."""
 
-    endpoint: Endpoint
-    timeout: float
-    address: str = ""
-    step: Step = Step.TCP
     login: Login | None = None
     """What was sent to log in, from Start-Ok on."""
 
     @property
     def authenticated(self) -> bool:
         """Whether the broker has accepted the login."""
-        return self.step is Step.OPEN
-
-    @property
-    def where(self) -> str:
-        """The peer as people see it."""
-        at = f" ({self.address})" if self.address not in ("", self.endpoint.host) else ""
-        return f"{self.endpoint}{at}"
+        return self.step is HandshakeStep.OPEN
 
 
 class BlockedSecretUpdateError(SecretUpdateTimeoutError):
@@ -109,45 +96,9 @@ _UNDECODABLE = (
 )
 _FOREIGN = (OSError, EOFError, StopAsyncIteration, aiormq_errors.AMQPError, *_UNDECODABLE)
 
-_NOT_TLS = frozenset(
-    {
-        "WRONG_VERSION_NUMBER",
-        "UNKNOWN_PROTOCOL",
-        "HTTP_REQUEST",
-        "HTTPS_PROXY_REQUEST",
-        "PACKET_LENGTH_TOO_LONG",
-        "RECORD_LAYER_FAILURE",
-        "UNEXPECTED_MESSAGE",
-    }
-)
-_NOTHING_IN_COMMON = frozenset(
-    {
-        "UNSUPPORTED_PROTOCOL",
-        "NO_PROTOCOLS_AVAILABLE",
-        "NO_CIPHERS_AVAILABLE",
-        "TLSV1_ALERT_PROTOCOL_VERSION",
-        "SSLV3_ALERT_HANDSHAKE_FAILURE",
-        "TLSV1_ALERT_INSUFFICIENT_SECURITY",
-        "DH_KEY_TOO_SMALL",
-    }
-)
-_CLIENT_CERTIFICATE = frozenset(
-    {
-        "TLSV13_ALERT_CERTIFICATE_REQUIRED",
-        "SSLV3_ALERT_BAD_CERTIFICATE",
-        "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
-        "SSLV3_ALERT_CERTIFICATE_REVOKED",
-        "SSLV3_ALERT_CERTIFICATE_EXPIRED",
-        "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
-        "TLSV1_ALERT_UNKNOWN_CA",
-        "TLSV1_ALERT_ACCESS_DENIED",
-        "TLSV1_ALERT_DECRYPT_ERROR",
-    }
-)
-
 
 @contextlib.contextmanager
-def translated(progress: Progress) -> Iterator[None]:
+def translated(progress: HandshakeProgress) -> Iterator[None]:
     """Raise what happens inside as the `ConnectError` that says what to do next.
 
     An exception that may quote bytes of the peer is not chained: a peer can echo our secret.
@@ -166,27 +117,6 @@ def translated(progress: Progress) -> Iterator[None]:
         raise _translate(cause, progress) from cause
 
 
-def _seconds(value: float) -> str:
-    """Round: what was left of a limit differs a little each time, and is to be reported once."""
-    return f"{round(value, 1 if value >= 1 else 2):g}"
-
-
-def refused_addresses(failures: list[tuple[str, OSError]], progress: Progress) -> ConnectError:
-    """Return why none of an endpoint's addresses could be connected to."""
-    if all(isinstance(error, TimeoutError) for _, error in failures):
-        addresses = ", ".join(address for address, _ in failures)
-        return TransientError(
-            Reason.CONNECT_TIMEOUT,
-            f"{progress.endpoint}: nothing answered within {_seconds(progress.timeout)} s"
-            f" ({Step.TCP.value} to {addresses})",
-        )
-    each = "; ".join(
-        _os_text(error) if address == progress.endpoint.host else f"{address}: {_os_text(error)}"
-        for address, error in failures
-    )
-    return TransientError(Reason.CONNECTION_REFUSED, f"{progress.endpoint}: {each}")
-
-
 def mismatch(what: str) -> RejectedError:
     """Return the error for a peer that sent `what`, which AMQP 0-9-1 has no room for."""
     return RejectedError(Reason.PROTOCOL_MISMATCH, f"the peer sent {what}")
@@ -203,7 +133,7 @@ def lost(error: BaseException | None) -> CloseInfo:
         case ConnectError():
             reason, text = error.reason, error.message
         case aiormq_errors.AMQPConnectionError() | OSError():
-            reason, text = Reason.PEER_CLOSED, _os_text(_origin(error))
+            reason, text = Reason.PEER_CLOSED, failures.os_text(_origin(error))
         case Exception() if isinstance(error, _UNDECODABLE):
             reason = Reason.PROTOCOL_MISMATCH
             text = mismatch(f"a frame that cannot be decoded ({type(error).__name__})").message
@@ -219,54 +149,45 @@ def _origin(error: BaseException) -> BaseException:
     return cause if wrapped and isinstance(cause, OSError | EOFError) else error
 
 
-def _translate(error: BaseException, progress: Progress) -> ConnectError:
+def _translate(error: BaseException, progress: HandshakeProgress) -> ConnectError:
     match error:
-        case ssl.SSLCertVerificationError():
-            return _refused_certificate(error, progress)
         case ssl.SSLError():
-            return _tls(error, progress)
+            return tls_failures.translated(error, where=progress.where)
         case TimeoutError():
-            return TransientError(
-                Reason.CONNECT_TIMEOUT,
-                f"{progress.where}: nothing answered within {_seconds(progress.timeout)} s"
-                f" ({_unanswered(progress)})",
-                authenticated=progress.authenticated,
-            )
+            return failures.timed_out(progress, missing=_unanswered(progress))
         case _:
             return _dropped(error, progress)
 
 
-def _dropped(error: BaseException, progress: Progress) -> ConnectError:
+def _dropped(error: BaseException, progress: HandshakeProgress) -> ConnectError:
     """Return what an end of file or a reset means at each step."""
-    text = f"{progress.where}: {_os_text(error)}"
-    match progress.step:
-        case Step.TCP:
-            return TransientError(Reason.CONNECTION_REFUSED, text)
-        case Step.TLS:
-            return TransientError(
-                Reason.TLS_FAILED, f"{text} ({progress.step.value}; does the port speak TLS?)"
-            )
-        case Step.START | Step.OPEN:
+    step = progress.step
+    match step:
+        case TransportStep():
+            return failures.dropped_transport(error, step, where=progress.where)
+        case HandshakeStep.START | HandshakeStep.OPEN:
             return TransientError(
                 Reason.PEER_CLOSED,
-                f"{text} ({progress.step.value})",
+                f"{progress.where}: {failures.os_text(error)} ({step.value})",
                 authenticated=progress.authenticated,
             )
-        case Step.LOGIN:
-            return _dropped_login(text, progress)
+        case HandshakeStep.LOGIN:
+            return _dropped_login(f"{progress.where}: {failures.os_text(error)}", progress)
         case _:
-            assert_never(progress.step)
+            assert_never(step)
 
 
-def _unanswered(progress: Progress) -> str:
+def _unanswered(progress: HandshakeProgress) -> str:
     """Return what was missing when the time was over, with a reason where there is one."""
-    if progress.step is Step.LOGIN and progress.login is not None and progress.login.is_too_long:
+    login = progress.login
+    missing: str = progress.step.value
+    if progress.step is HandshakeStep.LOGIN and login is not None and login.is_too_long:
         # RabbitMQ takes three seconds to hang up on it; the time-out can be shorter.
-        return f"{progress.step.value}; it has {progress.login.comparison}"
-    return progress.step.value
+        return f"{missing}; it has {login.comparison}"
+    return missing
 
 
-def _dropped_login(text: str, progress: Progress) -> ConnectError:
+def _dropped_login(text: str, progress: HandshakeProgress) -> ConnectError:
     """A broker that hangs up on a login tells nobody why, so the causes have to be guessed."""
     login = progress.login
     if login is not None and login.is_too_long:
@@ -280,55 +201,3 @@ def _dropped_login(text: str, progress: Progress) -> ConnectError:
         f"{text} ({progress.step.value}; brokers hang up like this on a mechanism they do not"
         " accept, on a malformed response, and on a user they cannot look up)",
     )
-
-
-def _refused_certificate(error: ssl.SSLCertVerificationError, progress: Progress) -> RejectedError:
-    return RejectedError(
-        Reason.TLS_FAILED,
-        f"{progress.where}: the broker's certificate is not accepted: {error.verify_message}"
-        " (see tls.caRef and tls.serverName)",
-    )
-
-
-def _tls(error: ssl.SSLError, progress: Progress) -> ConnectError:
-    reason = error.reason or ""
-    if reason in _NOT_TLS:
-        return RejectedError(
-            Reason.TLS_FAILED,
-            f"{progress.where}: the peer does not speak TLS: set tls.enabled: false, or use the"
-            " TLS port",
-        )
-    if reason in _CLIENT_CERTIFICATE:
-        return RejectedError(
-            Reason.TLS_FAILED,
-            f"{progress.where}: the broker wants a client certificate, or another one"
-            f" (tls.clientCertificateRef): {_tls_text(error)}",
-        )
-    if reason in _NOTHING_IN_COMMON:
-        return RejectedError(
-            Reason.TLS_FAILED,
-            f"{progress.where}: no TLS version or cipher in common: {_tls_text(error)}",
-        )
-    return TransientError(Reason.TLS_FAILED, f"{progress.where}: {_tls_text(error)}")
-
-
-def _tls_text(error: ssl.SSLError) -> str:
-    return (error.reason or _os_text(error)).replace("_", " ").lower()
-
-
-def _os_text(error: BaseException) -> str:
-    """Return an operating system's error as a phrase."""
-    match error:
-        case TimeoutError():
-            return "no answer in time"
-        case asyncio.IncompleteReadError() | EOFError() | StopAsyncIteration():
-            return "the peer closed the connection"
-        case OSError(errno=errno.ECONNRESET | errno.EPIPE):
-            return "the peer reset the connection"
-        case OSError(errno=int(code)) if code > 0:
-            # Not `strerror`: asyncio puts addresses there.
-            return os.strerror(code).lower()
-        case ConnectionError():
-            return "the peer closed the connection"
-        case _:
-            return type(error).__name__

@@ -10,7 +10,7 @@ from typing import Any
 
 import springline
 from springline.core.values import LocalePreference, Parameters, ServerInfo
-from springline.drivers.amqp091 import replies
+from springline.drivers.shared import peer_text
 from springline.errors import RejectedError
 from springline.reasons import Reason
 
@@ -38,10 +38,10 @@ def server_info(
     """Return what Start says of the broker (R1.1). Equal brokers share one value."""
     return _shared(
         ServerInfo(
-            product=replies.cleaned(properties.get("product")),
-            version=replies.cleaned(properties.get("version")),
-            platform=replies.cleaned(properties.get("platform")),
-            cluster_name=replies.cleaned(properties.get("cluster_name")),
+            product=peer_text.cleaned(properties.get("product")),
+            version=peer_text.cleaned(properties.get("version")),
+            platform=peer_text.cleaned(properties.get("platform")),
+            cluster_name=peer_text.cleaned(properties.get("cluster_name")),
             protocol_version="0-9-1",
             mechanisms=words(mechanisms),
             locales=words(locales),
@@ -51,7 +51,7 @@ def server_info(
 
 def words(text: object) -> tuple[str, ...]:
     """Split a list as Start has it: words between spaces (AMQP 0-9-1, connection.start)."""
-    return tuple(replies.cleaned(text, limit=4096).split()[:_MAX_WORDS])
+    return tuple(peer_text.cleaned(text, limit=4096).split()[:_MAX_WORDS])
 
 
 def choose_locale(preference: LocalePreference, offered: Sequence[str]) -> str:

@@ -18,6 +18,7 @@ from pamqp import commands as spec
 from pamqp.header import ContentHeader
 
 from springline.drivers.amqp091 import replies
+from springline.drivers.shared import peer_text
 from springline.errors import NotOpenError, ProbeRefusedError
 
 if TYPE_CHECKING:
@@ -246,7 +247,7 @@ class Probe:
             return
         self._state = _State.CLOSED
         if self._answer is not None and not self._answer.done():
-            code, text = frame.reply_code or 0, replies.cleaned(frame.reply_text)
+            code, text = frame.reply_code or 0, peer_text.cleaned(frame.reply_text)
             self._answer.set_exception(
                 ProbeRefusedError(
                     code=code, text=text, says_expired=replies.says_expired(code, text)

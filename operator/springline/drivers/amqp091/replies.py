@@ -1,7 +1,7 @@
 """What a broker's Close means: from reply code, and text where the code says too little, to reason.
 
-This is the only place where text decides. The texts are RabbitMQ's (3.10 to 4.3), tested one by
-one; anything unknown falls back to what its code says. It reads no frames and raises nothing.
+In this driver, text decides here and nowhere else. The texts are RabbitMQ's (3.10 to 4.3), tested
+one by one; anything unknown falls back to what its code says. It reads no frames, raises nothing.
 """
 
 import re
@@ -17,9 +17,7 @@ from springline.errors import (
 )
 from springline.reasons import Reason
 
-__all__ = ["Close", "at_open", "cleaned", "says_expired", "when_open"]
-
-_MAX_TEXT = 255
+__all__ = ["Close", "at_open", "says_expired", "when_open"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,18 +210,6 @@ def when_open(close: Close) -> CloseInfo:
 def says_expired(code: int, text: str) -> bool:
     """Whether a Close, of a channel or a connection, says that the lifetime of a token is over."""
     return any(code == each and re.search(pattern, text) for each, pattern in _EXPIRIES)
-
-
-def cleaned(text: object, limit: int = _MAX_TEXT) -> str:
-    """Return a peer's text fit for a status or a log line: printable, at most `limit` long."""
-    if isinstance(text, bytes | bytearray):
-        text = bytes(text).decode("utf-8", "replace")
-    if not isinstance(text, str):
-        return ""
-    text = text[:limit]
-    if not text.isprintable():
-        text = "".join(char if char.isprintable() else " " for char in text)
-    return text.strip()
 
 
 def _rule(close: Close) -> Rule:

@@ -1,6 +1,6 @@
 """Tune against what is declared: what Tune-Ok says. Pure; no frames, no errors.
 
-A limit the broker finds unacceptable is its to refuse; errors.py knows those texts.
+A limit the broker finds unacceptable is its to refuse; replies.py knows those texts.
 """
 
 from dataclasses import dataclass

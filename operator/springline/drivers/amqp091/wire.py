@@ -26,13 +26,15 @@ from pamqp.heartbeat import Heartbeat
 from yarl import URL
 
 from springline.core.values import ClosedBy, CloseInfo, OpenRequest, ServerInfo
-from springline.drivers.amqp091 import errors, greeting, hints, mechanisms, replies, tuning
-from springline.drivers.amqp091.errors import Progress, Step
+from springline.drivers.amqp091 import errors, greeting, mechanisms, replies, tuning
+from springline.drivers.amqp091.errors import HandshakeProgress, HandshakeStep
+from springline.drivers.amqp091.frame_reader import FrameReader
 from springline.drivers.amqp091.lengths import FRAME_OVERHEAD, Login
 from springline.drivers.amqp091.mechanisms import Exchange
 from springline.drivers.amqp091.replies import Close
-from springline.drivers.amqp091.transport import Line
 from springline.drivers.amqp091.tuning import Limits
+from springline.drivers.shared import hints, peer_text, sasl
+from springline.drivers.shared.line import Line
 from springline.reasons import Reason
 
 __all__ = ["Attempt", "Listener", "WireConnection"]
@@ -82,7 +84,7 @@ class Attempt:
     # The three above are known from Start on, the limits from Tune on.
     limits: Limits
 
-    def __init__(self, request: OpenRequest, progress: Progress) -> None:
+    def __init__(self, request: OpenRequest, progress: HandshakeProgress) -> None:
         self.request = request
         self.progress = progress
         self.properties = greeting.client_properties(request.parameters)
@@ -91,7 +93,7 @@ class Attempt:
 class _Connected(aiormq.TransportFactory):
     """Gives aiormq a line that is connected already."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Line[FrameReader]) -> None:
         self._line = line
 
     async def create(
@@ -121,7 +123,7 @@ class _Login:
 class WireConnection(aiormq.Connection):
     """A connection for one attempt; aiormq cannot use an object twice."""
 
-    def __init__(self, line: Line, attempt: Attempt) -> None:
+    def __init__(self, line: Line[FrameReader], attempt: Attempt) -> None:
         super().__init__(_URL, transport_factory=_Connected(line))
         self.line = line
         self.vhost = attempt.request.parameters.virtual_host
@@ -215,8 +217,12 @@ class WireConnection(aiormq.Connection):
             locales=start_frame.locales,
         )
         attempt.locale = greeting.choose_locale(request.parameters.locale, attempt.server.locales)
-        name = mechanisms.choose(
-            request.parameters.sasl, attempt.server.mechanisms, request.credential, request.tls
+        name = sasl.choose(
+            mechanisms.TABLE,
+            request.parameters.sasl,
+            attempt.server.mechanisms,
+            request.credential,
+            request.tls,
         )
         attempt.exchange = mechanisms.start(name, request.credential)
         return _Login(attempt.exchange)
@@ -259,7 +265,7 @@ class WireConnection(aiormq.Connection):
         self, request: spec.Connection.StartOk, attempt: Attempt, receiver: FrameReceiver
     ) -> spec.Connection.Tune:
         request.locale = attempt.locale
-        attempt.progress.step = Step.LOGIN
+        attempt.progress.step = HandshakeStep.LOGIN
         frame = await self._respond(request, attempt, receiver)
         while isinstance(frame, spec.Connection.Secure):
             more = spec.Connection.SecureOk(response=attempt.exchange.respond())
@@ -267,7 +273,7 @@ class WireConnection(aiormq.Connection):
         if not isinstance(frame, spec.Connection.Tune):
             raise errors.unexpected_frame(_name(frame), "Connection.Tune")
         self._tune(frame, attempt)
-        attempt.progress.step = Step.OPEN
+        attempt.progress.step = HandshakeStep.OPEN
         return frame
 
     async def _respond(
@@ -356,7 +362,7 @@ class WireConnection(aiormq.Connection):
         self, frame: spec.Connection.Blocked
     ) -> None:
         """Add that somebody is told; aiormq keeps it in a private event (R1.10)."""
-        self.blocked = replies.cleaned(frame.reason) or "no reason given"
+        self.blocked = peer_text.cleaned(frame.reason) or "no reason given"
         if self.listener is not None:
             self.listener.on_blocked()
 
@@ -421,7 +427,7 @@ class WireConnection(aiormq.Connection):
 def _close(frame: spec.Connection.Close) -> Close:
     return Close(
         code=frame.reply_code or REPLY_SUCCESS,
-        text=replies.cleaned(frame.reply_text),
+        text=peer_text.cleaned(frame.reply_text),
         class_id=frame.class_id or 0,
         method_id=frame.method_id or 0,
     )

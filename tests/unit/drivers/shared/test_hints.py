@@ -3,13 +3,10 @@
 import pytest
 
 from springline.core.values import Credential
-from springline.drivers.amqp091 import hints, replies
-from springline.drivers.amqp091.replies import Close
-from springline.errors import CredentialRejectedError, RejectedError
+from springline.drivers.shared import hints
 from support.opening import external, password, token
 
 POD = "10.0.3.7"
-REFUSED = Close(code=403, text="ACCESS_REFUSED - Login was refused")
 
 
 @pytest.mark.parametrize(
@@ -91,30 +88,3 @@ def test_both_hints_can_be_given() -> None:
     assert "own machine" not in hints.on_refused_login(password("guest\n", "guest"), POD)
     both = hints.on_refused_login(password("guest", "guest\n"), POD)
     assert both.index("line break") < both.index("own machine")
-
-
-def test_a_hint_follows_the_brokers_words() -> None:
-    """So the message says what the broker said, and what to look at."""
-    error = replies.at_open(REFUSED, authenticated=False, hint="look here")
-    assert type(error) is CredentialRejectedError
-    assert error.message == (
-        "the broker refused the login: 403 ACCESS_REFUSED - Login was refused (look here)"
-    )
-
-
-@pytest.mark.parametrize(
-    ("close", "authenticated"),
-    [
-        pytest.param(REFUSED, True, id="a login that was accepted before"),
-        pytest.param(
-            Close(code=530, text="NOT_ALLOWED - vhost orders not found"), True, id="a virtual host"
-        ),
-        pytest.param(Close(code=541, text="INTERNAL_ERROR"), False, id="the broker's own trouble"),
-    ],
-)
-def test_a_hint_is_for_refused_logins(close: Close, authenticated: bool) -> None:
-    """Anything else does not come from the user name or the password."""
-    error = replies.at_open(close, authenticated=authenticated, hint="look here")
-    assert "look here" not in str(error)
-    if authenticated:
-        assert isinstance(error, RejectedError)

@@ -1,0 +1,76 @@
+"""What the operating system says of an attempt, as an error that says what to do next.
+
+TLS has tls_failures.py. What a failure at one of a driver's own steps means is the driver's.
+"""
+
+import asyncio
+import enum
+import errno
+import os
+from typing import TypeVar
+
+from springline.drivers.shared.progress import Progress, TransportStep
+from springline.errors import ConnectError, TransientError
+from springline.reasons import Reason
+
+__all__ = ["dropped_transport", "os_text", "refused_addresses", "timed_out"]
+
+StepT = TypeVar("StepT", bound=enum.Enum)
+
+
+def refused_addresses(
+    failures: list[tuple[str, OSError]], progress: Progress[StepT]
+) -> ConnectError:
+    """Return why none of an endpoint's addresses could be connected to."""
+    if all(isinstance(error, TimeoutError) for _, error in failures):
+        addresses = ", ".join(address for address, _ in failures)
+        return TransientError(
+            Reason.CONNECT_TIMEOUT,
+            f"{progress.endpoint}: nothing answered within {_seconds(progress.timeout)} s"
+            f" ({TransportStep.TCP.value} to {addresses})",
+        )
+    each = "; ".join(
+        os_text(error) if address == progress.endpoint.host else f"{address}: {os_text(error)}"
+        for address, error in failures
+    )
+    return TransientError(Reason.CONNECTION_REFUSED, f"{progress.endpoint}: {each}")
+
+
+def timed_out(progress: Progress[StepT], *, missing: str) -> ConnectError:
+    """Return what it means that the time of an attempt is over, and `missing` was not there."""
+    return TransientError(
+        Reason.CONNECT_TIMEOUT,
+        f"{progress.where}: nothing answered within {_seconds(progress.timeout)} s ({missing})",
+        authenticated=progress.authenticated,
+    )
+
+
+def dropped_transport(error: BaseException, step: TransportStep, *, where: str) -> ConnectError:
+    """Return what an end of file or a reset means before a driver's own steps."""
+    text = f"{where}: {os_text(error)}"
+    if step is TransportStep.TCP:
+        return TransientError(Reason.CONNECTION_REFUSED, text)
+    return TransientError(Reason.TLS_FAILED, f"{text} ({step.value}; does the port speak TLS?)")
+
+
+def os_text(error: BaseException) -> str:
+    """Return an operating system's error, or an end of file, as a phrase."""
+    match error:
+        case TimeoutError():
+            return "no answer in time"
+        case asyncio.IncompleteReadError() | EOFError() | StopAsyncIteration():
+            return "the peer closed the connection"
+        case OSError(errno=errno.ECONNRESET | errno.EPIPE):
+            return "the peer reset the connection"
+        case OSError(errno=int(code)) if code > 0:
+            # Not `strerror`: asyncio puts addresses there.
+            return os.strerror(code).lower()
+        case ConnectionError():
+            return "the peer closed the connection"
+        case _:
+            return type(error).__name__
+
+
+def _seconds(value: float) -> str:
+    """Round: what was left of a limit differs a little each time, and is to be reported once."""
+    return f"{round(value, 1 if value >= 1 else 2):g}"

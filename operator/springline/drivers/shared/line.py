@@ -1,0 +1,97 @@
+"""A connected transport: writes without waiting, and ends within a bounded time.
+
+How it got connected is in dialling.py. It reads nothing itself: a driver brings the reader, which
+also limits what is buffered.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+__all__ = ["CLOSE_GRACE", "Line", "LineProtocol"]
+
+CLOSE_GRACE = 1.0
+"""Seconds for what is still to be sent, and for TLS to say goodbye, before all is dropped."""
+
+ReaderT = TypeVar("ReaderT", bound=asyncio.StreamReader)
+
+
+class LineProtocol(asyncio.StreamReaderProtocol):
+    """Tells when the transport is gone; asyncio's own only wakes those who wait for it."""
+
+    def __init__(self, reader: asyncio.StreamReader, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(reader, loop=loop)
+        self.on_lost: Callable[[], None] | None = None
+        self.is_lost = False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.is_lost = True
+        if self.on_lost is not None:
+            self.on_lost()
+
+
+class Line(Generic[ReaderT]):
+    """One connected transport, with the reader that its driver brought."""
+
+    __slots__ = ("_guard", "_protocol", "_told", "reader", "writer")
+
+    def __init__(
+        self, reader: ReaderT, writer: asyncio.StreamWriter, protocol: LineProtocol
+    ) -> None:
+        self.reader = reader
+        self.writer = writer
+        self._protocol = protocol
+        self._guard: asyncio.TimerHandle | None = None
+        self._told: Callable[[], None] | None = None
+        protocol.on_lost = self._lost
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the transport is gone and its socket released."""
+        return self._protocol.is_lost
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether an end has begun, on either side."""
+        return self._protocol.is_lost or self.writer.is_closing()
+
+    def on_lost(self, callback: Callable[[], None]) -> None:
+        """Name who is told, once, when the transport is gone."""
+        self._told = callback
+
+    def write(self, data: bytes) -> None:
+        """Send, or queue where the peer does not read. Does nothing once an end has begun."""
+        if not self.is_ending:
+            self.writer.write(data)
+
+    def end(self) -> None:
+        """Send what is queued and close; drop it all if that takes longer than a moment."""
+        if self.is_lost or self._guard is not None:
+            return
+        loop = asyncio.get_running_loop()
+        self._guard = loop.call_later(CLOSE_GRACE, self.abort)
+        self.writer.close()
+
+    def abort(self) -> None:
+        """Drop the transport at once."""
+        self._release_guard()
+        if not self.is_lost:
+            self.writer.transport.abort()
+
+    async def wait_lost(self) -> None:
+        """Wait until the transport is gone, after `end` or `abort`, which bound this wait."""
+        # How it ended is told elsewhere.
+        with contextlib.suppress(OSError):
+            await self.writer.wait_closed()
+
+    def _lost(self) -> None:
+        self._release_guard()
+        if self._told is not None:
+            self._told()
+
+    def _release_guard(self) -> None:
+        if self._guard is not None:
+            self._guard.cancel()
+            self._guard = None

@@ -1,0 +1,131 @@
+"""Which SASL mechanism to use: the client's order decides, and no secret goes in clear text.
+
+Pure. Which mechanisms there are, and what they say, is the driver's: it hands in a table of theirs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+from springline.core.values import Credential, CredentialKind, SaslPolicy, TLSClient
+from springline.errors import CredentialRejectedError, RejectedError, TerminalError
+from springline.reasons import Reason
+
+__all__ = ["MechanismTable", "check", "choose"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MechanismTable:
+    """The mechanisms that a driver can speak."""
+
+    supported: frozenset[str]
+    clear_text: frozenset[str]
+    """Those that send the secret as it is: they need TLS, or an explicit permission."""
+
+
+def check(
+    table: MechanismTable, policy: SaslPolicy, credential: Credential, tls: TLSClient | None
+) -> None:
+    """Raise what is certain before anything is sent: no mechanism can work, whoever answers.
+
+    Raises `CredentialRejectedError` for a credential that no mechanism can carry, `RejectedError`
+    if no declared mechanism can use it, `TerminalError` if all that can are clear text and there
+    is no TLS (R2.9).
+    """
+    _check_credential(credential)
+    usable = [name for name in policy.mechanisms if _can_use(table, name, credential, tls)]
+    if not usable:
+        raise RejectedError(
+            Reason.NO_AUTHENTICATION_MECHANISM,
+            f"none of the declared mechanisms {_listed(policy.mechanisms)} can use"
+            f" {_described(credential, tls)}",
+        )
+    if not any(_is_protected(table, name, policy, tls) for name in usable):
+        raise TerminalError(Reason.INSECURE_MECHANISM, _insecure(usable))
+
+
+def choose(
+    table: MechanismTable,
+    policy: SaslPolicy,
+    offered: Sequence[str],
+    credential: Credential,
+    tls: TLSClient | None,
+) -> str:
+    """Return the first declared mechanism that is offered and can be used (R2.1).
+
+    Raises `RejectedError` naming both lists if there is none (R2.2), `TerminalError` if only a
+    clear-text mechanism without TLS would be left.
+    """
+    usable = [
+        name
+        for name in policy.mechanisms
+        if name in offered and _can_use(table, name, credential, tls)
+    ]
+    for name in usable:
+        if _is_protected(table, name, policy, tls):
+            return name
+    if usable:
+        raise TerminalError(Reason.INSECURE_MECHANISM, _insecure(usable))
+    raise RejectedError(
+        Reason.NO_AUTHENTICATION_MECHANISM,
+        f"no suitable authentication method: the broker offers {_listed(offered)}, declared are"
+        f" {_listed(policy.mechanisms)}, to be used with {_described(credential, tls)}",
+    )
+
+
+def _can_use(
+    table: MechanismTable, name: str, credential: Credential, tls: TLSClient | None
+) -> bool:
+    if name not in table.supported:
+        return False
+    if name == "EXTERNAL":
+        return tls is not None and tls.has_client_certificate
+    return credential.kind is not CredentialKind.EXTERNAL
+
+
+def _is_protected(
+    table: MechanismTable, name: str, policy: SaslPolicy, tls: TLSClient | None
+) -> bool:
+    return name not in table.clear_text or tls is not None or policy.allow_insecure
+
+
+def _check_credential(credential: Credential) -> None:
+    if credential.kind is CredentialKind.EXTERNAL:
+        return
+    secret = credential.secret.reveal()
+    # An empty name or password must not be sent: some clients turn it into `guest`, and brokers
+    # with an LDAP backend take an empty password for an anonymous bind (RFC 4513 §5.1.2).
+    if not secret:
+        raise CredentialRejectedError(Reason.SECRET_MALFORMED, "the password or token is empty")
+    if credential.kind is CredentialKind.PASSWORD and not credential.username:
+        raise CredentialRejectedError(Reason.SECRET_MALFORMED, "the user name is empty")
+    if "\0" in credential.username or "\0" in secret:
+        raise CredentialRejectedError(
+            Reason.SECRET_MALFORMED,
+            "the user name or the secret contains a NUL character, which separates them in PLAIN",
+        )
+
+
+def _described(credential: Credential, tls: TLSClient | None) -> str:
+    certificate = "a" if tls is not None and tls.has_client_certificate else "no"
+    match credential.kind:
+        case CredentialKind.PASSWORD:
+            what = "a user name and password"
+        case CredentialKind.TOKEN:
+            what = "a token"
+        case CredentialKind.EXTERNAL:
+            what = "external credentials (EXTERNAL, with tls.clientCertificateRef)"
+        case _:
+            assert_never(credential.kind)
+    return f"{what} and {certificate} client certificate"
+
+
+def _insecure(names: Sequence[str]) -> str:
+    return (
+        f"{_listed(names)} would send the secret in clear text over an unencrypted connection:"
+        " enable tls, or set sasl.allowInsecure: true to accept that"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"[{', '.join(names)}]"

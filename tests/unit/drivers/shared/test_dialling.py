@@ -1,0 +1,107 @@
+"""A line is what any protocol can be spoken on: dialled by address, with the reader of a driver."""
+
+import asyncio
+import enum
+from collections.abc import AsyncIterator
+
+import pytest
+
+from springline.core.values import Endpoint
+from springline.drivers.shared import dialling, tls_handshake
+from springline.drivers.shared.line import Line
+from springline.drivers.shared.progress import Progress, TransportStep
+from springline.errors import TransientError
+from springline.reasons import Reason
+from support import leaks, opening, ports
+from support.ports import LOOPBACK
+
+
+class OwnStep(enum.Enum):
+    """The one step of some protocol."""
+
+    READY = "connected, but not ready"
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[int]:
+    """The port of a peer that says hello, and then everything back."""
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"hello ")
+        while data := await reader.read(100):
+            writer.write(data)
+        writer.close()
+
+    async with leaks.checked(), await asyncio.start_server(echo, LOOPBACK, 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+def progress(port: int) -> Progress[OwnStep]:
+    return Progress(endpoint=Endpoint("localhost", port), timeout=10)
+
+
+async def dialled(port: int) -> Line[asyncio.StreamReader]:
+    reader = asyncio.StreamReader()
+    return await dialling.dial(opening.request(port), progress(port), reader)
+
+
+async def test_dialled_line_feeds_the_drivers_reader(port: int) -> None:
+    reader = asyncio.StreamReader()
+    attempt = progress(port)
+    line = await dialling.dial(opening.request(port), attempt, reader)
+    assert line.reader is reader
+    assert (attempt.address, attempt.step) == (LOOPBACK, TransportStep.TCP)
+    assert tls_handshake.tls_info(line.writer, None) is None
+    line.write(b"springline")
+    assert await reader.readexactly(16) == b"hello springline"
+    line.end()
+    await line.wait_lost()
+
+
+@pytest.mark.parametrize("orderly", [True, False], ids=["ended", "dropped"])
+async def test_end_of_a_line_is_told_once(port: int, orderly: bool) -> None:
+    line = await dialled(port)
+    told: list[bool] = []
+    line.on_lost(lambda: told.append(line.is_lost))
+    if orderly:
+        line.end()
+        line.end()
+    else:
+        line.abort()
+    assert line.is_ending
+    line.write(b"too late")
+    await line.wait_lost()
+    line.abort()
+    assert told == [True]
+
+
+async def test_address_without_a_listener_is_passed_over(port: int) -> None:
+    attempt = progress(port)
+    request = opening.request(port, addresses=("127.0.0.2", LOOPBACK))
+    line = await dialling.dial(request, attempt, asyncio.StreamReader())
+    assert attempt.address == LOOPBACK
+    line.abort()
+    await line.wait_lost()
+
+
+async def test_all_addresses_without_a_listener_are_named() -> None:
+    lease = ports.lease(1)
+    try:
+        (port,) = lease.ports
+        request = opening.request(port, addresses=("127.0.0.2", LOOPBACK))
+        with pytest.raises(TransientError) as caught:
+            await dialling.dial(request, progress(port), asyncio.StreamReader())
+    finally:
+        lease.release()
+    assert caught.value.reason is Reason.CONNECTION_REFUSED
+    assert caught.value.message == (
+        f"localhost:{port}: 127.0.0.2: connection refused; 127.0.0.1: connection refused"
+    )
+
+
+async def test_what_is_no_address_is_not_looked_up(port: int) -> None:
+    """Names are resolved before: a driver that did it again could reach somebody else."""
+    request = opening.request(port, addresses=("localhost",))
+    with pytest.raises(TransientError) as caught:
+        await dialling.dial(request, progress(port), asyncio.StreamReader())
+    assert caught.value.reason is Reason.NAME_RESOLUTION_FAILED
