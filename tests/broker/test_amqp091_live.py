@@ -230,9 +230,9 @@ async def test_a_probe_under_an_alarm_is_blocked_with_the_brokers_reason(
         alarmed.set_alarm(alarm)
     assert await connection.probe(**PROBE) is None
     assert connection.blocked is not None
-    assert text in connection.blocked
+    assert text in connection.blocked.text
     for alarm in alarms:
-        assert alarm in connection.blocked
+        assert alarm in connection.blocked.text
     assert await connection.probe(**PROBE) is None
     for alarm in alarms:
         alarmed.clear_alarm(alarm)

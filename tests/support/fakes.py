@@ -14,6 +14,7 @@ from springline import errors
 from springline.core import ports
 from springline.core.events import Event, EventType
 from springline.core.values import (
+    Block,
     ClosedBy,
     CloseInfo,
     Credential,
@@ -113,7 +114,7 @@ class FakeConnection:
         self._journal = journal if journal is not None else []
         self._is_open = True
         self._ended: CloseInfo | None = None
-        self._blocked: str | None = None
+        self._blocked: Block | None = None
         self._observer: ports.ConnectionObserver | None = None
         self._probing: asyncio.Future[float | None] | None = None
         self._update_unanswered = False
@@ -129,13 +130,13 @@ class FakeConnection:
         self.update_answer = None
         self._update_confirmed.set()
 
-    def block(self, text: str = "low on memory") -> None:
+    def block(self, text: str = "low on memory", reason: Reason = Reason.LOW_ON_MEMORY) -> None:
         """Say, as the broker, that this connection is blocked."""
-        self._blocked = text
+        self._blocked = block = builders.a_block(text, reason)
         if self._probing is not None and not self._probing.done():
             self._probing.set_result(None)
         if self._observer is not None:
-            self._observer.connection_blocked(self, text)
+            self._observer.connection_blocked(self, block)
 
     def unblock(self) -> None:
         """Say, as the broker, that it is blocked no longer."""
@@ -171,7 +172,7 @@ class FakeConnection:
         return self._is_open
 
     @property
-    def blocked(self) -> str | None:
+    def blocked(self) -> Block | None:
         return self._blocked
 
     def observe(self, observer: ports.ConnectionObserver) -> None:

@@ -10,6 +10,7 @@ from typing import Protocol
 from springline.api.meta import Identity
 from springline.core.outcomes import AttemptOutcome, UpdateOutcome, VerificationOutcome
 from springline.core.values import (
+    Block,
     CloseInfo,
     Credential,
     Endpoint,
@@ -44,8 +45,8 @@ __all__ = [
 class ConnectionObserver(Protocol):
     """Told what happens to an open connection. Calls are synchronous and must return at once."""
 
-    def connection_blocked(self, connection: "Connection", text: str) -> None:
-        """The broker has stopped taking in what this connection publishes; `text` is its reason."""
+    def connection_blocked(self, connection: "Connection", block: Block) -> None:
+        """The broker has stopped taking in what this connection publishes."""
 
     def connection_unblocked(self, connection: "Connection") -> None:
         """The broker takes in publishes again."""
@@ -66,8 +67,8 @@ class Connection(Protocol):
         """True from the end of the open handshake until a close begins, on either side."""
 
     @property
-    def blocked(self) -> str | None:
-        """The broker's reason while it blocks this connection, else None."""
+    def blocked(self) -> Block | None:
+        """Why, while the broker blocks this connection; else None."""
 
     def observe(self, observer: ConnectionObserver) -> None:
         """Name the one observer. What happened before is told at once: a block, or the end."""

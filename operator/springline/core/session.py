@@ -42,7 +42,7 @@ from springline.core.notes import Notes
 from springline.core.reporter import Reporter
 from springline.core.state import Command, Failure, Phase, SessionState, StateEvent
 from springline.core.upkeep import Upkeep
-from springline.core.values import ClosedBy, CloseInfo, Credential, Endpoint, SessionKey
+from springline.core.values import Block, ClosedBy, CloseInfo, Credential, Endpoint, SessionKey
 from springline.core.verdicts import Verdict
 from springline.core.view import SessionView
 from springline.core.waiters import Waiters
@@ -405,11 +405,11 @@ class Session:
                 await self._handle_loss(news)
             case Confirmed() | state.Unblocked():
                 await self._handle_unblocked()
-            case state.Blocked(text=text):
+            case state.Blocked(block=block):
                 await self._advance(news)
                 if not self._block_reported:
                     self._block_reported = True
-                    await self._emit(EventType.BLOCKED, text, reason=self._state.blocked.reason)
+                    await self._emit(EventType.BLOCKED, block.text, reason=block.reason)
             case state.ProbeUnanswered() | state.RenewalDue():
                 await self._advance(news)
             case state.ProbeRefused() | SaidExpired():
@@ -592,8 +592,8 @@ class Session:
 
     # ConnectionObserver: called by the driver, from the event loop.
 
-    def connection_blocked(self, connection: ports.Connection, text: str) -> None:
-        self._post(ConnectionNews(connection, state.Blocked(text=text)))
+    def connection_blocked(self, connection: ports.Connection, block: Block) -> None:
+        self._post(ConnectionNews(connection, state.Blocked(block=block)))
 
     def connection_unblocked(self, connection: ports.Connection) -> None:
         self._post(ConnectionNews(connection, state.Unblocked()))

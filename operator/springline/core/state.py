@@ -13,6 +13,7 @@ from typing import assert_never
 from springline import errors
 from springline.api.conditions import ConditionStatus
 from springline.core import verdicts
+from springline.core.values import Block
 from springline.core.verdicts import Verdict
 from springline.reasons import Reason
 
@@ -184,9 +185,9 @@ class Lost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocked:
-    """The broker said it blocks this connection, with this text."""
+    """The broker said that it blocks this connection, and why."""
 
-    text: str
+    block: Block
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -326,8 +327,8 @@ def _react(state: SessionState, event: StateEvent) -> Transition:  # noqa: C901 
             return _opened(state, probing=probing)
         case Lost(failure=failure):
             return _lost(state, failure)
-        case Blocked(text=text):
-            return _while_connected(state, blocked=verdicts.blocked(text))
+        case Blocked(block=block):
+            return _while_connected(state, blocked=verdicts.blocked(block))
         case Unblocked():
             return _while_connected(state, blocked=verdicts.NOT_BLOCKED)
         case ProbeUnanswered(seconds=seconds):

@@ -14,6 +14,7 @@ from springline.reasons import Reason
 from springline.redaction import Secret
 
 __all__ = [
+    "Block",
     "CloseInfo",
     "ClosedBy",
     "Credential",
@@ -209,6 +210,16 @@ class OpenInfo:
     """The IP address connected to."""
     negotiated: Negotiated
     server: ServerInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """Why the broker takes in nothing of what a connection publishes."""
+
+    reason: Reason
+    """What the driver makes of it; BlockedByBroker where it knows no better."""
+    text: str
+    """The broker's own words, or the driver's where the protocol has none; for people."""
 
 
 class ClosedBy(enum.StrEnum):

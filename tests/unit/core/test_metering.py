@@ -262,7 +262,7 @@ async def test_the_seconds_of_all_blocks_add_up(stage: Stage) -> None:
     connection = await stage.connect(probe=PROBE)
     seen = []
     for text, seconds in (("low on memory", 7.0), ("low on disk", 3.0)):
-        connection.block(text)
+        connection.block(text, Reason.BLOCKED_BY_BROKER)
         await stage.clock.advance(seconds)
         seen.append(stage.view.blocked_seconds)
         connection.unblock()

@@ -10,8 +10,8 @@ import contextlib
 from pamqp import commands as spec
 
 from springline.core.ports import ConnectionObserver
-from springline.core.values import ClosedBy, CloseInfo, Credential, OpenInfo
-from springline.drivers.amqp091 import lengths
+from springline.core.values import Block, ClosedBy, CloseInfo, Credential, OpenInfo
+from springline.drivers.amqp091 import lengths, replies
 from springline.drivers.amqp091.errors import BlockedSecretUpdateError, SecretNotSentError
 from springline.drivers.amqp091.mechanisms import RawText
 from springline.drivers.amqp091.probe import Probe
@@ -62,15 +62,17 @@ class Amqp091Connection(Listener):
         return self._closed_by_us is None and not self._wire.is_ending
 
     @property
-    def blocked(self) -> str | None:
-        """The broker's reason while it blocks this connection, else None."""
-        return self._wire.blocked if self.is_open else None
+    def blocked(self) -> Block | None:
+        """Why, while the broker blocks this connection; else None."""
+        text = self._wire.blocked if self.is_open else None
+        return replies.block(text) if text is not None else None
 
     def observe(self, observer: ConnectionObserver) -> None:
         """Name the one observer. What happened before is told at once."""
         self._observer = observer
-        if self.blocked is not None:
-            observer.connection_blocked(self, self.blocked)
+        block = self.blocked
+        if block is not None:
+            observer.connection_blocked(self, block)
         if self._wire.is_over:
             self._tell_closed()
 
@@ -154,7 +156,7 @@ class Amqp091Connection(Listener):
         if text is None:
             self._observer.connection_unblocked(self)
         else:
-            self._observer.connection_blocked(self, text)
+            self._observer.connection_blocked(self, replies.block(text))
 
     def on_ending(self) -> None:
         """Fail what waits: nothing will be answered any more."""
