@@ -31,6 +31,7 @@ async def test_connecting_tells_what_was_negotiated_and_with_whom(harness: Harne
         connection = await harness.driver.open(request)
         assert connection.is_open
         assert connection.blocked is None
+        assert connection.info.proved
         assert connection.info.endpoint == request.endpoint
         assert connection.info.server.product
         assert connection.info.negotiated.mechanism

@@ -128,12 +128,14 @@ def a_token(
     )
 
 
-def an_open_info(endpoint: Endpoint = RABBIT, *, address: str = "192.0.2.1") -> OpenInfo:
+def an_open_info(
+    endpoint: Endpoint = RABBIT, *, address: str = "192.0.2.1", proved: bool = True
+) -> OpenInfo:
     return OpenInfo(
         endpoint=endpoint,
         address=address,
         negotiated=Negotiated(
-            mechanism="PLAIN",
+            mechanism="PLAIN" if proved else "ANONYMOUS",
             locale="en_US",
             heartbeat_seconds=60,
             channel_max=2047,
@@ -149,6 +151,7 @@ def an_open_info(endpoint: Endpoint = RABBIT, *, address: str = "192.0.2.1") -> 
             mechanisms=("PLAIN", "AMQPLAIN"),
             locales=("en_US",),
         ),
+        proved=proved,
     )
 
 

@@ -289,6 +289,8 @@ class FakeDriver:
         self.cancelled = 0
         self.refuses: Callable[[OpenRequest], Exception | None] = lambda _: None
         """Why the broker refuses a request, if it does, whatever else was to be answered."""
+        self.asks: Callable[[OpenRequest], bool] = lambda _: True
+        """Whether the broker asks for the credential, or lets anybody in."""
         self.witness: Witness = _Nobody()
         self._journal = journal if journal is not None else []
         self._script: deque[Exception | Silence | None] = deque()
@@ -336,7 +338,9 @@ class FakeDriver:
         finally:
             self.running -= 1
         connection = FakeConnection(
-            builders.an_open_info(request.endpoint, address=request.addresses[0]),
+            builders.an_open_info(
+                request.endpoint, address=request.addresses[0], proved=self.asks(request)
+            ),
             name=f"connection {len(self.connections) + 1}",
             journal=self._journal,
         )

@@ -232,6 +232,8 @@ def attempting_message(spec: SessionSpec) -> str:
 def opened_message(success: Success) -> str:
     """Say in an event what came of it."""
     info = success.connection.info
-    user = f" as {success.credential.username}" if success.credential.username else ""
+    # A name that nobody has looked at may be a password that was put under the wrong key.
+    username = success.credential.username if info.proved else ""
+    user = f" as {username}" if username else ""
     product = f"{info.server.product} {info.server.version}".strip() or "the broker"
     return f"connected to {product} at {info.endpoint}{user} with {info.negotiated.mechanism}"

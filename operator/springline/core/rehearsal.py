@@ -128,6 +128,8 @@ async def rehearse(spec: SessionSpec, means: Means, *, before: Reading | None) -
     except errors.ConnectError as error:
         return _refused(spec, error.reason, f"refused: {error.message}", step=step)
     await close_quietly(trial.connection, "credential verified")
+    if not trial.connection.info.proved:
+        return not_tried(spec.key, Reason.NOT_CHECKED, "the broker asked for no credential")
     outcome, message = _accepted(before, now, step)
     return Rehearsal(
         key=spec.key,

@@ -41,6 +41,8 @@ _HICCUP_SECONDS = 5.0
 
 _LIMITED = "a connection more is needed while the session is open; raise the broker's limit"
 
+_NOT_ASKED = "the broker asked for no credential, so the new one could not be tried"
+
 _ELSE = {
     "Wait": ", or set spec.rotation.whenLimited",
     "UpdateUnverified": ", or set spec.rotation.whenLimited to CloseFirst",
@@ -149,7 +151,9 @@ class Renewal:
         self._failures = 0
         self._refused_question: Question | None = None
         self._refused_credential: Credential | None = None
-        self._can_update = True
+        # On a connection that has shown the broker no credential there is none to renew or to try.
+        self._is_proved = self._connection.info.proved
+        self._can_update = self._is_proved
         self._has_news = False  # whether anything is to be brought, or only tried once more
         # Of the try under way: what was read, and whether the session stays where it is.
         self._fetched: Credential | None = None
@@ -311,9 +315,9 @@ class Renewal:
                     spec.target, connected_to=self._connection.info.endpoint
                 ),
                 can_update=self._can_update,
-                must_verify=spec.rotation.verify and not is_limited,
+                must_verify=spec.rotation.verify and not is_limited and self._is_proved,
                 is_verified=verified_at is not None,
-                is_asked_for=self._live.asked_at is not None,
+                is_asked_for=self._live.asked_at is not None and self._is_proved,
             )
             self._stays = not situation.has_moved
             unasked = dataclasses.replace(situation, is_asked_for=False)
@@ -378,6 +382,8 @@ class Renewal:
         async def handshake() -> None:
             trial = await attempt(spec, read.means, self._progress, name_suffix=" (verification)")
             await close_quietly(trial.connection, "credential verified")
+            if not trial.connection.info.proved:
+                raise errors.RejectedError(Reason.NO_AUTHENTICATION_MECHANISM, _NOT_ASKED)
 
         try:
             return await self._means.verifications.verify(

@@ -527,7 +527,9 @@ class Session:
         self._opened_with = success
         self._refused = None
         self._notes.open()
-        opened = state.Opened(probing=self._probe_settings is not None)
+        opened = state.Opened(
+            probing=self._probe_settings is not None, proved=success.connection.info.proved
+        )
         await self._use(success.credential, opened, *also, method=method)
         await self._emit(report, opened_message(success))
         self._awaiting_connection.tell(success.connection)

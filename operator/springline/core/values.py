@@ -210,6 +210,8 @@ class OpenInfo:
     """The IP address connected to."""
     negotiated: Negotiated
     server: ServerInfo
+    proved: bool
+    """Whether the broker asked for the credential and accepted it, rather than let anybody in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ __all__ = [
     "NOT_CONNECTED",
     "NOT_PROBED",
     "PROBE_OFF",
+    "UNPROVED",
     "UNTRIED",
     "UNVERIFIED",
     "VERIFIED",
@@ -49,6 +50,11 @@ NOT_CHECKED = Verdict(
     status=ConditionStatus.UNKNOWN,
     reason=Reason.NOT_CHECKED,
     message="the broker has not answered yet",
+)
+UNPROVED = Verdict(
+    status=ConditionStatus.UNKNOWN,
+    reason=Reason.NOT_CHECKED,
+    message="the broker asked for no credential, so whether it would accept this one is not known",
 )
 NOT_CONNECTED = Verdict(
     status=ConditionStatus.UNKNOWN,
