@@ -10,8 +10,12 @@ from pamqp import commands as spec
 
 from springline.core.values import ClosedBy
 from springline.drivers.amqp091.connection import Amqp091Connection
-from springline.drivers.amqp091.errors import SecretNotSentError
-from springline.errors import NotOpenError, SecretRefusedError, SecretUpdateTimeoutError
+from springline.errors import (
+    NotOpenError,
+    SecretNotSentError,
+    SecretRefusedError,
+    SecretUpdateTimeoutError,
+)
 from springline.reasons import Reason
 from support import fake_peer, opening
 from support.amqp091 import DEADLINE, PLANTED, SHORT, channel_open, opened
@@ -52,6 +56,7 @@ async def test_blocked_and_unblocked_are_told_with_the_brokers_reason() -> None:
 async def test_an_updated_secret_travels_as_it_is() -> None:
     async with asyncio.timeout(DEADLINE), fake_peer.serving() as peer:
         connection, _ = await opened(peer)
+        assert connection.cannot_renew == ""
         await connection.update_secret(opening.token("töken/%"), timeout=5)
         await connection.update_secret(opening.token("another"), timeout=5)
         updates = [

@@ -101,6 +101,7 @@ class FakeConnection:
         """What its broker takes it to have logged in with; None where nobody can tell."""
         self.is_updating = False
         """Whether an update-secret is waiting for its answer."""
+        self.cannot_renew = ""
         self.probe_answer: float | Exception | Silence = 0.002
         self.update_answer: Exception | Silence | None = None
         self.close_answer: Silence | None = None
@@ -204,6 +205,7 @@ class FakeConnection:
             return await self._probing
 
     async def update_secret(self, credential: Credential, *, timeout: float) -> None:
+        assert not self.cannot_renew, "it was said that it cannot be"
         if not self._is_open:
             raise errors.NotOpenError
         if self._update_unanswered:
@@ -291,6 +293,8 @@ class FakeDriver:
         """Why the broker refuses a request, if it does, whatever else was to be answered."""
         self.asks: Callable[[OpenRequest], bool] = lambda _: True
         """Whether the broker asks for the credential, or lets anybody in."""
+        self.cannot_renew = ""
+        """Why the connections that it opens cannot be renewed in place, if so."""
         self.witness: Witness = _Nobody()
         self._journal = journal if journal is not None else []
         self._script: deque[Exception | Silence | None] = deque()
@@ -344,6 +348,7 @@ class FakeDriver:
             name=f"connection {len(self.connections) + 1}",
             journal=self._journal,
         )
+        connection.cannot_renew = self.cannot_renew
         self.connections.append(connection)
         connection.witness, connection.credential = self.witness, request.credential
         self.witness.opened(connection, request)

@@ -70,6 +70,13 @@ class Connection(Protocol):
     def blocked(self) -> Block | None:
         """Why, while the broker blocks this connection; else None."""
 
+    @property
+    def cannot_renew(self) -> str:
+        """Why its secret cannot be renewed in place, as far as that is known beforehand.
+
+        Part of a sentence for people; empty if it can be.
+        """
+
     def observe(self, observer: ConnectionObserver) -> None:
         """Name the one observer. What happened before is told at once: a block, or the end."""
 
@@ -97,11 +104,12 @@ class Connection(Protocol):
     async def update_secret(self, credential: Credential, *, timeout: float) -> None:
         """Renew the secret of this live connection in place, and return when the broker says Ok.
 
-        Raises `SecretRefusedError` if the broker closes the connection instead, or, with the
-        connection left open, for a secret that cannot be sent on it;
-        `SecretUpdateTimeoutError` after `timeout` seconds or while the connection is blocked, and
-        `NotOpenError`. After a time-out a late Ok could be taken for the next one's, so every
-        further call raises `SecretUpdateTimeoutError`: replace the connection.
+        Not called while `cannot_renew` says why not. Raises `SecretRefusedError` if the broker
+        closes the connection instead; `SecretNotSentError`, with the connection as it was, for a
+        secret that cannot be sent on it; `SecretUpdateTimeoutError` after `timeout` seconds or
+        while the connection is blocked, and `NotOpenError`. After a time-out a late Ok could be
+        taken for the next one's, so every further call raises `SecretUpdateTimeoutError`:
+        replace the connection.
         """
 
     async def close(self, *, code: int = 200, text: str = "", timeout: float = 3.0) -> None:

@@ -84,6 +84,8 @@ class Replaced:
     """A new connection is open with the new credential; the old one is still open too."""
 
     success: Success
+    why: str = ""
+    """Why the new secret did not go to the old one in place, where it cannot be renewed so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,6 +296,7 @@ class Renewal:
         return (
             (is_due or live.is_refused)
             and self._can_update
+            and not self._connection.cannot_renew
             and self._connection.blocked is None
             and not current.same_value(new)
             and (current.kind, current.username) == (new.kind, new.username)
@@ -314,7 +317,7 @@ class Renewal:
                 same_target=self._live.opened.target.fits(
                     spec.target, connected_to=self._connection.info.endpoint
                 ),
-                can_update=self._can_update,
+                can_update=self._can_update and not self._connection.cannot_renew,
                 must_verify=spec.rotation.verify and not is_limited and self._is_proved,
                 is_verified=verified_at is not None,
                 is_asked_for=self._live.asked_at is not None and self._is_proved,
@@ -341,9 +344,21 @@ class Renewal:
                             is_limited=is_limited,
                         )
                 case Step.REPLACE:
-                    return Replaced(success=await attempt(spec, read.means, self._progress))
+                    return Replaced(
+                        success=await attempt(spec, read.means, self._progress),
+                        why=self._why_not_in_place(situation),
+                    )
                 case other:
                     assert_never(other)
+
+    def _why_not_in_place(self, situation: Situation) -> str:
+        """Return what the driver says, if the secret would have gone to the connection but for it.
+
+        No refusal: nothing was sent, and the broker was not even asked.
+        """
+        otherwise = dataclasses.replace(situation, can_update=self._can_update)
+        would_update = rotation.next_step(otherwise) is Step.UPDATE
+        return self._connection.cannot_renew if would_update else ""
 
     def _does_without(self, error: errors.ConnectError) -> bool:
         """Whether a credential that could not be tried is to be used untried."""
@@ -415,10 +430,8 @@ class Renewal:
         except errors.SecretUpdateTimeoutError:
             # Blocked or slow: nobody knows what became of the update, so this one is given up.
             return False
-        except errors.SecretRefusedError:
-            if not self._connection.is_open:
-                raise
-            return False  # the driver cannot send it in place
+        except errors.SecretNotSentError:
+            return False
         finally:
             self.is_updating = False
         return True

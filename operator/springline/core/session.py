@@ -501,8 +501,8 @@ class Session:
                 # It would close the connection that the session is to end with.
                 await close_quietly(success.connection, "no longer wanted")
                 await self._advance(state.CloseRequested())
-            case renewal.Replaced(success=success):
-                await self._replace(success, self._synced_by(outcome))
+            case renewal.Replaced(success=success, why=why):
+                await self._replace(success, self._synced_by(outcome), why)
             case renewal.NoRoom() if self._upkeep.is_overtaken:
                 pass  # what is to be brought now may need none
             case renewal.NoRoom(message=message):
@@ -520,7 +520,7 @@ class Session:
     # --- the connection
 
     async def _take_over(
-        self, success: Success, *also: StateEvent, method: str, report: EventType
+        self, success: Success, *also: StateEvent, method: str, report: EventType, why: str = ""
     ) -> None:
         """Make this the current connection, and tell whoever is concerned."""
         self._connection = success.connection
@@ -531,7 +531,7 @@ class Session:
             probing=self._probe_settings is not None, proved=success.connection.info.proved
         )
         await self._use(success.credential, opened, *also, method=method)
-        await self._emit(report, opened_message(success))
+        await self._emit(report, opened_message(success, why_new=why))
         self._awaiting_connection.tell(success.connection)
         self._awaiting_result.tell(success.connection)
         # Observed only now: whatever happened to it meanwhile is reported after `connected`.
@@ -562,7 +562,7 @@ class Session:
         self._upkeep.let_go()
         self._notes.close(close)
 
-    async def _replace(self, success: Success, synced: Verdict) -> None:
+    async def _replace(self, success: Success, synced: Verdict, why: str) -> None:
         """Put the new connection in the old one's place, then close the old one."""
         old = self._connection
         try:
@@ -571,6 +571,7 @@ class Session:
                 state.Renewed(synced=synced),
                 method="Replaced",
                 report=EventType.SESSION_REPLACED,
+                why=why,
             )
         except BaseException:
             if old is not None:

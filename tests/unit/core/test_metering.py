@@ -211,6 +211,17 @@ async def test_a_replacement_counts_with_the_time_it_took(stage: Stage, meter: R
     assert meter.updates == [("Replaced", UpdateOutcome.UPDATED, 4.0)]
 
 
+async def test_a_connection_that_cannot_be_renewed_counts_as_replaced_and_nothing_as_refused(
+    stage: Stage, meter: Recorder
+) -> None:
+    stage.driver.cannot_renew = "the broker is too old for it"
+    await stage.connect()
+    await stage.change_credential()
+    assert meter.updates == [("Replaced", UpdateOutcome.UPDATED, 0.0)]
+    assert meter.verifications == [VerificationOutcome.ACCEPTED]
+    assert meter.disconnects == []
+
+
 async def test_every_refused_update_counts(stage: Stage, meter: Recorder) -> None:
     await stage.connect()
     stage.driver.then(credential_refused(), credential_refused(), None)

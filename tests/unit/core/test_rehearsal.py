@@ -242,6 +242,15 @@ async def test_a_source_that_cannot_be_asked_has_said_nothing(rehearsing: Rehear
     assert (await rehearsing.run()).outcome is RotationOutcome.NOT_TRIED
 
 
+async def test_a_connection_that_cannot_be_renewed_in_place_would_be_replaced(
+    rehearsing: Rehearsing,
+) -> None:
+    rehearsing.driver.cannot_renew = "the broker is too old for it"
+    result = await rehearsing.run()
+    assert result.outcome is RotationOutcome.REPLACED
+    assert result.message == "would be replaced (the broker is too old for it)"
+
+
 async def test_a_broker_that_asks_for_no_credential_has_said_nothing_of_it(
     rehearsing: Rehearsing,
 ) -> None:

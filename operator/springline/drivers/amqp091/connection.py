@@ -12,12 +12,17 @@ from pamqp import commands as spec
 from springline.core.ports import ConnectionObserver
 from springline.core.values import Block, ClosedBy, CloseInfo, Credential, OpenInfo
 from springline.drivers.amqp091 import lengths, replies
-from springline.drivers.amqp091.errors import BlockedSecretUpdateError, SecretNotSentError
+from springline.drivers.amqp091.errors import BlockedSecretUpdateError
 from springline.drivers.amqp091.mechanisms import RawText
 from springline.drivers.amqp091.probe import Probe
 from springline.drivers.amqp091.wire import Listener, WireConnection
 from springline.drivers.shared.line import CLOSE_GRACE
-from springline.errors import NotOpenError, SecretRefusedError, SecretUpdateTimeoutError
+from springline.errors import (
+    NotOpenError,
+    SecretNotSentError,
+    SecretRefusedError,
+    SecretUpdateTimeoutError,
+)
 from springline.reasons import Reason
 
 __all__ = ["Amqp091Connection"]
@@ -66,6 +71,11 @@ class Amqp091Connection(Listener):
         """Why, while the broker blocks this connection; else None."""
         text = self._wire.blocked if self.is_open else None
         return replies.block(text) if text is not None else None
+
+    @property
+    def cannot_renew(self) -> str:
+        """Empty: every broker is asked; one without update-secret answers with a Close."""
+        return ""
 
     def observe(self, observer: ConnectionObserver) -> None:
         """Name the one observer. What happened before is told at once."""
