@@ -84,7 +84,7 @@ async def test_a_close_instead_of_ok_is_a_refused_secret() -> None:
         assert "refused by one of the backends" in caught.value.text
         assert PLANTED not in "".join(traceback.format_exception(caught.value))
         await eventually(lambda: recorder.told == ["closed"])
-        assert (recorder.closes[0].code, recorder.closes[0].method_id) == (530, 70)
+        assert recorder.closes[0].codes == {"code": 530, "classID": 10, "methodID": 70}
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ async def test_a_close_for_an_expired_credential_meets_an_update_on_its_way() ->
         await eventually(lambda: recorder.told == ["closed"])
         close = recorder.closes[0]
         assert (close.by, close.reason) == (ClosedBy.SERVER, Reason.CONNECTION_FORCED)
-        assert (close.code, close.text) == (320, "CONNECTION_FORCED - credential expired")
+        assert (close.codes["code"], close.text) == (320, "CONNECTION_FORCED - credential expired")
 
 
 async def test_an_ok_right_before_the_close_is_an_ok() -> None:
@@ -303,7 +303,7 @@ async def test_an_end_after_the_time_out_is_told_once() -> None:
             await connection.update_secret(opening.token(PLANTED), timeout=0.1)
         peer.talk.send(spec.Connection.Close(530, "NOT_ALLOWED - New secret was refused", 10, 70))
         await eventually(lambda: recorder.told == ["closed"])
-        assert recorder.closes[0].code == 530
+        assert recorder.closes[0].codes["code"] == 530
 
 
 async def test_after_an_unanswered_update_no_other_is_tried() -> None:

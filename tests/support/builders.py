@@ -204,8 +204,7 @@ def server_close(
         by=ClosedBy.SERVER,
         reason=Reason.CONNECTION_FORCED,
         text=text,
-        code=320,
-        class_id=10,
+        codes={"code": 320, "classID": 10, "methodID": 0},
         says_expired=says_expired,
     )
 

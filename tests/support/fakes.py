@@ -102,6 +102,7 @@ class FakeConnection:
         self.is_updating = False
         """Whether an update-secret is waiting for its answer."""
         self.cannot_renew = ""
+        self.close_codes = {"code": 200, "classID": 0, "methodID": 0}
         self.probe_answer: float | Exception | Silence = 0.002
         self.update_answer: Exception | Silence | None = None
         self.close_answer: Silence | None = None
@@ -239,7 +240,6 @@ class FakeConnection:
     async def close(
         self,
         *,
-        code: int = 200,
         text: str = "",
         timeout: float = 3.0,
     ) -> None:
@@ -257,7 +257,9 @@ class FakeConnection:
         except asyncio.CancelledError:
             self.abort()
             raise
-        closed = CloseInfo(by=ClosedBy.CLIENT, reason=Reason.CLIENT_CLOSED, text=text, code=code)
+        closed = CloseInfo(
+            by=ClosedBy.CLIENT, reason=Reason.CLIENT_CLOSED, text=text, codes=self.close_codes
+        )
         self.end(closed)
 
     def abort(self) -> None:

@@ -3,7 +3,7 @@
 Drivers, credential sources, sinks and clocks implement these; the core imports none of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -112,7 +112,11 @@ class Connection(Protocol):
         replace the connection.
         """
 
-    async def close(self, *, code: int = 200, text: str = "", timeout: float = 3.0) -> None:
+    @property
+    def close_codes(self) -> Mapping[str, int]:
+        """The codes that `close` sends, as in `CloseInfo.codes`."""
+
+    async def close(self, *, text: str = "", timeout: float = 3.0) -> None:
         """Send Close, wait for Close-Ok at most `timeout` seconds, and release the socket.
 
         Raises `NotOpenError` if it is not open (never waits for a close that somebody else began).

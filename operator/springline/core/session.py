@@ -588,7 +588,12 @@ class Session:
         if connection is None:
             return
         self._let_go(
-            CloseInfo(by=ClosedBy.CLIENT, reason=Reason.CLIENT_CLOSED, text=text, code=200)
+            CloseInfo(
+                by=ClosedBy.CLIENT,
+                reason=Reason.CLIENT_CLOSED,
+                text=text,
+                codes=connection.close_codes,
+            )
         )
         await close_quietly(connection, text)
         await self._emit(EventType.CLOSED, text)

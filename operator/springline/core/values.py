@@ -234,13 +234,13 @@ class ClosedBy(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloseInfo:
-    """How an open connection ended, with the codes of the Close frame where there was one."""
+    """How an open connection ended, with the codes of the protocol's close where there was one."""
 
     by: ClosedBy
     reason: Reason
     text: str
-    code: int = 0
-    class_id: int = 0
-    method_id: int = 0
+    codes: Mapping[str, int] = field(default_factory=dict)
+    """The numbers that came with it, by the names that `status.lastClose` has for them; empty where
+    nobody said anything, or the protocol has none."""
     says_expired: bool = False
     """Whether the broker ended it because the lifetime of its credential is over."""

@@ -404,6 +404,16 @@ def test_no_block_is_shown_that_is_not_there(current: SessionState, since: datet
             },
             id="by nobody, and there are no codes",
         ),
+        pytest.param(
+            dataclasses.replace(server_close("amqp:connection:forced"), codes={}),
+            {
+                "at": "2026-11-21T08:00:00Z",
+                "by": "Server",
+                "reason": "ConnectionForced",
+                "text": "amqp:connection:forced",
+            },
+            id="by a broker whose protocol has no codes",
+        ),
     ],
 )
 def test_how_the_last_connection_ended(info: CloseInfo, expected: dict[str, Any]) -> None:

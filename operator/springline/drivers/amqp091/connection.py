@@ -6,8 +6,10 @@ waited for under a time-out.
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 
 from pamqp import commands as spec
+from pamqp.constants import REPLY_SUCCESS
 
 from springline.core.ports import ConnectionObserver
 from springline.core.values import Block, ClosedBy, CloseInfo, Credential, OpenInfo
@@ -15,6 +17,7 @@ from springline.drivers.amqp091 import lengths, replies
 from springline.drivers.amqp091.errors import BlockedSecretUpdateError
 from springline.drivers.amqp091.mechanisms import RawText
 from springline.drivers.amqp091.probe import Probe
+from springline.drivers.amqp091.replies import Close
 from springline.drivers.amqp091.wire import Listener, WireConnection
 from springline.drivers.shared.line import CLOSE_GRACE
 from springline.errors import (
@@ -132,10 +135,17 @@ class Amqp091Connection(Listener):
             self._secret_unanswered = answer.cancelled()
             self._secret_answer = None
 
-    async def close(self, *, code: int = 200, text: str = "", timeout: float = 3.0) -> None:
+    @property
+    def close_codes(self) -> Mapping[str, int]:
+        """The reply code of an orderly end; no method is at fault."""
+        return Close(code=REPLY_SUCCESS, text="").codes
+
+    async def close(
+        self, *, code: int = REPLY_SUCCESS, text: str = "", timeout: float = 3.0
+    ) -> None:
         """Send Close, wait for Close-Ok at most `timeout` seconds, release (R1.8, R1.9)."""
         self._require_open()
-        self._begin_end(code, text)
+        self._begin_end(Close(code=code, text=text), text)
         # Frames of a block may still be unread; Close is the last thing we say.
         self._wire.send(
             spec.Connection.Close(reply_code=code, reply_text=_short(text), class_id=0, method_id=0)
@@ -151,7 +161,7 @@ class Amqp091Connection(Listener):
 
     def abort(self) -> None:
         """Drop the transport at once. Idempotent."""
-        self._begin_end(0, "dropped")
+        self._begin_end(None, "dropped")
         self._wire.line.abort()
 
     # What the wire tells
@@ -214,11 +224,15 @@ class Amqp091Connection(Listener):
             spec.Connection.UpdateSecret(new_secret=RawText(secret), reason=lengths.UPDATE_REASON)
         )
 
-    def _begin_end(self, code: int, text: str) -> None:
+    def _begin_end(self, close: Close | None, text: str) -> None:
+        """Note that we end it, with a Close frame or without a word."""
         if not self.is_open:
             return
         self._closed_by_us = CloseInfo(
-            by=ClosedBy.CLIENT, reason=Reason.CLIENT_CLOSED, text=text, code=code
+            by=ClosedBy.CLIENT,
+            reason=Reason.CLIENT_CLOSED,
+            text=text,
+            codes=close.codes if close is not None else {},
         )
         self.on_ending()
 

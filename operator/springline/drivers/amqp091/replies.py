@@ -6,6 +6,7 @@ one by one; anything unknown falls back to what its code says. It reads no frame
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from springline.core.values import Block, ClosedBy, CloseInfo
@@ -23,12 +24,17 @@ __all__ = ["Close", "at_open", "block", "says_expired", "when_open"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Close:
-    """A Close frame as received: its text is cut and printable."""
+    """A Close frame, as received (its text is cut and printable) or as sent."""
 
     code: int
     text: str
     class_id: int = 0
     method_id: int = 0
+
+    @property
+    def codes(self) -> Mapping[str, int]:
+        """Its numbers, as `CloseInfo` has them."""
+        return {"code": self.code, "classID": self.class_id, "methodID": self.method_id}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,9 +218,7 @@ def when_open(close: Close) -> CloseInfo:
         by=ClosedBy.SERVER,
         reason=_rule(close).reason,
         text=close.text,
-        code=close.code,
-        class_id=close.class_id,
-        method_id=close.method_id,
+        codes=close.codes,
         says_expired=says_expired(close.code, close.text),
     )
 
