@@ -12,7 +12,8 @@
     ├── ObjectReadError       a Secret or ConfigMap is not handed over
     │   ├── ObjectUnavailableError   by the API server: an outage, or a missing permission
     │   └── ObjectNotAllowedError    by Springline: nobody has allowed it to use this one
-    ├── SecretRefusedError    update-secret was answered with a Close, or cannot carry the secret
+    ├── SecretRefusedError    update-secret was answered with a Close
+    ├── SecretNotSentError    update-secret cannot carry the secret
     ├── SecretUpdateTimeoutError   update-secret was not answered in time
     ├── ProbeRefusedError     the broker does not let this user publish the probe
     ├── NotOpenError          an operation needs an open connection and there is none
@@ -38,6 +39,7 @@ __all__ = [
     "ObjectUnavailableError",
     "ProbeRefusedError",
     "RejectedError",
+    "SecretNotSentError",
     "SecretRefusedError",
     "SecretUpdateTimeoutError",
     "SpringlineError",
@@ -143,10 +145,7 @@ class ObjectNotAllowedError(ObjectReadError):
 
 
 class SecretRefusedError(SpringlineError):
-    """The broker answered update-secret by closing the connection.
-
-    A driver's own subclass is for a secret that it cannot send; the connection is then still open.
-    """
+    """The broker answered update-secret by closing the connection."""
 
     def __init__(self, *, code: int, text: str) -> None:
         super().__init__(code, text)
@@ -157,6 +156,17 @@ class SecretRefusedError(SpringlineError):
         return (
             f"the broker refused the new secret and closed the connection: {self.code} {self.text}"
         )
+
+
+class SecretNotSentError(SpringlineError):
+    """update-secret cannot carry this credential. The connection is as it was."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"update-secret was not sent: {self.why}"
 
 
 class SecretUpdateTimeoutError(SpringlineError):

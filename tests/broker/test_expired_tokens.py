@@ -76,7 +76,7 @@ async def test_a_session_whose_token_expires_ends_or_is_well_again_once_renewed(
     if broker.ends_expired:
         await eventually(lambda: recorder.told == ["closed"], timeout=DEADLINE)
         [close] = recorder.closes
-        assert (close.code, close.reason) == (320, Reason.CONNECTION_FORCED)
+        assert (close.codes["code"], close.reason) == (320, Reason.CONNECTION_FORCED)
         assert close.says_expired
         return
     await eventually(lambda: time.time() > over, timeout=DEADLINE)

@@ -13,12 +13,12 @@ from pamqp import commands as spec
 
 from springline.drivers.amqp091.connection import Amqp091Connection
 from springline.drivers.amqp091.driver import Amqp091Driver
-from springline.drivers.amqp091.errors import SecretNotSentError
 from springline.drivers.amqp091.lengths import FRAME_OVERHEAD, Login, secret_limit
 from springline.errors import (
     ConnectError,
     CredentialRejectedError,
     RejectedError,
+    SecretNotSentError,
     SecretRefusedError,
     TransientError,
 )

@@ -5,7 +5,7 @@ import traceback
 
 import pytest
 
-from springline.core.values import ClosedBy
+from springline.core.values import Block, ClosedBy
 from springline.errors import (
     ConnectError,
     CredentialRejectedError,
@@ -31,6 +31,7 @@ async def test_connecting_tells_what_was_negotiated_and_with_whom(harness: Harne
         connection = await harness.driver.open(request)
         assert connection.is_open
         assert connection.blocked is None
+        assert connection.info.proved
         assert connection.info.endpoint == request.endpoint
         assert connection.info.server.product
         assert connection.info.negotiated.mechanism
@@ -142,7 +143,8 @@ async def test_a_block_and_its_end_are_told(harness: Harness) -> None:
         recorder = Recorder()
         connection.observe(recorder)
         peer.block("low on memory")
-        await eventually(lambda: connection.blocked == "low on memory")
+        await eventually(lambda: connection.blocked)
+        assert connection.blocked == Block(reason=Reason.LOW_ON_MEMORY, text="low on memory")
         peer.unblock()
         await eventually(lambda: connection.blocked is None)
         await connection.close()

@@ -10,6 +10,7 @@ from springline.api.meta import Identity
 from springline.core.backoff import Retry
 from springline.core.desired import ProbeSettings, SessionSpec, Target
 from springline.core.values import (
+    Block,
     ClosedBy,
     CloseInfo,
     Credential,
@@ -32,6 +33,7 @@ __all__ = [
     "OTHER_RABBIT",
     "PROBE",
     "RABBIT",
+    "a_block",
     "a_credential",
     "a_spec",
     "a_target",
@@ -126,12 +128,14 @@ def a_token(
     )
 
 
-def an_open_info(endpoint: Endpoint = RABBIT, *, address: str = "192.0.2.1") -> OpenInfo:
+def an_open_info(
+    endpoint: Endpoint = RABBIT, *, address: str = "192.0.2.1", proved: bool = True
+) -> OpenInfo:
     return OpenInfo(
         endpoint=endpoint,
         address=address,
         negotiated=Negotiated(
-            mechanism="PLAIN",
+            mechanism="PLAIN" if proved else "ANONYMOUS",
             locale="en_US",
             heartbeat_seconds=60,
             channel_max=2047,
@@ -147,6 +151,7 @@ def an_open_info(endpoint: Endpoint = RABBIT, *, address: str = "192.0.2.1") -> 
             mechanisms=("PLAIN", "AMQPLAIN"),
             locales=("en_US",),
         ),
+        proved=proved,
     )
 
 
@@ -185,7 +190,11 @@ def secret_unreadable(
     return errors.CredentialUnavailableError(Reason.SECRET_UNREADABLE, message)
 
 
-# --- how an open connection ends
+# --- what happens to an open connection
+
+
+def a_block(text: str = "low on memory", reason: Reason = Reason.LOW_ON_MEMORY) -> Block:
+    return Block(reason=reason, text=text)
 
 
 def server_close(
@@ -195,8 +204,7 @@ def server_close(
         by=ClosedBy.SERVER,
         reason=Reason.CONNECTION_FORCED,
         text=text,
-        code=320,
-        class_id=10,
+        codes={"code": 320, "classID": 10, "methodID": 0},
         says_expired=says_expired,
     )
 

@@ -14,6 +14,7 @@ from springline import errors
 from springline.core import ports
 from springline.core.events import Event, EventType
 from springline.core.values import (
+    Block,
     ClosedBy,
     CloseInfo,
     Credential,
@@ -100,6 +101,8 @@ class FakeConnection:
         """What its broker takes it to have logged in with; None where nobody can tell."""
         self.is_updating = False
         """Whether an update-secret is waiting for its answer."""
+        self.cannot_renew = ""
+        self.close_codes = {"code": 200, "classID": 0, "methodID": 0}
         self.probe_answer: float | Exception | Silence = 0.002
         self.update_answer: Exception | Silence | None = None
         self.close_answer: Silence | None = None
@@ -113,7 +116,7 @@ class FakeConnection:
         self._journal = journal if journal is not None else []
         self._is_open = True
         self._ended: CloseInfo | None = None
-        self._blocked: str | None = None
+        self._blocked: Block | None = None
         self._observer: ports.ConnectionObserver | None = None
         self._probing: asyncio.Future[float | None] | None = None
         self._update_unanswered = False
@@ -129,13 +132,13 @@ class FakeConnection:
         self.update_answer = None
         self._update_confirmed.set()
 
-    def block(self, text: str = "low on memory") -> None:
+    def block(self, text: str = "low on memory", reason: Reason = Reason.LOW_ON_MEMORY) -> None:
         """Say, as the broker, that this connection is blocked."""
-        self._blocked = text
+        self._blocked = block = builders.a_block(text, reason)
         if self._probing is not None and not self._probing.done():
             self._probing.set_result(None)
         if self._observer is not None:
-            self._observer.connection_blocked(self, text)
+            self._observer.connection_blocked(self, block)
 
     def unblock(self) -> None:
         """Say, as the broker, that it is blocked no longer."""
@@ -171,7 +174,7 @@ class FakeConnection:
         return self._is_open
 
     @property
-    def blocked(self) -> str | None:
+    def blocked(self) -> Block | None:
         return self._blocked
 
     def observe(self, observer: ports.ConnectionObserver) -> None:
@@ -203,6 +206,7 @@ class FakeConnection:
             return await self._probing
 
     async def update_secret(self, credential: Credential, *, timeout: float) -> None:
+        assert not self.cannot_renew, "it was said that it cannot be"
         if not self._is_open:
             raise errors.NotOpenError
         if self._update_unanswered:
@@ -236,7 +240,6 @@ class FakeConnection:
     async def close(
         self,
         *,
-        code: int = 200,
         text: str = "",
         timeout: float = 3.0,
     ) -> None:
@@ -254,7 +257,9 @@ class FakeConnection:
         except asyncio.CancelledError:
             self.abort()
             raise
-        closed = CloseInfo(by=ClosedBy.CLIENT, reason=Reason.CLIENT_CLOSED, text=text, code=code)
+        closed = CloseInfo(
+            by=ClosedBy.CLIENT, reason=Reason.CLIENT_CLOSED, text=text, codes=self.close_codes
+        )
         self.end(closed)
 
     def abort(self) -> None:
@@ -288,6 +293,10 @@ class FakeDriver:
         self.cancelled = 0
         self.refuses: Callable[[OpenRequest], Exception | None] = lambda _: None
         """Why the broker refuses a request, if it does, whatever else was to be answered."""
+        self.asks: Callable[[OpenRequest], bool] = lambda _: True
+        """Whether the broker asks for the credential, or lets anybody in."""
+        self.cannot_renew = ""
+        """Why the connections that it opens cannot be renewed in place, if so."""
         self.witness: Witness = _Nobody()
         self._journal = journal if journal is not None else []
         self._script: deque[Exception | Silence | None] = deque()
@@ -335,10 +344,13 @@ class FakeDriver:
         finally:
             self.running -= 1
         connection = FakeConnection(
-            builders.an_open_info(request.endpoint, address=request.addresses[0]),
+            builders.an_open_info(
+                request.endpoint, address=request.addresses[0], proved=self.asks(request)
+            ),
             name=f"connection {len(self.connections) + 1}",
             journal=self._journal,
         )
+        connection.cannot_renew = self.cannot_renew
         self.connections.append(connection)
         connection.witness, connection.credential = self.witness, request.credential
         self.witness.opened(connection, request)

@@ -6,6 +6,7 @@ from typing import Any
 
 from springline.core.ports import Connection
 from springline.core.values import (
+    Block,
     CloseInfo,
     Credential,
     CredentialKind,
@@ -86,10 +87,10 @@ class Recorder:
         self.told: list[str] = []
         self.closes: list[CloseInfo] = []
 
-    def connection_blocked(self, connection: Connection, text: str) -> None:
+    def connection_blocked(self, connection: Connection, block: Block) -> None:
         """Remember a block."""
-        assert connection.blocked == text
-        self.told.append(f"blocked: {text}")
+        assert connection.blocked == block
+        self.told.append(f"blocked: {block.text}")
 
     def connection_unblocked(self, connection: Connection) -> None:
         """Remember the end of a block."""

@@ -14,7 +14,7 @@ from springline.core.state import (
     step,
 )
 from springline.reasons import Reason
-from support.builders import credential_refused, no_secret, terminal, unreachable
+from support.builders import a_block, credential_refused, no_secret, terminal, unreachable
 
 __all__ = [
     "BLOCKED",
@@ -48,7 +48,7 @@ def after(*events: StateEvent, of: SessionState | None = None) -> SessionState:
 
 CONNECTING = SessionState()
 CONNECTED = after(Opened())
-BLOCKED = after(Opened(), Blocked(text="low on memory"))
+BLOCKED = after(Opened(), Blocked(block=a_block()))
 LOST = after(Opened(), Lost(failure=GONE))
 WAITING = after(AttemptFailed(error=unreachable()))
 WITHOUT_SECRET = after(AttemptFailed(error=no_secret()))

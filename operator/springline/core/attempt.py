@@ -229,9 +229,12 @@ def attempting_message(spec: SessionSpec) -> str:
     return f'connecting to {spec.broker.kind} {spec.broker.name}, virtual host "{virtual_host}"'
 
 
-def opened_message(success: Success) -> str:
-    """Say in an event what came of it."""
+def opened_message(success: Success, *, why_new: str = "") -> str:
+    """Say in an event what came of it, and why the session before was not renewed in place."""
     info = success.connection.info
-    user = f" as {success.credential.username}" if success.credential.username else ""
+    # A name that nobody has looked at may be a password that was put under the wrong key.
+    username = success.credential.username if info.proved else ""
+    user = f" as {username}" if username else ""
     product = f"{info.server.product} {info.server.version}".strip() or "the broker"
-    return f"connected to {product} at {info.endpoint}{user} with {info.negotiated.mechanism}"
+    why = f"; not renewed in place: {why_new}" if why_new else ""
+    return f"connected to {product} at {info.endpoint}{user} with {info.negotiated.mechanism}{why}"

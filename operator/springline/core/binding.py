@@ -82,7 +82,7 @@ def content(view: SessionView, surroundings: Surroundings) -> Content | None:
     """Return what is to be published; None if nothing is in use that the broker has accepted."""
     # What the session was opened for, and not what is declared by now: that has not been tried.
     target, info, use = view.target, view.info, view.credential
-    if target is None or info is None or use is None or use.method is None:
+    if target is None or info is None or use is None or use.method is None or not info.proved:
         return None
     key = view.key
     endpoints = _endpoints(target, info, key, surroundings)

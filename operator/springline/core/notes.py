@@ -97,12 +97,13 @@ class Notes:
         self,
         credential: Credential,
         *,
-        method: str,
+        method: str | None,
         verified_at: datetime | None = None,
     ) -> None:
         """Note that the connection uses the credential from now on.
 
-        Unless it was tried before, the broker has accepted it just now.
+        Unless it was tried before, the broker has accepted it just now. `method` is None where the
+        broker did not ask for it: then nobody has accepted it.
         """
         now = self._clock.now()
         before = self.credential.credential if self.credential is not None else None
@@ -112,8 +113,8 @@ class Notes:
         self.credential = CredentialUse(
             credential=credential if was_wrong else again,
             method=method,
-            applied_at=now,
-            verified_at=verified_at or now,
+            applied_at=now if method is not None else None,
+            verified_at=(verified_at or now) if method is not None else None,
         )
 
     def amend(self, credential: Credential, *, verified_at: datetime | None) -> None:

@@ -3,13 +3,14 @@
 Drivers, credential sources, sinks and clocks implement these; the core imports none of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from springline.api.meta import Identity
 from springline.core.outcomes import AttemptOutcome, UpdateOutcome, VerificationOutcome
 from springline.core.values import (
+    Block,
     CloseInfo,
     Credential,
     Endpoint,
@@ -44,8 +45,8 @@ __all__ = [
 class ConnectionObserver(Protocol):
     """Told what happens to an open connection. Calls are synchronous and must return at once."""
 
-    def connection_blocked(self, connection: "Connection", text: str) -> None:
-        """The broker has stopped taking in what this connection publishes; `text` is its reason."""
+    def connection_blocked(self, connection: "Connection", block: Block) -> None:
+        """The broker has stopped taking in what this connection publishes."""
 
     def connection_unblocked(self, connection: "Connection") -> None:
         """The broker takes in publishes again."""
@@ -66,8 +67,15 @@ class Connection(Protocol):
         """True from the end of the open handshake until a close begins, on either side."""
 
     @property
-    def blocked(self) -> str | None:
-        """The broker's reason while it blocks this connection, else None."""
+    def blocked(self) -> Block | None:
+        """Why, while the broker blocks this connection; else None."""
+
+    @property
+    def cannot_renew(self) -> str:
+        """Why its secret cannot be renewed in place, as far as that is known beforehand.
+
+        Part of a sentence for people; empty if it can be.
+        """
 
     def observe(self, observer: ConnectionObserver) -> None:
         """Name the one observer. What happened before is told at once: a block, or the end."""
@@ -96,14 +104,19 @@ class Connection(Protocol):
     async def update_secret(self, credential: Credential, *, timeout: float) -> None:
         """Renew the secret of this live connection in place, and return when the broker says Ok.
 
-        Raises `SecretRefusedError` if the broker closes the connection instead, or, with the
-        connection left open, for a secret that cannot be sent on it;
-        `SecretUpdateTimeoutError` after `timeout` seconds or while the connection is blocked, and
-        `NotOpenError`. After a time-out a late Ok could be taken for the next one's, so every
-        further call raises `SecretUpdateTimeoutError`: replace the connection.
+        Not called while `cannot_renew` says why not. Raises `SecretRefusedError` if the broker
+        closes the connection instead; `SecretNotSentError`, with the connection as it was, for a
+        secret that cannot be sent on it; `SecretUpdateTimeoutError` after `timeout` seconds or
+        while the connection is blocked, and `NotOpenError`. After a time-out a late Ok could be
+        taken for the next one's, so every further call raises `SecretUpdateTimeoutError`:
+        replace the connection.
         """
 
-    async def close(self, *, code: int = 200, text: str = "", timeout: float = 3.0) -> None:
+    @property
+    def close_codes(self) -> Mapping[str, int]:
+        """The codes that `close` sends, as in `CloseInfo.codes`."""
+
+    async def close(self, *, text: str = "", timeout: float = 3.0) -> None:
         """Send Close, wait for Close-Ok at most `timeout` seconds, and release the socket.
 
         Raises `NotOpenError` if it is not open (never waits for a close that somebody else began).

@@ -128,7 +128,9 @@ async def rehearse(spec: SessionSpec, means: Means, *, before: Reading | None) -
     except errors.ConnectError as error:
         return _refused(spec, error.reason, f"refused: {error.message}", step=step)
     await close_quietly(trial.connection, "credential verified")
-    outcome, message = _accepted(before, now, step)
+    if not trial.connection.info.proved:
+        return not_tried(spec.key, Reason.NOT_CHECKED, "the broker asked for no credential")
+    outcome, message = _accepted(before, now, step, trial.connection.cannot_renew)
     return Rehearsal(
         key=spec.key,
         outcome=outcome,
@@ -154,16 +156,16 @@ def _step(before: Reading, now: Reading) -> Step | None:
 
 
 def _accepted(
-    before: Reading | None, now: Reading, step: Step | None
+    before: Reading | None, now: Reading, step: Step | None, cannot_renew: str
 ) -> tuple[RotationOutcome, str]:
     if before is None:
         return RotationOutcome.ACCEPTED, (
             "would be accepted; whether in place or by a new session is not known without the one "
             "that is used now"
         )
-    if step is Step.UPDATE:
+    if step is Step.UPDATE and not cannot_renew:
         return RotationOutcome.IN_PLACE, "would be renewed in place"
-    why = []
+    why = [cannot_renew] if step is Step.UPDATE else []
     if before.credential.username != now.credential.username:
         why.append(f"another user: {_users(before.credential, now.credential)}")
     if before.tls is not now.tls:

@@ -41,6 +41,8 @@ _HICCUP_SECONDS = 5.0
 
 _LIMITED = "a connection more is needed while the session is open; raise the broker's limit"
 
+_NOT_ASKED = "the broker asked for no credential, so the new one could not be tried"
+
 _ELSE = {
     "Wait": ", or set spec.rotation.whenLimited",
     "UpdateUnverified": ", or set spec.rotation.whenLimited to CloseFirst",
@@ -82,6 +84,8 @@ class Replaced:
     """A new connection is open with the new credential; the old one is still open too."""
 
     success: Success
+    why: str = ""
+    """Why the new secret did not go to the old one in place, where it cannot be renewed so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +153,9 @@ class Renewal:
         self._failures = 0
         self._refused_question: Question | None = None
         self._refused_credential: Credential | None = None
-        self._can_update = True
+        # On a connection that has shown the broker no credential there is none to renew or to try.
+        self._is_proved = self._connection.info.proved
+        self._can_update = self._is_proved
         self._has_news = False  # whether anything is to be brought, or only tried once more
         # Of the try under way: what was read, and whether the session stays where it is.
         self._fetched: Credential | None = None
@@ -290,6 +296,7 @@ class Renewal:
         return (
             (is_due or live.is_refused)
             and self._can_update
+            and not self._connection.cannot_renew
             and self._connection.blocked is None
             and not current.same_value(new)
             and (current.kind, current.username) == (new.kind, new.username)
@@ -310,10 +317,10 @@ class Renewal:
                 same_target=self._live.opened.target.fits(
                     spec.target, connected_to=self._connection.info.endpoint
                 ),
-                can_update=self._can_update,
-                must_verify=spec.rotation.verify and not is_limited,
+                can_update=self._can_update and not self._connection.cannot_renew,
+                must_verify=spec.rotation.verify and not is_limited and self._is_proved,
                 is_verified=verified_at is not None,
-                is_asked_for=self._live.asked_at is not None,
+                is_asked_for=self._live.asked_at is not None and self._is_proved,
             )
             self._stays = not situation.has_moved
             unasked = dataclasses.replace(situation, is_asked_for=False)
@@ -337,9 +344,21 @@ class Renewal:
                             is_limited=is_limited,
                         )
                 case Step.REPLACE:
-                    return Replaced(success=await attempt(spec, read.means, self._progress))
+                    return Replaced(
+                        success=await attempt(spec, read.means, self._progress),
+                        why=self._why_not_in_place(situation),
+                    )
                 case other:
                     assert_never(other)
+
+    def _why_not_in_place(self, situation: Situation) -> str:
+        """Return what the driver says, if the secret would have gone to the connection but for it.
+
+        No refusal: nothing was sent, and the broker was not even asked.
+        """
+        otherwise = dataclasses.replace(situation, can_update=self._can_update)
+        would_update = rotation.next_step(otherwise) is Step.UPDATE
+        return self._connection.cannot_renew if would_update else ""
 
     def _does_without(self, error: errors.ConnectError) -> bool:
         """Whether a credential that could not be tried is to be used untried."""
@@ -378,6 +397,8 @@ class Renewal:
         async def handshake() -> None:
             trial = await attempt(spec, read.means, self._progress, name_suffix=" (verification)")
             await close_quietly(trial.connection, "credential verified")
+            if not trial.connection.info.proved:
+                raise errors.RejectedError(Reason.NO_AUTHENTICATION_MECHANISM, _NOT_ASKED)
 
         try:
             return await self._means.verifications.verify(
@@ -409,10 +430,8 @@ class Renewal:
         except errors.SecretUpdateTimeoutError:
             # Blocked or slow: nobody knows what became of the update, so this one is given up.
             return False
-        except errors.SecretRefusedError:
-            if not self._connection.is_open:
-                raise
-            return False  # the driver cannot send it in place
+        except errors.SecretNotSentError:
+            return False
         finally:
             self.is_updating = False
         return True

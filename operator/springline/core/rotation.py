@@ -37,7 +37,8 @@ class Situation:
     same_target: bool = True
     """Whether it serves everything else that is declared of it, its virtual host for one."""
     can_update: bool = True
-    """Whether the live connection takes update-secret; not after one went wrong."""
+    """Whether the live connection takes update-secret, by what its driver says; not after one went
+    wrong."""
     must_verify: bool = True
     """Whether a new credential is tried before it is used."""
     is_verified: bool = False

@@ -42,7 +42,7 @@ from springline.core.notes import Notes
 from springline.core.reporter import Reporter
 from springline.core.state import Command, Failure, Phase, SessionState, StateEvent
 from springline.core.upkeep import Upkeep
-from springline.core.values import ClosedBy, CloseInfo, Credential, Endpoint, SessionKey
+from springline.core.values import Block, ClosedBy, CloseInfo, Credential, Endpoint, SessionKey
 from springline.core.verdicts import Verdict
 from springline.core.view import SessionView
 from springline.core.waiters import Waiters
@@ -405,11 +405,11 @@ class Session:
                 await self._handle_loss(news)
             case Confirmed() | state.Unblocked():
                 await self._handle_unblocked()
-            case state.Blocked(text=text):
+            case state.Blocked(block=block):
                 await self._advance(news)
                 if not self._block_reported:
                     self._block_reported = True
-                    await self._emit(EventType.BLOCKED, text, reason=self._state.blocked.reason)
+                    await self._emit(EventType.BLOCKED, block.text, reason=block.reason)
             case state.ProbeUnanswered() | state.RenewalDue():
                 await self._advance(news)
             case state.ProbeRefused() | SaidExpired():
@@ -501,8 +501,8 @@ class Session:
                 # It would close the connection that the session is to end with.
                 await close_quietly(success.connection, "no longer wanted")
                 await self._advance(state.CloseRequested())
-            case renewal.Replaced(success=success):
-                await self._replace(success, self._synced_by(outcome))
+            case renewal.Replaced(success=success, why=why):
+                await self._replace(success, self._synced_by(outcome), why)
             case renewal.NoRoom() if self._upkeep.is_overtaken:
                 pass  # what is to be brought now may need none
             case renewal.NoRoom(message=message):
@@ -520,16 +520,18 @@ class Session:
     # --- the connection
 
     async def _take_over(
-        self, success: Success, *also: StateEvent, method: str, report: EventType
+        self, success: Success, *also: StateEvent, method: str, report: EventType, why: str = ""
     ) -> None:
         """Make this the current connection, and tell whoever is concerned."""
         self._connection = success.connection
         self._opened_with = success
         self._refused = None
         self._notes.open()
-        opened = state.Opened(probing=self._probe_settings is not None)
+        opened = state.Opened(
+            probing=self._probe_settings is not None, proved=success.connection.info.proved
+        )
         await self._use(success.credential, opened, *also, method=method)
-        await self._emit(report, opened_message(success))
+        await self._emit(report, opened_message(success, why_new=why))
         self._awaiting_connection.tell(success.connection)
         self._awaiting_result.tell(success.connection)
         # Observed only now: whatever happened to it meanwhile is reported after `connected`.
@@ -560,7 +562,7 @@ class Session:
         self._upkeep.let_go()
         self._notes.close(close)
 
-    async def _replace(self, success: Success, synced: Verdict) -> None:
+    async def _replace(self, success: Success, synced: Verdict, why: str) -> None:
         """Put the new connection in the old one's place, then close the old one."""
         old = self._connection
         try:
@@ -569,6 +571,7 @@ class Session:
                 state.Renewed(synced=synced),
                 method="Replaced",
                 report=EventType.SESSION_REPLACED,
+                why=why,
             )
         except BaseException:
             if old is not None:
@@ -585,15 +588,20 @@ class Session:
         if connection is None:
             return
         self._let_go(
-            CloseInfo(by=ClosedBy.CLIENT, reason=Reason.CLIENT_CLOSED, text=text, code=200)
+            CloseInfo(
+                by=ClosedBy.CLIENT,
+                reason=Reason.CLIENT_CLOSED,
+                text=text,
+                codes=connection.close_codes,
+            )
         )
         await close_quietly(connection, text)
         await self._emit(EventType.CLOSED, text)
 
     # ConnectionObserver: called by the driver, from the event loop.
 
-    def connection_blocked(self, connection: ports.Connection, text: str) -> None:
-        self._post(ConnectionNews(connection, state.Blocked(text=text)))
+    def connection_blocked(self, connection: ports.Connection, block: Block) -> None:
+        self._post(ConnectionNews(connection, state.Blocked(block=block)))
 
     def connection_unblocked(self, connection: ports.Connection) -> None:
         self._post(ConnectionNews(connection, state.Unblocked()))

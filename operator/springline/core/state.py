@@ -13,6 +13,7 @@ from typing import assert_never
 from springline import errors
 from springline.api.conditions import ConditionStatus
 from springline.core import verdicts
+from springline.core.values import Block
 from springline.core.verdicts import Verdict
 from springline.reasons import Reason
 
@@ -98,6 +99,8 @@ class SessionState:
     """What keeps it from being connected; None while connected and before the first result."""
     standing: bool = False
     """Whether `failure` lies in the declaration, so that only a new one can help."""
+    proved: bool = True
+    """Whether the open connection, or else the one before, proved its credential to the broker."""
     credentials: Verdict = verdicts.NOT_CHECKED
     blocked: Verdict = verdicts.NOT_CONNECTED
     synced: Verdict = verdicts.NOTHING_LIVE
@@ -173,6 +176,8 @@ class Opened:
     """An attempt succeeded."""
 
     probing: bool = True
+    proved: bool = True
+    """Whether the broker asked for the credential, and accepted it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,9 +189,9 @@ class Lost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocked:
-    """The broker said it blocks this connection, with this text."""
+    """The broker said that it blocks this connection, and why."""
 
-    text: str
+    block: Block
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -322,12 +327,12 @@ def _react(state: SessionState, event: StateEvent) -> Transition:  # noqa: C901 
             return _reconnect_requested(state)
         case AttemptFailed(error=error, has_expired=has_expired):
             return _attempt_failed(state, error, has_expired=has_expired)
-        case Opened(probing=probing):
-            return _opened(state, probing=probing)
+        case Opened(probing=probing, proved=proved):
+            return _opened(state, probing=probing, proved=proved)
         case Lost(failure=failure):
             return _lost(state, failure)
-        case Blocked(text=text):
-            return _while_connected(state, blocked=verdicts.blocked(text))
+        case Blocked(block=block):
+            return _while_connected(state, blocked=verdicts.blocked(block))
         case Unblocked():
             return _while_connected(state, blocked=verdicts.NOT_BLOCKED)
         case ProbeUnanswered(seconds=seconds):
@@ -337,7 +342,7 @@ def _react(state: SessionState, event: StateEvent) -> Transition:  # noqa: C901 
         case ProbeRestarted():
             return _while_connected(state, blocked=_reprobed(state.blocked, probing=True))
         case Renewed(synced=synced):
-            return _while_connected(state, credentials=_accepted(event), synced=synced)
+            return _while_connected(state, credentials=_accepted(state, event), synced=synced)
         case Unchanged(synced=synced):
             return _unchanged(state, synced)
         case RenewalRefused(error=error, lasts=lasts):
@@ -477,14 +482,15 @@ def _attempt_failed(
             return Transition(state=waiting, command=Command.CONNECT_SPACED)
 
 
-def _opened(state: SessionState, *, probing: bool) -> Transition:
+def _opened(state: SessionState, *, probing: bool, proved: bool) -> Transition:
     opened = replace(
         state,
         phase=Phase.CONNECTED,
         attempts=0,
         failure=None,
         standing=False,
-        credentials=verdicts.ACCEPTED,
+        proved=proved,
+        credentials=verdicts.ACCEPTED if proved else verdicts.UNPROVED,
         blocked=verdicts.NOT_PROBED if probing else verdicts.PROBE_OFF,
         synced=verdicts.IN_SYNC,
     )
@@ -542,7 +548,9 @@ def _credential_expiring(state: SessionState, message: str) -> Transition:
     return _while_connected(state, credentials=verdicts.expiring(message))
 
 
-def _accepted(renewed: Renewed) -> Verdict:
+def _accepted(state: SessionState, renewed: Renewed) -> Verdict:
+    if not state.proved:
+        return verdicts.UNPROVED
     if renewed.verified:
         return verdicts.VERIFIED
     return verdicts.UNTRIED if renewed.limited else verdicts.UNVERIFIED
@@ -550,9 +558,10 @@ def _accepted(renewed: Renewed) -> Verdict:
 
 def _unchanged(state: SessionState, synced: Verdict) -> Transition:
     is_known = state.credentials.reason in (Reason.ACCEPTED, Reason.VERIFIED)
+    accepted = verdicts.ACCEPTED if state.proved else verdicts.UNPROVED
     return _while_connected(
         state,
-        credentials=None if is_known else verdicts.ACCEPTED,
+        credentials=None if is_known else accepted,
         synced=synced,
     )
 

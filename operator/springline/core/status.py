@@ -209,15 +209,14 @@ def _binding(binding: Publication | None) -> status.BindingStatus | None:
 
 def _last_close(last: LastClose) -> status.LastCloseStatus:
     info = last.info
-    framed = info.code != 0  # without a Close frame there are no codes to show
     return status.LastCloseStatus(
         at=last.at,
         by=info.by.value,
         reason=info.reason.value,
         text=info.text,
-        code=info.code if framed else None,
-        class_id=info.class_id if framed else None,
-        method_id=info.method_id if framed else None,
+        code=info.codes.get("code"),
+        class_id=info.codes.get("classID"),
+        method_id=info.codes.get("methodID"),
     )
 
 

@@ -93,7 +93,8 @@ class Upkeep:
         wait, and must not show the new credential beside what was known of the old one.
         """
         self._followed = (connection, rotation)
-        self._notes.use(credential, method=method, verified_at=verified_at)
+        is_proved = connection.info.proved
+        self._notes.use(credential, method=method if is_proved else None, verified_at=verified_at)
         for step in steps:
             await self._advance(step)
         self._reported.clear()

@@ -14,6 +14,7 @@ from springline.reasons import Reason
 from springline.redaction import Secret
 
 __all__ = [
+    "Block",
     "CloseInfo",
     "ClosedBy",
     "Credential",
@@ -209,6 +210,18 @@ class OpenInfo:
     """The IP address connected to."""
     negotiated: Negotiated
     server: ServerInfo
+    proved: bool
+    """Whether the broker asked for the credential and accepted it, rather than let anybody in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """Why the broker takes in nothing of what a connection publishes."""
+
+    reason: Reason
+    """What the driver makes of it; BlockedByBroker where it knows no better."""
+    text: str
+    """The broker's own words, or the driver's where the protocol has none; for people."""
 
 
 class ClosedBy(enum.StrEnum):
@@ -221,13 +234,13 @@ class ClosedBy(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloseInfo:
-    """How an open connection ended, with the codes of the Close frame where there was one."""
+    """How an open connection ended, with the codes of the protocol's close where there was one."""
 
     by: ClosedBy
     reason: Reason
     text: str
-    code: int = 0
-    class_id: int = 0
-    method_id: int = 0
+    codes: Mapping[str, int] = field(default_factory=dict)
+    """The numbers that came with it, by the names that `status.lastClose` has for them; empty where
+    nobody said anything, or the protocol has none."""
     says_expired: bool = False
     """Whether the broker ended it because the lifetime of its credential is over."""

@@ -8,6 +8,7 @@ from typing import Final
 
 from springline import errors
 from springline.api.conditions import ConditionStatus
+from springline.core.values import Block
 from springline.reasons import Reason
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "NOT_CONNECTED",
     "NOT_PROBED",
     "PROBE_OFF",
+    "UNPROVED",
     "UNTRIED",
     "UNVERIFIED",
     "VERIFIED",
@@ -48,6 +50,11 @@ NOT_CHECKED = Verdict(
     status=ConditionStatus.UNKNOWN,
     reason=Reason.NOT_CHECKED,
     message="the broker has not answered yet",
+)
+UNPROVED = Verdict(
+    status=ConditionStatus.UNKNOWN,
+    reason=Reason.NOT_CHECKED,
+    message="the broker asked for no credential, so whether it would accept this one is not known",
 )
 NOT_CONNECTED = Verdict(
     status=ConditionStatus.UNKNOWN,
@@ -171,20 +178,10 @@ def out_of_sync(error: errors.ConnectError | errors.CredentialError) -> Verdict:
     )
 
 
-_BLOCK_REASONS: Final = {
-    "low on memory": Reason.LOW_ON_MEMORY,
-    "low on disk": Reason.LOW_ON_DISK,
-    # RabbitMQ joins the alarms that hold with " & ", in either order; 3.10 says "low on" only once.
-    "low on memory & disk": Reason.LOW_ON_MEMORY_AND_DISK,
-    "low on disk & memory": Reason.LOW_ON_MEMORY_AND_DISK,
-    "low on memory & low on disk": Reason.LOW_ON_MEMORY_AND_DISK,
-    "low on disk & low on memory": Reason.LOW_ON_MEMORY_AND_DISK,
-}
-
-
-def blocked(text: str) -> Verdict:
-    """Return the Blocked condition for the broker's text, which is always in the message."""
-    reason = _BLOCK_REASONS.get(text.strip().lower(), Reason.BLOCKED_BY_BROKER)
+def blocked(block: Block) -> Verdict:
+    """Return the Blocked condition; the broker's words are always in the message."""
     return Verdict(
-        status=ConditionStatus.TRUE, reason=reason, message=text or "the broker gave no reason"
+        status=ConditionStatus.TRUE,
+        reason=block.reason,
+        message=block.text or "the broker gave no reason",
     )

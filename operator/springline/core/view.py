@@ -21,7 +21,7 @@ class CredentialUse:
 
     credential: Credential
     method: str | None = None
-    """`Handshake`, `InPlace` or `Replaced`; None if it was tried and not accepted."""
+    """`Handshake`, `InPlace` or `Replaced`; None if it was not accepted, or not even asked for."""
     applied_at: datetime | None = None
     verified_at: datetime | None = None
     renew_at: datetime | None = None

@@ -12,7 +12,15 @@ from springline.core import state, status
 from springline.core.values import ServerInfo
 from springline.core.view import SessionView
 from springline.reasons import Reason
-from support.builders import KEY, a_spec, an_open_info, credential_refused, no_secret, unreachable
+from support.builders import (
+    KEY,
+    a_block,
+    a_spec,
+    an_open_info,
+    credential_refused,
+    no_secret,
+    unreachable,
+)
 from support.fake_clock import EIGHT
 from support.states import after
 
@@ -33,7 +41,7 @@ def a_view(*events: state.StateEvent) -> SessionView:
 
 CONNECTING = a_view()
 OPEN = a_view(state.Opened())
-BLOCKED = a_view(state.Opened(), state.Blocked(text="low on memory"))
+BLOCKED = a_view(state.Opened(), state.Blocked(block=a_block()))
 WITH_BAD_SECRET = a_view(state.Opened(), state.RenewalRefused(error=credential_refused()))
 UNREACHABLE = a_view(state.AttemptFailed(error=unreachable("nobody listens")))
 

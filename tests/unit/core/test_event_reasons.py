@@ -65,9 +65,9 @@ def ends_young(ending: Callable[[], object]) -> Story:
     return story
 
 
-def blocked(text: str) -> Story:
+def blocked(text: str, reason: Reason) -> Story:
     async def story(stage: Stage) -> None:
-        (await stage.connect(probe=PROBE)).block(text)
+        (await stage.connect(probe=PROBE)).block(text, reason)
         await stage.clock.settle()
 
     return story
@@ -152,11 +152,15 @@ STORIES: dict[str, tuple[EventType, Reason, Story]] = {
         ends_young(server_close),
     ),
     "lost": (EventType.DISCONNECTED, Reason.PEER_CLOSED, ends_young(transport_close)),
-    "low on memory": (EventType.BLOCKED, Reason.LOW_ON_MEMORY, blocked("low on memory")),
+    "low on memory": (
+        EventType.BLOCKED,
+        Reason.LOW_ON_MEMORY,
+        blocked("low on memory", Reason.LOW_ON_MEMORY),
+    ),
     "blocked in words of its own": (
         EventType.BLOCKED,
         Reason.BLOCKED_BY_BROKER,
-        blocked("out of cheese"),
+        blocked("out of cheese", Reason.BLOCKED_BY_BROKER),
     ),
     "the probe may not publish": (
         EventType.PROBE_REFUSED,

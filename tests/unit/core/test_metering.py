@@ -211,6 +211,17 @@ async def test_a_replacement_counts_with_the_time_it_took(stage: Stage, meter: R
     assert meter.updates == [("Replaced", UpdateOutcome.UPDATED, 4.0)]
 
 
+async def test_a_connection_that_cannot_be_renewed_counts_as_replaced_and_nothing_as_refused(
+    stage: Stage, meter: Recorder
+) -> None:
+    stage.driver.cannot_renew = "the broker is too old for it"
+    await stage.connect()
+    await stage.change_credential()
+    assert meter.updates == [("Replaced", UpdateOutcome.UPDATED, 0.0)]
+    assert meter.verifications == [VerificationOutcome.ACCEPTED]
+    assert meter.disconnects == []
+
+
 async def test_every_refused_update_counts(stage: Stage, meter: Recorder) -> None:
     await stage.connect()
     stage.driver.then(credential_refused(), credential_refused(), None)
@@ -262,7 +273,7 @@ async def test_the_seconds_of_all_blocks_add_up(stage: Stage) -> None:
     connection = await stage.connect(probe=PROBE)
     seen = []
     for text, seconds in (("low on memory", 7.0), ("low on disk", 3.0)):
-        connection.block(text)
+        connection.block(text, Reason.BLOCKED_BY_BROKER)
         await stage.clock.advance(seconds)
         seen.append(stage.view.blocked_seconds)
         connection.unblock()

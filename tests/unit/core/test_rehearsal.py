@@ -242,6 +242,25 @@ async def test_a_source_that_cannot_be_asked_has_said_nothing(rehearsing: Rehear
     assert (await rehearsing.run()).outcome is RotationOutcome.NOT_TRIED
 
 
+async def test_a_connection_that_cannot_be_renewed_in_place_would_be_replaced(
+    rehearsing: Rehearsing,
+) -> None:
+    rehearsing.driver.cannot_renew = "the broker is too old for it"
+    result = await rehearsing.run()
+    assert result.outcome is RotationOutcome.REPLACED
+    assert result.message == "would be replaced (the broker is too old for it)"
+
+
+async def test_a_broker_that_asks_for_no_credential_has_said_nothing_of_it(
+    rehearsing: Rehearsing,
+) -> None:
+    rehearsing.driver.asks = lambda _: False
+    result = await rehearsing.run()
+    assert (result.outcome, result.reason) == (RotationOutcome.NOT_TRIED, Reason.NOT_CHECKED)
+    assert result.message == "not tried: the broker asked for no credential"
+    assert result.username == ""
+
+
 async def test_cancelled_it_leaves_nothing_open(rehearsing: Rehearsing) -> None:
     rehearsing.driver.then(SILENCE)
     task = asyncio.ensure_future(

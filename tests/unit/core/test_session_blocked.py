@@ -38,7 +38,7 @@ async def test_a_block_is_shown_with_its_reason_and_since_when(stage: Stage) -> 
 async def test_a_block_that_is_told_again_is_the_same_block(stage: Stage) -> None:
     connection = await blocked(stage)
     await stage.clock.advance(10.0)
-    connection.block("low on memory & low on disk")
+    connection.block("low on memory & low on disk", Reason.LOW_ON_MEMORY_AND_DISK)
     await stage.clock.settle()
     assert stage.view.blocked_since == EIGHT
     assert stage.state().blocked.reason is Reason.LOW_ON_MEMORY_AND_DISK
@@ -60,7 +60,7 @@ async def test_a_second_block_counts_from_its_own_beginning(stage: Stage) -> Non
     connection = await blocked(stage)
     connection.unblock()
     await stage.clock.advance(60.0)
-    connection.block("low on disk")
+    connection.block("low on disk", Reason.LOW_ON_DISK)
     await stage.clock.settle()
     assert stage.view.blocked_since == EIGHT + timedelta(seconds=60)
     assert len(stage.events.of(EventType.BLOCKED)) == 2

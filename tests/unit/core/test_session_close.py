@@ -148,13 +148,13 @@ async def test_a_replacement_that_is_open_in_the_moment_of_the_close_is_closed_a
 
 
 async def test_a_session_closed_by_us_is_shown_and_reported_as_such(stage: Stage) -> None:
-    await stage.connect()
+    connection = await stage.connect()
     await stage.close()
     last = stage.view.last_close
     assert last is not None
     assert last.info.by is ClosedBy.CLIENT
     assert last.info.reason is Reason.CLIENT_CLOSED
-    assert last.info.code == 200
+    assert last.info.codes == connection.close_codes
     assert stage.events.types[-1] is EventType.CLOSED
     assert EventType.DISCONNECTED not in stage.events.types
 

@@ -215,6 +215,61 @@ async def test_a_close_instead_of_an_answer_reconnects_with_the_new_secret(stage
     assert EventType.DISCONNECTED in stage.events.types
 
 
+# --- where the driver says that it cannot be renewed in place
+
+
+async def test_a_connection_that_cannot_be_renewed_in_place_is_replaced_without_an_attempt(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That it cannot is no refusal: nothing is sent, counted or told as one."""
+    stage.driver.cannot_renew = "the broker is too old for it"
+    old = await stage.connect()
+    await stage.change_credential()
+    assert old.updates == []
+    assert not old.is_open
+    assert [each.credential.secret.reveal() for each in stage.driver.requests] == [
+        *("first", "second", "second")
+    ], "it was tried beside the session first"
+    assert stage.view.credential is not None
+    assert stage.view.credential.method == "Replaced"
+    [replaced] = stage.events.of(EventType.SESSION_REPLACED)
+    assert replaced.message.endswith("; not renewed in place: the broker is too old for it")
+    assert EventType.SECRET_REJECTED not in stage.events.types
+    assert EventType.DISCONNECTED not in stage.events.types
+    assert "refused" not in caplog.text
+
+
+async def test_what_cannot_be_renewed_in_place_is_not_given_where_it_is_not_why(
+    stage: Stage,
+) -> None:
+    stage.driver.cannot_renew = "the broker is too old for it"
+    await stage.connect()
+    await stage.change_credential(username="other")
+    [replaced] = stage.events.of(EventType.SESSION_REPLACED)
+    assert "too old" not in replaced.message
+
+
+async def test_a_credential_that_the_broker_refuses_replaces_nothing_there_either(
+    stage: Stage,
+) -> None:
+    stage.driver.cannot_renew = "the broker is too old for it"
+    connection = await stage.connect()
+    stage.driver.otherwise = credential_refused()
+    await stage.change_credential()
+    assert connection.is_open
+    assert stage.state().credentials.reason is Reason.REJECTED
+
+
+async def test_a_secret_that_cannot_be_sent_replaces_the_session(stage: Stage) -> None:
+    connection = await stage.connect()
+    connection.update_answer = errors.SecretNotSentError("it is too long")
+    await stage.change_credential()
+    assert not connection.is_open
+    assert stage.view.credential is not None
+    assert stage.view.credential.method == "Replaced"
+    assert EventType.SECRET_REJECTED not in stage.events.types
+
+
 # --- one after the other
 
 

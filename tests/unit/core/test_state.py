@@ -24,6 +24,7 @@ from springline.core.state import (
     step,
 )
 from support.builders import (
+    a_block,
     credential_refused,
     no_secret,
     refused,
@@ -229,7 +230,7 @@ def test_phase_and_command(
 
 LATE_NEWS = [
     pytest.param(Lost(failure=GONE), id="lost"),
-    pytest.param(Blocked(text="low on memory"), id="blocked"),
+    pytest.param(Blocked(block=a_block()), id="blocked"),
     pytest.param(Unblocked(), id="unblocked"),
     pytest.param(ProbeUnanswered(seconds=5), id="probe unanswered"),
     pytest.param(ProbeRefused(message="no permission"), id="probe refused"),

@@ -11,7 +11,7 @@ from springline.api.conditions import ConditionStatus
 from springline.core import state, verdicts
 from springline.core.state import Command, Failure, Phase, SessionState, StateEvent, step
 from springline.reasons import Reason
-from support.builders import credential_refused, no_secret, refused, terminal, unreachable
+from support.builders import a_block, credential_refused, no_secret, refused, terminal, unreachable
 
 ERRORS = st.sampled_from([unreachable(), credential_refused(), refused(), terminal(), no_secret()])
 FAILURES = st.builds(Failure, reason=st.sampled_from(Reason), message=st.text(max_size=5))
@@ -23,7 +23,11 @@ DECLARATIONS = st.builds(
     changed=st.booleans(),
     probing=st.booleans(),
 )
-TEXTS = st.sampled_from(["low on memory", "low on disk", "", "something else"])
+BLOCKS = st.builds(
+    a_block,
+    st.sampled_from(["low on memory", "low on disk", "", "something else"]),
+    st.sampled_from([Reason.LOW_ON_MEMORY, Reason.LOW_ON_DISK, Reason.BLOCKED_BY_BROKER]),
+)
 # What is told of a connection's credential while it is open.
 CREDENTIAL_NEWS: st.SearchStrategy[StateEvent] = st.one_of(
     st.builds(state.Renewed, verified=st.booleans()),
@@ -42,7 +46,7 @@ EVENTS: st.SearchStrategy[StateEvent] = st.one_of(
     st.builds(state.AttemptFailed, error=ERRORS, has_expired=st.booleans()),
     st.builds(state.Opened, probing=st.booleans()),
     st.builds(state.Lost, failure=FAILURES),
-    st.builds(state.Blocked, text=TEXTS),
+    st.builds(state.Blocked, block=BLOCKS),
     st.just(state.Unblocked()),
     st.builds(state.ProbeUnanswered, seconds=st.floats(0.1, 600)),
     st.builds(state.ProbeRefused, message=st.text(max_size=5)),
@@ -283,7 +287,7 @@ class SessionModel(RuleBasedStateMachine):
     def hear_of_the_connection(self, data: Any) -> None:
         event: StateEvent = data.draw(
             st.one_of(
-                st.builds(state.Blocked, text=TEXTS),
+                st.builds(state.Blocked, block=BLOCKS),
                 st.just(state.Unblocked()),
                 st.builds(state.ProbeUnanswered, seconds=st.just(5.0)),
                 st.builds(state.ProbeRefused, message=st.just("no permission")),

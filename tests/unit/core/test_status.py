@@ -18,6 +18,7 @@ from springline.core.view import CredentialUse, LastClose, SessionView
 from springline.reasons import Reason
 from support.builders import (
     KEY,
+    a_block,
     a_credential,
     a_spec,
     an_open_info,
@@ -177,7 +178,7 @@ def test_connected_says_whether_and_why_not(
             id="open, and the new credential was refused",
         ),
         pytest.param(
-            after(state.Opened(), state.Blocked(text="low on memory")),
+            after(state.Opened(), state.Blocked(block=a_block())),
             "True",
             Reason.CONNECTED,
             id="a block stands on its own",
@@ -250,7 +251,7 @@ STATES = st.sampled_from(
         WAITING,
         after(state.AttemptFailed(error=no_secret())),
         after(state.AttemptFailed(error=credential_refused())),
-        after(state.Opened(), state.Blocked(text="low on disk")),
+        after(state.Opened(), state.Blocked(block=a_block("low on disk", Reason.LOW_ON_DISK))),
         after(state.Opened(), state.Unblocked()),
         after(state.Declared(suspend=True)),
     ]
@@ -358,7 +359,7 @@ def test_user_is_shown_only_after_the_broker_has_accepted_it() -> None:
 
 
 def test_a_block_is_shown_with_the_brokers_words() -> None:
-    blocked = after(state.Opened(), state.Blocked(text="low on memory"))
+    blocked = after(state.Opened(), state.Blocked(block=a_block()))
     document = shown(a_view(blocked, blocked_since=EIGHT))
     assert document["blocked"] == {"since": "2026-11-21T08:00:00Z", "reason": "low on memory"}
 
@@ -368,7 +369,7 @@ def test_a_block_is_shown_with_the_brokers_words() -> None:
     [
         pytest.param(CONNECTED, EIGHT, id="it is over"),
         pytest.param(
-            after(state.Opened(), state.Blocked(text="low on memory")), None, id="since unknown"
+            after(state.Opened(), state.Blocked(block=a_block())), None, id="since unknown"
         ),
     ],
 )
@@ -402,6 +403,16 @@ def test_no_block_is_shown_that_is_not_there(current: SessionState, since: datet
                 "text": "the peer ended the connection",
             },
             id="by nobody, and there are no codes",
+        ),
+        pytest.param(
+            dataclasses.replace(server_close("amqp:connection:forced"), codes={}),
+            {
+                "at": "2026-11-21T08:00:00Z",
+                "by": "Server",
+                "reason": "ConnectionForced",
+                "text": "amqp:connection:forced",
+            },
+            id="by a broker whose protocol has no codes",
         ),
     ],
 )

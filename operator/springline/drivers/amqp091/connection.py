@@ -6,18 +6,26 @@ waited for under a time-out.
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 
 from pamqp import commands as spec
+from pamqp.constants import REPLY_SUCCESS
 
 from springline.core.ports import ConnectionObserver
-from springline.core.values import ClosedBy, CloseInfo, Credential, OpenInfo
-from springline.drivers.amqp091 import lengths
-from springline.drivers.amqp091.errors import BlockedSecretUpdateError, SecretNotSentError
+from springline.core.values import Block, ClosedBy, CloseInfo, Credential, OpenInfo
+from springline.drivers.amqp091 import lengths, replies
+from springline.drivers.amqp091.errors import BlockedSecretUpdateError
 from springline.drivers.amqp091.mechanisms import RawText
 from springline.drivers.amqp091.probe import Probe
+from springline.drivers.amqp091.replies import Close
 from springline.drivers.amqp091.wire import Listener, WireConnection
 from springline.drivers.shared.line import CLOSE_GRACE
-from springline.errors import NotOpenError, SecretRefusedError, SecretUpdateTimeoutError
+from springline.errors import (
+    NotOpenError,
+    SecretNotSentError,
+    SecretRefusedError,
+    SecretUpdateTimeoutError,
+)
 from springline.reasons import Reason
 
 __all__ = ["Amqp091Connection"]
@@ -62,15 +70,22 @@ class Amqp091Connection(Listener):
         return self._closed_by_us is None and not self._wire.is_ending
 
     @property
-    def blocked(self) -> str | None:
-        """The broker's reason while it blocks this connection, else None."""
-        return self._wire.blocked if self.is_open else None
+    def blocked(self) -> Block | None:
+        """Why, while the broker blocks this connection; else None."""
+        text = self._wire.blocked if self.is_open else None
+        return replies.block(text) if text is not None else None
+
+    @property
+    def cannot_renew(self) -> str:
+        """Empty: every broker is asked; one without update-secret answers with a Close."""
+        return ""
 
     def observe(self, observer: ConnectionObserver) -> None:
         """Name the one observer. What happened before is told at once."""
         self._observer = observer
-        if self.blocked is not None:
-            observer.connection_blocked(self, self.blocked)
+        block = self.blocked
+        if block is not None:
+            observer.connection_blocked(self, block)
         if self._wire.is_over:
             self._tell_closed()
 
@@ -120,10 +135,17 @@ class Amqp091Connection(Listener):
             self._secret_unanswered = answer.cancelled()
             self._secret_answer = None
 
-    async def close(self, *, code: int = 200, text: str = "", timeout: float = 3.0) -> None:
+    @property
+    def close_codes(self) -> Mapping[str, int]:
+        """The reply code of an orderly end; no method is at fault."""
+        return Close(code=REPLY_SUCCESS, text="").codes
+
+    async def close(
+        self, *, code: int = REPLY_SUCCESS, text: str = "", timeout: float = 3.0
+    ) -> None:
         """Send Close, wait for Close-Ok at most `timeout` seconds, release (R1.8, R1.9)."""
         self._require_open()
-        self._begin_end(code, text)
+        self._begin_end(Close(code=code, text=text), text)
         # Frames of a block may still be unread; Close is the last thing we say.
         self._wire.send(
             spec.Connection.Close(reply_code=code, reply_text=_short(text), class_id=0, method_id=0)
@@ -139,7 +161,7 @@ class Amqp091Connection(Listener):
 
     def abort(self) -> None:
         """Drop the transport at once. Idempotent."""
-        self._begin_end(0, "dropped")
+        self._begin_end(None, "dropped")
         self._wire.line.abort()
 
     # What the wire tells
@@ -154,7 +176,7 @@ class Amqp091Connection(Listener):
         if text is None:
             self._observer.connection_unblocked(self)
         else:
-            self._observer.connection_blocked(self, text)
+            self._observer.connection_blocked(self, replies.block(text))
 
     def on_ending(self) -> None:
         """Fail what waits: nothing will be answered any more."""
@@ -202,11 +224,15 @@ class Amqp091Connection(Listener):
             spec.Connection.UpdateSecret(new_secret=RawText(secret), reason=lengths.UPDATE_REASON)
         )
 
-    def _begin_end(self, code: int, text: str) -> None:
+    def _begin_end(self, close: Close | None, text: str) -> None:
+        """Note that we end it, with a Close frame or without a word."""
         if not self.is_open:
             return
         self._closed_by_us = CloseInfo(
-            by=ClosedBy.CLIENT, reason=Reason.CLIENT_CLOSED, text=text, code=code
+            by=ClosedBy.CLIENT,
+            reason=Reason.CLIENT_CLOSED,
+            text=text,
+            codes=close.codes if close is not None else {},
         )
         self.on_ending()
 

@@ -78,4 +78,5 @@ def _info(attempt: Attempt, line: Line[FrameReader]) -> OpenInfo:
             tls=tls_handshake.tls_info(line.writer, request.tls),
         ),
         server=attempt.server,
+        proved=True,  # each of the mechanisms shows the broker the credential
     )

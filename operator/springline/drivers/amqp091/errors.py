@@ -25,7 +25,6 @@ from springline.errors import (
     ConnectError,
     CredentialRejectedError,
     RejectedError,
-    SecretRefusedError,
     SecretUpdateTimeoutError,
     TransientError,
 )
@@ -35,7 +34,6 @@ __all__ = [
     "BlockedSecretUpdateError",
     "HandshakeProgress",
     "HandshakeStep",
-    "SecretNotSentError",
     "lost",
     "mismatch",
     "translated",
@@ -72,16 +70,6 @@ class BlockedSecretUpdateError(SecretUpdateTimeoutError):
             "the broker has blocked the connection and reads nothing from it, so update-secret was"
             " not sent"
         )
-
-
-class SecretNotSentError(SecretRefusedError):
-    """update-secret cannot carry this credential. The connection is as it was."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__(code=0, text=why)
-
-    def __str__(self) -> str:
-        return f"update-secret was not sent: {self.text}"
 
 
 # What pamqp lets out for a frame whose inside makes no sense, besides its own exceptions.

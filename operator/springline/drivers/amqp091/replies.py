@@ -1,13 +1,15 @@
 """What a broker's Close means: from reply code, and text where the code says too little, to reason.
+And what its Blocked means, which has a text alone.
 
 In this driver, text decides here and nowhere else. The texts are RabbitMQ's (3.10 to 4.3), tested
 one by one; anything unknown falls back to what its code says. It reads no frames, raises nothing.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from springline.core.values import ClosedBy, CloseInfo
+from springline.core.values import Block, ClosedBy, CloseInfo
 from springline.errors import (
     ConnectError,
     CredentialRejectedError,
@@ -17,17 +19,22 @@ from springline.errors import (
 )
 from springline.reasons import Reason
 
-__all__ = ["Close", "at_open", "says_expired", "when_open"]
+__all__ = ["Close", "at_open", "block", "says_expired", "when_open"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Close:
-    """A Close frame as received: its text is cut and printable."""
+    """A Close frame, as received (its text is cut and printable) or as sent."""
 
     code: int
     text: str
     class_id: int = 0
     method_id: int = 0
+
+    @property
+    def codes(self) -> Mapping[str, int]:
+        """Its numbers, as `CloseInfo` has them."""
+        return {"code": self.code, "classID": self.class_id, "methodID": self.method_id}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +171,17 @@ _EXPIRIES = (
     (320, r"credential expired"),
 )
 
+# What RabbitMQ's alarms say in a Blocked. It joins those that hold with " & ", in either order;
+# 3.10 says "low on" only once.
+_BLOCKS = {
+    "low on memory": Reason.LOW_ON_MEMORY,
+    "low on disk": Reason.LOW_ON_DISK,
+    "low on memory & disk": Reason.LOW_ON_MEMORY_AND_DISK,
+    "low on disk & memory": Reason.LOW_ON_MEMORY_AND_DISK,
+    "low on memory & low on disk": Reason.LOW_ON_MEMORY_AND_DISK,
+    "low on disk & low on memory": Reason.LOW_ON_MEMORY_AND_DISK,
+}
+
 # 311 to 313, 405 and 406 belong to channels; 506 and 541 are the broker's own trouble, and pass.
 _OTHERWISE = Rule(
     code=0,
@@ -200,11 +218,14 @@ def when_open(close: Close) -> CloseInfo:
         by=ClosedBy.SERVER,
         reason=_rule(close).reason,
         text=close.text,
-        code=close.code,
-        class_id=close.class_id,
-        method_id=close.method_id,
+        codes=close.codes,
         says_expired=says_expired(close.code, close.text),
     )
+
+
+def block(text: str) -> Block:
+    """Return what a Blocked with this text means; the text stays as it is."""
+    return Block(reason=_BLOCKS.get(text.strip().lower(), Reason.BLOCKED_BY_BROKER), text=text)
 
 
 def says_expired(code: int, text: str) -> bool:

@@ -10,7 +10,7 @@ import aiormq
 import pytest
 from pamqp.exceptions import UnmarshalingException
 
-from springline.core.values import ClosedBy, Endpoint, ServerInfo
+from springline.core.values import Block, ClosedBy, Endpoint, ServerInfo
 from springline.drivers.amqp091 import errors, replies
 from springline.drivers.amqp091.errors import HandshakeProgress, HandshakeStep
 from springline.drivers.amqp091.lengths import Login
@@ -269,7 +269,28 @@ def test_a_close_of_an_open_connection_is_classified(code: int, text: str, reaso
     info = replies.when_open(Close(code=code, text=text, class_id=10, method_id=50))
     assert info.by is ClosedBy.SERVER
     assert info.reason is reason
-    assert (info.code, info.text, info.class_id, info.method_id) == (code, text, 10, 50)
+    assert info.text == text
+    assert info.codes == {"code": code, "classID": 10, "methodID": 50}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("low on memory", Reason.LOW_ON_MEMORY),
+        ("low on disk", Reason.LOW_ON_DISK),
+        ("low on memory & disk", Reason.LOW_ON_MEMORY_AND_DISK),
+        ("low on disk & memory", Reason.LOW_ON_MEMORY_AND_DISK),
+        ("low on memory & low on disk", Reason.LOW_ON_MEMORY_AND_DISK),
+        ("low on disk & low on memory", Reason.LOW_ON_MEMORY_AND_DISK),
+        (" Low on Memory ", Reason.LOW_ON_MEMORY),
+        ("quota exceeded", Reason.BLOCKED_BY_BROKER),
+        ("", Reason.BLOCKED_BY_BROKER),
+    ],
+)
+def test_a_block_has_the_reason_of_its_text_and_the_text_as_it_is(
+    text: str, reason: Reason
+) -> None:
+    assert replies.block(text) == Block(reason=reason, text=text)
 
 
 _OF_A_CHANNEL = (
@@ -658,4 +679,4 @@ def test_a_lost_connection_is_told_as_the_transports_end(
     assert info.by is ClosedBy.TRANSPORT
     assert info.reason is reason
     assert info.text
-    assert info.code == 0
+    assert not info.codes
