@@ -1,5 +1,6 @@
 """What holds in the state machine whatever happens, in any order."""
 
+import dataclasses
 from typing import Any
 
 from hypothesis import given
@@ -156,8 +157,10 @@ def test_what_is_in_use_and_as_it_should_be_is_valid(
         current = step(before, news).state
         assert current.credentials.status is ConditionStatus.TRUE
         assert current.credentials.reason in good
+        assert current.synced == verdicts.IN_SYNC
     if before.credentials.reason in good:
-        assert step(before, state.Unchanged()).state == before
+        as_before = dataclasses.replace(before, synced=verdicts.IN_SYNC)
+        assert step(before, state.Unchanged()).state == as_before
 
 
 @given(events=st.lists(EVENTS, max_size=15))
