@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
+from springline.api.texts import shortened
 from springline.api.times import rfc3339
 from springline.reasons import Reason
 
@@ -61,11 +62,7 @@ class Condition:
     def __post_init__(self) -> None:
         if self.last_transition_time.utcoffset() is None:
             raise ValueError("last_transition_time needs a time zone")
-        message = self.message.encode(errors="replace")
-        if len(message) > LONGEST_MESSAGE:
-            ellipsis = "…".encode()
-            kept = message[: LONGEST_MESSAGE - len(ellipsis)].decode(errors="ignore")
-            object.__setattr__(self, "message", kept + ellipsis.decode())
+        object.__setattr__(self, "message", shortened(self.message, LONGEST_MESSAGE))
 
     def as_dict(self) -> dict[str, str | int]:
         """Return it as it stands in `status.conditions`."""

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from springline.api.meta import Identity
+from springline.api.texts import shortened
 from springline.api.times import rfc3339
 from springline.api.v1alpha1 import API_VERSION
 
-__all__ = ["COMPONENT", "MESSAGE_BYTES", "Content", "change", "document", "path", "shortened"]
+__all__ = ["COMPONENT", "MESSAGE_BYTES", "Content", "change", "document", "path"]
 
 COMPONENT: Final = "springline"
 """Who reports: the column From of `kubectl describe`."""
@@ -22,7 +23,6 @@ _CLUSTER_NAMESPACE: Final = "default"
 MESSAGE_BYTES: Final = 1024
 _NAME_BYTES = 128
 """Of a reason, an action and an instance. The API server refuses more of either."""
-_CUT: Final = "…"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,11 +82,3 @@ def document(
 def change(*, last: datetime, count: int) -> dict[str, Any]:
     """Return what changes of an Event when the same has happened again."""
     return {"lastTimestamp": rfc3339(last), "count": count}
-
-
-def shortened(text: str, limit: int) -> str:
-    """Return a text of so many bytes at most, cut between two characters."""
-    if len(text.encode(errors="replace")) <= limit:
-        return text
-    kept = text.encode(errors="replace")[: limit - len(_CUT.encode())]
-    return kept.decode(errors="ignore") + _CUT

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Protocol
 
 from springline.api.meta import Identity
+from springline.api.texts import shortened
 from springline.core import event_texts, ports
 from springline.core.events import Event, EventType, Severity
 from springline.kube import event_objects
@@ -127,7 +128,7 @@ class KubernetesEvents:
             type=str(severity),
             reason=reason,
             action=action,
-            message=event_objects.shortened(message, event_objects.MESSAGE_BYTES),
+            message=shortened(message, event_objects.MESSAGE_BYTES),
         )
         self._poster.put(content, at=at)
         return True
