@@ -19,7 +19,7 @@ from springline.core.closing import close_quietly
 from springline.core.desired import SessionSpec
 from springline.core.outcomes import UpdateOutcome
 from springline.core.rotation import Situation, Step
-from springline.core.values import Credential, CredentialKind, ResolvedEndpoint, TLSClient
+from springline.core.values import Credential, ResolvedEndpoint, TLSClient
 from springline.core.verification import Question
 from springline.reasons import Reason
 
@@ -263,7 +263,7 @@ class Renewal:
         end with the lifetime of its credential for that.
         """
         credential, opened = self._fetched, self._live.opened
-        if credential is None or self._stays or not self._is_owed(credential):
+        if credential is None or self._stays or not self._is_due():
             return None
         means = dataclasses.replace(
             self._means,
@@ -273,6 +273,9 @@ class Renewal:
         )
         read = _Read(credential=credential, tls=opened.tls, same_endpoint=True, means=means)
         spec = dataclasses.replace(self._spec, target=opened.target)
+        accepted = dataclasses.replace(self._situation(read, spec), is_verified=True)
+        if rotation.next_step(accepted) is not Step.UPDATE:
+            return None
         question = self._refused_question
         try:
             outcome = await self._try_step_by_step(read, spec)
@@ -289,38 +292,38 @@ class Renewal:
                 pass
         return None
 
-    def _is_owed(self, new: Credential) -> bool:
-        """Whether the live session needs another credential, and this one can be sent in place."""
-        live, current = self._live, self._live.opened.credential
-        is_due = lifetime.is_due(current, live.renew_at, self._means.clock)
-        return (
-            (is_due or live.is_refused)
-            and self._can_update
-            and not self._connection.cannot_renew
-            and self._connection.blocked is None
-            and not current.same_value(new)
-            and (current.kind, current.username) == (new.kind, new.username)
-            and new.kind is not CredentialKind.EXTERNAL
+    def _is_due(self) -> bool:
+        """Whether the live session needs another credential, by its age or the broker's word."""
+        live = self._live
+        is_old = lifetime.is_due(live.opened.credential, live.renew_at, self._means.clock)
+        return is_old or live.is_refused
+
+    def _situation(self, read: _Read, spec: SessionSpec) -> Situation:
+        """Return how things stand with what was read, before it was tried."""
+        return Situation(
+            current=self._live.opened.credential,
+            new=read.credential,
+            is_blocked=self._connection.blocked is not None,
+            # Prepared TLS clients are shared while the certificates stay the same.
+            same_certificates=read.tls is self._live.opened.tls,
+            same_endpoint=read.same_endpoint,
+            same_target=self._live.opened.target.fits(
+                spec.target, connected_to=self._connection.info.endpoint
+            ),
+            can_update=self._can_update and not self._connection.cannot_renew,
+            must_verify=spec.rotation.verify and self._is_proved,
+            is_asked_for=self._live.asked_at is not None and self._is_proved,
         )
 
     async def _try_step_by_step(self, read: _Read, spec: SessionSpec) -> Outcome:
         verified_at: datetime | None = None
         is_limited = False
         while True:
-            situation = Situation(
-                current=self._live.opened.credential,
-                new=read.credential,
-                is_blocked=self._connection.blocked is not None,
-                # Prepared TLS clients are shared while the certificates stay the same.
-                same_certificates=read.tls is self._live.opened.tls,
-                same_endpoint=read.same_endpoint,
-                same_target=self._live.opened.target.fits(
-                    spec.target, connected_to=self._connection.info.endpoint
-                ),
-                can_update=self._can_update and not self._connection.cannot_renew,
-                must_verify=spec.rotation.verify and not is_limited and self._is_proved,
+            situation = self._situation(read, spec)
+            situation = dataclasses.replace(
+                situation,
+                must_verify=situation.must_verify and not is_limited,
                 is_verified=verified_at is not None,
-                is_asked_for=self._live.asked_at is not None and self._is_proved,
             )
             self._stays = not situation.has_moved
             unasked = dataclasses.replace(situation, is_asked_for=False)
@@ -386,9 +389,8 @@ class Renewal:
         """Return what a source that has credentials issued is to give another one for."""
         if self._refused_credential is not None:
             return self._refused_credential
-        live, current = self._live, self._live.opened.credential
-        is_due = lifetime.is_due(current, live.renew_at, self._means.clock)
-        return current if is_due or live.asked_at is not None or live.is_refused else None
+        is_wanted = self._is_due() or self._live.asked_at is not None
+        return self._live.opened.credential if is_wanted else None
 
     async def _verify(self, read: _Read, spec: SessionSpec) -> datetime:
         """Return when the broker accepted it on a handshake, which others may have made."""

@@ -201,10 +201,9 @@ class Upkeep:
         await self._advance(
             state.Unchanged(synced=synced) if verified_at is None else state.Renewed(synced=synced)
         )
-        use = self._notes.credential
         if self._has_expired:
             await self.expired()
-        elif use is not None and lifetime.is_due(use.credential, use.renew_at, self._clock):
+        elif self._is_old:
             await self._expiring("whoever renews it has not done so yet")
 
     async def refused(self, news: state.RenewalRefused) -> None:
