@@ -44,6 +44,15 @@ def of(tenant: Tenant, **spec: Any) -> dict[str, Any]:
     return a_connection("orders", **{"virtualHost": tenant.vhost, **spec})
 
 
+def plainly(node: RabbitMQNode, tenant: Tenant, **spec: Any) -> dict[str, dict[str, Any]]:
+    """Without TLS, by what each document is."""
+    return {
+        "broker": a_broker(node.amqp_port),
+        "secret": a_secret(tenant.username, tenant.secret),
+        "connection": of(tenant, **spec),
+    }
+
+
 async def refused(held: Running, reason: str) -> str:
     """Wait until the change is shown as one that cannot work; return what is said of it."""
     message = await held.until_reason("orders", "Synced", reason)
@@ -107,11 +116,7 @@ def opened(node: RabbitMQNode, tenant: Tenant) -> list[str]:
 async def test_a_limit_that_is_reached_is_named_and_then_waited_for(
     broker: RabbitMQNode, tenant: Tenant
 ) -> None:
-    documents = {
-        "broker": a_broker(broker.amqp_port),
-        "secret": a_secret(tenant.username, tenant.secret),
-        "connection": of(tenant),
-    }
+    documents = plainly(broker, tenant)
     broker.set_user_limit(tenant.username, 1)
     async with running(*documents.values()) as held:
         await held.until_ready("orders")
@@ -131,11 +136,7 @@ async def test_a_limit_that_is_reached_is_named_and_then_waited_for(
 async def test_a_secret_may_go_untried_to_a_session_where_a_limit_is_reached(
     broker: RabbitMQNode, tenant: Tenant
 ) -> None:
-    documents = {
-        "broker": a_broker(broker.amqp_port),
-        "secret": a_secret(tenant.username, tenant.secret),
-        "connection": of(tenant, rotation={"whenLimited": "UpdateUnverified"}),
-    }
+    documents = plainly(broker, tenant, rotation={"whenLimited": "UpdateUnverified"})
     broker.set_user_limit(tenant.username, 1)
     async with running(*documents.values()) as held:
         await held.until_ready("orders")
@@ -154,11 +155,7 @@ async def test_a_secret_may_go_untried_to_a_session_where_a_limit_is_reached(
 async def test_a_session_may_be_closed_first_where_a_limit_is_reached(
     broker: RabbitMQNode, tenant: Tenant
 ) -> None:
-    documents = {
-        "broker": a_broker(broker.amqp_port),
-        "secret": a_secret(tenant.username, tenant.secret),
-        "connection": of(tenant, rotation={"whenLimited": "CloseFirst"}),
-    }
+    documents = plainly(broker, tenant, rotation={"whenLimited": "CloseFirst"})
     broker.set_user_limit(tenant.username, 1)
     async with running(*documents.values()) as held:
         await held.until_ready("orders")
