@@ -6,7 +6,7 @@ broker, write the last status, leave.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import TextIO
@@ -14,13 +14,12 @@ from typing import TextIO
 import click
 
 from springline import shutdown
+from springline.adapters import adapters
 from springline.clock import SystemClock
-from springline.core import ports
 from springline.core.events import EventSink
 from springline.core.manager import Manager
 from springline.core.session import Environment, Session
 from springline.credentials.token_files import DirectoryOfTokens
-from springline.drivers.amqp091.driver import Amqp091Driver
 from springline.resolver import SystemResolver
 from springline.settings import RunSettings
 from springline.sources import DeclaredSources
@@ -52,10 +51,9 @@ class Standalone:
     ) -> None:
         clock = SystemClock()
         rng = Random()  # noqa: S311 - it spreads times, and hides nothing
-        drivers: Mapping[str, ports.Driver] = {"amqp091": Amqp091Driver()}
         resolver = SystemResolver(rng)
         self.environment = Environment(
-            drivers=drivers,
+            adapters=adapters(),
             resolver=resolver,
             clock=clock,
             rng=rng,

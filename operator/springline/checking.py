@@ -254,7 +254,7 @@ class _Trial:
     def _means(self, limit: asyncio.Semaphore) -> Means:
         environment, sources = self._parts.environment, self._parts.sources
         return Means(
-            driver=environment.drivers[self.spec.target.protocol],
+            driver=environment.adapters[self.spec.target.protocol].driver,
             resolver=environment.resolver,
             clock=environment.clock,
             credentials=sources.credentials(self.spec),

@@ -11,13 +11,13 @@ import logging
 from random import Random
 
 from springline import shutdown
+from springline.adapters import adapters
 from springline.clock import SystemClock
 from springline.core.environment import Environment
 from springline.core.logged_events import LoggedEvents
 from springline.core.manager import Manager
 from springline.core.session import Session
 from springline.credentials.token_files import DirectoryOfTokens
-from springline.drivers.amqp091.driver import Amqp091Driver
 from springline.kube.access import Access
 from springline.kube.binding import BindingWatch, BindingWriter
 from springline.kube.bound_secrets import BoundSecrets
@@ -175,7 +175,7 @@ class _Parts:
         )
         self._manager = Manager(
             Environment(
-                drivers={"amqp091": Amqp091Driver()},
+                adapters=adapters(),
                 resolver=resolver,
                 clock=clock,
                 rng=rng,

@@ -9,13 +9,13 @@ from typing import Any
 import aiohttp
 import pytest
 
+from springline.adapters import adapters
 from springline.api import documents
 from springline.clock import SystemClock
 from springline.core.environment import Environment
 from springline.core.events import Event
 from springline.core.manager import Manager
 from springline.credentials.token_files import DirectoryOfTokens
-from springline.drivers.amqp091.driver import Amqp091Driver
 from springline.metrics import Metrics
 from springline.resolver import SystemResolver
 from springline.sources import DeclaredSources
@@ -55,7 +55,7 @@ class Scraped:
             clock=clock,
         )
         environment = Environment(
-            drivers={"amqp091": Amqp091Driver()},
+            adapters=adapters(),
             resolver=resolver,
             clock=clock,
             rng=rng,

@@ -14,6 +14,7 @@ from springline.core.manager import Manager
 from springline.core.session import Session
 from springline.core.state import Phase
 from springline.core.values import SessionKey
+from springline.drivers.amqp091.adapter import Amqp091Adapter
 from springline.reasons import Reason
 from support.builders import BROKER, RABBIT
 from support.fake_clock import FakeClock, FixedRandom
@@ -73,7 +74,7 @@ class Fleet:
         self.changed: list[Session] = []
         self.manager = Manager(
             Environment(
-                drivers={"amqp091": self.driver},
+                adapters={"amqp091": Amqp091Adapter(self.driver)},
                 resolver=FakeResolver(),
                 clock=clock,
                 rng=FixedRandom(),

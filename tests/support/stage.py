@@ -12,6 +12,7 @@ from springline.core.environment import Environment
 from springline.core.session import Desired, Session
 from springline.core.state import Failure, SessionState
 from springline.core.view import SessionView
+from springline.drivers.amqp091.adapter import Amqp091Adapter
 from support import builders
 from support.fake_clock import FakeClock, FixedRandom
 from support.fakes import (
@@ -52,7 +53,10 @@ class Stage:
         self.changes: list[SessionView] = []
         """What could be shown after every change."""
         self.environment = Environment(
-            drivers={"amqp091": self.driver, **(drivers or {})},
+            adapters={
+                name: Amqp091Adapter(driver)
+                for name, driver in {"amqp091": self.driver, **(drivers or {})}.items()
+            },
             resolver=self.resolver,
             clock=clock,
             rng=self.rng,

@@ -16,6 +16,7 @@ from springline.core.manager import Manager
 from springline.core.session import Session
 from springline.core.values import SessionKey
 from springline.credentials.token_files import DirectoryOfTokens
+from springline.drivers.amqp091.adapter import Amqp091Adapter
 from springline.sources import DeclaredSources
 from springline.standalone.binding import BindingFiles, NoBindings
 from springline.standalone.loader import Manifests, Problem
@@ -47,7 +48,7 @@ class Scene:
         resolver = FakeResolver()
         self.manager = Manager(
             Environment(
-                drivers={"amqp091": self.driver},
+                adapters={"amqp091": Amqp091Adapter(self.driver)},
                 resolver=resolver,
                 clock=clock,
                 rng=FixedRandom(),

@@ -5,10 +5,11 @@ The fields are checked one by one here; rules over several of them are in `rules
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 from pydantic import Field, Strict
 
+from springline import protocols
 from springline.api import labels
 from springline.api.durations import Span
 from springline.api.fields import (
@@ -55,13 +56,14 @@ __all__ = [
     "ServiceReference",
 ]
 
-# Registered with IANA for "amqp" and "amqps"; what AMQP 0-9-1 brokers listen on.
-PLAIN_PORT = 5672
-TLS_PORT = 5671
-
 DEFAULT_LOCALE = "en_US"  # every AMQP 0-9-1 server must have it, §1.4.2.2
 DEFAULT_DELAY = timedelta(seconds=10)
 DEFAULT_MAX_DELAY = timedelta(seconds=60)
+
+if TYPE_CHECKING:
+    ProtocolName = str
+else:  # a type checker cannot read the table
+    ProtocolName = Literal[tuple(protocols.PROTOCOLS)]
 
 Mechanism = Literal["PLAIN", "AMQPLAIN", "EXTERNAL", "RABBIT-CR-DEMO"]
 
@@ -80,7 +82,7 @@ class Endpoint(ApiModel):
         description="Host name or IP address. The name is looked up again before every attempt."
     )
     port: Port | None = Field(
-        default=None, description="TCP port. Default: 5671 where tls.enabled is true, else 5672."
+        default=None, description=f"TCP port. Default: {protocols.default_ports()}."
     )
 
 
@@ -115,8 +117,8 @@ class EndpointsSecretReference(ApiModel):
     port_key: DataKey = Field(
         default="port",
         description=(
-            "Key in the Secret that has the port. Without such a key it is 5671 where tls.enabled"
-            " is true, else 5672."
+            "Key in the Secret that has the port. Without such a key it is"
+            f" {protocols.default_ports()}."
         ),
     )
 
@@ -384,8 +386,8 @@ class AllowedNamespaces(ApiModel):
 class BrokerSpec(ApiModel):
     """Where a broker is, and how its clients talk to it."""
 
-    protocol: Literal["amqp091"] = Field(
-        default="amqp091", description="Protocol to speak: amqp091 is AMQP 0-9-1."
+    protocol: ProtocolName = Field(
+        default=protocols.DEFAULT, description=f"Protocol to speak: {protocols.listed()}."
     )
     endpoints: Annotated[tuple[Endpoint, ...], Strict(strict=False), Entries(64)] | None = Field(
         default=None,
@@ -416,7 +418,7 @@ class BrokerSpec(ApiModel):
 
     @property
     def default_port(self) -> int:
-        return TLS_PORT if self.tls.enabled else PLAIN_PORT
+        return protocols.PROTOCOLS[self.protocol].default_port(tls=self.tls.enabled)
 
     @property
     def addresses(self) -> tuple[HostPort, ...]:

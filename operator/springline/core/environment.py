@@ -13,11 +13,11 @@ __all__ = ["Environment"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """Drivers by protocol, name lookup, time, randomness, where events go, who counts, and what
+    """Adapters by protocol, name lookup, time, randomness, where events go, who counts, and what
     is known of credentials.
     """
 
-    drivers: Mapping[str, ports.Driver]
+    adapters: Mapping[str, ports.Adapter]
     resolver: ports.Resolver
     clock: ports.Clock
     rng: Random

@@ -243,7 +243,7 @@ class Helpers:
 
     def _means(self, desired: Desired) -> Means:
         return Means(
-            driver=self._environment.drivers[desired.spec.target.protocol],
+            driver=self._environment.adapters[desired.spec.target.protocol].driver,
             resolver=self._environment.resolver,
             clock=self._environment.clock,
             credentials=desired.credentials,

@@ -23,6 +23,7 @@ from springline.reasons import Reason
 from springline.redaction import Secret
 
 __all__ = [
+    "Adapter",
     "Clock",
     "Connection",
     "ConnectionObserver",
@@ -128,7 +129,7 @@ class Connection(Protocol):
 
 
 class Driver(Protocol):
-    """A protocol adapter. Keeps no state between calls, so one serves every session."""
+    """Opens connections of one protocol. Keeps no state between calls; one serves every session."""
 
     async def open(self, request: OpenRequest) -> Connection:
         """Connect, log in and open the virtual host within `request.timeout` seconds.
@@ -136,6 +137,14 @@ class Driver(Protocol):
         Raises a `ConnectError` of the family that says what to do next. If cancelled, or on any
         error, no socket and no task stays behind.
         """
+
+
+class Adapter(Protocol):
+    """All that is one protocol's own. Keeps no state; one serves every session."""
+
+    @property
+    def driver(self) -> Driver:
+        """Opens its connections."""
 
 
 class CredentialSource(Protocol):

@@ -14,6 +14,7 @@ from typing import Final
 
 from springline.core.outcomes import AttemptOutcome, UpdateOutcome, VerificationOutcome
 from springline.core.state import Phase
+from springline.protocols import PROTOCOLS
 from springline.reasons import Reason
 
 __all__ = ["ALL", "BLOCKED", "SECTIONS", "Kind", "Label", "MetricInfo", "Query", "Section"]
@@ -99,7 +100,10 @@ def _listed(values: Iterable[str]) -> dict[str, str]:
 
 _PROTOCOL: Final = Label(
     name="protocol",
-    values={"amqp091": "AMQP 0-9-1", "unknown": "the declaration cannot be used"},
+    values={
+        **{each.name: each.title for each in PROTOCOLS.values()},
+        "unknown": "the declaration cannot be used",
+    },
 )
 _STATE: Final = Label(name="state", values=_listed(Phase))
 _NAMESPACE: Final = Label(name="namespace", shown="namespace of the BrokerConnection")
