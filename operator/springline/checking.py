@@ -15,7 +15,7 @@ from springline.api import core_v1, labels, v1alpha1
 from springline.api.documents import Document
 from springline.api.meta import Identity
 from springline.app import Standalone
-from springline.core import desired, rehearsal
+from springline.core import desired, ports, rehearsal
 from springline.core.attempt import Means
 from springline.core.desired import SessionSpec
 from springline.core.events import Event
@@ -126,10 +126,10 @@ async def rehearse(settings: CheckSettings) -> Rehearsed:
     used, or nothing reads what is new.
     """
     manifests, new = _declared(settings), _loaded(settings.credentials)
-    connections = _connections(manifests)
+    parts = Standalone(_Quiet(), token_dir=settings.token_dir)
+    connections = _connections(manifests, parts.environment.adapters)
     _all_must_be_read(new.objects, connections)
     readers = [each for each in connections if each.reads & new.objects.keys()]
-    parts = Standalone(_Quiet(), token_dir=settings.token_dir)
     trials = {
         each.key: _Trial(parts, each.spec) for each in readers if isinstance(each.spec, SessionSpec)
     }
@@ -174,7 +174,7 @@ class _Connection:
         return desired.read_by_credentials(self.key.namespace, self.document.spec.credentials)
 
 
-def _connections(manifests: Manifests) -> list[_Connection]:
+def _connections(manifests: Manifests, adapters: Mapping[str, ports.Adapter]) -> list[_Connection]:
     brokers: dict[Identity, v1alpha1.BrokerSpec] = {}
     namespaces: dict[str, Mapping[str, str]] = {}
     for identity, document in manifests.objects.items():
@@ -191,6 +191,7 @@ def _connections(manifests: Manifests) -> list[_Connection]:
             spec=desired.session_spec(
                 document,
                 generation=1,
+                adapters=adapters,
                 find_broker=brokers.get,
                 namespace_labels=labels.of_namespace(
                     document.namespace, namespaces.get(document.namespace, {})

@@ -6,7 +6,7 @@ import pytest
 from pamqp import commands as spec
 from pamqp.heartbeat import Heartbeat
 
-from springline.core.values import LocalePreference
+from springline.drivers.amqp091.parameters import LocalePreference
 from springline.errors import RejectedError, TerminalError
 from springline.reasons import Reason
 from support import fake_peer, opening

@@ -16,14 +16,13 @@ from springline.core.values import (
     Credential,
     CredentialKind,
     Endpoint,
-    LocalePreference,
     Negotiated,
     OpenInfo,
-    Parameters,
-    SaslPolicy,
     ServerInfo,
     SessionKey,
 )
+from springline.drivers.amqp091.parameters import Amqp091Parameters, LocalePreference
+from springline.drivers.shared.sasl import SaslPolicy
 from springline.reasons import Reason
 from springline.redaction import Secret
 
@@ -58,8 +57,8 @@ PROBE = ProbeSettings(interval=15.0, timeout=5.0, exchange="", routing_key="spri
 
 
 def a_target(**changes: Any) -> Target:
-    """What is connected to. Fields of `Parameters` may be named as well."""
-    parameters = Parameters(
+    """What is connected to. Fields of its parameters may be named as well."""
+    parameters = Amqp091Parameters(
         virtual_host="orders",
         heartbeat_seconds=60,
         channel_max=2047,
@@ -68,7 +67,7 @@ def a_target(**changes: Any) -> Target:
         locale=LocalePreference(),
         connection_name=f"springline/{KEY}",
     )
-    names = {field.name for field in dataclasses.fields(Parameters)}
+    names = {field.name for field in dataclasses.fields(Amqp091Parameters)}
     of_parameters = {name: changes.pop(name) for name in names & changes.keys()}
     target = Target(
         protocol="amqp091",

@@ -8,7 +8,7 @@ import asyncio
 import enum
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from springline import errors
 from springline.core import ports
@@ -66,7 +66,7 @@ async def _given(answer: "T | Exception | Silence") -> T:
 class Witness(Protocol):
     """Sees what is done to connections, at the moment before it is done."""
 
-    def opened(self, connection: "FakeConnection", request: OpenRequest) -> None:
+    def opened(self, connection: "FakeConnection", request: OpenRequest[Any]) -> None:
         """It has been opened so."""
 
     def to_be_updated(self, connection: "FakeConnection", credential: Credential) -> None:
@@ -79,7 +79,7 @@ class Witness(Protocol):
 class _Nobody:
     """A witness who looks away."""
 
-    def opened(self, connection: "FakeConnection", request: OpenRequest) -> None:
+    def opened(self, connection: "FakeConnection", request: OpenRequest[Any]) -> None:
         pass
 
     def to_be_updated(self, connection: "FakeConnection", credential: Credential) -> None:
@@ -282,7 +282,7 @@ class FakeDriver:
     """
 
     def __init__(self, journal: list[str] | None = None) -> None:
-        self.requests: list[OpenRequest] = []
+        self.requests: list[OpenRequest[Any]] = []
         self.times: list[float] = []
         """When each request came, on the event loop's clock."""
         self.connections: list[FakeConnection] = []
@@ -291,9 +291,9 @@ class FakeDriver:
         self.running = 0
         self.most_running = 0
         self.cancelled = 0
-        self.refuses: Callable[[OpenRequest], Exception | None] = lambda _: None
+        self.refuses: Callable[[OpenRequest[Any]], Exception | None] = lambda _: None
         """Why the broker refuses a request, if it does, whatever else was to be answered."""
-        self.asks: Callable[[OpenRequest], bool] = lambda _: True
+        self.asks: Callable[[OpenRequest[Any]], bool] = lambda _: True
         """Whether the broker asks for the credential, or lets anybody in."""
         self.cannot_renew = ""
         """Why the connections that it opens cannot be renewed in place, if so."""
@@ -326,7 +326,7 @@ class FakeDriver:
     def open_connections(self) -> list[FakeConnection]:
         return [connection for connection in self.connections if connection.is_open]
 
-    async def open(self, request: OpenRequest) -> FakeConnection:
+    async def open(self, request: OpenRequest[Any]) -> FakeConnection:
         self.requests.append(request)
         self.times.append(asyncio.get_running_loop().time())
         self._journal.append(f"open {request.endpoint}")
@@ -356,7 +356,7 @@ class FakeDriver:
         self.witness.opened(connection, request)
         return connection
 
-    async def _answer(self, request: OpenRequest) -> None:
+    async def _answer(self, request: OpenRequest[Any]) -> None:
         if request.endpoint in self.at:
             answer = self.at[request.endpoint]
         elif self._script:

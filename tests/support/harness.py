@@ -27,7 +27,7 @@ class Peer(Protocol):
     answers: bool
     """Whether it says anything at all to whoever connects."""
 
-    def request(self, **changes: Any) -> OpenRequest:
+    def request(self, **changes: Any) -> OpenRequest[Any]:
         """A request that reaches it."""
 
     def block(self, reason: str) -> None:
@@ -84,7 +84,7 @@ class _Amqp091Peer:
         assert self.listening is not None
         return self.listening.talk
 
-    def request(self, **changes: Any) -> OpenRequest:
+    def request(self, **changes: Any) -> OpenRequest[Any]:
         assert self.listening is not None
         return opening.request(self.listening.port, **changes)
 

@@ -11,12 +11,11 @@ from springline.core.values import (
     Credential,
     CredentialKind,
     Endpoint,
-    LocalePreference,
     OpenRequest,
-    Parameters,
-    SaslPolicy,
     TLSClient,
 )
+from springline.drivers.amqp091.parameters import Amqp091Parameters, LocalePreference
+from springline.drivers.shared.sasl import SaslPolicy
 from springline.redaction import Secret
 from support.ports import LOOPBACK
 
@@ -56,7 +55,7 @@ def request(
     virtual_host: str = "/",
     client_properties: Mapping[str, str] | None = None,
     **parameters: Any,
-) -> OpenRequest:
+) -> OpenRequest[Amqp091Parameters]:
     """Return a request that opens on a friendly broker; change what the test is about."""
     return OpenRequest(
         endpoint=Endpoint(host, port),
@@ -64,7 +63,7 @@ def request(
         tls=tls,
         credential=credential or password(),
         parameters=dataclasses.replace(
-            Parameters(
+            Amqp091Parameters(
                 virtual_host=virtual_host,
                 heartbeat_seconds=60,
                 channel_max=2047,

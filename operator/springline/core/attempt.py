@@ -5,7 +5,6 @@ It neither retries nor remembers anything; the session decides when the next one
 
 import asyncio
 import contextlib
-import dataclasses
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
@@ -138,9 +137,7 @@ async def _attempt(
 
     parameters = spec.target.parameters
     if name_suffix:
-        parameters = dataclasses.replace(
-            parameters, connection_name=parameters.connection_name + name_suffix
-        )
+        parameters = parameters.with_name(parameters.connection_name + name_suffix)
     failures: list[tuple[Endpoint, errors.ConnectError]] = []
     for position, resolved in enumerate(endpoints):
         endpoint = resolved.endpoint
@@ -225,8 +222,8 @@ def _told_where(endpoint: Endpoint, message: str) -> str:
 
 def attempting_message(spec: SessionSpec) -> str:
     """Say in an event what is attempted."""
-    virtual_host = spec.target.parameters.virtual_host
-    return f'connecting to {spec.broker.kind} {spec.broker.name}, virtual host "{virtual_host}"'
+    place = spec.target.parameters.place
+    return f"connecting to {spec.broker.kind} {spec.broker.name}, {place}"
 
 
 def opened_message(success: Success, *, why_new: str = "") -> str:

@@ -86,7 +86,7 @@ def content(view: SessionView, surroundings: Surroundings) -> Content | None:
         return None
     key = view.key
     endpoints = _endpoints(target, info, key, surroundings)
-    virtual_host = target.parameters.virtual_host
+    virtual_host = target.parameters.place.name
     login = _login(use.credential, info)
     uris = [_uri(each, login, virtual_host, tls=target.tls.enabled) for each in endpoints]
     product = _word(info.server.product)

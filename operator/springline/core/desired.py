@@ -11,15 +11,11 @@ from typing import Final, Literal
 
 from springline.api import v1alpha1
 from springline.api.meta import Identity
+from springline.core import ports
 from springline.core.backoff import Retry
+from springline.core.protocol_values import Parameters
 from springline.core.state import Failure
-from springline.core.values import (
-    Endpoint,
-    LocalePreference,
-    Parameters,
-    SaslPolicy,
-    SessionKey,
-)
+from springline.core.values import Endpoint, SessionKey
 from springline.reasons import Reason
 
 __all__ = [
@@ -78,6 +74,7 @@ class Target:
     """Of an endpoint that is found without one."""
     tls: v1alpha1.TLS
     parameters: Parameters
+    """The protocol's own."""
 
     @property
     def is_told_where(self) -> bool:
@@ -151,6 +148,7 @@ def session_spec(
     document: v1alpha1.BrokerConnection,
     *,
     generation: int,
+    adapters: Mapping[str, ports.Adapter],
     find_broker: Callable[[Identity], v1alpha1.BrokerSpec | None],
     namespace_labels: Mapping[str, str],
     unserved: Collection[str] = (),
@@ -195,7 +193,7 @@ def session_spec(
         key=key,
         generation=generation,
         broker=broker_key,
-        target=_target(document, broker, key=key),
+        target=_target(document, broker, adapters[broker.protocol], key=key),
         credentials=spec.credentials,
         connect_timeout=broker.connect_timeout.total_seconds(),
         retry=Retry(
@@ -230,7 +228,11 @@ def _quoted(broker: Identity) -> str:
 
 
 def _target(
-    document: v1alpha1.BrokerConnection, broker: v1alpha1.BrokerSpec, *, key: SessionKey
+    document: v1alpha1.BrokerConnection,
+    broker: v1alpha1.BrokerSpec,
+    adapter: ports.Adapter,
+    *,
+    key: SessionKey,
 ) -> Target:
     spec = document.spec
     return Target(
@@ -239,22 +241,7 @@ def _target(
         endpoints_from=broker.endpoints_from,
         default_port=broker.default_port,
         tls=broker.tls,
-        parameters=Parameters(
-            virtual_host=spec.virtual_host,
-            heartbeat_seconds=int(spec.heartbeat.total_seconds()),
-            channel_max=spec.channel_max,
-            frame_max=spec.frame_max,
-            sasl=SaslPolicy(
-                mechanisms=broker.sasl.mechanisms,
-                allow_insecure=broker.sasl.allow_insecure,
-            ),
-            locale=LocalePreference(
-                prefer=None if broker.locale.select else broker.locale.preferred,
-                select=broker.locale.select or (),
-            ),
-            connection_name=f"springline/{key}",
-            client_properties=spec.client_properties,
-        ),
+        parameters=adapter.parameters(spec, broker, name=f"springline/{key}"),
     )
 
 

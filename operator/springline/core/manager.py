@@ -271,6 +271,7 @@ class Manager:
         spec = desired.session_spec(
             entry.declaration,
             generation=entry.generation,
+            adapters=self._environment.adapters,
             find_broker=self._brokers.get,
             namespace_labels=self._labels(key.namespace),
             unserved=self._unserved,

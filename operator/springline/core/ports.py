@@ -5,10 +5,12 @@ Drivers, credential sources, sinks and clocks implement these; the core imports 
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
+from springline.api import v1alpha1
 from springline.api.meta import Identity
 from springline.core.outcomes import AttemptOutcome, UpdateOutcome, VerificationOutcome
+from springline.core.protocol_values import Parameters
 from springline.core.values import (
     Block,
     CloseInfo,
@@ -131,7 +133,7 @@ class Connection(Protocol):
 class Driver(Protocol):
     """Opens connections of one protocol. Keeps no state between calls; one serves every session."""
 
-    async def open(self, request: OpenRequest) -> Connection:
+    async def open(self, request: OpenRequest[Any]) -> Connection:
         """Connect, log in and open the virtual host within `request.timeout` seconds.
 
         Raises a `ConnectError` of the family that says what to do next. If cancelled, or on any
@@ -144,7 +146,12 @@ class Adapter(Protocol):
 
     @property
     def driver(self) -> Driver:
-        """Opens its connections."""
+        """Opens its connections; takes the parameters that `parameters` returns."""
+
+    def parameters(
+        self, connection: v1alpha1.BrokerConnectionSpec, broker: v1alpha1.BrokerSpec, *, name: str
+    ) -> Parameters:
+        """Return what a declaration asks of the broker. `name` is the name of the connection."""
 
 
 class CredentialSource(Protocol):

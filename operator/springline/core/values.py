@@ -9,7 +9,9 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Generic, TypeVar
 
+from springline.core.protocol_values import Parameters
 from springline.reasons import Reason
 from springline.redaction import Secret
 
@@ -21,18 +23,17 @@ __all__ = [
     "CredentialKind",
     "Endpoint",
     "Instant",
-    "LocalePreference",
     "Negotiated",
     "OpenInfo",
     "OpenRequest",
-    "Parameters",
     "ResolvedEndpoint",
-    "SaslPolicy",
     "ServerInfo",
     "SessionKey",
     "TLSClient",
     "TLSInfo",
 ]
+
+ParametersT_co = TypeVar("ParametersT_co", bound=Parameters, covariant=True)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -119,39 +120,7 @@ class TLSClient:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SaslPolicy:
-    """Which authentication mechanisms may be used, most wanted first."""
-
-    mechanisms: tuple[str, ...]
-    allow_insecure: bool = False
-    """Whether clear-text mechanisms may be used on an unencrypted transport."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalePreference:
-    """Prefer one locale, or select the first offered of a list. At most one of both is set."""
-
-    prefer: str | None = "en_US"
-    select: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parameters:
-    """What is asked of the broker when a session opens. Equal parameters need no new connection."""
-
-    virtual_host: str
-    heartbeat_seconds: int
-    """0 turns heartbeats off."""
-    channel_max: int
-    frame_max: int
-    sasl: SaslPolicy
-    locale: LocalePreference
-    connection_name: str
-    client_properties: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenRequest:
+class OpenRequest(Generic[ParametersT_co]):
     """Everything one `Driver.open` needs. One endpoint, the addresses looked up for it just now."""
 
     endpoint: Endpoint
@@ -159,7 +128,8 @@ class OpenRequest:
     """IP addresses in the order to try; at least one."""
     tls: TLSClient | None
     credential: Credential
-    parameters: Parameters
+    parameters: ParametersT_co
+    """The protocol's own."""
     timeout: float
     """Seconds for everything: connect, TLS and the open handshake."""
 

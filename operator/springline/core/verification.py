@@ -28,7 +28,7 @@ _TIDY_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """Would this broker take this credential for this virtual host?"""
+    """Would this broker take this credential for this part of it?"""
 
     topic: tuple[object, ...]
     """All but the secret."""
@@ -42,12 +42,9 @@ class Question:
         where = (target.protocol, target.endpoints, target.default_port, target.tls)
         # References of a broker to other objects are those of its namespace.
         found = (target.endpoints_from, spec.key.namespace) if target.endpoints_from else None
-        parameters = target.parameters
-        how = (parameters.virtual_host, parameters.sasl)
-        # What else a handshake can be refused for.
-        limits = (parameters.channel_max, parameters.frame_max, parameters.locale)
+        how = target.parameters.acceptance
         who = (credential.kind, credential.username)
-        return cls(topic=(where, found, how, limits, who), credential=credential, tls=tls)
+        return cls(topic=(where, found, how, who), credential=credential, tls=tls)
 
     def same_as(self, other: "Question") -> bool:
         """Whether one answer serves both. Prepared TLS clients are shared while they are equal."""

@@ -156,7 +156,7 @@ def _cells(row: Shown, *, now: datetime) -> tuple[str, ...]:
         row.condition(ConditionType.BLOCKED).status.value,
         view.state.phase.value,
         _broker(view),
-        spec.target.parameters.virtual_host if spec is not None else "-",
+        spec.target.parameters.place.name if spec is not None else "-",
         (use.username if use is not None else "") or "-",
         _until(expires, now=now) if expires is not None else "-",
         age(now - view.connected_since) if view.connected_since is not None else "-",

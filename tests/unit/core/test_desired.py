@@ -7,17 +7,21 @@ from typing import Any
 
 import pytest
 
+from springline.adapters import adapters
 from springline.api import v1alpha1
 from springline.api.meta import Identity
 from springline.core import desired
 from springline.core.backoff import Retry
 from springline.core.desired import ProbeSettings, SessionSpec
 from springline.core.state import Failure
-from springline.core.values import Endpoint, LocalePreference, SaslPolicy, SessionKey
+from springline.core.values import Endpoint, SessionKey
+from springline.drivers.amqp091.parameters import Amqp091Parameters, LocalePreference
+from springline.drivers.shared.sasl import SaslPolicy
 from springline.reasons import Reason
 from support.builders import BROKER, OTHER_RABBIT, RABBIT, a_spec, a_target
 
 RABBIT_SPEC = v1alpha1.BrokerSpec(endpoints=(v1alpha1.Endpoint(host="rabbit-0.example"),))
+ADAPTERS = adapters()
 SECRET = v1alpha1.Credentials(secret_ref=v1alpha1.SecretReference(name="orders-amqp"))
 
 
@@ -40,10 +44,20 @@ def resolved(
     labels: Mapping[str, str] | None = None,
 ) -> SessionSpec:
     spec = desired.session_spec(
-        declared, generation=1, find_broker=lambda _: broker, namespace_labels=labels or {}
+        declared,
+        generation=1,
+        adapters=ADAPTERS,
+        find_broker=lambda _: broker,
+        namespace_labels=labels or {},
     )
     assert isinstance(spec, SessionSpec)
     return spec
+
+
+def asked(spec: SessionSpec) -> Amqp091Parameters:
+    """What the broker is asked."""
+    assert isinstance(spec.target.parameters, Amqp091Parameters)
+    return spec.target.parameters
 
 
 def problem(
@@ -53,7 +67,11 @@ def problem(
     labels: Mapping[str, str] | None = None,
 ) -> Failure:
     failure = desired.session_spec(
-        declared, generation=1, find_broker=lambda _: broker, namespace_labels=labels or {}
+        declared,
+        generation=1,
+        adapters=ADAPTERS,
+        find_broker=lambda _: broker,
+        namespace_labels=labels or {},
     )
     assert isinstance(failure, Failure)
     return failure
@@ -172,10 +190,10 @@ def test_everything_declared_reaches_the_session() -> None:
         when_closed="StayClosed",
     )
     spec = desired.session_spec(
-        declared, generation=7, find_broker=lambda _: broker, namespace_labels={}
+        declared, generation=7, adapters=ADAPTERS, find_broker=lambda _: broker, namespace_labels={}
     )
     assert isinstance(spec, SessionSpec)
-    parameters = spec.target.parameters
+    parameters = asked(spec)
     assert spec.key == SessionKey("apps", "orders")
     assert spec.generation == 7
     assert spec.target.protocol == "amqp091"
@@ -208,8 +226,8 @@ def test_everything_declared_reaches_the_session() -> None:
 def test_defaults_are_those_of_the_contract() -> None:
     spec = resolved(document())
     assert spec.target.endpoints == (RABBIT,)
-    assert spec.target.parameters.virtual_host == "/"
-    assert spec.target.parameters.heartbeat_seconds == 60
+    assert asked(spec).virtual_host == "/"
+    assert asked(spec).heartbeat_seconds == 60
     assert spec.connect_timeout == 10.0
     assert spec.retry == Retry(delay=10.0, max_delay=60.0, jitter=0.3)
     assert spec.concurrent == 50
@@ -305,7 +323,7 @@ def test_one_of_both_ways_to_ask_for_a_locale(
     locale: v1alpha1.Locale, preference: LocalePreference
 ) -> None:
     spec = resolved(document(), RABBIT_SPEC.model_copy(update={"locale": locale}))
-    assert spec.target.parameters.locale == preference
+    assert asked(spec).locale == preference
 
 
 # --- whether an open connection still fits
@@ -465,6 +483,7 @@ def test_kind_of_broker_that_nobody_looks_after_is_named() -> None:
     spec = desired.session_spec(
         document(broker_ref=reference),
         generation=1,
+        adapters=ADAPTERS,
         find_broker=lambda _: None,
         namespace_labels={},
         unserved=("ClusterBroker",),

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -403,10 +404,10 @@ async def test_a_token_that_expires_while_the_new_one_is_refused_is_said_to_be_e
 # --- at the end of its lifetime
 
 
-def only(*accepted: str) -> Callable[[OpenRequest], Exception | None]:
+def only(*accepted: str) -> Callable[[OpenRequest[Any]], Exception | None]:
     """A broker that takes these secrets and no others."""
 
-    def refuses(request: OpenRequest) -> Exception | None:
+    def refuses(request: OpenRequest[Any]) -> Exception | None:
         if request.credential.secret.reveal() in accepted:
             return None
         return credential_refused(f"refused {request.credential.secret}")

@@ -93,8 +93,8 @@ def issue(secret: str, seconds: float) -> Callable[[Stage], None]:
     return lambda stage: stage.credentials.issue(a_new_token(stage, secret, seconds))
 
 
-def refuse(is_refused: Callable[[OpenRequest], bool]) -> Callable[[Stage], None]:
-    def refusal(request: OpenRequest) -> Exception | None:
+def refuse(is_refused: Callable[[OpenRequest[Any]], bool]) -> Callable[[Stage], None]:
+    def refusal(request: OpenRequest[Any]) -> Exception | None:
         return credential_refused() if is_refused(request) else None
 
     def act(stage: Stage) -> None:
@@ -103,8 +103,8 @@ def refuse(is_refused: Callable[[OpenRequest], bool]) -> Callable[[Stage], None]
     return act
 
 
-def is_verification(request: OpenRequest) -> bool:
-    return request.parameters.connection_name.endswith(" (verification)")
+def is_verification(request: OpenRequest[Any]) -> bool:
+    return str(request.parameters.connection_name).endswith(" (verification)")
 
 
 def without_credential(stage: Stage) -> None:
@@ -232,8 +232,8 @@ class Watching:
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
-        self._accepted: list[OpenRequest] = []
-        self._requests: dict[FakeConnection, OpenRequest] = {}
+        self._accepted: list[OpenRequest[Any]] = []
+        self._requests: dict[FakeConnection, OpenRequest[Any]] = {}
         self._current: set[FakeConnection] = set()
         self._virtual_host = "orders"
         self.may_close = False
@@ -271,7 +271,7 @@ class Watching:
 
     # --- Witness
 
-    def opened(self, connection: FakeConnection, request: OpenRequest) -> None:
+    def opened(self, connection: FakeConnection, request: OpenRequest[Any]) -> None:
         self.see()
         self._accepted.append(request)
         self._requests[connection] = request

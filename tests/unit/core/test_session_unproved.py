@@ -1,5 +1,7 @@
 """A broker that lets anybody in has accepted no credential, and nothing says that it has."""
 
+from typing import Any
+
 from springline.api.conditions import ConditionStatus
 from springline.core import binding, verdicts
 from springline.core.binding import Surroundings
@@ -79,7 +81,7 @@ async def test_a_renewal_on_request_tells_nothing_of_it_either(stage: Stage) -> 
 async def test_a_handshake_without_a_credential_verifies_none(stage: Stage) -> None:
     """The open session keeps what it has, and the new one stays unpublished."""
 
-    def asks(request: OpenRequest) -> bool:
+    def asks(request: OpenRequest[Any]) -> bool:
         return request.credential.secret.reveal() == "first"
 
     stage.driver.asks = asks

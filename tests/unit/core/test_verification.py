@@ -15,8 +15,10 @@ from springline.api import v1alpha1
 from springline.core import metering
 from springline.core.backoff import Retry
 from springline.core.outcomes import VerificationOutcome
-from springline.core.values import Credential, SaslPolicy, SessionKey, TLSClient
+from springline.core.values import Credential, SessionKey, TLSClient
 from springline.core.verification import Question, Verifications
+from springline.drivers.amqp091.parameters import LocalePreference
+from springline.drivers.shared.sasl import SaslPolicy
 from support.builders import (
     OTHER_RABBIT,
     RABBIT,
@@ -446,6 +448,11 @@ async def test_a_cancelled_wait_leaves_nothing(asking: Asking) -> None:
         pytest.param(
             {"target": a_target(sasl=SaslPolicy(mechanisms=("AMQPLAIN",)))},
             id="another mechanism",
+        ),
+        pytest.param({"target": a_target(channel_max=1)}, id="fewer channels"),
+        pytest.param({"target": a_target(frame_max=4096)}, id="smaller frames"),
+        pytest.param(
+            {"target": a_target(locale=LocalePreference(prefer="de_DE"))}, id="another language"
         ),
         pytest.param({"credential": a_credential(username="other")}, id="another user"),
         pytest.param({"credential": a_credential("second")}, id="another secret"),

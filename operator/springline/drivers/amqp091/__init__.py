@@ -4,6 +4,8 @@ The idea: aiormq speaks the protocol on an open connection (frames, heartbeats, 
 it leaves out for our purpose is added around it, each thing in one file. Sockets, TLS and what else
 any protocol needs come from `drivers.shared`.
 
+    adapter       core.ports.Adapter: all that the rest of Springline knows of the protocol
+    parameters    what is declared for a connection, and what the core asks of that
     driver        core.ports.Driver: one overall deadline around everything below
     connection    core.ports.Connection: blocked, update-secret, closing, how it ended
     probe         publishes one message and waits until it is confirmed

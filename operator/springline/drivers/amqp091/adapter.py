@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Final
 
+from springline.api import v1alpha1
 from springline.core import ports
 from springline.drivers.amqp091.driver import Amqp091Driver
+from springline.drivers.amqp091.parameters import Amqp091Parameters
 
 __all__ = ["ADAPTER", "Amqp091Adapter"]
 
@@ -14,6 +16,12 @@ class Amqp091Adapter:
     """The driver of AMQP 0-9-1, and what is declared for it."""
 
     driver: ports.Driver
+
+    def parameters(
+        self, connection: v1alpha1.BrokerConnectionSpec, broker: v1alpha1.BrokerSpec, *, name: str
+    ) -> Amqp091Parameters:
+        """Return what a declaration asks of the broker."""
+        return Amqp091Parameters.declared(connection, broker, name=name)
 
 
 ADAPTER: Final[ports.Adapter] = Amqp091Adapter(Amqp091Driver())

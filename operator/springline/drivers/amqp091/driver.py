@@ -5,11 +5,12 @@ It keeps nothing between calls. Retrying, limits and what to do about an error a
 
 import asyncio
 
-from springline.core.values import Negotiated, OpenInfo, OpenRequest, Parameters
+from springline.core.values import Negotiated, OpenInfo, OpenRequest
 from springline.drivers.amqp091 import errors, mechanisms
 from springline.drivers.amqp091.connection import Amqp091Connection
 from springline.drivers.amqp091.errors import HandshakeProgress, HandshakeStep
 from springline.drivers.amqp091.frame_reader import FrameReader
+from springline.drivers.amqp091.parameters import Amqp091Parameters
 from springline.drivers.amqp091.wire import Attempt, WireConnection
 from springline.drivers.shared import dialling, sasl, tls_handshake
 from springline.drivers.shared.line import Line
@@ -28,7 +29,7 @@ class Amqp091Driver:
 
     __slots__ = ()
 
-    async def open(self, request: OpenRequest) -> Amqp091Connection:
+    async def open(self, request: OpenRequest[Amqp091Parameters]) -> Amqp091Connection:
         """Connect, log in and open the virtual host within `request.timeout` seconds (R2.4).
 
         What cannot work is refused before anything is sent. Safe to cancel.
@@ -48,7 +49,7 @@ class Amqp091Driver:
         return Amqp091Connection(wire, _info(attempt, line))
 
 
-def _check(parameters: Parameters) -> None:
+def _check(parameters: Amqp091Parameters) -> None:
     """Raise what the protocol rules out, whoever answers: brokers hang up on it without a word."""
     name, frame_max = parameters.virtual_host, parameters.frame_max
     if len(name) > _MAX_VIRTUAL_HOST or len(name.encode()) > _MAX_SHORT_STRING:

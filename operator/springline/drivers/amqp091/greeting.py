@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import springline
-from springline.core.values import LocalePreference, Parameters, ServerInfo
+from springline.core.values import ServerInfo
+from springline.drivers.amqp091.parameters import Amqp091Parameters, LocalePreference
 from springline.drivers.shared import peer_text
 from springline.errors import RejectedError
 from springline.reasons import Reason
@@ -77,7 +78,7 @@ def choose_locale(preference: LocalePreference, offered: Sequence[str]) -> str:
     )
 
 
-def client_properties(parameters: Parameters) -> dict[str, str]:
+def client_properties(parameters: Amqp091Parameters) -> dict[str, str]:
     """Return what we say of ourselves, without the capability table.
 
     The declared properties are added; ours cannot be replaced by them.

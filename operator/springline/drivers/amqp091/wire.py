@@ -31,6 +31,7 @@ from springline.drivers.amqp091.errors import HandshakeProgress, HandshakeStep
 from springline.drivers.amqp091.frame_reader import FrameReader
 from springline.drivers.amqp091.lengths import FRAME_OVERHEAD, Login
 from springline.drivers.amqp091.mechanisms import Exchange
+from springline.drivers.amqp091.parameters import Amqp091Parameters
 from springline.drivers.amqp091.replies import Close
 from springline.drivers.amqp091.tuning import Limits
 from springline.drivers.shared import hints, peer_text, sasl
@@ -84,7 +85,9 @@ class Attempt:
     # The three above are known from Start on, the limits from Tune on.
     limits: Limits
 
-    def __init__(self, request: OpenRequest, progress: HandshakeProgress) -> None:
+    def __init__(
+        self, request: OpenRequest[Amqp091Parameters], progress: HandshakeProgress
+    ) -> None:
         self.request = request
         self.progress = progress
         self.properties = greeting.client_properties(request.parameters)

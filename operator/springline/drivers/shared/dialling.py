@@ -10,6 +10,7 @@ import errno
 import socket
 from typing import Any, TypeVar
 
+from springline.core.protocol_values import Parameters
 from springline.core.values import OpenRequest
 from springline.drivers.shared import failures, tls_handshake
 from springline.drivers.shared.line import Line, LineProtocol
@@ -23,7 +24,9 @@ ReaderT = TypeVar("ReaderT", bound=asyncio.StreamReader)
 StepT = TypeVar("StepT", bound=enum.Enum)
 
 
-async def dial(request: OpenRequest, progress: Progress[StepT], reader: ReaderT) -> Line[ReaderT]:
+async def dial(
+    request: OpenRequest[Parameters], progress: Progress[StepT], reader: ReaderT
+) -> Line[ReaderT]:
     """Connect to the first address that answers, with TLS where declared; `reader` is fed from it.
 
     Raises `ConnectError`s and what the operating system and ssl raise. Safe to cancel: on any
@@ -44,7 +47,9 @@ async def dial(request: OpenRequest, progress: Progress[StepT], reader: ReaderT)
     return Line(reader, asyncio.StreamWriter(transport, protocol, reader, loop), protocol)
 
 
-async def _connect_any(request: OpenRequest, progress: Progress[StepT]) -> socket.socket:
+async def _connect_any(
+    request: OpenRequest[Parameters], progress: Progress[StepT]
+) -> socket.socket:
     """Try the addresses in order; each gets its share of the time that is left.
 
     A single silent address must not use up what the others need.

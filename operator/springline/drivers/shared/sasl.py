@@ -7,11 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from springline.core.values import Credential, CredentialKind, SaslPolicy, TLSClient
+from springline.core.values import Credential, CredentialKind, TLSClient
 from springline.errors import CredentialRejectedError, RejectedError, TerminalError
 from springline.reasons import Reason
 
-__all__ = ["MechanismTable", "check", "choose"]
+__all__ = ["MechanismTable", "SaslPolicy", "check", "choose"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaslPolicy:
+    """Which authentication mechanisms may be used, most wanted first."""
+
+    mechanisms: tuple[str, ...]
+    allow_insecure: bool = False
+    """Whether clear-text mechanisms may be used on an unencrypted transport."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

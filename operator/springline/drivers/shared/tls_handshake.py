@@ -9,6 +9,7 @@ import socket
 import ssl
 from datetime import UTC, datetime
 
+from springline.core.protocol_values import Parameters
 from springline.core.values import OpenRequest, TLSClient, TLSInfo
 from springline.drivers.shared.line import CLOSE_GRACE
 from springline.errors import RejectedError
@@ -20,7 +21,7 @@ __all__ = ["secure", "tls_info"]
 async def secure(
     connected: socket.socket,
     protocol: asyncio.StreamReaderProtocol,
-    request: OpenRequest,
+    request: OpenRequest[Parameters],
     tls: TLSClient,
 ) -> asyncio.Transport:
     """Make the TLS handshake and return the transport.

@@ -6,9 +6,10 @@ import pytest
 from pamqp import commands as spec
 from pamqp import decode, frame
 
-from springline.core.values import Credential, CredentialKind, SaslPolicy, TLSClient
+from springline.core.values import Credential, CredentialKind, TLSClient
 from springline.drivers.amqp091 import mechanisms
 from springline.drivers.shared import sasl
+from springline.drivers.shared.sasl import SaslPolicy
 from springline.errors import ConnectError, RejectedError, TerminalError
 from springline.reasons import Reason
 from springline.redaction import Secret

@@ -4,9 +4,9 @@ import ssl
 
 import pytest
 
-from springline.core.values import Credential, CredentialKind, SaslPolicy, TLSClient
+from springline.core.values import Credential, CredentialKind, TLSClient
 from springline.drivers.shared import sasl
-from springline.drivers.shared.sasl import MechanismTable
+from springline.drivers.shared.sasl import MechanismTable, SaslPolicy
 from springline.errors import CredentialRejectedError, RejectedError, TerminalError
 from springline.reasons import Reason
 from springline.redaction import Secret
