@@ -89,7 +89,7 @@ async def test_what_was_negotiated_is_what_the_broker_sees(
     assert info.server.protocol_version == "0-9-1"
     assert {"PLAIN", "AMQPLAIN", "RABBIT-CR-DEMO"} <= set(info.server.mechanisms)
     assert info.server.locales == ("en_US",)
-    negotiated = info.negotiated
+    negotiated = opening.agreed(connection)
     assert (negotiated.mechanism, negotiated.locale, negotiated.tls) == ("PLAIN", "en_US", None)
     theirs = seen(broker, tenant)
     assert theirs.name == "springline/orders/main"
@@ -139,7 +139,7 @@ async def test_the_heartbeat_is_settled(
 # R1.4, R1.5
 async def test_no_declared_limit_takes_the_brokers(broker: RabbitMQNode, tenant: Tenant) -> None:
     connection, _ = await opened(broker, tenant, channel_max=0, frame_max=0)
-    negotiated = connection.info.negotiated
+    negotiated = opening.agreed(connection)
     assert (negotiated.channel_max, negotiated.frame_max) == (2047, 131072)
     await connection.close()
 

@@ -211,7 +211,7 @@ async def test_a_secret_that_fits_in_no_frame_of_the_broker_is_not_sent(
     connection = await opened(broker, issuer.token(), frame_max=0)
     recorder = Recorder()
     connection.observe(recorder)
-    frame_max = connection.info.negotiated.frame_max
+    frame_max = opening.agreed(connection).frame_max
     with pytest.raises(SecretNotSentError):
         await connection.update_secret(opening.token("x" * frame_max), timeout=10)
     assert recorder.told == []

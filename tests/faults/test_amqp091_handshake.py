@@ -38,13 +38,13 @@ async def test_start_ok_carries_mechanism_locale_and_properties() -> None:
     properties = dict(start_ok.client_properties)
     capabilities = properties.pop("capabilities")
     assert isinstance(capabilities, dict)
-    assert properties == dict(connection.info.negotiated.client_properties)
+    assert properties == dict(opening.agreed(connection).client_properties)
     assert properties["product"] == "Springline"
     assert properties["team"] == "orders"
     assert properties["connection_name"] == "springline/orders/main"
     assert {"authentication_failure_close", "connection.blocked"} <= set(capabilities)
     assert connection.info.negotiated.mechanism == "AMQPLAIN"
-    assert connection.info.negotiated.locale == "de_DE"
+    assert opening.agreed(connection).locale == "de_DE"
 
 
 # R2.3
@@ -75,7 +75,7 @@ async def test_the_locale_is_chosen(
     async with asyncio.timeout(DEADLINE), fake_peer.serving(greet) as peer:
         connection, _ = await opened(peer, locale=preference)
         await connection.close()
-    assert connection.info.negotiated.locale == chosen
+    assert opening.agreed(connection).locale == chosen
 
 
 # R2.3
@@ -153,7 +153,7 @@ async def test_tune_ok_carries_what_was_negotiated() -> None:
         await connection.close()
     assert tune_ok is not None
     assert (tune_ok.channel_max, tune_ok.frame_max, tune_ok.heartbeat) == (100, 8192, 20)
-    negotiated = connection.info.negotiated
+    negotiated = opening.agreed(connection)
     assert (negotiated.channel_max, negotiated.frame_max, negotiated.heartbeat_seconds) == (
         100,
         8192,

@@ -16,11 +16,11 @@ from springline.core.values import (
     Credential,
     CredentialKind,
     Endpoint,
-    Negotiated,
     OpenInfo,
     ServerInfo,
     SessionKey,
 )
+from springline.drivers.amqp091.negotiated import Amqp091Negotiated
 from springline.drivers.amqp091.parameters import Amqp091Parameters, LocalePreference
 from springline.drivers.shared.sasl import SaslPolicy
 from springline.reasons import Reason
@@ -133,7 +133,7 @@ def an_open_info(
     return OpenInfo(
         endpoint=endpoint,
         address=address,
-        negotiated=Negotiated(
+        negotiated=Amqp091Negotiated(
             mechanism="PLAIN" if proved else "ANONYMOUS",
             locale="en_US",
             heartbeat_seconds=60,

@@ -14,12 +14,13 @@ from springline.core.values import (
     OpenRequest,
     TLSClient,
 )
+from springline.drivers.amqp091.negotiated import Amqp091Negotiated
 from springline.drivers.amqp091.parameters import Amqp091Parameters, LocalePreference
 from springline.drivers.shared.sasl import SaslPolicy
 from springline.redaction import Secret
 from support.ports import LOOPBACK
 
-__all__ = ["Recorder", "external", "password", "request", "token"]
+__all__ = ["Recorder", "agreed", "external", "password", "request", "token"]
 
 
 def password(username: str = "guest", secret: str = "guest") -> Credential:
@@ -77,6 +78,13 @@ def request(
         ),
         timeout=timeout,
     )
+
+
+def agreed(connection: Connection) -> Amqp091Negotiated:
+    """Return what came of the handshake, with what AMQP 0-9-1 alone has."""
+    negotiated = connection.info.negotiated
+    assert isinstance(negotiated, Amqp091Negotiated)
+    return negotiated
 
 
 class Recorder:

@@ -7,6 +7,7 @@ The caller keeps the conditions of the last projection and passes them in, becau
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from springline.api import status
 from springline.api.conditions import (
@@ -18,7 +19,7 @@ from springline.api.conditions import (
 from springline.core import stalling
 from springline.core.binding import Publication
 from springline.core.state import Failure, Phase, SessionState
-from springline.core.values import Negotiated, ServerInfo
+from springline.core.values import ServerInfo
 from springline.core.verdicts import Verdict
 from springline.core.view import CredentialUse, LastClose, SessionView
 from springline.reasons import Reason
@@ -138,7 +139,7 @@ def connection_status(
         conditions=status.condition_documents(conditions),
         connected_since=view.connected_since,
         endpoint=f"{info.endpoint} ({info.address})" if info is not None else None,
-        negotiated=_negotiated(info.negotiated) if info is not None else None,
+        negotiated=info.negotiated.as_status() if info is not None else None,
         server=_server(info.server) if info is not None else None,
         credentials=_credentials(view.credential) if view.credential is not None else None,
         blocked=_blocked(view),
@@ -147,25 +148,6 @@ def connection_status(
         binding=_binding(binding),
         holder=holder,
         last_handled=last_handled,
-    )
-
-
-def _negotiated(negotiated: Negotiated) -> status.NegotiatedStatus:
-    tls = negotiated.tls
-    return status.NegotiatedStatus(
-        mechanism=negotiated.mechanism,
-        locale=negotiated.locale,
-        heartbeat=f"{negotiated.heartbeat_seconds}s",
-        channel_max=negotiated.channel_max,
-        frame_max=negotiated.frame_max,
-        client_properties=dict(negotiated.client_properties),
-        tls=None
-        if tls is None
-        else status.TLSStatus(
-            version=tls.version,
-            cipher=tls.cipher,
-            peer_certificate_not_after=tls.peer_certificate_not_after,
-        ),
     )
 
 
@@ -214,10 +196,15 @@ def _last_close(last: LastClose) -> status.LastCloseStatus:
         by=info.by.value,
         reason=info.reason.value,
         text=info.text,
-        code=info.codes.get("code"),
-        class_id=info.codes.get("classID"),
-        method_id=info.codes.get("methodID"),
+        **_by_field(info.codes),
     )
+
+
+def _by_field(codes: Mapping[str, int]) -> dict[str, Any]:
+    """Return the codes of a close by the fields that status has for them."""
+    fields = status.LastCloseStatus.model_fields.items()
+    names = {field.alias or name: name for name, field in fields}
+    return {names[code]: value for code, value in codes.items() if code in names}
 
 
 def broker_status(

@@ -4,6 +4,7 @@ ended.
 All are frozen. Nothing here knows a protocol library, Kubernetes or a file.
 """
 
+import abc
 import enum
 import ssl
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
 
+from springline.api.status import NegotiatedStatus, TLSStatus
 from springline.core.protocol_values import Parameters
 from springline.reasons import Reason
 from springline.redaction import Secret
@@ -143,19 +145,27 @@ class TLSInfo:
     peer_certificate_not_after: datetime | None = None
     """None where the peer's certificate was not verified."""
 
+    def as_status(self) -> TLSStatus:
+        """Return how status shows it."""
+        return TLSStatus(
+            version=self.version,
+            cipher=self.cipher,
+            peer_certificate_not_after=self.peer_certificate_not_after,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Negotiated:
-    """What both peers agreed on in the open handshake."""
+class Negotiated(abc.ABC):
+    """What both peers agreed on in the open handshake. Each protocol has a class of its own."""
 
     mechanism: str
-    locale: str
     heartbeat_seconds: int
-    channel_max: int
-    frame_max: int
-    client_properties: Mapping[str, str] = field(default_factory=dict)
-    """As sent, without the capability table."""
+    """0 where there are no heartbeats."""
     tls: TLSInfo | None = None
+
+    @abc.abstractmethod
+    def as_status(self) -> NegotiatedStatus:
+        """Return how status shows it, with what else the protocol has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ any protocol needs come from `drivers.shared`.
 
     adapter       core.ports.Adapter: all that the rest of Springline knows of the protocol
     parameters    what is declared for a connection, and what the core asks of that
+    negotiated    what came of the handshake, and how status shows it
     driver        core.ports.Driver: one overall deadline around everything below
     connection    core.ports.Connection: blocked, update-secret, closing, how it ended
     probe         publishes one message and waits until it is confirmed

@@ -39,6 +39,7 @@ class Amqp091Connection(Listener):
 
     __slots__ = (
         "_closed_by_us",
+        "_frame_max",
         "_info",
         "_observer",
         "_over",
@@ -48,9 +49,10 @@ class Amqp091Connection(Listener):
         "_wire",
     )
 
-    def __init__(self, wire: WireConnection, info: OpenInfo) -> None:
+    def __init__(self, wire: WireConnection, info: OpenInfo, *, frame_max: int) -> None:
         self._wire = wire
         self._info = info
+        self._frame_max = frame_max
         self._observer: ConnectionObserver | None = None
         self._probe: Probe | None = None
         self._closed_by_us: CloseInfo | None = None
@@ -212,13 +214,12 @@ class Amqp091Connection(Listener):
     def _send_secret(self, secret: bytes) -> None:
         if not secret:
             raise SecretNotSentError("this credential has no secret")
-        frame_max = self._info.negotiated.frame_max
-        limit = lengths.secret_limit(frame_max)
+        limit = lengths.secret_limit(self._frame_max)
         if limit is not None and len(secret) > limit:
             # A frame cannot be split, and one that is too long ends the connection (501).
             raise SecretNotSentError(
                 f"it has {len(secret)} bytes, and a frame of this connection holds {limit}"
-                f" (frame-max is {frame_max})"
+                f" (frame-max is {self._frame_max})"
             )
         self._wire.send(
             spec.Connection.UpdateSecret(new_secret=RawText(secret), reason=lengths.UPDATE_REASON)

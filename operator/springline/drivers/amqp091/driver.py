@@ -5,11 +5,12 @@ It keeps nothing between calls. Retrying, limits and what to do about an error a
 
 import asyncio
 
-from springline.core.values import Negotiated, OpenInfo, OpenRequest
+from springline.core.values import OpenInfo, OpenRequest
 from springline.drivers.amqp091 import errors, mechanisms
 from springline.drivers.amqp091.connection import Amqp091Connection
 from springline.drivers.amqp091.errors import HandshakeProgress, HandshakeStep
 from springline.drivers.amqp091.frame_reader import FrameReader
+from springline.drivers.amqp091.negotiated import Amqp091Negotiated
 from springline.drivers.amqp091.parameters import Amqp091Parameters
 from springline.drivers.amqp091.wire import Attempt, WireConnection
 from springline.drivers.shared import dialling, sasl, tls_handshake
@@ -46,7 +47,7 @@ class Amqp091Driver:
                 progress.step = HandshakeStep.START
                 wire = WireConnection(line, attempt)
                 await wire.establish()
-        return Amqp091Connection(wire, _info(attempt, line))
+        return Amqp091Connection(wire, _info(attempt, line), frame_max=attempt.limits.frame_max)
 
 
 def _check(parameters: Amqp091Parameters) -> None:
@@ -69,7 +70,7 @@ def _info(attempt: Attempt, line: Line[FrameReader]) -> OpenInfo:
     return OpenInfo(
         endpoint=request.endpoint,
         address=attempt.progress.address,
-        negotiated=Negotiated(
+        negotiated=Amqp091Negotiated(
             mechanism=attempt.exchange.name,
             locale=attempt.locale,
             heartbeat_seconds=attempt.limits.heartbeat_seconds,
