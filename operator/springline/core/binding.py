@@ -14,6 +14,7 @@ from urllib.parse import quote
 from springline.api.conditions import Condition, ConditionStatus, ConditionType
 from springline.api.times import rfc3339
 from springline.core.desired import Target
+from springline.core.protocol_values import Offer
 from springline.core.values import Credential, CredentialKind, Endpoint, OpenInfo, SessionKey
 from springline.core.verdicts import Verdict
 from springline.core.view import SessionView
@@ -36,9 +37,6 @@ __all__ = [
 _ANYBODY: Final = "token"
 """User name beside a token that does not say whose it is. Clients need one, brokers ignore it."""
 
-_RABBITMQ: Final = "rabbitmq"
-_OTHER: Final = "amqp"
-
 _LONGEST_PROVIDER: Final = 63
 
 
@@ -47,7 +45,7 @@ class Content:
     """What a binding Secret holds. Its repr shows no value."""
 
     type: str
-    """`rabbitmq`, or `amqp` for any other broker."""
+    """What kind of service it is, such as `rabbitmq`."""
     entries: Mapping[str, str] = field(repr=False)
     """Values by key, `type` included."""
 
@@ -86,24 +84,25 @@ def content(view: SessionView, surroundings: Surroundings) -> Content | None:
         return None
     key = view.key
     endpoints = _endpoints(target, info, key, surroundings)
-    virtual_host = target.parameters.place.name
+    provider = _word(info.server.product)
+    offer = target.parameters.offer(provider=provider, tls=target.tls.enabled)
     login = _login(use.credential, info)
-    uris = [_uri(each, login, virtual_host, tls=target.tls.enabled) for each in endpoints]
-    product = _word(info.server.product)
-    kind = _RABBITMQ if product == _RABBITMQ else _OTHER
+    uris = [_uri(each, login, offer) for each in endpoints]
     entries = {
-        "type": kind,
-        "provider": product,
+        "type": offer.type,
+        "provider": provider,
         "host": endpoints[0].host,
         "port": str(endpoints[0].port),
         **(login or {}),
-        "vhost": virtual_host,
+        **offer.entries,
         "uri": uris[0],
         "uris": ",".join(uris),
         "ca.crt": surroundings.ca or "",
         "expires-at": _expiry(use.credential) if login is not None else "",
     }
-    return Content(type=kind, entries={name: value for name, value in entries.items() if value})
+    return Content(
+        type=offer.type, entries={name: value for name, value in entries.items() if value}
+    )
 
 
 def _endpoints(
@@ -135,15 +134,12 @@ def _login(credential: Credential, info: OpenInfo) -> dict[str, str] | None:
             return {"username": username, "password": credential.secret.reveal()}
 
 
-def _uri(
-    endpoint: Endpoint, login: Mapping[str, str] | None, virtual_host: str, *, tls: bool
-) -> str:
-    """Return the URI of an endpoint (RFC 3986, and RabbitMQ's AMQP URI specification)."""
-    scheme = "amqps" if tls else "amqp"
+def _uri(endpoint: Endpoint, login: Mapping[str, str] | None, offer: Offer) -> str:
+    """Return the URI of an endpoint (RFC 3986)."""
     user = ""
     if login is not None:
         user = f"{_quoted(login['username'])}:{_quoted(login['password'])}@"
-    return f"{scheme}://{user}{endpoint}/{_quoted(virtual_host)}"
+    return f"{offer.scheme}://{user}{endpoint}/{_quoted(offer.path)}"
 
 
 def _quoted(text: str) -> str:

@@ -4,11 +4,11 @@ The core compares them, hands them on and asks them what is here. What else is i
 driver knows.
 """
 
-from collections.abc import Hashable
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol, Self
 
-__all__ = ["Parameters", "Place"]
+__all__ = ["Offer", "Parameters", "Place"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,20 @@ class Place:
 
     def __str__(self) -> str:
         return f'{self.kind} "{self.name}"'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What applications are told of the way to a broker, beside its endpoints and the login."""
+
+    type: str
+    """What kind of service it is, as the Service Binding specification has it."""
+    scheme: str
+    """Of the URIs."""
+    path: str
+    """Of the URIs, without the first slash, and not quoted yet."""
+    entries: Mapping[str, str] = field(default_factory=dict)
+    """What else is told, by key."""
 
 
 class Parameters(Protocol):
@@ -42,3 +56,9 @@ class Parameters(Protocol):
     @property
     def place(self) -> Place:
         """Where at the broker it leads, for people."""
+
+    def offer(self, *, provider: str, tls: bool) -> Offer:
+        """Return what applications are told that are to connect likewise.
+
+        `provider` is what the broker calls itself, as one word; empty if it does not say.
+        """

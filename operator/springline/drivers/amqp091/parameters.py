@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 from typing import Final, Self
 
 from springline.api import v1alpha1
-from springline.core.protocol_values import Place
+from springline.core.protocol_values import Offer, Place
 from springline.drivers.shared.sasl import SaslPolicy
 
 __all__ = ["Amqp091Parameters", "LocalePreference"]
 
 _NEVER_REFUSED: Final = frozenset({"heartbeat_seconds", "connection_name", "client_properties"})
 """Parameters that no broker refuses a connection for. What is not here counts."""
+
+_RABBITMQ: Final = "rabbitmq"
+_OTHER: Final = "amqp"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,3 +76,12 @@ class Amqp091Parameters:
     def place(self) -> Place:
         """The virtual host."""
         return Place("virtual host", self.virtual_host)
+
+    def offer(self, *, provider: str, tls: bool) -> Offer:
+        """Return what applications are told, with URIs as in RabbitMQ's AMQP URI specification."""
+        return Offer(
+            type=_RABBITMQ if provider == _RABBITMQ else _OTHER,
+            scheme="amqps" if tls else "amqp",
+            path=self.virtual_host,
+            entries={"vhost": self.virtual_host},
+        )

@@ -56,3 +56,16 @@ def test_another_name_changes_nothing_else() -> None:
 def test_the_place_is_the_virtual_host() -> None:
     assert str(PARAMETERS.place) == 'virtual host "orders"'
     assert PARAMETERS.place.name == "orders"
+
+
+@pytest.mark.parametrize(
+    ("provider", "kind"), [("rabbitmq", "rabbitmq"), ("lavinmq", "amqp"), ("", "amqp")]
+)
+def test_only_rabbitmq_is_offered_as_such(provider: str, kind: str) -> None:
+    assert PARAMETERS.offer(provider=provider, tls=False).type == kind
+
+
+@pytest.mark.parametrize(("tls", "scheme"), [(True, "amqps"), (False, "amqp")])
+def test_an_offer_leads_to_the_virtual_host(tls: bool, scheme: str) -> None:
+    offer = PARAMETERS.offer(provider="rabbitmq", tls=tls)
+    assert (offer.scheme, offer.path, offer.entries) == (scheme, "orders", {"vhost": "orders"})
