@@ -307,7 +307,7 @@ async def test_plain_over_tls_needs_no_permission_and_shows_the_tls(
     assert tls.peer_certificate_not_after is not None
     assert tls.peer_certificate_not_after > datetime.datetime.now(datetime.UTC)
     assert seen(broker, tenant).tls
-    assert await connection.probe(exchange="", routing_key="x", timeout=5) is not None
+    assert await opening.probe(connection, exchange="", routing_key="x", timeout=5) is not None
     await connection.close()
     assert recorder.closes[0].by is ClosedBy.CLIENT
 
@@ -380,7 +380,7 @@ async def test_a_token_logs_in(broker: RabbitMQNode, issuer: Issuer) -> None:
         Tenant(vhost="/", username="", secret="-"),
         credential=opening.token(issuer.token()),
     )
-    assert await connection.probe(exchange="", routing_key="x", timeout=5) is not None
+    assert await opening.probe(connection, exchange="", routing_key="x", timeout=5) is not None
     await connection.close()
 
 

@@ -131,7 +131,7 @@ async def test_a_changed_password_leaves_the_connection_open(
 ) -> None:
     connection, _ = await opened_by(broker, tenant)
     broker.change_password(tenant.username, "an0ther")
-    assert await connection.probe(**PROBE) is not None
+    assert await opening.probe(connection, **PROBE) is not None
     await connection.close()
 
 
@@ -203,7 +203,7 @@ async def test_a_frozen_broker_costs_an_open_and_a_close_their_time_outs(
             await opened(disposable_broker, tls=tls, timeout=0.5)
         assert caught.value.reason is Reason.CONNECT_TIMEOUT
         with pytest.raises(TimeoutError):
-            await connection.probe(exchange="", routing_key="x", timeout=0.5)
+            await opening.probe(connection, exchange="", routing_key="x", timeout=0.5)
         with pytest.raises(SecretUpdateTimeoutError):
             await connection.update_secret(opening.password(), timeout=0.5)
         await connection.close(timeout=0.5)
@@ -225,19 +225,19 @@ async def test_a_probe_under_an_alarm_is_blocked_with_the_brokers_reason(
     alarmed: RabbitMQNode, tenant: Tenant, alarms: tuple[Alarm, ...], text: str
 ) -> None:
     connection, recorder = await opened_by(alarmed, tenant)
-    assert await connection.probe(**PROBE) is not None
+    assert await opening.probe(connection, **PROBE) is not None
     for alarm in alarms:
         alarmed.set_alarm(alarm)
-    assert await connection.probe(**PROBE) is None
+    assert await opening.probe(connection, **PROBE) is None
     assert connection.blocked is not None
     assert text in connection.blocked.text
     for alarm in alarms:
         assert alarm in connection.blocked.text
-    assert await connection.probe(**PROBE) is None
+    assert await opening.probe(connection, **PROBE) is None
     for alarm in alarms:
         alarmed.clear_alarm(alarm)
     await eventually(lambda: connection.blocked is None)
-    seconds = await connection.probe(**PROBE)
+    seconds = await opening.probe(connection, **PROBE)
     assert seconds is not None
     assert [told.split(":")[0] for told in recorder.told] == ["blocked", "unblocked"]
     await connection.close()
@@ -250,7 +250,7 @@ async def test_an_idle_connection_is_not_told_of_an_alarm_until_it_publishes(
     connection, recorder = await opened_by(alarmed, tenant)
     alarmed.set_alarm("memory")
     assert recorder.told == []
-    assert await connection.probe(**PROBE) is None
+    assert await opening.probe(connection, **PROBE) is None
     assert recorder.told == ["blocked: low on memory"]
     # The broker has stopped reading: closing is bounded all the same.
     await connection.close(timeout=0.5)
@@ -263,7 +263,7 @@ async def test_a_blocked_connection_is_not_renewed_in_place(
 ) -> None:
     connection, _ = await opened(alarmed, credential=opening.token(issuer.token()))
     alarmed.set_alarm("memory")
-    assert await connection.probe(**PROBE) is None
+    assert await opening.probe(connection, **PROBE) is None
     with pytest.raises(SecretUpdateTimeoutError, match="blocked"):
         await connection.update_secret(opening.token(issuer.token()), timeout=5)
     alarmed.clear_alarm("memory")
@@ -277,17 +277,17 @@ async def test_a_renewal_met_by_an_unknown_alarm_times_out_and_its_late_ok_does_
 ) -> None:
     """A probe in flight can block the connection before anybody is told."""
     connection, recorder = await opened(alarmed, credential=opening.token(issuer.token()))
-    assert await connection.probe(**PROBE) is not None
+    assert await opening.probe(connection, **PROBE) is not None
     alarmed.set_alarm("memory")
     # A publish and a renewal leave in one turn of the loop; the broker reads only the first.
-    probe = asyncio.create_task(connection.probe(**PROBE))
+    probe = asyncio.create_task(opening.probe(connection, **PROBE))
     await asyncio.sleep(0)
     with pytest.raises(SecretUpdateTimeoutError):
         await connection.update_secret(opening.token(issuer.token()), timeout=1)
     assert await probe is None
     alarmed.clear_alarm("memory")
     await eventually(lambda: connection.blocked is None)
-    assert await connection.probe(**PROBE) is not None
+    assert await opening.probe(connection, **PROBE) is not None
     with pytest.raises(SecretUpdateTimeoutError):
         await connection.update_secret(opening.token(issuer.token()), timeout=5)
     assert connection.is_open
@@ -302,11 +302,11 @@ async def test_a_probe_without_write_permission_is_refused_and_the_connection_st
     connection, recorder = await opened_by(broker, tenant)
     for _ in range(2):
         with pytest.raises(ProbeRefusedError) as caught:
-            await connection.probe(exchange="amq.topic", routing_key="x", timeout=10)
+            await opening.probe(connection, exchange="amq.topic", routing_key="x", timeout=10)
         assert caught.value.code == 403
         assert "ACCESS_REFUSED" in caught.value.text
     with pytest.raises(ProbeRefusedError) as caught:
-        await connection.probe(exchange="nowhere", routing_key="x", timeout=10)
+        await opening.probe(connection, exchange="nowhere", routing_key="x", timeout=10)
     assert caught.value.code in (403, 404)
     assert connection.is_open
     assert recorder.told == []
@@ -318,16 +318,16 @@ async def test_a_probe_to_an_unknown_exchange_is_refused(
 ) -> None:
     connection, _ = await opened_by(broker, tenant)
     with pytest.raises(ProbeRefusedError) as caught:
-        await connection.probe(exchange="nowhere", routing_key="x", timeout=10)
+        await opening.probe(connection, exchange="nowhere", routing_key="x", timeout=10)
     assert caught.value.code == 404
-    assert await connection.probe(**PROBE) is not None
+    assert await opening.probe(connection, **PROBE) is not None
     await connection.close()
 
 
 async def test_many_probes_use_one_channel(broker: RabbitMQNode, tenant: Tenant) -> None:
     connection, _ = await opened_by(broker, tenant, channel_max=1)
     for _ in range(20):
-        assert await connection.probe(**PROBE) is not None
+        assert await opening.probe(connection, **PROBE) is not None
     (theirs,) = [each for each in broker.connections() if each.user == tenant.username]
     assert theirs.channels == 1
     await connection.close()
@@ -341,9 +341,12 @@ async def test_a_token_is_renewed_on_the_live_connection(
     nothing = issuer.token(scope=["rabbitmq.read:%2F/nothing"])
     connection, recorder = await opened(broker, credential=opening.token(nothing))
     with pytest.raises(ProbeRefusedError):
-        await connection.probe(exchange="amq.direct", routing_key="x", timeout=10)
+        await opening.probe(connection, exchange="amq.direct", routing_key="x", timeout=10)
     await connection.update_secret(opening.token(issuer.token()), timeout=10)
-    assert await connection.probe(exchange="amq.direct", routing_key="x", timeout=10) is not None
+    assert (
+        await opening.probe(connection, exchange="amq.direct", routing_key="x", timeout=10)
+        is not None
+    )
     assert connection.is_open
     assert recorder.told == []
     await connection.close()
@@ -390,6 +393,6 @@ async def test_a_channel_over_the_users_limit_ends_the_connection_with_that_reas
     )
     connection, recorder = await opened_by(broker, tenant)
     with pytest.raises(NotOpenError):
-        await connection.probe(**PROBE)
+        await opening.probe(connection, **PROBE)
     info = await end_of(recorder)
     assert info.reason is Reason.CONNECTION_LIMIT_REACHED

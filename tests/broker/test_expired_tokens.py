@@ -46,7 +46,7 @@ async def opened(node: RabbitMQNode, token: str) -> tuple[Amqp091Connection, Rec
 
 async def refusal(connection: Amqp091Connection, probe: dict[str, Any]) -> ProbeRefusedError:
     with pytest.raises(ProbeRefusedError) as caught:
-        await connection.probe(**probe)
+        await opening.probe(connection, **probe)
     return caught.value
 
 
@@ -87,7 +87,7 @@ async def test_a_session_whose_token_expires_ends_or_is_well_again_once_renewed(
         assert "Provided JWT token has expired at timestamp" in error.text
         assert error.says_expired
     await connection.update_secret(opening.token(issuer.token()), timeout=10)
-    assert await connection.probe(**probe) is not None
+    assert await opening.probe(connection, **probe) is not None
     assert connection.is_open
     assert recorder.told == []
     await connection.close()
@@ -107,5 +107,5 @@ async def test_an_update_with_an_expired_token_ends_the_session_or_helps_nobody(
     assert connection.is_open
     assert (await refusal(connection, PROBES[1])).says_expired
     await connection.update_secret(opening.token(issuer.token()), timeout=10)
-    assert await connection.probe(**PROBES[1]) is not None
+    assert await opening.probe(connection, **PROBES[1]) is not None
     await connection.close()

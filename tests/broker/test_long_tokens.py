@@ -163,7 +163,7 @@ async def test_a_long_token_is_renewed_in_place_where_the_broker_takes_it(
     """A frame of the usual frame-max holds it."""
     connection = await opened(patient, a_token(5000))
     await connection.update_secret(opening.token(a_token(9000)), timeout=10)
-    assert await connection.probe(**PROBE) is not None
+    assert await opening.probe(connection, **PROBE) is not None
     await connection.close()
 
 
@@ -180,9 +180,9 @@ async def test_a_token_that_fits_in_no_frame_leaves_the_session_alone(
         await connection.update_secret(opening.token(long), timeout=10)
     assert long not in "".join(traceback.format_exception(caught.value))
     assert connection.is_open
-    assert await connection.probe(**PROBE) is not None
+    assert await opening.probe(connection, **PROBE) is not None
     successor = await opened(patient, long, frame_max=frame_max)
-    assert await successor.probe(**PROBE) is not None
+    assert await opening.probe(successor, **PROBE) is not None
     assert recorder.told == []
     await connection.close()
     await successor.close()

@@ -80,14 +80,14 @@ async def test_no_probe_is_counted_as_unroutable_and_one_message_is_kept_at_most
     connection, recorder = await opened(broker, tenant, channel_max=1)
     before = counter(broker, "dropped"), counter(broker, "returned")
     for _ in range(20):
-        assert await connection.probe(**OWN) is not None
+        assert await opening.probe(connection, **OWN) is not None
         [depth] = queues(broker, tenant).values()
         assert depth <= 1
     assert (counter(broker, "dropped"), counter(broker, "returned")) == before
     [name] = queues(broker, tenant)
     assert re.fullmatch(r"springline\.probe\.[0-9a-f]{16}", name)
     # The same without it is what alerts are about.
-    assert await connection.probe(**UNROUTABLE) is not None
+    assert await opening.probe(connection, **UNROUTABLE) is not None
     assert counter(broker, "dropped") == before[0] + 1
     assert recorder.told == []
     await connection.close()
@@ -98,18 +98,18 @@ async def test_the_queue_is_gone_when_probes_go_elsewhere(
     broker: RabbitMQNode, tenant: Tenant
 ) -> None:
     connection, _ = await opened(broker, tenant)
-    assert await connection.probe(**OWN) is not None
-    assert await connection.probe(**{**OWN, "routing_key": "orders.probe"}) is not None
+    assert await opening.probe(connection, **OWN) is not None
+    assert await opening.probe(connection, **{**OWN, "routing_key": "orders.probe"}) is not None
     [name] = queues(broker, tenant)
     assert name.startswith("orders.probe.")
-    assert await connection.probe(**UNROUTABLE) is not None
+    assert await opening.probe(connection, **UNROUTABLE) is not None
     assert queues(broker, tenant) == {}
     await connection.close()
 
 
 async def test_its_message_expires(broker: RabbitMQNode, tenant: Tenant) -> None:
     connection, _ = await opened(broker, tenant)
-    assert await connection.probe(**{**OWN, "lifetime": 0.2}) is not None
+    assert await opening.probe(connection, **{**OWN, "lifetime": 0.2}) is not None
     await eventually(lambda: list(queues(broker, tenant).values()) == [0], what="it is empty")
     await connection.close()
 
@@ -121,10 +121,10 @@ async def test_two_connections_of_one_user_do_not_meet(
     first, _ = await opened(broker, tenant)
     second, _ = await opened(broker, tenant)
     for connection in (first, second, first):
-        assert await connection.probe(**OWN) is not None
+        assert await opening.probe(connection, **OWN) is not None
     assert len(queues(broker, tenant)) == 2
     await first.close()
-    assert await second.probe(**OWN) is not None
+    assert await opening.probe(second, **OWN) is not None
     await second.close()
 
 
@@ -134,12 +134,12 @@ async def test_an_alarm_is_seen_and_its_end(alarmed: RabbitMQNode, tenant: Tenan
     for _ in range(2):
         alarmed.set_alarm("memory")
         # The message that makes the broker notice may be confirmed, too.
-        await connection.probe(**OWN)
+        await opening.probe(connection, **OWN)
         await eventually(lambda: connection.blocked)
-        assert await connection.probe(**OWN) is None
+        assert await opening.probe(connection, **OWN) is None
         alarmed.clear_alarm("memory")
         await eventually(lambda: connection.blocked is None)
-        assert await connection.probe(**OWN) is not None
+        assert await opening.probe(connection, **OWN) is not None
     assert max(queues(alarmed, tenant).values()) <= 1
     assert recorder.told == ["blocked: low on memory", "unblocked"] * 2
     await connection.close()
@@ -150,7 +150,7 @@ async def test_a_queue_that_somebody_deletes_is_made_again(
 ) -> None:
     """One message comes back for that, and none is dropped."""
     connection, _ = await opened(broker, tenant)
-    assert await connection.probe(**OWN) is not None
+    assert await opening.probe(connection, **OWN) is not None
     before = counter(broker, "dropped"), counter(broker, "returned")
     [name] = queues(broker, tenant)
     delete = (
@@ -161,7 +161,7 @@ async def test_a_queue_that_somebody_deletes_is_made_again(
     await asyncio.to_thread(broker.eval, delete)
     assert queues(broker, tenant) == {}
     for _ in range(3):
-        assert await connection.probe(**OWN) is not None
+        assert await opening.probe(connection, **OWN) is not None
     assert list(queues(broker, tenant)) == [name]
     dropped, returned = counter(broker, "dropped"), counter(broker, "returned")
     assert (dropped - before[0], returned - before[1]) == (0, 1)
@@ -178,7 +178,7 @@ async def test_a_user_without_permission_is_refused_and_the_connection_stays(
     connection, recorder = await opened(broker, tenant)
     for _ in range(2):
         with pytest.raises(ProbeRefusedError) as caught:
-            await connection.probe(**OWN)
+            await opening.probe(connection, **OWN)
         assert caught.value.code == 403
     assert connection.is_open
     broker.set_permissions(tenant.username, tenant.vhost)
@@ -197,18 +197,18 @@ async def test_the_permissions_that_are_documented_are_enough(
         read="^$",
     )
     connection, _ = await opened(broker, tenant)
-    assert await connection.probe(**OWN) is not None
+    assert await opening.probe(connection, **OWN) is not None
     await connection.close()
 
 
 async def test_any_name_will_do(broker: RabbitMQNode, tenant: Tenant) -> None:
     connection, _ = await opened(broker, tenant)
-    assert await connection.probe(**{**OWN, "routing_key": "Aufträge & mehr!"}) is not None
-    assert await connection.probe(**{**OWN, "routing_key": ""}) is not None
+    assert await opening.probe(connection, **{**OWN, "routing_key": "Aufträge & mehr!"}) is not None
+    assert await opening.probe(connection, **{**OWN, "routing_key": ""}) is not None
     [name] = queues(broker, tenant)
     assert name.startswith(".")
     with pytest.raises(ProbeRefusedError) as caught:
-        await connection.probe(**{**OWN, "routing_key": "amq.mine"})
+        await opening.probe(connection, **{**OWN, "routing_key": "amq.mine"})
     assert caught.value.code == 403, "names that begin so are the broker's"
     await connection.close()
 
@@ -224,7 +224,7 @@ async def test_a_default_queue_type_does_not_matter(broker: RabbitMQNode, tenant
         broker.set_permissions(tenant.username, vhost)
         connection, _ = await opened(broker, replace(tenant, vhost=vhost))
         for _ in range(3):
-            assert await connection.probe(**OWN) is not None
+            assert await opening.probe(connection, **OWN) is not None
         await connection.close()
     finally:
         broker.delete_vhost(vhost)

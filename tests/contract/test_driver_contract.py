@@ -166,24 +166,19 @@ async def test_a_probe_is_confirmed(harness: Harness) -> None:
     """It tells how long that took."""
     async with harness.serving() as peer:
         connection = await harness.driver.open(peer.request())
-        seconds = await connection.probe(exchange="", routing_key="springline.probe", timeout=5)
+        seconds = await connection.probe(harness.probes[0], timeout=5)
         assert seconds is not None
         assert seconds >= 0
         await connection.close()
 
 
-async def test_a_probe_into_a_queue_of_its_own_is_confirmed(harness: Harness) -> None:
-    """Again and again, and in turn with probes that go elsewhere."""
+async def test_a_probe_of_each_kind_is_confirmed(harness: Harness) -> None:
+    """Again and again, and in turn with probes of another kind."""
     async with harness.serving() as peer:
         connection = await harness.driver.open(peer.request())
-        for own_queue in (True, True, False, True):
-            seconds = await connection.probe(
-                exchange="",
-                routing_key="springline.probe",
-                own_queue=own_queue,
-                lifetime=7.5,
-                timeout=5,
-            )
+        last = harness.probes[-1]
+        for target in (last, *reversed(harness.probes), last):
+            seconds = await connection.probe(target, lifetime=7.5, timeout=5)
             assert seconds is not None
         await connection.close()
 
@@ -237,7 +232,7 @@ async def test_closing_says_goodbye_and_releases_everything(harness: Harness) ->
         with pytest.raises(NotOpenError):
             await connection.close()
         with pytest.raises(NotOpenError):
-            await connection.probe(exchange="", routing_key="", timeout=1)
+            await connection.probe(harness.probes[0], timeout=1)
         with pytest.raises(NotOpenError):
             await connection.update_secret(harness.credential("late"), timeout=1)
         connection.abort()

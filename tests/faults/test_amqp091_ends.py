@@ -47,7 +47,7 @@ async def test_closing_is_orderly_and_closing_again_says_not_open() -> None:
     assert (info.by, info.reason) == (ClosedBy.CLIENT, Reason.CLIENT_CLOSED)
     assert (info.codes, info.text) == (connection.close_codes, "suspended")
     with pytest.raises(NotOpenError):
-        await connection.probe(exchange="", routing_key="x", timeout=1)
+        await opening.probe(connection, exchange="", routing_key="x", timeout=1)
     with pytest.raises(NotOpenError):
         await connection.update_secret(opening.password(), timeout=1)
 
@@ -184,7 +184,7 @@ async def test_nothing_is_logged_at_any_level(caplog: pytest.LogCaptureFixture) 
     async with asyncio.timeout(DEADLINE), fake_peer.serving() as peer:
         connection, recorder = await opened(peer)
         await connection.update_secret(opening.token(PLANTED), timeout=5)
-        await connection.probe(exchange="", routing_key="x", timeout=5)
+        await opening.probe(connection, exchange="", routing_key="x", timeout=5)
         peer.talk.send(spec.Connection.Blocked(reason="low on memory"))
         peer.talk.send(spec.Basic.Ack(delivery_tag=77), 1)
         peer.talk.send(spec.Connection.Close(320, "CONNECTION_FORCED - bye", 0, 0))

@@ -7,7 +7,7 @@ import pytest
 from pamqp import commands as spec
 
 from springline.errors import NotOpenError, ProbeRefusedError
-from support import fake_peer
+from support import fake_peer, opening
 from support.amqp091 import DEADLINE, channel_open, opened
 from support.fake_peer import Talk
 from support.waiting import eventually
@@ -17,7 +17,7 @@ async def test_a_probe_is_confirmed_again_and_again_on_one_channel() -> None:
     async with asyncio.timeout(DEADLINE), fake_peer.serving() as peer:
         connection, _ = await opened(peer)
         for _ in range(3):
-            seconds = await connection.probe(exchange="", routing_key="x", timeout=5)
+            seconds = await opening.probe(connection, exchange="", routing_key="x", timeout=5)
             assert seconds is not None
             assert seconds >= 0
         assert peer.talk.count(spec.Channel.Open) == 1
@@ -46,12 +46,12 @@ async def test_a_probe_that_is_blocked_instead_says_so() -> None:
     unblock = asyncio.Event()
     async with asyncio.timeout(DEADLINE), fake_peer.serving(block) as peer:
         connection, recorder = await opened(peer)
-        assert await connection.probe(exchange="", routing_key="x", timeout=5) is None
-        assert await connection.probe(exchange="", routing_key="x", timeout=5) is None
+        assert await opening.probe(connection, exchange="", routing_key="x", timeout=5) is None
+        assert await opening.probe(connection, exchange="", routing_key="x", timeout=5) is None
         assert peer.talk.count(spec.Basic.Publish) == 1
         unblock.set()
         await eventually(lambda: connection.blocked is None)
-        assert await connection.probe(exchange="", routing_key="x", timeout=5) is not None
+        assert await opening.probe(connection, exchange="", routing_key="x", timeout=5) is not None
         assert recorder.told == ["blocked: low on memory", "unblocked"]
         await connection.close()
 
@@ -72,10 +72,10 @@ async def test_a_refused_probe_closes_only_its_channel(code: int) -> None:
         connection, _ = await opened(peer)
         for _ in range(2):
             with pytest.raises(ProbeRefusedError) as caught:
-                await connection.probe(exchange="x", routing_key="x", timeout=5)
+                await opening.probe(connection, exchange="x", routing_key="x", timeout=5)
             assert (caught.value.code, caught.value.text) == (code, "SOME - reason")
         assert connection.is_open
-        assert await connection.probe(exchange="", routing_key="x", timeout=5) is not None
+        assert await opening.probe(connection, exchange="", routing_key="x", timeout=5) is not None
         await connection.close()
 
 
@@ -94,8 +94,8 @@ async def test_a_probe_in_time_out_gets_a_new_channel_and_a_late_confirm_does_no
     async with asyncio.timeout(DEADLINE), fake_peer.serving(late_confirms) as peer:
         connection, _ = await opened(peer)
         with pytest.raises(TimeoutError):
-            await connection.probe(exchange="", routing_key="x", timeout=0.1)
-        assert await connection.probe(exchange="", routing_key="x", timeout=5) is not None
+            await opening.probe(connection, exchange="", routing_key="x", timeout=0.1)
+        assert await opening.probe(connection, exchange="", routing_key="x", timeout=5) is not None
         assert peer.talk.count(spec.Channel.Open) == 2
         assert peer.talk.count(spec.Channel.Close) == 1
         await connection.close()
@@ -116,8 +116,8 @@ async def test_a_channel_closed_by_both_sides_at_once_is_free_again() -> None:
     async with asyncio.timeout(DEADLINE), fake_peer.serving(close_too) as peer:
         connection, _ = await opened(peer)
         with pytest.raises(TimeoutError):
-            await connection.probe(exchange="", routing_key="x", timeout=0.1)
-        assert await connection.probe(exchange="", routing_key="x", timeout=5) is not None
+            await opening.probe(connection, exchange="", routing_key="x", timeout=0.1)
+        assert await opening.probe(connection, exchange="", routing_key="x", timeout=5) is not None
         await connection.close()
 
 
@@ -130,7 +130,7 @@ async def test_a_channel_that_never_opens_costs_the_probes_time_out() -> None:
         connection, _ = await opened(peer)
         for _ in range(2):
             with pytest.raises(TimeoutError):
-                await connection.probe(exchange="", routing_key="x", timeout=0.1)
+                await opening.probe(connection, exchange="", routing_key="x", timeout=0.1)
         assert peer.talk.count(spec.Channel.Open) == 1
         await connection.close(timeout=0.1)
 
@@ -149,12 +149,14 @@ async def test_a_cancelled_probe_does_not_disturb_the_next() -> None:
 
     async with asyncio.timeout(DEADLINE), fake_peer.serving(once_late) as peer:
         connection, _ = await opened(peer)
-        first = asyncio.create_task(connection.probe(exchange="", routing_key="x", timeout=5))
+        first = asyncio.create_task(
+            opening.probe(connection, exchange="", routing_key="x", timeout=5)
+        )
         await eventually(lambda: peer.talk.count(spec.Basic.Publish))
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
-        assert await connection.probe(exchange="", routing_key="x", timeout=5) is None
+        assert await opening.probe(connection, exchange="", routing_key="x", timeout=5) is None
         await connection.close()
 
 
@@ -166,7 +168,9 @@ async def test_a_probe_ends_with_the_connection(how: str) -> None:
 
     async with asyncio.timeout(DEADLINE), fake_peer.serving(ignore) as peer:
         connection, _ = await opened(peer)
-        probe = asyncio.create_task(connection.probe(exchange="", routing_key="x", timeout=60))
+        probe = asyncio.create_task(
+            opening.probe(connection, exchange="", routing_key="x", timeout=60)
+        )
         await eventually(lambda: peer.talk.count(spec.Basic.Publish))
         getattr(peer.talk, how)()
         with pytest.raises(NotOpenError):
@@ -186,7 +190,7 @@ async def test_a_broker_without_confirms_is_not_asked_for_them() -> None:
     async with asyncio.timeout(DEADLINE), fake_peer.serving(without) as peer:
         connection, _ = await opened(peer)
         with pytest.raises(ProbeRefusedError):
-            await connection.probe(exchange="", routing_key="x", timeout=5)
+            await opening.probe(connection, exchange="", routing_key="x", timeout=5)
         assert peer.talk.count(spec.Channel.Open) == 0
         await connection.close()
 
@@ -231,7 +235,7 @@ async def test_an_own_queue_is_declared_once_and_is_the_connections_alone() -> N
     async with asyncio.timeout(DEADLINE), fake_peer.serving(script) as peer:
         connection, _ = await opened(peer)
         for _ in range(3):
-            assert await connection.probe(**OWN) is not None
+            assert await opening.probe(connection, **OWN) is not None
         declare = peer.talk.last(spec.Queue.Declare)
         assert declare is not None
         assert declare.queue.startswith("springline.probe.")
@@ -259,7 +263,7 @@ async def test_a_message_that_comes_back_has_the_queue_declared_again() -> None:
     async with asyncio.timeout(DEADLINE), fake_peer.serving(script) as peer:
         connection, _ = await opened(peer)
         for _ in range(2):
-            assert await connection.probe(**OWN) is not None
+            assert await opening.probe(connection, **OWN) is not None
         assert peer.talk.count(spec.Queue.Declare) == 2
         await connection.close()
 
@@ -278,7 +282,7 @@ async def test_a_declaration_that_is_refused_is_a_refused_probe() -> None:
         connection, _ = await opened(peer)
         for _ in range(2):
             with pytest.raises(ProbeRefusedError) as caught:
-                await connection.probe(**OWN)
+                await opening.probe(connection, **OWN)
             assert (caught.value.code, caught.value.text) == (403, "ACCESS_REFUSED - no")
         assert peer.talk.count(spec.Basic.Publish) == 0
         assert connection.is_open
@@ -300,8 +304,8 @@ async def test_a_declaration_that_is_not_answered_costs_the_time_out_and_its_cha
     async with asyncio.timeout(DEADLINE), fake_peer.serving(script) as peer:
         connection, _ = await opened(peer)
         with pytest.raises(TimeoutError):
-            await connection.probe(**{**OWN, "timeout": 0.1})
-        assert await connection.probe(**OWN) is not None
+            await opening.probe(connection, **{**OWN, "timeout": 0.1})
+        assert await opening.probe(connection, **OWN) is not None
         await connection.close()
 
 
@@ -319,12 +323,12 @@ async def test_a_cancelled_declaration_is_the_next_probes() -> None:
     cancelled = asyncio.Event()
     async with asyncio.timeout(DEADLINE), fake_peer.serving(script) as peer:
         connection, _ = await opened(peer)
-        first = asyncio.create_task(connection.probe(**OWN))
+        first = asyncio.create_task(opening.probe(connection, **OWN))
         await eventually(lambda: peer.talk.count(spec.Queue.Declare))
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
-        second = asyncio.create_task(connection.probe(**OWN))
+        second = asyncio.create_task(opening.probe(connection, **OWN))
         await asyncio.sleep(0)
         cancelled.set()
         assert await second is not None
@@ -348,9 +352,9 @@ async def test_a_queue_of_another_name_takes_the_place_of_the_one_before() -> No
 
     async with asyncio.timeout(DEADLINE), fake_peer.serving(script) as peer:
         connection, _ = await opened(peer)
-        assert await connection.probe(**OWN) is not None
-        assert await connection.probe(**{**OWN, "routing_key": "orders"}) is not None
-        assert await connection.probe(**{**OWN, "own_queue": False}) is not None
+        assert await opening.probe(connection, **OWN) is not None
+        assert await opening.probe(connection, **{**OWN, "routing_key": "orders"}) is not None
+        assert await opening.probe(connection, **{**OWN, "own_queue": False}) is not None
         await connection.close()
 
 
@@ -366,7 +370,7 @@ async def test_the_name_is_never_longer_than_the_protocol_takes(prefix: str) -> 
 
     async with asyncio.timeout(DEADLINE), fake_peer.serving(script) as peer:
         connection, _ = await opened(peer)
-        assert await connection.probe(**{**OWN, "routing_key": prefix}) is not None
+        assert await opening.probe(connection, **{**OWN, "routing_key": prefix}) is not None
         await connection.close()
 
 
@@ -374,7 +378,9 @@ async def test_an_exchange_may_have_any_name_that_a_broker_knows() -> None:
     async with asyncio.timeout(DEADLINE), fake_peer.serving() as peer:
         connection, _ = await opened(peer)
         name = "Aufträge & mehr!"
-        assert await connection.probe(exchange=name, routing_key="x", timeout=5) is not None
+        assert (
+            await opening.probe(connection, exchange=name, routing_key="x", timeout=5) is not None
+        )
         publish = peer.talk.last(spec.Basic.Publish)
         assert publish is not None
         assert publish.exchange == name
@@ -398,7 +404,7 @@ async def test_a_message_says_when_it_expires(own_queue: bool) -> None:
 
     async with asyncio.timeout(DEADLINE), fake_peer.serving(script) as peer:
         connection, _ = await opened(peer)
-        assert await connection.probe(**{**OWN, "own_queue": own_queue}) is not None
+        assert await opening.probe(connection, **{**OWN, "own_queue": own_queue}) is not None
         [header] = seen
         assert header.properties.expiration == "7500"
         await connection.close()

@@ -226,7 +226,9 @@ async def test_an_update_and_a_probe_wait_for_their_own_answers() -> None:
     answered = asyncio.Event()
     async with asyncio.timeout(DEADLINE), fake_peer.serving(crosswise) as peer:
         connection, _ = await opened(peer)
-        probe = asyncio.create_task(connection.probe(exchange="", routing_key="x", timeout=5))
+        probe = asyncio.create_task(
+            opening.probe(connection, exchange="", routing_key="x", timeout=5)
+        )
         await eventually(lambda: peer.talk.count(spec.Basic.Publish))
         await connection.update_secret(opening.token("renewed"), timeout=5)
         assert not probe.done()
@@ -317,7 +319,7 @@ async def test_after_an_unanswered_update_no_other_is_tried() -> None:
         with pytest.raises(SecretUpdateTimeoutError):
             await connection.update_secret(opening.token("another"), timeout=5)
         # The late Ok has done no harm.
-        assert await connection.probe(exchange="", routing_key="x", timeout=5) is not None
+        assert await opening.probe(connection, exchange="", routing_key="x", timeout=5) is not None
         assert peer.talk.count(spec.Connection.UpdateSecret) == 1
         await connection.close()
         assert recorder.told == ["closed"]

@@ -22,6 +22,7 @@ from springline.core.values import (
 )
 from springline.drivers.amqp091.negotiated import Amqp091Negotiated
 from springline.drivers.amqp091.parameters import Amqp091Parameters, LocalePreference
+from springline.drivers.amqp091.probe_target import Amqp091ProbeTarget
 from springline.drivers.shared.sasl import SaslPolicy
 from springline.reasons import Reason
 from springline.redaction import Secret
@@ -34,6 +35,7 @@ __all__ = [
     "RABBIT",
     "a_block",
     "a_credential",
+    "a_probe",
     "a_spec",
     "a_target",
     "a_token",
@@ -53,7 +55,22 @@ KEY = SessionKey("apps", "orders")
 BROKER = Identity("Broker", "apps", "rabbit")
 RABBIT = Endpoint("rabbit-0.example", 5672)
 OTHER_RABBIT = Endpoint("rabbit-1.example", 5672)
-PROBE = ProbeSettings(interval=15.0, timeout=5.0, exchange="", routing_key="springline.probe")
+
+
+def a_probe(
+    *,
+    interval: float = 15.0,
+    timeout: float = 5.0,
+    exchange: str = "",
+    routing_key: str = "springline.probe",
+    own_queue: bool = False,
+) -> ProbeSettings:
+    """How a session is probed."""
+    target = Amqp091ProbeTarget(exchange=exchange, routing_key=routing_key, own_queue=own_queue)
+    return ProbeSettings(interval=interval, timeout=timeout, target=target)
+
+
+PROBE = a_probe()
 
 
 def a_target(**changes: Any) -> Target:

@@ -185,18 +185,12 @@ class FakeConnection:
             observer.connection_closed(self, self._ended)
 
     async def probe(
-        self,
-        *,
-        exchange: str,
-        routing_key: str,
-        own_queue: bool = False,
-        lifetime: float | None = None,
-        timeout: float,
+        self, target: Any, *, lifetime: float | None = None, timeout: float
     ) -> float | None:
         if not self._is_open:
             raise errors.NotOpenError
-        self.probes.append((exchange, routing_key))
-        self.probe_options.append((own_queue, lifetime))
+        self.probes.append((target.exchange, target.routing_key))
+        self.probe_options.append((target.own_queue, lifetime))
         if self._blocked is not None:
             return None
         if not isinstance(self.probe_answer, Silence):

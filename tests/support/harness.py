@@ -5,7 +5,7 @@ A new driver adds one harness here and to conftest.py; no test of the suite chan
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol
 
 from pamqp import commands as spec
@@ -13,6 +13,7 @@ from pamqp import commands as spec
 from springline.core import ports
 from springline.core.values import Credential, OpenRequest
 from springline.drivers.amqp091.driver import Amqp091Driver
+from springline.drivers.amqp091.probe_target import Amqp091ProbeTarget
 from support import fake_peer, opening
 from support.fake_peer import Talk
 
@@ -61,6 +62,8 @@ class Harness(Protocol):
     """One driver with its peer."""
 
     driver: ports.Driver
+    probes: Sequence[Any]
+    """What a probe can do, the plainest first."""
 
     def serving(self) -> contextlib.AbstractAsyncContextManager[Peer]:
         """A peer for the length of a block."""
@@ -163,6 +166,10 @@ class Amqp091Harness:
 
     def __init__(self) -> None:
         self.driver: ports.Driver = Amqp091Driver()
+        self.probes: Sequence[Any] = [
+            Amqp091ProbeTarget(exchange="", routing_key="springline.probe", own_queue=own_queue)
+            for own_queue in (False, True)
+        ]
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[Peer]:

@@ -14,13 +14,15 @@ from springline.core.values import (
     OpenRequest,
     TLSClient,
 )
+from springline.drivers.amqp091.connection import Amqp091Connection
 from springline.drivers.amqp091.negotiated import Amqp091Negotiated
 from springline.drivers.amqp091.parameters import Amqp091Parameters, LocalePreference
+from springline.drivers.amqp091.probe_target import Amqp091ProbeTarget
 from springline.drivers.shared.sasl import SaslPolicy
 from springline.redaction import Secret
 from support.ports import LOOPBACK
 
-__all__ = ["Recorder", "agreed", "external", "password", "request", "token"]
+__all__ = ["Recorder", "agreed", "external", "password", "probe", "request", "token"]
 
 
 def password(username: str = "guest", secret: str = "guest") -> Credential:
@@ -85,6 +87,20 @@ def agreed(connection: Connection) -> Amqp091Negotiated:
     negotiated = connection.info.negotiated
     assert isinstance(negotiated, Amqp091Negotiated)
     return negotiated
+
+
+async def probe(
+    connection: Amqp091Connection,
+    *,
+    exchange: str,
+    routing_key: str,
+    own_queue: bool = False,
+    lifetime: float | None = None,
+    timeout: float,
+) -> float | None:
+    """Probe once."""
+    target = Amqp091ProbeTarget(exchange=exchange, routing_key=routing_key, own_queue=own_queue)
+    return await connection.probe(target, lifetime=lifetime, timeout=timeout)
 
 
 class Recorder:

@@ -13,7 +13,7 @@ from springline.api import v1alpha1
 from springline.api.meta import Identity
 from springline.core import ports
 from springline.core.backoff import Retry
-from springline.core.protocol_values import Parameters
+from springline.core.protocol_values import Parameters, ProbeTarget
 from springline.core.state import Failure
 from springline.core.values import Endpoint, SessionKey
 from springline.reasons import Reason
@@ -38,16 +38,12 @@ TOKEN_FILE: Final = "TokenFile"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeSettings:
-    """How often to publish, where to, and how many seconds to wait for the confirm.
-
-    With `own_queue` the routing key is the beginning of that queue's name.
-    """
+    """How often to publish, where to, and how many seconds to wait for the confirm."""
 
     interval: float
     timeout: float
-    exchange: str
-    routing_key: str
-    own_queue: bool = False
+    target: ProbeTarget
+    """The protocol's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,12 +184,13 @@ def session_spec(
             elsewhere=document.spec.broker is None,
         )
     spec = document.spec
+    adapter = adapters[broker.protocol]
     key = SessionKey(document.metadata.namespace, document.metadata.name)
     return SessionSpec(
         key=key,
         generation=generation,
         broker=broker_key,
-        target=_target(document, broker, adapters[broker.protocol], key=key),
+        target=_target(document, broker, adapter, key=key),
         credentials=spec.credentials,
         connect_timeout=broker.connect_timeout.total_seconds(),
         retry=Retry(
@@ -202,7 +199,7 @@ def session_spec(
             jitter=broker.retry.jitter,
         ),
         concurrent=broker.connect_limit.concurrent,
-        probe=_probe(spec.probe),
+        probe=_probe(spec.probe, adapter),
         rotation=RotationSettings(
             verify=spec.rotation.verify == "Handshake",
             when_limited=spec.rotation.when_limited,
@@ -245,15 +242,13 @@ def _target(
     )
 
 
-def _probe(probe: v1alpha1.Probe) -> ProbeSettings | None:
+def _probe(probe: v1alpha1.Probe, adapter: ports.Adapter) -> ProbeSettings | None:
     if probe.mode == "None":
         return None
     return ProbeSettings(
         interval=probe.interval.total_seconds(),
         timeout=probe.timeout.total_seconds(),
-        exchange=probe.exchange,
-        routing_key=probe.routing_key,
-        own_queue=probe.mode == "OwnQueue",
+        target=adapter.probe_target(probe),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from springline.api import v1alpha1
 from springline.api.meta import Identity
 from springline.core.outcomes import AttemptOutcome, UpdateOutcome, VerificationOutcome
-from springline.core.protocol_values import Parameters
+from springline.core.protocol_values import Parameters, ProbeTarget
 from springline.core.values import (
     Block,
     CloseInfo,
@@ -84,24 +84,16 @@ class Connection(Protocol):
         """Name the one observer. What happened before is told at once: a block, or the end."""
 
     async def probe(
-        self,
-        *,
-        exchange: str,
-        routing_key: str,
-        own_queue: bool = False,
-        lifetime: float | None = None,
-        timeout: float,
+        self, target: Any, *, lifetime: float | None = None, timeout: float
     ) -> float | None:
         """Publish one empty message and return the seconds until it was confirmed.
 
-        With `own_queue`, into a queue that is the connection's own, ends with it, never holds more
-        than one message, and is made again when somebody has deleted it. Its name begins with
-        `routing_key`, and `exchange` does not matter. The message expires after `lifetime` seconds,
-        wherever it is routed to.
+        `target` says where to; it is what the adapter of this protocol made of the declaration. The
+        message expires after `lifetime` seconds, wherever it is routed to.
 
         Returns None if the broker blocked the connection instead of confirming. Raises
-        `ProbeRefusedError` if publishing, or that queue, is not permitted, `TimeoutError` after
-        `timeout` seconds, and `NotOpenError`. Safe to cancel.
+        `ProbeRefusedError` if that is not permitted, `TimeoutError` after `timeout` seconds, and
+        `NotOpenError`. Safe to cancel.
         """
 
     async def update_secret(self, credential: Credential, *, timeout: float) -> None:
@@ -152,6 +144,9 @@ class Adapter(Protocol):
         self, connection: v1alpha1.BrokerConnectionSpec, broker: v1alpha1.BrokerSpec, *, name: str
     ) -> Parameters:
         """Return what a declaration asks of the broker. `name` is the name of the connection."""
+
+    def probe_target(self, probe: v1alpha1.Probe) -> ProbeTarget:
+        """Return what a declared probe does."""
 
 
 class CredentialSource(Protocol):

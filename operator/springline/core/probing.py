@@ -19,8 +19,6 @@ __all__ = ["probe_forever"]
 _LIFETIME_SHARE = 0.5
 """Of the interval: wherever a probe is routed to, it is gone before the next one comes."""
 
-_FORBIDDEN = 403
-
 _TICK_SECONDS = 0.125  # a power of two, so that whole seconds are ticks too
 
 
@@ -44,9 +42,7 @@ async def probe_forever(
         if connection.blocked is None:
             try:
                 seconds = await connection.probe(
-                    exchange=settings.exchange,
-                    routing_key=settings.routing_key,
-                    own_queue=settings.own_queue,
+                    settings.target,
                     lifetime=settings.interval * _LIFETIME_SHARE,
                     timeout=settings.timeout,
                 )
@@ -57,7 +53,7 @@ async def probe_forever(
                 if error.says_expired:
                     expired(str(error))
                     return ""
-                return _refusal(settings, error)
+                return settings.target.refusal(error)
             except errors.NotOpenError:
                 return ""
             else:
@@ -77,19 +73,3 @@ def _until_tick(clock: ports.Clock, seconds: float) -> float:
     now = clock.monotonic()
     at = now + seconds
     return max(at - at % _TICK_SECONDS - now, 0.0)
-
-
-def _refusal(settings: ProbeSettings, error: errors.ProbeRefusedError) -> str:
-    if settings.own_queue:
-        advice = "set spec.probe.mode to Publish or None"
-        if error.code == _FORBIDDEN:
-            advice = (
-                "let the user configure queues whose names begin with "
-                f'"{settings.routing_key}." and write to amq.default, or {advice}'
-            )
-        return f"the probe's own queue was refused ({error}), so a block would go unseen; {advice}"
-    exchange = f'exchange "{settings.exchange}"' if settings.exchange else "the default exchange"
-    return (
-        f"the probe's publish to {exchange} was refused ({error}), so a block would go unseen; "
-        "let the user write there, set spec.probe.exchange, or set spec.probe.mode to None"
-    )

@@ -8,7 +8,9 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, Self
 
-__all__ = ["Offer", "Parameters", "Place"]
+from springline.errors import ProbeRefusedError
+
+__all__ = ["Offer", "Parameters", "Place", "ProbeTarget"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +64,10 @@ class Parameters(Protocol):
 
         `provider` is what the broker calls itself, as one word; empty if it does not say.
         """
+
+
+class ProbeTarget(Protocol):
+    """What a probe does, to see whether the broker takes in what is published."""
+
+    def refusal(self, error: ProbeRefusedError) -> str:
+        """Say what was refused, what that means, and what to do about it."""

@@ -12,13 +12,13 @@ from springline.api import v1alpha1
 from springline.api.meta import Identity
 from springline.core import desired
 from springline.core.backoff import Retry
-from springline.core.desired import ProbeSettings, SessionSpec
+from springline.core.desired import SessionSpec
 from springline.core.state import Failure
 from springline.core.values import Endpoint, SessionKey
 from springline.drivers.amqp091.parameters import Amqp091Parameters, LocalePreference
 from springline.drivers.shared.sasl import SaslPolicy
 from springline.reasons import Reason
-from support.builders import BROKER, OTHER_RABBIT, RABBIT, a_spec, a_target
+from support.builders import BROKER, OTHER_RABBIT, RABBIT, a_probe, a_spec, a_target
 
 RABBIT_SPEC = v1alpha1.BrokerSpec(endpoints=(v1alpha1.Endpoint(host="rabbit-0.example"),))
 ADAPTERS = adapters()
@@ -216,9 +216,7 @@ def test_everything_declared_reaches_the_session() -> None:
     assert spec.connect_timeout == 7.0
     assert spec.retry == Retry(delay=2.0, max_delay=30.0, jitter=0.1)
     assert spec.concurrent == 3
-    assert spec.probe == ProbeSettings(
-        interval=20.0, timeout=4.0, exchange="probes", routing_key="here"
-    )
+    assert spec.probe == a_probe(interval=20.0, timeout=4.0, exchange="probes", routing_key="here")
     assert spec.suspend
     assert spec.stay_closed
 
@@ -231,7 +229,7 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert spec.connect_timeout == 10.0
     assert spec.retry == Retry(delay=10.0, max_delay=60.0, jitter=0.3)
     assert spec.concurrent == 50
-    assert spec.probe == ProbeSettings(
+    assert spec.probe == a_probe(
         interval=15.0, timeout=5.0, exchange="", routing_key="springline.probe"
     )
     assert not spec.suspend
@@ -240,7 +238,7 @@ def test_defaults_are_those_of_the_contract() -> None:
 
 def test_a_probe_may_have_a_queue_of_its_own() -> None:
     spec = resolved(document(probe=v1alpha1.Probe(mode="OwnQueue", routing_key="orders.probe")))
-    assert spec.probe == ProbeSettings(
+    assert spec.probe == a_probe(
         interval=15.0, timeout=5.0, exchange="", routing_key="orders.probe", own_queue=True
     )
 

@@ -7,7 +7,7 @@ import pytest
 from springline import errors
 from springline.core import probing
 from springline.core.desired import ProbeSettings
-from support.builders import PROBE, an_open_info, server_close
+from support.builders import PROBE, a_probe, an_open_info, server_close
 from support.fake_clock import FakeClock, FixedRandom
 from support.fakes import SILENCE, FakeConnection
 
@@ -87,7 +87,7 @@ async def test_probes_come_at_few_moments_and_never_late(prober: Probing) -> Non
 
 
 async def test_it_publishes_where_it_is_told_to(clock: FakeClock) -> None:
-    settings = ProbeSettings(interval=15.0, timeout=5.0, exchange="probes", routing_key="here")
+    settings = a_probe(interval=15.0, timeout=5.0, exchange="probes", routing_key="here")
     prober = Probing(clock, settings)
     await prober.start()
     assert prober.connection.probes == [("probes", "here")]
@@ -103,7 +103,7 @@ async def test_a_probe_is_gone_before_the_next_one_comes(prober: Probing) -> Non
 
 
 async def test_a_probe_may_go_into_a_queue_of_its_own(clock: FakeClock) -> None:
-    settings = ProbeSettings(
+    settings = a_probe(
         interval=30.0, timeout=5.0, exchange="", routing_key="orders.probe", own_queue=True
     )
     prober = Probing(clock, settings)
@@ -127,7 +127,7 @@ async def test_a_probe_may_go_into_a_queue_of_its_own(clock: FakeClock) -> None:
 async def test_a_refused_queue_says_what_to_do(
     clock: FakeClock, code: int, says: str, says_not: str
 ) -> None:
-    settings = ProbeSettings(
+    settings = a_probe(
         interval=15.0, timeout=5.0, exchange="", routing_key="orders.probe", own_queue=True
     )
     prober = Probing(clock, settings)
@@ -190,7 +190,7 @@ async def test_a_refused_probe_is_not_repeated_and_says_what_to_do(
     clock: FakeClock, exchange: str, words: str
 ) -> None:
     """Each refusal is an error in the broker's log."""
-    settings = ProbeSettings(interval=15.0, timeout=5.0, exchange=exchange, routing_key="here")
+    settings = a_probe(interval=15.0, timeout=5.0, exchange=exchange, routing_key="here")
     prober = Probing(clock, settings)
     prober.connection.probe_answer = errors.ProbeRefusedError(code=403, text="ACCESS_REFUSED")
     await prober.start()

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from springline.api import v1alpha1
-from springline.core.desired import ProbeSettings
 from springline.core.events import EventType
 from springline.core.session import Unusable
 from springline.core.state import Failure, Phase
@@ -15,6 +14,7 @@ from support.builders import (
     OTHER_RABBIT,
     PROBE,
     RABBIT,
+    a_probe,
     a_target,
     credential_refused,
     transport_close,
@@ -109,7 +109,7 @@ async def test_other_credentials_in_the_declaration_are_renewed(stage: Stage) ->
 
 async def test_the_probe_follows_the_declaration(stage: Stage) -> None:
     connection = await stage.connect(probe=PROBE)
-    other = ProbeSettings(interval=5.0, timeout=1.0, exchange="probes", routing_key="here")
+    other = a_probe(interval=5.0, timeout=1.0, exchange="probes", routing_key="here")
     await stage.declare(generation=2, probe=other)
     assert connection.probes == [("", "springline.probe"), ("probes", "here")]
     await stage.clock.advance(5.0)

@@ -10,6 +10,7 @@ any protocol needs come from `drivers.shared`.
     driver        core.ports.Driver: one overall deadline around everything below
     connection    core.ports.Connection: blocked, update-secret, closing, how it ended
     probe         publishes one message and waits until it is confirmed
+    probe_target  what it publishes to, and what to do where that is refused
     wire          aiormq's connection with the parts replaced that lose or hide what we report
     frame_reader  a reader that trusts no length the peer names
     greeting      what Start tells us, what Start-Ok tells the broker

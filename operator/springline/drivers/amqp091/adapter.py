@@ -7,6 +7,7 @@ from springline.api import v1alpha1
 from springline.core import ports
 from springline.drivers.amqp091.driver import Amqp091Driver
 from springline.drivers.amqp091.parameters import Amqp091Parameters
+from springline.drivers.amqp091.probe_target import Amqp091ProbeTarget
 
 __all__ = ["ADAPTER", "Amqp091Adapter"]
 
@@ -22,6 +23,10 @@ class Amqp091Adapter:
     ) -> Amqp091Parameters:
         """Return what a declaration asks of the broker."""
         return Amqp091Parameters.declared(connection, broker, name=name)
+
+    def probe_target(self, probe: v1alpha1.Probe) -> Amqp091ProbeTarget:
+        """Return what a declared probe publishes to."""
+        return Amqp091ProbeTarget.declared(probe)
 
 
 ADAPTER: Final[ports.Adapter] = Amqp091Adapter(Amqp091Driver())

@@ -17,6 +17,7 @@ from springline.drivers.amqp091 import lengths, replies
 from springline.drivers.amqp091.errors import BlockedSecretUpdateError
 from springline.drivers.amqp091.mechanisms import RawText
 from springline.drivers.amqp091.probe import Probe
+from springline.drivers.amqp091.probe_target import Amqp091ProbeTarget
 from springline.drivers.amqp091.replies import Close
 from springline.drivers.amqp091.wire import Listener, WireConnection
 from springline.drivers.shared.line import CLOSE_GRACE
@@ -92,22 +93,20 @@ class Amqp091Connection(Listener):
             self._tell_closed()
 
     async def probe(
-        self,
-        *,
-        exchange: str,
-        routing_key: str,
-        own_queue: bool = False,
-        lifetime: float | None = None,
-        timeout: float,
+        self, target: Amqp091ProbeTarget, *, lifetime: float | None = None, timeout: float
     ) -> float | None:
-        """Publish one message and return the seconds until it was confirmed, None if blocked."""
+        """Publish one message and return the seconds until it was confirmed, None if blocked.
+
+        With `own_queue`, into a queue that is the connection's own, ends with it, never holds more
+        than one message, and is made again when somebody has deleted it.
+        """
         self._require_open()
         if self._probe is None:
             self._probe = Probe(self._wire)
         return await self._probe.run(
-            exchange=exchange,
-            routing_key=routing_key,
-            own_queue=own_queue,
+            exchange=target.exchange,
+            routing_key=target.routing_key,
+            own_queue=target.own_queue,
             lifetime=lifetime,
             timeout=timeout,
         )
