@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from springline import errors
 from springline.api import v1alpha1
 from springline.api.meta import Identity
 from springline.core import ports
@@ -186,11 +187,17 @@ def session_spec(
     spec = document.spec
     adapter = adapters[broker.protocol]
     key = SessionKey(document.metadata.namespace, document.metadata.name)
+    try:
+        target = _target(document, broker, adapter, key=key)
+    except errors.TerminalError as error:
+        return Failure(
+            reason=error.reason, message=error.message, elsewhere=document.spec.broker is None
+        )
     return SessionSpec(
         key=key,
         generation=generation,
         broker=broker_key,
-        target=_target(document, broker, adapter, key=key),
+        target=target,
         credentials=spec.credentials,
         connect_timeout=broker.connect_timeout.total_seconds(),
         retry=Retry(

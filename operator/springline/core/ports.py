@@ -126,7 +126,7 @@ class Driver(Protocol):
     """Opens connections of one protocol. Keeps no state between calls; one serves every session."""
 
     async def open(self, request: OpenRequest[Any]) -> Connection:
-        """Connect, log in and open the virtual host within `request.timeout` seconds.
+        """Connect, log in and reach the declared place within `request.timeout` seconds.
 
         Raises a `ConnectError` of the family that says what to do next. If cancelled, or on any
         error, no socket and no task stays behind.
@@ -143,7 +143,11 @@ class Adapter(Protocol):
     def parameters(
         self, connection: v1alpha1.BrokerConnectionSpec, broker: v1alpha1.BrokerSpec, *, name: str
     ) -> Parameters:
-        """Return what a declaration asks of the broker. `name` is the name of the connection."""
+        """Return what a declaration asks of the broker. `name` is the name of the connection.
+
+        Raises `TerminalError` InvalidSpec, with a sentence that names the field, for what the
+        protocol has no use for.
+        """
 
     def probe_target(self, probe: v1alpha1.Probe) -> ProbeTarget:
         """Return what a declared probe does."""
