@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
+from springline.api.status import NegotiatedStatus
 from springline.api.times import rfc3339
 from springline.kube import notices
 from springline.kube.notices import Notice
@@ -28,6 +29,8 @@ __all__ = [
 
 Tone = Literal["", "good", "bad", "notice", "faint"]
 
+_SELF_EVIDENT: Final = ("mechanism", "locale")
+"""What was negotiated and needs no label."""
 _METHODS: Final = {
     "Handshake": "when the session was opened",
     "InPlace": "in place, the session went on",
@@ -175,18 +178,20 @@ def _negotiated(connection: Connection, now: datetime) -> str:
     if not isinstance(found, Mapping):
         return ""
     view = Connection(found)
-    parts = [
-        view.text("mechanism"),
-        view.text("locale"),
-        f"heartbeat {view.text('heartbeat')}",
-        f"channel-max {view.text('channelMax')}",
-        f"frame-max {view.text('frameMax')}",
-    ]
+    parts = [_agreed(view, name) for name in NegotiatedStatus.model_fields]
     if version := view.text("tls", "version"):
         parts.append(f"{version} with {view.text('tls', 'cipher')}")
     if expiry := view.moment("tls", "peerCertificateNotAfter"):
         parts.append(f"the broker's certificate {_until(expiry, now)}")
     return ", ".join(filter(None, parts))
+
+
+def _agreed(view: Connection, name: str) -> str:
+    """Say one value of those that the protocol has; empty for the groups of values."""
+    field = NegotiatedStatus.model_fields[name].alias or name
+    if isinstance(view.get(field), Mapping) or not (value := view.text(field)):
+        return ""
+    return value if name in _SELF_EVIDENT else f"{name.replace('_', '-')} {value}"
 
 
 # --- its credential

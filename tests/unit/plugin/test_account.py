@@ -227,6 +227,37 @@ def test_last_close_is_told_in_words(close: dict[str, Any], lines: tuple[str, ..
     assert said(a_connection(lastClose=close), "Last close") == lines
 
 
+@pytest.mark.parametrize(
+    ("negotiated", "line"),
+    [
+        pytest.param(
+            {
+                "channelMax": 2047,
+                "clientProperties": {"product": "Springline"},
+                "frameMax": 131072,
+                "heartbeat": "30s",
+                "locale": "en_US",
+                "mechanism": "PLAIN",
+                "tls": {"version": "TLSv1.3", "cipher": "TLS_AES_256_GCM_SHA384"},
+            },
+            "PLAIN, en_US, heartbeat 30s, channel-max 2047, frame-max 131072,"
+            " TLSv1.3 with TLS_AES_256_GCM_SHA384",
+            id="everything",
+        ),
+        pytest.param(
+            {"channelMax": 0, "frameMax": 0, "heartbeat": "0s", "mechanism": "PLAIN"},
+            "PLAIN, heartbeat 0s, channel-max 0, frame-max 0",
+            id="no limits",
+        ),
+        pytest.param({"mechanism": "PLAIN"}, "PLAIN", id="a protocol that has no more"),
+    ],
+)
+def test_what_was_negotiated_is_told_as_far_as_the_protocol_has_it(
+    negotiated: dict[str, Any], line: str
+) -> None:
+    assert said(a_connection(negotiated=negotiated), "Negotiated") == (line,)
+
+
 def test_what_was_not_taken_up_yet_is_told() -> None:
     connection = a_connection(lastHandled={"renewRequestedAt": "before"})
     document = dict(connection.document)
