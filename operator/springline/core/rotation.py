@@ -35,7 +35,7 @@ class Situation:
     same_endpoint: bool = True
     """Whether the live connection is where it should be."""
     same_target: bool = True
-    """Whether it serves everything else that is declared of it, its virtual host for one."""
+    """Whether it serves everything else that is declared of it, its place at the broker for one."""
     can_update: bool = True
     """Whether the live connection takes update-secret, by what its driver says; not after one went
     wrong."""
@@ -57,7 +57,7 @@ def next_step(situation: Situation) -> Step | None:
 
     A blocked connection is no longer read by the broker, so update-secret would never be answered;
     a user cannot change in place; a client certificate counts only in the TLS handshake; and
-    another endpoint, virtual host or heartbeat is another connection.
+    another endpoint, place or heartbeat is another connection.
     """
     current, new = situation.current, situation.new
     has_changed = not current.same_value(new)
