@@ -88,7 +88,7 @@ async def test_what_was_negotiated_is_what_the_broker_sees(
     assert info.server.cluster_name
     assert info.server.protocol_version == "0-9-1"
     assert {"PLAIN", "AMQPLAIN", "RABBIT-CR-DEMO"} <= set(info.server.mechanisms)
-    assert info.server.locales == ("en_US",)
+    assert info.server.as_status().locales == ("en_US",)
     negotiated = opening.agreed(connection)
     assert (negotiated.mechanism, negotiated.locale, negotiated.tls) == ("PLAIN", "en_US", None)
     theirs = seen(broker, tenant)

@@ -17,10 +17,9 @@ from springline.core.values import (
     CredentialKind,
     Endpoint,
     OpenInfo,
-    ServerInfo,
     SessionKey,
 )
-from springline.drivers.amqp091.negotiated import Amqp091Negotiated
+from springline.drivers.amqp091.negotiated import Amqp091Negotiated, Amqp091ServerInfo
 from springline.drivers.amqp091.parameters import Amqp091Parameters, LocalePreference
 from springline.drivers.amqp091.probe_target import Amqp091ProbeTarget
 from springline.drivers.shared.sasl import SaslPolicy
@@ -158,7 +157,7 @@ def an_open_info(
             frame_max=131072,
             client_properties={"connection_name": f"springline/{KEY}"},
         ),
-        server=ServerInfo(
+        server=Amqp091ServerInfo(
             product="RabbitMQ",
             version="4.0.5",
             platform="Erlang/OTP 27",

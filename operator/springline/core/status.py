@@ -19,7 +19,6 @@ from springline.api.conditions import (
 from springline.core import stalling
 from springline.core.binding import Publication
 from springline.core.state import Failure, Phase, SessionState
-from springline.core.values import ServerInfo
 from springline.core.verdicts import Verdict
 from springline.core.view import CredentialUse, LastClose, SessionView
 from springline.reasons import Reason
@@ -140,7 +139,7 @@ def connection_status(
         connected_since=view.connected_since,
         endpoint=f"{info.endpoint} ({info.address})" if info is not None else None,
         negotiated=info.negotiated.as_status() if info is not None else None,
-        server=_server(info.server) if info is not None else None,
+        server=info.server.as_status() if info is not None else None,
         credentials=_credentials(view.credential) if view.credential is not None else None,
         blocked=_blocked(view),
         last_close=_last_close(view.last_close) if view.last_close is not None else None,
@@ -148,18 +147,6 @@ def connection_status(
         binding=_binding(binding),
         holder=holder,
         last_handled=last_handled,
-    )
-
-
-def _server(server: ServerInfo) -> status.ServerStatus:
-    return status.ServerStatus(
-        product=server.product or None,
-        version=server.version or None,
-        cluster_name=server.cluster_name or None,
-        platform=server.platform or None,
-        protocol_version=server.protocol_version or None,
-        mechanisms=server.mechanisms or None,
-        locales=server.locales or None,
     )
 
 
@@ -239,7 +226,7 @@ def broker_status(
     result = status.BrokerStatus(
         observed_generation=generation,
         conditions=status.condition_documents(new),
-        server=_server(server) if server is not None else None,
+        server=server.as_status() if server is not None else None,
         connections=status.ConnectionCounts(
             declared=len(views),
             ready=sum(view.is_ready for view in views),

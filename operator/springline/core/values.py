@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
 
-from springline.api.status import NegotiatedStatus, TLSStatus
+from springline.api.status import NegotiatedStatus, ServerStatus, TLSStatus
 from springline.core.protocol_values import Parameters
 from springline.reasons import Reason
 from springline.redaction import Secret
@@ -178,7 +178,17 @@ class ServerInfo:
     cluster_name: str = ""
     protocol_version: str = ""
     mechanisms: tuple[str, ...] = ()
-    locales: tuple[str, ...] = ()
+
+    def as_status(self) -> ServerStatus:
+        """Return how status shows it; a protocol with more to say has a class of its own."""
+        return ServerStatus(
+            product=self.product or None,
+            version=self.version or None,
+            cluster_name=self.cluster_name or None,
+            platform=self.platform or None,
+            protocol_version=self.protocol_version or None,
+            mechanisms=self.mechanisms or None,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

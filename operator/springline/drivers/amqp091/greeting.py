@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import springline
-from springline.core.values import ServerInfo
+from springline.drivers.amqp091.negotiated import Amqp091ServerInfo
 from springline.drivers.amqp091.parameters import Amqp091Parameters, LocalePreference
 from springline.drivers.shared import peer_text
 from springline.errors import RejectedError
@@ -35,10 +35,10 @@ _MAX_WORDS = 32
 
 def server_info(
     properties: Mapping[str, Any], *, mechanisms: object, locales: object
-) -> ServerInfo:
+) -> Amqp091ServerInfo:
     """Return what Start says of the broker (R1.1). Equal brokers share one value."""
     return _shared(
-        ServerInfo(
+        Amqp091ServerInfo(
             product=peer_text.cleaned(properties.get("product")),
             version=peer_text.cleaned(properties.get("version")),
             platform=peer_text.cleaned(properties.get("platform")),
@@ -93,6 +93,6 @@ def client_properties(parameters: Amqp091Parameters) -> dict[str, str]:
 
 
 @functools.lru_cache(maxsize=128)
-def _shared(info: ServerInfo) -> ServerInfo:
+def _shared(info: Amqp091ServerInfo) -> Amqp091ServerInfo:
     """Return one object for equal values: thousands of connections go to few brokers."""
     return info

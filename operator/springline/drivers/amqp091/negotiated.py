@@ -1,12 +1,12 @@
-"""What both peers agreed on in an AMQP 0-9-1 handshake, and how status shows it. Pure."""
+"""What came of an AMQP 0-9-1 handshake, and how status shows it. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from springline.api.status import NegotiatedStatus
-from springline.core.values import Negotiated
+from springline.api.status import NegotiatedStatus, ServerStatus
+from springline.core.values import Negotiated, ServerInfo
 
-__all__ = ["Amqp091Negotiated"]
+__all__ = ["Amqp091Negotiated", "Amqp091ServerInfo"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,3 +30,16 @@ class Amqp091Negotiated(Negotiated):
             client_properties=dict(self.client_properties),
             tls=self.tls.as_status() if self.tls is not None else None,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amqp091ServerInfo(ServerInfo):
+    """What the broker says of itself in Start."""
+
+    locales: tuple[str, ...] = ()
+
+    def as_status(self) -> ServerStatus:
+        """Return `status.server`."""
+        # Without arguments, super() does not work in a class that is made anew for its slots.
+        shown = ServerInfo.as_status(self)
+        return shown.model_copy(update={"locales": self.locales or None})

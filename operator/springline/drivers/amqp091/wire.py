@@ -25,12 +25,13 @@ from pamqp.constants import REPLY_SUCCESS
 from pamqp.heartbeat import Heartbeat
 from yarl import URL
 
-from springline.core.values import ClosedBy, CloseInfo, OpenRequest, ServerInfo
+from springline.core.values import ClosedBy, CloseInfo, OpenRequest
 from springline.drivers.amqp091 import errors, greeting, mechanisms, replies, tuning
 from springline.drivers.amqp091.errors import HandshakeProgress, HandshakeStep
 from springline.drivers.amqp091.frame_reader import FrameReader
 from springline.drivers.amqp091.lengths import FRAME_OVERHEAD, Login
 from springline.drivers.amqp091.mechanisms import Exchange
+from springline.drivers.amqp091.negotiated import Amqp091ServerInfo
 from springline.drivers.amqp091.parameters import Amqp091Parameters
 from springline.drivers.amqp091.replies import Close
 from springline.drivers.amqp091.tuning import Limits
@@ -79,7 +80,7 @@ class Listener:
 class Attempt:
     """One open handshake: what it is asked, and what it finds. Has the credential, so it goes."""
 
-    server: ServerInfo
+    server: Amqp091ServerInfo
     locale: str
     exchange: Exchange
     # The three above are known from Start on, the limits from Tune on.
