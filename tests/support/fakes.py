@@ -36,7 +36,6 @@ __all__ = [
     "FakeResolver",
     "FakeServices",
     "FakeTLSSource",
-    "IgnoredProgress",
     "RecordingEvents",
     "Silence",
     "Witness",
@@ -463,19 +462,6 @@ class FakeServices:
         self, namespace: str, name: str, port: str | int
     ) -> Sequence[ResolvedEndpoint]:
         return self.ready.get((namespace, name, port), ())
-
-
-class IgnoredProgress:
-    """Hears nothing of how far an attempt has come, as `core.attempt.Progress`."""
-
-    async def started(self) -> None:
-        pass
-
-    def fetched(self, credential: Credential) -> None:
-        pass
-
-    async def resolved(self, endpoint: Endpoint, addresses: Sequence[str]) -> None:
-        pass
 
 
 class RecordingEvents:

@@ -1,10 +1,11 @@
-"""Credentials that expire: when to renew one, and who tells when it is time.
+"""Credentials that expire: when to renew one, and when it is time.
 
 What counts as due, and as over, is deadline.py's to say; here is what it is asked about.
 """
 
 import dataclasses
-from collections.abc import Callable
+import enum
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
 from random import Random
 
@@ -13,14 +14,23 @@ from springline.core.deadline import Deadline
 from springline.core.values import Credential
 
 __all__ = [
+    "Moment",
     "end",
-    "follow",
     "has_expired",
     "is_due",
+    "moments",
     "received",
     "received_again",
     "renewal_time",
 ]
+
+
+class Moment(enum.Enum):
+    """What comes in the life of a credential, in this order."""
+
+    DUE = "due"  # it is to be renewed
+    OVER = "over"  # its lifetime has ended
+
 
 _SPREAD = 0.05
 """Share of the lifetime by which a renewal may be early, so that not everybody renews at once."""
@@ -89,25 +99,20 @@ def has_expired(credential: Credential, clock: ports.Clock) -> bool:
     return ends is not None and ends.is_over(clock)
 
 
-async def follow(
-    credential: Credential,
-    renew_at: datetime,
-    *,
-    clock: ports.Clock,
-    due: Callable[[], None],
-    expired: Callable[[], None],
-) -> None:
-    """Call `due` when the credential is to be renewed and `expired` when its lifetime ends.
+async def moments(
+    credential: Credential, renew_at: datetime, clock: ports.Clock
+) -> AsyncIterator[Moment]:
+    """Yield each moment in the life of a credential when it comes. Safe to cancel.
 
     A wall clock that is set forward makes it due early, once, and never expired.
     """
     renewal = Deadline.of(renew_at, counted_from=credential.received)
     await _until(lambda: renewal.until_near(clock), clock)
-    due()
+    yield Moment.DUE
     ends = end(credential)
     if ends is not None:
         await _until(lambda: ends.until_over(clock), clock)
-        expired()
+        yield Moment.OVER
 
 
 async def _until(seconds_left: Callable[[], float], clock: ports.Clock) -> None:

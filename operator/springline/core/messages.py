@@ -4,51 +4,27 @@ Each message is handled to the end before the next. News of an attempt carries t
 and news of a connection the connection, so that what arrives late can be recognised and dropped.
 """
 
-import asyncio
 from dataclasses import dataclass
 
 from springline import errors
 from springline.core import ports, renewal, state
 from springline.core.attempt import Success
-from springline.core.desired import SessionSpec
-from springline.core.state import Failure
+from springline.core.lifetime import Moment
 from springline.core.values import CloseInfo
+from springline.core.wanted import Desired, Unusable
 
 __all__ = [
     "AttemptEnded",
     "Confirmed",
     "ConnectionNews",
     "Declare",
-    "Desired",
     "Message",
     "News",
-    "RenewalEnded",
-    "RenewalFailed",
     "Request",
     "SaidExpired",
     "TimerRang",
-    "Unusable",
+    "Tried",
 ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Desired:
-    """What one session is to do now, and with what."""
-
-    spec: SessionSpec
-    credentials: ports.CredentialSource
-    tls: ports.TLSSource
-    endpoints: ports.EndpointSource
-    limit: asyncio.Semaphore
-    """Shared by the sessions of one broker: how many attempts run at once."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unusable:
-    """A declaration that no session can be opened for, and why."""
-
-    generation: int
-    problem: Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +68,9 @@ News = (
     | state.Unblocked
     | state.ProbeUnanswered
     | state.ProbeRefused
-    | state.RenewalDue
-    | state.CredentialExpired
     | Confirmed
     | SaidExpired
+    | Moment
     | CloseInfo
 )
 
@@ -109,20 +84,12 @@ class ConnectionNews:
 
 
 @dataclass(frozen=True, slots=True)
-class RenewalFailed:
-    """A try of the renewal with this number failed; news of an earlier one are stale."""
+class Tried:
+    """The renewal with this number was tried for this live session."""
 
     number: int
-    connection: ports.Connection
-    news: state.RenewalRefused
-
-
-@dataclass(frozen=True, slots=True)
-class RenewalEnded:
-    """The credential of this live session was brought up to date."""
-
     live: Success
-    outcome: renewal.Outcome
+    came: renewal.Outcome | renewal.Refusal
 
 
 Request = (
@@ -133,6 +100,4 @@ Request = (
     | state.CloseWhenLostRequested
 )
 
-Message = (
-    Declare | AttemptEnded | TimerRang | ConnectionNews | RenewalEnded | RenewalFailed | Request
-)
+Message = Declare | AttemptEnded | TimerRang | ConnectionNews | Tried | Request

@@ -1,14 +1,13 @@
-"""What a session writes down about itself, for people: times, words, the credential in use.
+"""What a session writes down about itself, for people: times, and words.
 
 No decision is made from it; those are made from state.py's `SessionState`.
 """
 
-import dataclasses
 from datetime import datetime, timedelta
 
-from springline.core import lifetime, ports
-from springline.core.values import CloseInfo, Credential
-from springline.core.view import CredentialUse, LastClose
+from springline.core import ports
+from springline.core.values import CloseInfo
+from springline.core.view import LastClose
 
 __all__ = ["Notes"]
 
@@ -24,7 +23,6 @@ class Notes:
         "blocked_since",
         "confirm_seconds",
         "connected_since",
-        "credential",
         "disconnects",
         "last_close",
         "retry_at",
@@ -37,7 +35,6 @@ class Notes:
         self._blocked_at: float | None = None
         self._blocked_before = 0.0
         self._refused_at: float | None = None
-        self.credential: CredentialUse | None = None
         self.disconnects = 0
         """How many open connections ended, not by our doing."""
         self.last_close: LastClose | None = None
@@ -77,56 +74,22 @@ class Notes:
         """Note that the next attempt starts after so many seconds."""
         self.retry_at = self._clock.now() + timedelta(seconds=seconds)
 
+    def stop_waiting(self) -> None:
+        """Note that no attempt is waited for."""
+        self.retry_at = None
+
     def open(self) -> None:
         """Note that there is a new connection."""
         self.connected_since = self._clock.now()
         self.retry_at = None
 
-    def close(self, close: CloseInfo) -> None:
-        """Note that the connection is gone, and how it ended."""
+    def confirm(self, seconds: float) -> None:
+        """Note how long a probe's confirm took."""
+        self.confirm_seconds = seconds
+
+    def close(self, close: CloseInfo, *, is_lost: bool = False) -> None:
+        """Note that the connection is gone and how it ended; `is_lost` if not by our doing."""
+        self.disconnects += is_lost
         self.connected_since = None
         self.confirm_seconds = None
         self.last_close = LastClose(info=close, at=self._clock.now())
-
-    def try_out(self, credential: Credential) -> None:
-        """Note what an attempt logs in with."""
-        before = self.credential.credential if self.credential is not None else None
-        self.credential = CredentialUse(credential=lifetime.received_again(before, credential))
-
-    def use(
-        self,
-        credential: Credential,
-        *,
-        method: str | None,
-        verified_at: datetime | None = None,
-    ) -> None:
-        """Note that the connection uses the credential from now on.
-
-        Unless it was tried before, the broker has accepted it just now. `method` is None where the
-        broker did not ask for it: then nobody has accepted it.
-        """
-        now = self._clock.now()
-        before = self.credential.credential if self.credential is not None else None
-        again = lifetime.received_again(before, credential)
-        # What the broker takes after its end was received with a wall clock that was wrong then.
-        was_wrong = lifetime.has_expired(again, self._clock)
-        self.credential = CredentialUse(
-            credential=credential if was_wrong else again,
-            method=method,
-            applied_at=now if method is not None else None,
-            verified_at=(verified_at or now) if method is not None else None,
-        )
-
-    def amend(self, credential: Credential, *, verified_at: datetime | None) -> None:
-        """Note what was read anew of the credential in use, and when it was tried again, if so."""
-        if self.credential is not None:
-            self.credential = dataclasses.replace(
-                self.credential,
-                credential=lifetime.received_again(self.credential.credential, credential),
-                verified_at=verified_at or self.credential.verified_at,
-            )
-
-    def renew(self, at: datetime | None) -> None:
-        """Note when the credential in use is to be renewed, if it is."""
-        if self.credential is not None:
-            self.credential = dataclasses.replace(self.credential, renew_at=at)

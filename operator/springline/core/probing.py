@@ -7,14 +7,18 @@ refusal is an error in the broker's log. Where it is refused because the credent
 session renews that, and starts the probe again.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator
 from random import Random
 
 from springline import errors
 from springline.core import ports
 from springline.core.desired import ProbeSettings
+from springline.core.messages import Confirmed, SaidExpired
+from springline.core.state import ProbeRefused, ProbeUnanswered
 
-__all__ = ["probe_forever"]
+__all__ = ["Answer", "probe_forever"]
+
+Answer = Confirmed | ProbeUnanswered | ProbeRefused | SaidExpired
 
 _LIFETIME_SHARE = 0.5
 """Of the interval: wherever a probe is routed to, it is gone before the next one comes."""
@@ -23,20 +27,12 @@ _TICK_SECONDS = 0.125  # a power of two, so that whole seconds are ticks too
 
 
 async def probe_forever(
-    connection: ports.Connection,
-    settings: ProbeSettings,
-    *,
-    clock: ports.Clock,
-    rng: Random,
-    confirmed: Callable[[float], None],
-    unanswered: Callable[[], None],
-    expired: Callable[[str], None],
-) -> str:
+    connection: ports.Connection, settings: ProbeSettings, *, clock: ports.Clock, rng: Random
+) -> AsyncIterator[Answer]:
     """Probe at once and then every `settings.interval` seconds, less up to a fifth.
 
-    Calls `confirmed` with the seconds each confirm took, or `unanswered` where none came in time.
-    Returns only if probing cannot go on, with a sentence that says why; the empty sentence if the
-    connection has ended, or after `expired` was called with what the broker said.
+    Yields what each probe shows. Ends if the connection has ended, and if probing cannot go on:
+    then after it has said why. Safe to cancel.
     """
     while True:
         if connection.blocked is None:
@@ -48,18 +44,19 @@ async def probe_forever(
                 )
             except TimeoutError:
                 # A slow broker is not a blocked one; if it is gone, the heartbeat will tell.
-                unanswered()
+                yield ProbeUnanswered(seconds=settings.timeout)
             except errors.ProbeRefusedError as error:
                 if error.says_expired:
-                    expired(str(error))
-                    return ""
-                return settings.target.refusal(error)
+                    yield SaidExpired(str(error))
+                else:
+                    yield ProbeRefused(message=settings.target.refusal(error))
+                return
             except errors.NotOpenError:
-                return ""
+                return
             else:
                 # A block read together with the confirm has been told by now, and holds.
                 if seconds is not None and connection.blocked is None:
-                    confirmed(seconds)
+                    yield Confirmed(seconds)
         # Only ever earlier than the interval, so that a block is seen within it.
         await clock.sleep(_until_tick(clock, settings.interval * rng.uniform(0.8, 1.0)))
 

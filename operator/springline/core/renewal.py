@@ -1,12 +1,12 @@
 """Bringing what has changed to a live session: credential, certificates, whatever is declared.
 
 What is done next is rotation.py's to say. Whatever happens here, the live connection stays as it
-was until the new credential has opened a connection of its own. A refusal is reported and tried
-again, because a Secret is often changed a little before the broker's user is.
+was until the new credential has opened a connection of its own. A refusal is told and tried again,
+because a Secret is often changed a little before the broker's user is.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from random import Random
@@ -14,7 +14,7 @@ from typing import assert_never
 
 from springline import errors
 from springline.core import backoff, lifetime, rotation
-from springline.core.attempt import AsRead, Means, Progress, Success, attempt, preparing
+from springline.core.attempt import AsRead, Means, Silent, Success, attempt, preparing
 from springline.core.closing import close_quietly
 from springline.core.desired import SessionSpec
 from springline.core.outcomes import UpdateOutcome
@@ -117,6 +117,11 @@ class Refusal:
     lasts: bool
     """Whether it is more than a hiccup."""
 
+    @property
+    def no_other_issued(self) -> bool:
+        """Whether there is no other credential yet, which says nothing of the one in use."""
+        return self.error.reason is Reason.TOKEN_REQUEST_FAILED
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Read:
@@ -130,26 +135,14 @@ class _Read:
 
 
 class Renewal:
-    """One renewal: `run` brings what has changed to the live session, trying until that works."""
+    """One renewal: `tries` brings what has changed to the live session, until that works."""
 
-    def __init__(
-        self,
-        live: Live,
-        spec: SessionSpec,
-        means: Means,
-        progress: Progress,
-        *,
-        rng: Random,
-        refused: Callable[[Refusal], None],
-    ) -> None:
-        """Every failed try is given to `refused`."""
+    def __init__(self, live: Live, spec: SessionSpec, means: Means, *, rng: Random) -> None:
         self._live = live
         self._connection = live.opened.connection
         self._spec = spec
         self._means = means
-        self._progress = progress
         self._rng = rng
-        self._refused = refused
         self._failures = 0
         self._refused_question: Question | None = None
         self._refused_credential: Credential | None = None
@@ -160,13 +153,18 @@ class Renewal:
         # Of the try under way: what was read, and whether the session stays where it is.
         self._fetched: Credential | None = None
         self._stays = False
-        self.is_updating = False
-        """Whether an update-secret is on its way. Cancelling would cost the live connection."""
+        self._is_updating = False
 
-    async def run(self) -> Outcome | None:
-        """Return what came of it; None if the live connection ended meanwhile.
+    @property
+    def is_updating(self) -> bool:
+        """Whether a new secret is on its way. Cancelling would cost the live connection."""
+        return self._is_updating
 
-        That is the session's to handle. Safe to cancel: the live connection stays open.
+    async def tries(self) -> AsyncIterator[Outcome | Refusal]:
+        """Yield why each try failed, and last what came of it.
+
+        Ends without an outcome if the live connection ends: that is the session's to handle. Safe
+        to cancel: the live connection stays open.
         """
         if self._live.not_before is not None:
             clock = self._means.clock
@@ -176,21 +174,24 @@ class Renewal:
             self._refused_question = self._fetched = None
             self._stays = False
             try:
-                return await self._try_measured()
+                outcome = await self._try_measured()
             except (errors.ConnectError, errors.CredentialError) as error:
-                self._failures += 1
-                self._refused(Refusal(error=error, lasts=self._lasts(error, since=started)))
                 failure = error
             except (errors.SecretRefusedError, errors.NotOpenError):
-                return None
+                return
+            else:
+                yield outcome
+                return
+            self._failures += 1
+            yield Refusal(error=failure, lasts=self._lasts(failure, since=started))
             try:
                 kept = await self._keep_alive()
             except (errors.SecretRefusedError, errors.NotOpenError):
-                return None
+                return
             if kept is not None:
-                return kept
+                yield kept
+                return
             await self._pause(failure, since=started)
-        return None
 
     def longest_pause(self) -> float:
         """Return the seconds between tries that nobody expects to succeed."""
@@ -348,7 +349,7 @@ class Renewal:
                         )
                 case Step.REPLACE:
                     return Replaced(
-                        success=await attempt(spec, read.means, self._progress),
+                        success=await attempt(spec, read.means, Silent()),
                         why=self._why_not_in_place(situation),
                     )
                 case other:
@@ -397,7 +398,7 @@ class Renewal:
         question = Question.of(spec, read.credential, read.tls)
 
         async def handshake() -> None:
-            trial = await attempt(spec, read.means, self._progress, name_suffix=" (verification)")
+            trial = await attempt(spec, read.means, Silent(), name_suffix=" (verification)")
             await close_quietly(trial.connection, "credential verified")
             if not trial.connection.info.proved:
                 raise errors.RejectedError(Reason.NO_AUTHENTICATION_MECHANISM, _NOT_ASKED)
@@ -426,7 +427,7 @@ class Renewal:
 
     async def _update(self, credential: Credential) -> bool:
         """Send the secret to the live connection; False if it has to be replaced instead."""
-        self.is_updating = True
+        self._is_updating = True
         try:
             await self._connection.update_secret(credential, timeout=_UPDATE_SECONDS)
         except errors.SecretUpdateTimeoutError:
@@ -435,5 +436,5 @@ class Renewal:
         except errors.SecretNotSentError:
             return False
         finally:
-            self.is_updating = False
+            self._is_updating = False
         return True

@@ -3,49 +3,48 @@
 Everything that happens, from outside and from the session's own helper tasks, goes through one
 inbox and is handled to the end before the next. What follows is decided in state.py; this file
 carries it out. Whatever has to wait for something is done by a helper task (helpers.py), which
-only reports back.
+only reports back; what is in use, and what is due, is the keeper's to know (keeper.py).
 """
 
 import asyncio
-import dataclasses
 import logging
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable
 from typing import assert_never
 
 from springline import errors
 from springline.api.conditions import ConditionStatus
-from springline.core import backoff, ports, renewal, stalling, state, verdicts
-from springline.core.attempt import Success, attempting_message, opened_message
+from springline.core import ports, renewal, stalling, state, streams, verdicts
+from springline.core.attempt import Success, opened_message
 from springline.core.closing import close_quietly
+from springline.core.cycle import Cycle
 from springline.core.desired import ProbeSettings, SessionSpec
 from springline.core.environment import Environment
 from springline.core.events import EventType
-from springline.core.helpers import Helpers
+from springline.core.helpers import Helpers, Role
 from springline.core.inbox import Inbox
+from springline.core.keeper import Keeper
+from springline.core.lifetime import Moment
 from springline.core.messages import (
     AttemptEnded,
     Confirmed,
     ConnectionNews,
     Declare,
-    Desired,
     Message,
     News,
-    RenewalEnded,
-    RenewalFailed,
     Request,
     SaidExpired,
     TimerRang,
-    Unusable,
+    Tried,
 )
 from springline.core.notes import Notes
 from springline.core.reporter import Reporter
 from springline.core.state import Command, Failure, Phase, SessionState, StateEvent
-from springline.core.upkeep import Upkeep
-from springline.core.values import Block, ClosedBy, CloseInfo, Credential, Endpoint, SessionKey
+from springline.core.told import Tale, Told
+from springline.core.values import Block, ClosedBy, CloseInfo, SessionKey
 from springline.core.verdicts import Verdict
 from springline.core.view import SessionView
 from springline.core.waiters import Waiters
+from springline.core.wanted import Desired, Unusable
 from springline.reasons import Reason
 
 __all__ = ["Desired", "Environment", "Session", "SessionClosedError", "Unusable"]
@@ -80,7 +79,12 @@ class Session:
         self._on_change = on_change
         self._inbox: Inbox[Message] = Inbox()
         self._tasks = asyncio.TaskGroup()
-        self._helpers = Helpers(key, environment, self._tasks, self._inbox.put)
+        self._helpers = Helpers(key, self._tasks, self._inbox)
+        self._reporter = Reporter(key, environment)
+        self._keeper = Keeper(key, environment)
+        self._cycle = Cycle(environment, self._reporter, self._keeper)
+        self._notes = Notes(environment.clock)
+        self._told = Told()
         self._closing = False
         self._is_finished = False
         self._state = SessionState()
@@ -88,22 +92,7 @@ class Session:
         self._problem: Failure | None = None
         self._generation = 0
         self._number = 0  # of the current attempt or timer; news of an earlier one is stale
-        self._last_start: float | None = None
-        self._in_cycle = False
-        self._emit = Reporter(key, environment).emit
-        self._connection: ports.Connection | None = None
-        self._opened_with: Success | None = None
-        self._notes = Notes(environment.clock)
         self._block_reported = False
-        self._refused: Credential | None = None  # by the last attempt, for sources with others
-        self._upkeep = Upkeep(
-            self._helpers,
-            self._notes,
-            environment.clock,
-            shown=lambda: self._state,
-            advance=self._advance,
-            emit=self._emit,
-        )
         self._awaiting_connection: Waiters[ports.Connection] = Waiters()
         self._awaiting_result: Waiters[ports.Connection | Failure] = Waiters()
         self._awaiting_end: Waiters[None] = Waiters()
@@ -155,15 +144,16 @@ class Session:
     @property
     def connection(self) -> ports.Connection | None:
         """The current connection, if there is one."""
-        return self._connection
+        live = self._keeper.live
+        return live.connection if live is not None else None
 
     async def connected(self) -> ports.Connection:
         """Return the current connection, else the first one from now.
 
         Raises `SessionClosedError` if the session ends first. Safe to cancel.
         """
-        if self._connection is not None:
-            return self._connection
+        if (connection := self.connection) is not None:
+            return connection
         self._require_running()
         return await self._awaiting_connection.wait()
 
@@ -173,8 +163,8 @@ class Session:
         A declaration that cannot be tried at all is a result too. Raises `SessionClosedError` if
         the session ends first. Safe to cancel.
         """
-        if self._connection is not None:
-            return self._connection
+        if (connection := self.connection) is not None:
+            return connection
         if self._state.standing and self._state.failure is not None and not self.is_closed:
             return self._state.failure
         self._require_running()
@@ -187,18 +177,19 @@ class Session:
     @property
     def view(self) -> SessionView:
         """What can be shown of the session now."""
+        live = self._keeper.live
         return SessionView(
             key=self.key,
             generation=self._generation,
             spec=self._desired.spec if self._desired is not None else None,
             state=self._state,
-            info=self._connection.info if self._connection is not None else None,
-            target=self._opened_with.target if self._opened_with is not None else None,
+            info=live.connection.info if live is not None else None,
+            target=live.target if live is not None else None,
             connected_since=self._notes.connected_since,
             blocked_since=self._notes.blocked_since,
             blocked_seconds=self._notes.blocked_seconds,
             refused_seconds=self._notes.refused_seconds,
-            credential=self._notes.credential,
+            credential=self._keeper.use,
             disconnects=self._notes.disconnects,
             last_close=self._notes.last_close,
             confirm_seconds=self._notes.confirm_seconds,
@@ -228,9 +219,9 @@ class Session:
             self._note_block(self._state)
             raise
         finally:
-            if self._connection is not None:
-                self._connection.abort()
-                self._connection = None
+            if (connection := self.connection) is not None:
+                connection.abort()
+                self._keeper.let_go()
             self._abort_undelivered()
             self._finish()
             self._awaiting_connection.refuse(SessionClosedError())
@@ -243,7 +234,7 @@ class Session:
             match message:
                 case (
                     AttemptEnded(result=Success(connection=connection))
-                    | RenewalEnded(outcome=renewal.Replaced(success=Success(connection=connection)))
+                    | Tried(came=renewal.Replaced(success=Success(connection=connection)))
                 ):
                     connection.abort()
                 case _:
@@ -263,23 +254,24 @@ class Session:
                 if number == self._number:
                     await self._start_attempt()
             case ConnectionNews(connection=connection, news=news):
-                if connection is not self._connection:
+                if connection is not self.connection:
                     return
                 if isinstance(news, Confirmed) and self._is_quiet(news):
                     return
                 await self._handle_news(news)
-            case RenewalEnded(live=live, outcome=outcome):
-                await self._handle_renewal(live, outcome)
-            case RenewalFailed():
-                await self._handle_failed_renewal(message)
+            case Tried(live=live, came=came):
+                if isinstance(came, renewal.Refusal):
+                    await self._handle_refusal(message, came)
+                else:
+                    await self._handle_outcome(live, came)
             case _:
                 await self._handle_request(message)
-        await self._upkeep.tell_recovery()
+        await self._tell(self._told.recovery(self._state))
         self._on_change(self)
 
     def _is_quiet(self, confirmed: Confirmed) -> bool:
         """Note how long a confirm took; most say nothing else, and need no projection."""
-        self._notes.confirm_seconds = confirmed.seconds
+        self._notes.confirm(confirmed.seconds)
         return self._state.blocked.status is ConditionStatus.FALSE
 
     async def _advance(self, event: StateEvent, *, why: str = "the session is opened anew") -> None:
@@ -301,7 +293,7 @@ class Session:
             case Command.NOTHING:
                 pass
             case Command.CONNECT_NOW:
-                self._in_cycle = False
+                self._cycle.end()
                 await self._connect_after(0.0)
             case Command.CONNECT_SPACED:
                 await self._connect_after(self._until_next_start(slowly=False))
@@ -327,9 +319,9 @@ class Session:
         match request:
             case state.CredentialChanged():
                 self._notes.refuse(is_refused=False)  # nobody has refused what it is now
-                self._upkeep.changed()
+                self._told.changed()
             case state.RenewRequested():
-                self._upkeep.ask()
+                self._keeper.ask()
             case _:
                 pass
         await self._advance(request)
@@ -366,12 +358,13 @@ class Session:
         if self._state.phase is Phase.CONNECTED and before is not None:
             if before.probe != spec.probe:
                 await self._start_probing()
-            if before.rotation != spec.rotation and self._connection is not None:
-                await self._upkeep.adjust(self._connection, spec.rotation)
+            if before.rotation != spec.rotation:
+                self._keeper.adjust(spec.rotation)
+                await self._start_ageing()
 
     def _is_to_be_brought(self, before: SessionSpec, spec: SessionSpec) -> bool:
         """Whether a renewal has to begin; one that is under way goes on as it was declared then."""
-        is_overtaken = self._helpers.is_renewing and before.tries_otherwise(spec)
+        is_overtaken = self._helpers.is_at_work(Role.RENEWAL) and before.tries_otherwise(spec)
         return is_overtaken or before.uses_other(spec)
 
     async def _handle_attempt(
@@ -382,22 +375,13 @@ class Session:
                 await close_quietly(result.connection, "no longer wanted")
             return
         if not isinstance(result, Success):
-            await self._advance(
-                state.AttemptFailed(error=result, has_expired=self._note_refusal(result))
-            )
+            has_expired = self._keeper.attempt_failed(result)
+            await self._advance(state.AttemptFailed(error=result, has_expired=has_expired))
             await self._emit(EventType.CONNECT_FAILED, result.message, reason=result.reason)
             self._tell_failure()
             return
-        self._in_cycle = False
+        self._cycle.end()
         await self._take_over(result, method="Handshake", report=EventType.CONNECTED)
-
-    def _note_refusal(self, error: errors.ConnectError | errors.CredentialError) -> bool:
-        """Note that the credential of an attempt was refused; return whether it has expired."""
-        use = self._notes.credential
-        if use is None or not isinstance(error, errors.CredentialRejectedError):
-            return False
-        self._refused = use.credential
-        return error.says_expired or self._upkeep.knows_expired(use.credential)
 
     async def _handle_news(self, news: News) -> None:
         match news:
@@ -410,12 +394,12 @@ class Session:
                 if not self._block_reported:
                     self._block_reported = True
                     await self._emit(EventType.BLOCKED, block.text, reason=block.reason)
-            case state.ProbeUnanswered() | state.RenewalDue():
+            case state.ProbeUnanswered():
                 await self._advance(news)
             case state.ProbeRefused() | SaidExpired():
                 await self._handle_refused_probe(news)
-            case state.CredentialExpired():
-                await self._upkeep.ended()
+            case Moment():
+                await self._handle_moment(news)
             case _:
                 assert_never(news)
 
@@ -425,11 +409,27 @@ class Session:
                 await self._advance(news)
                 await self._emit(EventType.PROBE_REFUSED, message)
             case SaidExpired(words=words):
-                await self._advance(state.ProbeRefused(message=_PROBE_WAITS))
-                if self._desired is not None:
-                    await self._upkeep.said_expired(words, self._desired.spec.retry)
+                await self._handle_expired_probe(words)
             case _:
                 assert_never(news)
+
+    async def _handle_expired_probe(self, words: str) -> None:
+        await self._advance(state.ProbeRefused(message=_PROBE_WAITS))
+        self._keeper.said_expired(words)
+        await self._tell_age(self._keeper.expiry())
+        if self._desired is not None:
+            self._keeper.hurry(self._desired.spec.retry)
+            await self._advance(state.RenewalDue())
+
+    async def _handle_moment(self, moment: Moment) -> None:
+        match moment:
+            case Moment.DUE:
+                await self._advance(state.RenewalDue())
+            case Moment.OVER:
+                if self._keeper.has_expired:  # it may be the end of the credential before
+                    await self._tell_age(self._keeper.expiry())
+            case _:
+                assert_never(moment)
 
     async def _handle_unblocked(self) -> None:
         await self._advance(state.Unblocked())
@@ -438,78 +438,108 @@ class Session:
             await self._emit(EventType.UNBLOCKED, self._state.blocked.message)
 
     async def _handle_loss(self, close: CloseInfo) -> None:
-        self._let_go(close)
-        self._notes.disconnects += 1
+        self._let_go(close, is_lost=True)
         self._environment.meter.disconnected(close.reason)
         await self._emit(EventType.DISCONNECTED, close.text, reason=close.reason)
-        if close.says_expired and self._notes.credential is not None:
-            self._refused = self._notes.credential.credential
-            await self._upkeep.ended_by_broker(close.text)
+        if close.says_expired:
+            self._keeper.lost_as_expired(close.text)
+            await self._tell_age(self._keeper.expiry())
         await self._advance(state.Lost(failure=Failure(reason=close.reason, message=close.text)))
 
-    async def _handle_renewal(self, live: Success, outcome: renewal.Outcome) -> None:
-        if live is self._opened_with:
-            await self._take_in(live, outcome)
+    # --- renewals
+
+    async def _handle_refusal(self, tried: Tried, refusal: renewal.Refusal) -> None:
+        """Take in that a try failed; the next one is under way."""
+        keeper = self._keeper
+        if tried.live.connection is not self.connection or tried.number != keeper.number:
+            return  # of what is no longer declared
+        if keeper.is_overtaken:
+            await self._start_renewal()
+            return
+        keeper.failed(refusal)
+        if refusal.no_other_issued:
+            is_over = keeper.has_expired
+            await self._tell_age(
+                keeper.expiry() if is_over else keeper.expiring(refusal.error.message)
+            )
+            is_in_sync = self._state.synced.status is ConditionStatus.TRUE
+            if is_in_sync and (keeper.is_old or is_over):
+                return  # what is declared has not changed, and that it grows old has been said
+        before = self._state
+        await self._advance(state.RenewalRefused(error=refusal.error, lasts=refusal.lasts))
+        await self._tell(self._told.refusal(before, self._state, refusal.error))
+
+    async def _handle_outcome(self, live: Success, outcome: renewal.Outcome) -> None:
+        if live is self._keeper.live:
+            await self._take_in(outcome)
         elif isinstance(outcome, renewal.Replaced):  # a newer one took its place meanwhile
             await close_quietly(outcome.success.connection, "no longer wanted")
-        is_part = isinstance(outcome, renewal.UpdatedInPlace) and outcome.is_part
-        if self._upkeep.is_over() or is_part:
+        if self._keeper.heard(outcome):
             await self._start_renewal()
 
-    async def _handle_failed_renewal(self, message: RenewalFailed) -> None:
-        if message.connection is not self._connection or message.number != self._helpers.renewals:
-            return  # of what is no longer declared
-        if self._upkeep.is_overtaken:
-            await self._start_renewal()
-        else:
-            await self._upkeep.refused(message.news)
-
-    def _synced_by(self, outcome: renewal.Outcome) -> Verdict:
-        """Return whether the session is what is declared when this has been brought to it."""
-        synced = self._state.synced
-        if isinstance(outcome, renewal.UpdatedInPlace) and outcome.is_part:
-            return synced
-        is_applying = self._upkeep.is_overtaken and synced.reason is Reason.APPLYING
-        return synced if is_applying else verdicts.IN_SYNC
-
-    async def _take_in(self, live: Success, outcome: renewal.Outcome) -> None:
+    async def _take_in(self, outcome: renewal.Outcome) -> None:
         match outcome:
-            case renewal.Unchanged(credential=credential, verified_at=verified_at):
-                await self._upkeep.unchanged(
-                    credential, verified_at, synced=self._synced_by(outcome)
-                )
-                if verified_at is not None:
-                    await self._revive_probe()
-            case renewal.UpdatedInPlace(
-                credential=credential, verified_at=verified_at, is_limited=is_limited
-            ):
-                is_routine = self._upkeep.is_due
-                self._opened_with = dataclasses.replace(live, credential=credential)
-                renewed = state.Renewed(
-                    verified=verified_at is not None,
-                    limited=is_limited,
-                    synced=self._synced_by(outcome),
-                )
-                await self._use(credential, renewed, method="InPlace", verified_at=verified_at)
-                await self._emit(
-                    EventType.SECRET_UPDATED,
-                    "the broker confirmed the new secret in place",
-                    is_routine=is_routine,
-                )
-                await self._revive_probe()
+            case renewal.Unchanged():
+                await self._take_in_unchanged(outcome)
+            case renewal.UpdatedInPlace():
+                await self._take_in_update(outcome)
             case renewal.Replaced(success=success) if self._state.finish_when_lost:
                 # It would close the connection that the session is to end with.
                 await close_quietly(success.connection, "no longer wanted")
                 await self._advance(state.CloseRequested())
             case renewal.Replaced(success=success, why=why):
                 await self._replace(success, self._synced_by(outcome), why)
-            case renewal.NoRoom() if self._upkeep.is_overtaken:
+            case renewal.NoRoom() if self._keeper.is_overtaken:
                 pass  # what is to be brought now may need none
             case renewal.NoRoom(message=message):
                 why = f"closed first, as spec.rotation.whenLimited says: {message}"
                 await self._advance(state.RoomNeeded(), why=why)
             case _:
                 assert_never(outcome)
+
+    async def _take_in_unchanged(self, outcome: renewal.Unchanged) -> None:
+        """What is to be used is in use already; that may be a good sign or a bad one."""
+        keeper, is_tried = self._keeper, outcome.verified_at is not None
+        if keeper.unchanged(outcome.credential, verified_at=outcome.verified_at):
+            await self._start_ageing()
+        # Whatever was refused before has been taken back.
+        synced = self._synced_by(outcome)
+        await self._advance(
+            state.Renewed(synced=synced) if is_tried else state.Unchanged(synced=synced)
+        )
+        if keeper.has_expired:
+            await self._tell_age(keeper.expiry())
+        elif keeper.is_old:
+            await self._tell_age(keeper.expiring("whoever renews it has not done so yet"))
+        if is_tried:
+            await self._revive_probe()
+
+    async def _take_in_update(self, outcome: renewal.UpdatedInPlace) -> None:
+        if self._desired is None:
+            return
+        keeper, verified_at = self._keeper, outcome.verified_at
+        is_routine = keeper.is_routine and not self._told.is_old
+        keeper.updated(outcome.credential, self._desired.spec.rotation, verified_at=verified_at)
+        renewed = state.Renewed(
+            verified=verified_at is not None,
+            limited=outcome.is_limited,
+            synced=self._synced_by(outcome),
+        )
+        await self._use(renewed)
+        await self._emit(
+            EventType.SECRET_UPDATED,
+            "the broker confirmed the new secret in place",
+            is_routine=is_routine,
+        )
+        await self._revive_probe()
+
+    def _synced_by(self, outcome: renewal.Outcome) -> Verdict:
+        """Return whether the session is what is declared when this has been brought to it."""
+        synced = self._state.synced
+        if isinstance(outcome, renewal.UpdatedInPlace) and outcome.is_part:
+            return synced
+        is_applying = self._keeper.is_overtaken and synced.reason is Reason.APPLYING
+        return synced if is_applying else verdicts.IN_SYNC
 
     async def _revive_probe(self) -> None:
         """Probe again where the old credential was no longer allowed to."""
@@ -523,14 +553,14 @@ class Session:
         self, success: Success, *also: StateEvent, method: str, report: EventType, why: str = ""
     ) -> None:
         """Make this the current connection, and tell whoever is concerned."""
-        self._connection = success.connection
-        self._opened_with = success
-        self._refused = None
+        if self._desired is None:
+            await close_quietly(success.connection, "no longer wanted")
+            return
+        is_proved = success.connection.info.proved
+        self._keeper.open(success, self._desired.spec.rotation, method=method)
         self._notes.open()
-        opened = state.Opened(
-            probing=self._probe_settings is not None, proved=success.connection.info.proved
-        )
-        await self._use(success.credential, opened, *also, method=method)
+        opened = state.Opened(probing=self._probe_settings is not None, proved=is_proved)
+        await self._use(opened, *also)
         await self._emit(report, opened_message(success, why_new=why))
         self._awaiting_connection.tell(success.connection)
         self._awaiting_result.tell(success.connection)
@@ -538,33 +568,24 @@ class Session:
         success.connection.observe(self)
         await self._start_probing()
 
-    async def _use(
-        self,
-        credential: Credential,
-        *steps: StateEvent,
-        method: str,
-        verified_at: datetime | None = None,
-    ) -> None:
-        """Note that the current connection uses the credential from now on, and what that means."""
-        if self._connection is not None and self._desired is not None:
-            await self._upkeep.use(
-                self._connection,
-                credential,
-                self._desired.spec.rotation,
-                steps,
-                method=method,
-                verified_at=verified_at,
-            )
+    async def _use(self, *steps: StateEvent) -> None:
+        """Take the steps that follow from the credential that is in use now.
 
-    def _let_go(self, close: CloseInfo) -> None:
-        self._connection = None
-        self._opened_with = None
-        self._upkeep.let_go()
-        self._notes.close(close)
+        They come before anything is waited for: status may be read at any wait, and must not show
+        the new credential beside what was known of the old one.
+        """
+        for step in steps:
+            await self._advance(step)
+        self._told.renewed()
+        await self._start_ageing()
+
+    def _let_go(self, close: CloseInfo, *, is_lost: bool = False) -> None:
+        self._keeper.let_go()
+        self._notes.close(close, is_lost=is_lost)
 
     async def _replace(self, success: Success, synced: Verdict, why: str) -> None:
         """Put the new connection in the old one's place, then close the old one."""
-        old = self._connection
+        old = self.connection
         try:
             await self._take_over(
                 success,
@@ -583,8 +604,8 @@ class Session:
     async def _stand_down(self, text: str) -> None:
         """Drop every helper and close the connection in an orderly way, if there is one."""
         await self._drop_helpers()
-        self._in_cycle = False
-        connection = self._connection
+        self._cycle.end()
+        connection = self.connection
         if connection is None:
             return
         self._let_go(
@@ -616,61 +637,85 @@ class Session:
         await self._drop_helpers()
         if seconds > 0:
             self._notes.wait(seconds)
-        await self._helpers.ring_after(seconds, number=self._number)
+            ringing = streams.rings(self._environment.clock, seconds, number=self._number)
+            await self._helpers.start(Role.TIMER, ringing)
+        else:
+            self._post(TimerRang(self._number))
 
     def _until_next_start(self, *, slowly: bool) -> float:
-        """Seconds from now until the next attempt may start, counted from the last one's start."""
-        if self._desired is None or self._last_start is None:
+        if self._desired is None:
             return 0.0
-        retry, rng = self._desired.spec.retry, self._environment.rng
-        if slowly:
-            delay = backoff.slow_delay(retry, rng=rng)
-        else:
-            delay = backoff.spaced_delay(retry, failures=self._state.attempts, rng=rng)
-        return max(self._last_start + delay - self._environment.clock.monotonic(), 0.0)
+        failures = self._state.attempts
+        return self._cycle.until_next(self._desired.spec.retry, failures=failures, slowly=slowly)
 
     async def _start_attempt(self) -> None:
         await self._drop_helpers()
-        if self._desired is not None:
-            await self._helpers.attempt(
-                self._desired, self, number=self._number, instead_of=self._refused
-            )
+        if self._desired is None:
+            return
+        self._cycle.attempt(self._desired.spec)
+        attempting = streams.attempts(
+            self.key,
+            self._environment,
+            self._desired,
+            self._cycle,
+            number=self._number,
+            instead_of=self._keeper.refused,
+        )
+        await self._helpers.start(Role.ATTEMPT, attempting)
 
     async def _start_probing(self) -> None:
-        if self._connection is not None:
-            await self._helpers.probe(self._connection, self._probe_settings)
+        """Probe the connection from now on as is declared, or no longer."""
+        connection, settings = self.connection, self._probe_settings
+        if connection is None:
+            return
+        probing = None
+        if settings is not None:
+            probing = streams.probes(self.key, self._environment, connection, settings)
+        await self._helpers.start(Role.PROBER, probing)
+
+    async def _start_ageing(self) -> None:
+        """Follow the age of what is in use now, if it has any."""
+        ageing = streams.ages(self._keeper) if self._keeper.has_end else None
+        await self._helpers.start(Role.AGE, ageing)
 
     async def _start_renewal(self) -> None:
-        if self._opened_with is not None and self._desired is not None:
-            await self._upkeep.renew(self._desired, self._opened_with)
+        """Bring what is wanted to the connection, in the background."""
+        if self._desired is not None and self._keeper.plan_renewal(self._desired):
+            await self._helpers.start(Role.RENEWAL, streams.tries(self._keeper))
 
     async def _drop_helpers(self) -> None:
         """End every helper. What they reported before is stale from here on."""
         self._number += 1
-        self._notes.retry_at = None
+        self._notes.stop_waiting()
         await self._helpers.drop_all()
 
     @property
     def _probe_settings(self) -> ProbeSettings | None:
         return self._desired.spec.probe if self._desired is not None else None
 
-    # Progress: called by attempt().
-
-    async def started(self) -> None:
-        self._last_start = self._environment.clock.monotonic()
-        if not self._in_cycle:
-            self._in_cycle = True
-            if self._desired is not None:
-                await self._emit(EventType.ATTEMPTING, attempting_message(self._desired.spec))
-
-    def fetched(self, credential: Credential) -> None:
-        if self._connection is None:
-            self._notes.try_out(credential)
-
-    async def resolved(self, endpoint: Endpoint, addresses: Sequence[str]) -> None:
-        await self._emit(EventType.OBTAINED_ADDRESS, f"{endpoint} is at {', '.join(addresses)}")
-
     # --- reporting
+
+    async def _emit(
+        self,
+        kind: EventType,
+        message: str,
+        *,
+        reason: Reason | None = None,
+        is_routine: bool = False,
+    ) -> None:
+        await self._reporter.emit(kind, message, reason=reason, is_routine=is_routine)
+
+    async def _tell(self, tale: Tale | None) -> None:
+        if tale is not None:
+            await self._emit(tale.kind, tale.message, reason=tale.reason)
+
+    async def _tell_age(
+        self, aged: state.CredentialExpired | state.CredentialExpiring | None
+    ) -> None:
+        """Show how old the credential in use is, and tell it once."""
+        if aged is not None:
+            await self._advance(aged)
+            await self._tell(self._told.age(aged))
 
     def _tell_failure(self) -> None:
         if self._state.failure is not None:

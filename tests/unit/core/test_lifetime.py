@@ -1,4 +1,4 @@
-"""When a credential that expires is to be renewed, and who tells when it is time."""
+"""When a credential that expires is to be renewed, and when it is time."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from springline.core import lifetime
+from springline.core.lifetime import Moment
 from springline.core.values import Credential
 from support.builders import a_token
 from support.fake_clock import EIGHT, FakeClock
@@ -206,7 +207,7 @@ async def test_what_was_received_is_not_received_anew(clock: FakeClock) -> None:
     assert lifetime.received(endless, clock) is endless
 
 
-# --- who tells
+# --- when it is time
 
 
 class CountingClock:
@@ -241,14 +242,13 @@ class Following:
         self, credential: Credential | None = None, renew_at: datetime = EIGHT + HOUR / 2
     ) -> None:
         self.task = asyncio.ensure_future(
-            lifetime.follow(
-                lifetime.received(credential or an_hour(), self.clock),
-                renew_at,
-                clock=self.counting,
-                due=lambda: self.told.append(("due", self.clock.elapsed)),
-                expired=lambda: self.told.append(("expired", self.clock.elapsed)),
-            )
+            self.follow(lifetime.received(credential or an_hour(), self.clock), renew_at)
         )
+
+    async def follow(self, credential: Credential, renew_at: datetime) -> None:
+        names = {Moment.DUE: "due", Moment.OVER: "expired"}
+        async for moment in lifetime.moments(credential, renew_at, self.counting):
+            self.told.append((names[moment], self.clock.elapsed))
 
     @property
     def is_over(self) -> bool:

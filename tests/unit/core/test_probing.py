@@ -7,6 +7,8 @@ import pytest
 from springline import errors
 from springline.core import probing
 from springline.core.desired import ProbeSettings
+from springline.core.messages import Confirmed, SaidExpired
+from springline.core.state import ProbeRefused, ProbeUnanswered
 from support.builders import PROBE, a_probe, an_open_info, server_close
 from support.fake_clock import FakeClock, FixedRandom
 from support.fakes import SILENCE, FakeConnection
@@ -27,18 +29,24 @@ class Probing:
         self.task: asyncio.Task[str] | None = None
 
     async def start(self) -> None:
-        self.task = asyncio.get_running_loop().create_task(
-            probing.probe_forever(
-                self.connection,
-                self.settings,
-                clock=self.clock,
-                rng=self.rng,
-                confirmed=self.news.append,
-                unanswered=lambda: self.news.append(None),
-                expired=self.expired.append,
-            )
-        )
+        self.task = asyncio.get_running_loop().create_task(self.run())
         await self.clock.settle()
+
+    async def run(self) -> str:
+        """Return why it has ended, as far as it says; what came before is noted."""
+        async for answer in probing.probe_forever(
+            self.connection, self.settings, clock=self.clock, rng=self.rng
+        ):
+            match answer:
+                case Confirmed(seconds=seconds):
+                    self.news.append(seconds)
+                case ProbeUnanswered():
+                    self.news.append(None)
+                case SaidExpired(words=words):
+                    self.expired.append(words)
+                case ProbeRefused(message=message):
+                    return message
+        return ""
 
     @property
     def refusal(self) -> str | None:

@@ -43,7 +43,6 @@ from support.fakes import (
     FakeEndpointSource,
     FakeResolver,
     FakeTLSSource,
-    IgnoredProgress,
 )
 
 
@@ -85,16 +84,24 @@ class Renewing:
     async def start(self) -> None:
         opened = dataclasses.replace(self.live, target=self.opened_for or self.spec.target)
         self.task = asyncio.get_running_loop().create_task(
-            Renewal(
-                Live(opened=opened, renew_at=self.renew_at, asked_at=self.asked_at),
-                self.spec,
-                self.means,
-                IgnoredProgress(),
-                rng=FixedRandom(),
-                refused=self.told.append,
-            ).run()
+            self.run(
+                Renewal(
+                    Live(opened=opened, renew_at=self.renew_at, asked_at=self.asked_at),
+                    self.spec,
+                    self.means,
+                    rng=FixedRandom(),
+                )
+            )
         )
         await self.clock.settle()
+
+    async def run(self, renewal: Renewal) -> Outcome | None:
+        """Return what came of it, None if nothing did; what came before is noted."""
+        async for came in renewal.tries():
+            if not isinstance(came, Refusal):
+                return came
+            self.told.append(came)
+        return None
 
     @property
     def refusals(self) -> list[errors.ConnectError | errors.CredentialError]:

@@ -1,0 +1,46 @@
+"""What a session is told to do: what is declared, and with what it is to be done."""
+
+import asyncio
+from dataclasses import dataclass
+
+from springline.core import ports
+from springline.core.attempt import Means
+from springline.core.desired import SessionSpec
+from springline.core.environment import Environment
+from springline.core.state import Failure
+
+__all__ = ["Desired", "Unusable"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desired:
+    """What one session is to do now, and with what."""
+
+    spec: SessionSpec
+    credentials: ports.CredentialSource
+    tls: ports.TLSSource
+    endpoints: ports.EndpointSource
+    limit: asyncio.Semaphore
+    """Shared by the sessions of one broker: how many attempts run at once."""
+
+    def means(self, environment: Environment) -> Means:
+        """Return what an attempt is made with."""
+        return Means(
+            driver=environment.adapters[self.spec.target.protocol].driver,
+            resolver=environment.resolver,
+            clock=environment.clock,
+            credentials=self.credentials,
+            tls=self.tls,
+            endpoints=self.endpoints,
+            limit=self.limit,
+            verifications=environment.verifications,
+            meter=environment.meter,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unusable:
+    """A declaration that no session can be opened for, and why."""
+
+    generation: int
+    problem: Failure
