@@ -6,7 +6,7 @@ broker, write the last status, leave.
 """
 
 import asyncio
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import TextIO
@@ -19,6 +19,7 @@ from springline.clock import SystemClock
 from springline.core.events import EventSink
 from springline.core.manager import Manager
 from springline.core.session import Environment, Session
+from springline.core.signals import Signal
 from springline.credentials.token_files import DirectoryOfTokens
 from springline.resolver import SystemResolver
 from springline.settings import RunSettings
@@ -70,18 +71,22 @@ class Standalone:
             tokens=NoTokens(),
             token_files=self._token_files,
         )
-        self.manager = Manager(self.environment, self.sources, on_change=self._session_changed)
+        self.changes = Signal[Session]()
+        """Tells of each session that is not what it was."""
+        published = Signal[Session]()
+        self.manager = Manager(self.environment, self.sources, on_change=self.changes.tell)
         self.reconciler = Reconciler(self.manager, self.reader)
         self.bindings: BindingFiles | None = None
         if binding_dir is not None:
             self.bindings = BindingFiles(
                 binding_dir,
-                lambda: self.manager,
+                self.manager,
                 clock,
                 reader=self.reader,
                 events=events,
-                on_change=lambda session: self.report.session_changed(session),  # noqa: PLW0108 - made below
+                on_change=published.tell,
             )
+            self.changes.follow(self.bindings.session_changed)
         self.report = Report(
             self.manager,
             clock,
@@ -89,13 +94,8 @@ class Standalone:
             generation=self.reconciler.generation,
             publications=self.bindings or NoBindings(),
         )
-        self.changed: Callable[[Session], None] = lambda _: None
-
-    def _session_changed(self, session: Session) -> None:
-        if self.bindings is not None:
-            self.bindings.session_changed(session)
-        self.report.session_changed(session)
-        self.changed(session)
+        self.changes.follow(self.report.session_changed)
+        published.follow(self.report.session_changed)
 
     async def watch_token_files(self) -> None:
         """Bring changed files of tokens to the sessions that read them. Ends when cancelled."""
@@ -120,9 +120,9 @@ async def run(settings: RunSettings, out: TextIO) -> None:
     """
     display: Display
     if settings.table:
-        display = TableDisplay(lambda: parts.report, SystemClock(), out, steps=settings.steps)
+        display = TableDisplay(SystemClock(), out, steps=settings.steps)
     else:
-        display = LineDisplay(lambda text: click.echo(text, file=out), steps=settings.steps)
+        display = LineDisplay(partial(click.echo, file=out), steps=settings.steps)
     parts = Standalone(
         display,
         status_dir=settings.status_dir,
@@ -132,7 +132,7 @@ async def run(settings: RunSettings, out: TextIO) -> None:
 
     async with asyncio.TaskGroup() as tasks:
         with shutdown.on_signal(asyncio.Event()) as stopping:
-            showing = tasks.create_task(display.run(), name="display")
+            showing = tasks.create_task(display.run(parts.report), name="display")
             reporting = tasks.create_task(parts.report.run(), name="report")
             managing = tasks.create_task(parts.manager.run(), name="manager")
             following = tasks.create_task(

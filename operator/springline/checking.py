@@ -67,7 +67,7 @@ async def check(settings: CheckSettings) -> Checked:
     manifests = _declared(settings)
     parts = Standalone(_Quiet(), token_dir=settings.token_dir)
     news = asyncio.Event()
-    parts.changed = lambda _: news.set()
+    parts.changes.follow(lambda _: news.set())
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(parts.manager.run(), name="manager")
         parts.apply(manifests)

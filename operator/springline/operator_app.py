@@ -8,6 +8,7 @@ with a goodbye to its broker, writes what has become of them, gives the Lease ba
 import asyncio
 import contextlib
 import logging
+from functools import partial
 from random import Random
 
 from springline import shutdown
@@ -16,7 +17,9 @@ from springline.clock import SystemClock
 from springline.core.environment import Environment
 from springline.core.logged_events import LoggedEvents
 from springline.core.manager import Manager
+from springline.core.read_objects import ReadObjects
 from springline.core.session import Session
+from springline.core.signals import Signal
 from springline.credentials.token_files import DirectoryOfTokens
 from springline.kube.access import Access
 from springline.kube.binding import BindingWatch, BindingWriter
@@ -24,12 +27,14 @@ from springline.kube.bound_secrets import BoundSecrets
 from springline.kube.client import Client
 from springline.kube.declarations import Declarations
 from springline.kube.definitions import Definitions
+from springline.kube.entries import Elsewhere, Entries
 from springline.kube.event_posting import EventPoster, Outcome
 from springline.kube.events import KubernetesEvents
 from springline.kube.holders import Holders
 from springline.kube.installed import await_installed, take_in_brokers
+from springline.kube.known_objects import KnownObjects
 from springline.kube.lease import LeaseKeeper
-from springline.kube.namespaces import NamespaceWatch
+from springline.kube.namespaces import EndingNamespaces, NamespaceWatch
 from springline.kube.notices import Notices
 from springline.kube.objects import ObjectReader, ObjectWatch
 from springline.kube.operator import Operator
@@ -39,7 +44,7 @@ from springline.kube.services import KubernetesServices
 from springline.kube.status import StatusWriter
 from springline.kube.sweeping import Sweeper
 from springline.kube.tokens import KubernetesTokens
-from springline.metrics import Metrics
+from springline.metrics import Collector, Metrics
 from springline.resolver import SystemResolver
 from springline.settings import OperatorSettings
 from springline.sources import DeclaredSources
@@ -89,89 +94,45 @@ class _Parts:
         stopping: asyncio.Event,
     ) -> None:
         """`stopping` is set by the signals that end the process."""
-        # Some parts tell others that are made after them; those are looked up when it happens.
         self._settings = settings
         self._client = client
-        clock = SystemClock()
-        rng = Random()  # noqa: S311 - it spreads times, and hides nothing
-        kinds = ["Broker", "BrokerConnection"]
-        if settings.cluster_brokers:
-            kinds.insert(0, "ClusterBroker")
-        self._kinds = kinds
         self._stopping = stopping
         self._is_stopping = False
         self._missing = ""
         """What keeps the watches from being started, in words."""
+        self._clock = clock = SystemClock()
+        rng = Random()  # noqa: S311 - it spreads times, and hides nothing
+        self._kinds = kinds = ["Broker", "BrokerConnection"]
+        if settings.cluster_brokers:
+            kinds.insert(0, "ClusterBroker")
 
-        self._metrics = Metrics(
-            lambda: (session.view for session in self._manager.sessions()),
-            per_object=settings.per_object_metrics,
-            clock=clock,
-            statuses=lambda: self._statuses,
-            definitions=lambda: self._definitions,
-        )
+        # What one part notes and others ask, and what one tells and others follow.
+        reads, known, entries, ending = ReadObjects(), KnownObjects(), Entries(), EndingNamespaces()
+        session_news, publication_news = Signal[Session](), Signal[Session]()
+        holder_news, definition_news = Signal[str](), Signal[None]()
+
+        # What sessions are made with.
+        self._metrics = Metrics(clock)
         self._poster = EventPoster(
             client.apart(),  # neither waits for the other
             clock,
             rng,
             instance=settings.holder,
-            is_ending=lambda namespace: self._namespaces.is_ending(namespace),  # noqa: PLW0108 - made below
+            is_ending=ending.is_ending,
             counted=self._metrics.event_posted,
         )
         events = KubernetesEvents(
             self._poster,
-            lambda identity: self._declarations.uid(identity),  # noqa: PLW0108 - made below
+            known.uid,
             clock,
-            limited=lambda: self._metrics.event_posted(Outcome.LIMITED),
-        )
-        resolver = SystemResolver(rng)
-        self._token_files = DirectoryOfTokens(settings.token_dir)
-        self._reader = ObjectReader(
-            client,
-            clock,
-            is_read=lambda identity: self._manager.is_read(identity),  # noqa: PLW0108 - made below
-            require_label=settings.require_secret_label,
+            limited=partial(self._metrics.event_posted, Outcome.LIMITED),
         )
         logged = LoggedEvents(then=events)
-        replica = Replica(
-            settings.lease_namespace or access.namespace or _DEFAULT_NAMESPACE, settings.holder
-        )
-        of_leases = client.apart()  # a sign of life must not wait behind what sessions read
-        self._lease = LeaseKeeper(of_leases, clock, replica=replica, seconds=settings.lease_seconds)
-        self._holders = Holders(
-            of_leases,
-            clock,
-            namespace=replica.namespace,
-            named=lambda: self._statuses.other_holders,
-            on_change=lambda holder: self._statuses.holder_changed(holder),  # noqa: PLW0108 - made below
-        )
+        resolver = SystemResolver(rng)
         services = KubernetesServices(client, rng)
-        self._bindings = BindingWriter(
-            BoundSecrets(client),
-            lambda: self._manager,
-            clock,
-            uid_of=lambda identity: self._declarations.uid(identity),  # noqa: PLW0108 - made below
-            reader=self._reader,
-            services=services,
-            events=logged,
-            on_change=lambda session: self._statuses.session_changed(session),  # noqa: PLW0108
-            is_held_elsewhere=lambda identity: self._statuses.is_held_elsewhere(identity),  # noqa: PLW0108
-        )
-        self._definitions = Definitions(
-            client,
-            kinds=kinds,
-            on_change=lambda: self._statuses.definitions_changed(),  # noqa: PLW0108 - made below
-        )
-        self._statuses = StatusWriter(
-            client,
-            lambda: self._manager,
-            clock,
-            holder=str(replica),
-            publications=self._bindings,
-            definitions=self._definitions,
-            lives=self._holders,
-            notices=Notices(events, clock, is_limited=bool(settings.namespaces)),
-            counted=self._metrics.status_written,
+        self._token_files = DirectoryOfTokens(settings.token_dir)
+        reader = ObjectReader(
+            client, clock, is_read=reads.is_read, require_label=settings.require_secret_label
         )
         self._manager = Manager(
             Environment(
@@ -183,17 +144,65 @@ class _Parts:
                 meter=self._metrics,
             ),
             DeclaredSources(
-                self._reader,
+                reader,
                 clock=clock,
                 resolver=resolver,
                 services=services,
                 tokens=KubernetesTokens(client, access),
                 token_files=self._token_files,
             ),
-            on_change=self._session_changed,
+            on_change=session_news.tell,
             unserved=() if settings.cluster_brokers else ("ClusterBroker",),
+            reads=reads,
         )
-        self._declarations = Declarations(self._manager, self._statuses)
+
+        # What is written of them, unless another replica does.
+        replica = Replica(
+            settings.lease_namespace or access.namespace or _DEFAULT_NAMESPACE, settings.holder
+        )
+        of_leases = client.apart()  # a sign of life must not wait behind what sessions read
+        self._lease = LeaseKeeper(of_leases, clock, replica=replica, seconds=settings.lease_seconds)
+        self._holders = Holders(
+            of_leases,
+            clock,
+            namespace=replica.namespace,
+            named=entries.other_holders,
+            on_change=holder_news.tell,
+        )
+        self._definitions = Definitions(
+            client, kinds=kinds, on_change=partial(definition_news.tell, None)
+        )
+        self._bindings = BindingWriter(
+            BoundSecrets(client),
+            self._manager,
+            clock,
+            uid_of=known.uid,
+            reader=reader,
+            services=services,
+            events=logged,
+            on_change=publication_news.tell,
+            is_held_elsewhere=Elsewhere(entries, self._holders).holds,
+        )
+        self._statuses = StatusWriter(
+            client,
+            self._manager,
+            clock,
+            holder=str(replica),
+            publications=self._bindings,
+            definitions=self._definitions,
+            lives=self._holders,
+            notices=Notices(events, clock, is_limited=bool(settings.namespaces)),
+            counted=self._metrics.status_written,
+            entries=entries,
+        )
+        session_news.follow(self._bindings.session_changed)
+        session_news.follow(self._statuses.session_changed)
+        publication_news.follow(self._statuses.session_changed)
+        holder_news.follow(self._statuses.holder_changed)
+        definition_news.follow(self._statuses.definitions_changed)
+
+        # What is declared, and what it refers to.
+        self._declarations = Declarations(self._manager, self._statuses, known)
         self._sweeper = Sweeper(
             client, self._declarations, clock, kinds=kinds, namespaces=settings.namespaces
         )
@@ -205,14 +214,13 @@ class _Parts:
             readable=Readable(client, kinds=kinds, namespaces=settings.namespaces),
             on_gap=self._sweeper.request,
             before_start=self._installed,
-            after_start=lambda: shutdown.listen(self._stopping),
+            after_start=partial(shutdown.listen, stopping),
         )
-
         self._objects = ObjectWatch(
             client,
             clock,
             rng,
-            self._reader,
+            reader,
             namespaces=settings.namespaces,
             on_change=self._manager.object_changed,
             on_gap=self._sweeper.request,
@@ -220,12 +228,15 @@ class _Parts:
         self._bound = BindingWatch(
             client, clock, rng, self._bindings, namespaces=settings.namespaces
         )
-        self._namespaces = NamespaceWatch(client, clock, rng, self._manager)
-        self._clock = clock
+        self._namespaces = NamespaceWatch(client, clock, rng, self._manager, ending)
 
-    def _session_changed(self, session: Session) -> None:
-        self._bindings.session_changed(session)
-        self._statuses.session_changed(session)
+        self._collector = Collector(
+            self._metrics,
+            self._manager.views,
+            per_object=settings.per_object_metrics,
+            statuses=self._statuses,
+            definitions=self._definitions,
+        )
 
     async def run(self) -> None:
         settings = self._settings
@@ -234,7 +245,7 @@ class _Parts:
             serve(
                 ListenAddress(settings.listen_host, settings.listen_port),
                 self._health(),
-                self._metrics,
+                self._collector,
             ),
             asyncio.TaskGroup() as tasks,
         ):

@@ -18,7 +18,7 @@ from typing import Self
 from aiohttp import hdrs, web
 
 from springline.errors import SpringlineError
-from springline.metrics import Metrics
+from springline.metrics import Collector
 
 __all__ = ["Check", "Health", "ListenAddress", "ListenError", "serve"]
 
@@ -94,7 +94,7 @@ class Health:
 
 @contextlib.asynccontextmanager
 async def serve(
-    address: ListenAddress, health: Health, metrics: Metrics | None
+    address: ListenAddress, health: Health, metrics: Collector | None
 ) -> AsyncIterator[None]:
     """Serve within the block; requests under way may finish for a moment at its end.
 
@@ -123,7 +123,7 @@ def _told(error: OSError) -> str:
     return os.strerror(error.errno).lower()  # asyncio's own text says where once more
 
 
-def _application(health: Health, metrics: Metrics | None) -> web.Application:
+def _application(health: Health, metrics: Collector | None) -> web.Application:
     application = web.Application(middlewares=[_guarded])
     application.on_response_prepare.append(_say_less)
     application.router.add_get("/healthz", _Checks(health.live).answer)
@@ -174,7 +174,7 @@ class _Checks:
 class _Scrapes:
     """Answers scrapes one after the other, however many come at once."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Collector) -> None:
         self._metrics = metrics
         self._turn = asyncio.Lock()
 

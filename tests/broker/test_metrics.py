@@ -16,7 +16,7 @@ from springline.core.environment import Environment
 from springline.core.events import Event
 from springline.core.manager import Manager
 from springline.credentials.token_files import DirectoryOfTokens
-from springline.metrics import Metrics
+from springline.metrics import Collector, Metrics
 from springline.resolver import SystemResolver
 from springline.sources import DeclaredSources
 from springline.standalone.loader import Manifests
@@ -49,11 +49,7 @@ class Scraped:
     def __init__(self, address: ListenAddress) -> None:
         clock, rng = SystemClock(), SystemRandom()
         resolver = SystemResolver(rng)
-        self.metrics = Metrics(
-            lambda: [session.view for session in self.manager.sessions()],
-            per_object=True,
-            clock=clock,
-        )
+        self.metrics = Metrics(clock)
         environment = Environment(
             adapters=adapters(),
             resolver=resolver,
@@ -72,6 +68,7 @@ class Scraped:
             token_files=DirectoryOfTokens(None),
         )
         self.manager = Manager(environment, sources)
+        self.collector = Collector(self.metrics, self.manager.views, per_object=True)
         self._reconciler = Reconciler(self.manager, reader)
         self._url = f"http://{address}/metrics"
 
@@ -112,7 +109,7 @@ async def scraped() -> AsyncIterator[Scraped]:
     lease = ports.lease(1)
     address = ListenAddress(ports.LOOPBACK, lease.ports[0])
     scraped = Scraped(address)
-    async with serve(address, Health(), scraped.metrics), asyncio.TaskGroup() as tasks:
+    async with serve(address, Health(), scraped.collector), asyncio.TaskGroup() as tasks:
         tasks.create_task(scraped.manager.run())
         yield scraped
         scraped.manager.stop()

@@ -233,7 +233,7 @@ class Scene(Fleet):
         """Return a writer that knows nothing yet, as after a start."""
         writer = BindingWriter(
             BoundSecrets(self.api),
-            lambda: self.manager,
+            self.manager,
             self.clock,
             uid_of=lambda identity: self.uids.get(SessionKey(identity.namespace, identity.name)),
             reader=self.reader,

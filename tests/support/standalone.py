@@ -69,7 +69,7 @@ class Scene:
         if binding_dir is not None:
             self.bindings = BindingFiles(
                 binding_dir,
-                lambda: self.manager,
+                self.manager,
                 clock,
                 reader=self.reader,
                 events=self.events,

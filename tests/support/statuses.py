@@ -15,6 +15,7 @@ from springline.core.values import SessionKey
 from springline.kube import paths, schemas
 from springline.kube.client import RefusedError
 from springline.kube.declarations import Declarations, identify
+from springline.kube.entries import Entries
 from springline.kube.holders import Life
 from springline.kube.schemas import Fitted, Schema
 from springline.kube.status import StatusWriter
@@ -369,9 +370,11 @@ class Scene(Fleet):
         self.definitions = FakeDefinitions(self.api)
         self.lives = FakeLives()
         self.notices = RecordingNotices()
+        super().__init__(clock)
+        self.entries = Entries()
         self.statuses = StatusWriter(
             self.api,
-            lambda: self.manager,
+            self.manager,
             clock,
             holder="system/pod-1",
             publications=self.publications,
@@ -379,9 +382,9 @@ class Scene(Fleet):
             lives=self.lives,
             notices=self.notices,
             counted=self.counted.append,
+            entries=self.entries,
         )
         self.definitions.on_change = self.statuses.definitions_changed
-        super().__init__(clock)
         self.declarations = Declarations(self.manager, self.statuses)
         self._declared: dict[str, tuple[Any, ...]] = {}
         self.api.is_declared = self._is_declared

@@ -20,7 +20,7 @@ from springline.core.state import Phase
 from springline.core.values import ServerInfo, SessionKey, TLSInfo
 from springline.core.view import SessionView
 from springline.kube.event_posting import Outcome
-from springline.metrics import Metrics, catalogue
+from springline.metrics import Collector, Metrics, catalogue
 from springline.metrics.catalogue import MetricInfo
 from springline.reasons import Reason
 from support import metrics_page, scrapes
@@ -62,12 +62,13 @@ class Scene:
     def __init__(self, clock: FakeClock, *, per_object: bool) -> None:
         self.backlog = PlayedBacklog()
         self.comparison = PlayedComparison()
-        self.metrics = Metrics(
+        self.metrics = Metrics(clock)
+        self.collector = Collector(
+            self.metrics,
             self._views,
             per_object=per_object,
-            clock=clock,
-            statuses=lambda: self.backlog,
-            definitions=lambda: self.comparison,
+            statuses=self.backlog,
+            definitions=self.comparison,
         )
         self.stage: Stage | None = None
         self.more: list[SessionView] = []
@@ -84,7 +85,7 @@ class Scene:
 
     def text(self, accept: str = "") -> str:
         """What a scrape is answered."""
-        body, _ = self.metrics.render(accept)
+        body, _ = self.collector.render(accept)
         return body.decode()
 
     def families(self) -> dict[str, Metric]:
@@ -387,7 +388,7 @@ async def test_what_the_definitions_lack_is_shown(scene: Scene) -> None:
 async def test_without_an_api_server_no_status_waits_and_no_definition_lacks_anything(
     clock: FakeClock,
 ) -> None:
-    body, _ = Metrics(tuple, per_object=True, clock=clock).render()
+    body, _ = Collector(Metrics(clock), tuple, per_object=True).render()
     assert b"springline_status_oldest" not in body
     assert b"springline_definitions" not in body
 
@@ -419,7 +420,7 @@ async def test_the_series_of_single_sessions_can_be_left_out(large: Scene) -> No
     connection = await large.session.connect(probe=PROBE)
     connection.block()
     await large.session.clock.settle()
-    body, _ = large.metrics.render()
+    body, _ = large.collector.render()
     assert b"orders" not in body
     assert not [name for name in large.families() if name.startswith("springline_session_")]
     assert large.value("springline_sessions_ready", protocol="amqp091") == 1.0
@@ -458,7 +459,7 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 async def test_the_accept_header_decides_the_format(
     scene: Scene, accept: str, expected: str
 ) -> None:
-    _, content_type = scene.metrics.render(accept)
+    _, content_type = scene.collector.render(accept)
     assert content_type.startswith(expected)
 
 
@@ -485,7 +486,7 @@ async def populated(scene: Scene) -> None:
 async def test_both_formats_say_the_same(scene: Scene) -> None:
     """OpenMetrics, whose parser is strict, and the text."""
     await populated(scene)
-    snapshot = scene.metrics.collect()
+    snapshot = scene.collector.collect()
     text, _ = snapshot.render()
     open_text, content_type = snapshot.render("application/openmetrics-text")
     assert content_type.startswith(OPENMETRICS)
@@ -504,7 +505,7 @@ async def test_both_formats_say_the_same(scene: Scene) -> None:
 async def test_a_scrape_is_of_one_moment(scene: Scene) -> None:
     """What happens while the text is written is not in it."""
     connection = await scene.session.connect()
-    snapshot = scene.metrics.collect()
+    snapshot = scene.collector.collect()
     connection.end(server_close())
     await scene.session.clock.settle()
     text, _ = snapshot.render()

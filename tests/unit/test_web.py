@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from springline.clock import SystemClock
-from springline.metrics import Metrics
+from springline.metrics import Collector, Metrics
 from springline.web import Health, ListenAddress, ListenError, serve
 from support import ports
 from support.leaks import checked
@@ -48,7 +48,7 @@ class Client:
 
 @contextlib.asynccontextmanager
 async def serving(
-    address: ListenAddress, health: Health | None = None, metrics: Metrics | None = None
+    address: ListenAddress, health: Health | None = None, metrics: Collector | None = None
 ) -> AsyncIterator[Client]:
     async with (
         serve(address, health or Health(), metrics),
@@ -57,8 +57,8 @@ async def serving(
         yield Client(session, address)
 
 
-def no_sessions() -> Metrics:
-    return Metrics(tuple, per_object=True, clock=SystemClock())
+def no_sessions() -> Collector:
+    return Collector(Metrics(SystemClock()), tuple, per_object=True)
 
 
 HEALTH = Health(

@@ -8,7 +8,7 @@ sessions that use it and a changed Secret the sessions that read it.
 import asyncio
 import contextvars
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,9 +16,11 @@ from springline.api import labels, v1alpha1
 from springline.api.meta import Identity
 from springline.core import desired, ports
 from springline.core.desired import SessionSpec
+from springline.core.read_objects import ReadObjects
 from springline.core.session import Desired, Environment, Session, Unusable
 from springline.core.state import Failure
 from springline.core.values import SessionKey
+from springline.core.view import SessionView
 from springline.reasons import Reason
 
 __all__ = ["Manager", "Sources"]
@@ -47,7 +49,6 @@ class _Entry:
     declaration: v1alpha1.BrokerConnection | Failure
     generation: int
     broker: Identity | None = None
-    reads: frozenset[Identity] = frozenset()
 
 
 class Manager:
@@ -60,8 +61,12 @@ class Manager:
         *,
         on_change: Callable[[Session], None] = lambda _: None,
         unserved: Collection[str] = (),
+        reads: ReadObjects | None = None,
     ) -> None:
-        """`unserved` are the kinds of brokers that will never be declared here."""
+        """`unserved` are the kinds of brokers that will never be declared here.
+
+        `reads` is where the objects are noted that connections read.
+        """
         self._environment = environment
         self._sources = sources
         self._on_change = on_change
@@ -69,8 +74,7 @@ class Manager:
         self._entries: dict[SessionKey, _Entry] = {}
         self._brokers: dict[Identity, v1alpha1.BrokerSpec] = {}
         self._namespaces: dict[str, dict[str, str]] = {}
-        self._readers: dict[Identity, set[SessionKey]] = {}
-        """Who reads an object: `reads` of all entries, the other way round."""
+        self._reads = reads if reads is not None else ReadObjects()
         self._limits: dict[Identity, tuple[int, asyncio.Semaphore]] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._context = contextvars.copy_context()
@@ -111,7 +115,7 @@ class Manager:
         entry = self._entries.pop(key, None)
         if entry is None:
             return
-        self._note_reads(key, entry, frozenset())
+        self._reads.note(key, frozenset())
         if entry.broker is not None and entry.broker not in self._brokers:
             self._limits.pop(entry.broker, None)  # the broker in place goes with its connection
         if self._tasks is not None:
@@ -119,7 +123,7 @@ class Manager:
 
     def object_changed(self, identity: Identity) -> None:
         """Say that a Secret or ConfigMap appeared, changed or went."""
-        for key in self._readers.get(identity, ()):
+        for key in self._reads.readers(identity):
             self._entries[key].session.credential_changed()
 
     def renew(self, key: SessionKey) -> None:
@@ -136,7 +140,7 @@ class Manager:
 
     def is_read(self, identity: Identity) -> bool:
         """Whether a declared connection reads this Secret or ConfigMap now."""
-        return identity in self._readers
+        return self._reads.is_read(identity)
 
     def session(self, key: SessionKey) -> Session | None:
         """The session of a declared connection."""
@@ -150,6 +154,10 @@ class Manager:
             for entry in self._entries.values()
             if broker is None or entry.broker == broker
         ]
+
+    def views(self) -> Iterator[SessionView]:
+        """Yield what can be shown of each session now."""
+        return (entry.session.view for entry in self._entries.values())
 
     def broker_of(self, session: Session) -> Identity | None:
         """The broker a session is declared for."""
@@ -263,7 +271,7 @@ class Manager:
     def _resolved(self, entry: _Entry) -> Desired | Unusable:
         """Resolve the entry's references, and note what they are."""
         key = entry.session.key
-        self._note_reads(key, entry, frozenset())
+        self._reads.note(key, frozenset())
         if isinstance(entry.declaration, Failure):
             entry.broker = None
             return Unusable(generation=entry.generation, problem=entry.declaration)
@@ -278,7 +286,7 @@ class Manager:
         )
         if isinstance(spec, Failure):
             return Unusable(generation=entry.generation, problem=spec)
-        self._note_reads(key, entry, desired.references(spec))
+        self._reads.note(key, desired.references(spec))
         return Desired(
             spec=spec,
             credentials=self._sources.credentials(spec),
@@ -286,15 +294,6 @@ class Manager:
             endpoints=self._sources.endpoints(spec),
             limit=self._limit(spec),
         )
-
-    def _note_reads(self, key: SessionKey, entry: _Entry, reads: frozenset[Identity]) -> None:
-        for identity in entry.reads - reads:
-            self._readers[identity].discard(key)
-            if not self._readers[identity]:
-                del self._readers[identity]
-        for identity in reads - entry.reads:
-            self._readers.setdefault(identity, set()).add(key)
-        entry.reads = reads
 
     def _limit(self, spec: SessionSpec) -> asyncio.Semaphore:
         known = self._limits.get(spec.broker)

@@ -12,6 +12,7 @@ kopf and the Kubernetes client are known only here. The pieces, from the outside
     namespaces  the labels of namespaces, and which are being deleted
     services    where the pods behind a Service are
     declarations  what objects there are, and what they mean for the manager
+    known_objects  the objects that there are, for whoever writes something about one
     definitions what the API server's definitions of our kinds lack and take
     schemas     the same of one schema and one value
     installed   what has to be there at the start: our kinds, and the brokers
@@ -25,6 +26,7 @@ kopf and the Kubernetes client are known only here. The pieces, from the outside
     projection  what the status of an object should be
     stored      a status as the API server has it
     applying    one status, written or read
+    entries     what is known of the status of each object
     rivals      other writers of status, and whose it is
     status      what became of each declaration, by server-side apply
     turns       in which order, and how fast, status is written

@@ -89,7 +89,7 @@ class BindingWriter:
     def __init__(
         self,
         secrets: BoundSecrets,
-        manager: Callable[[], Manager],
+        manager: Manager,
         clock: ports.Clock,
         *,
         uid_of: Callable[[Identity], str | None],
@@ -196,7 +196,7 @@ class BindingWriter:
         """Forget connections that went, and so what they log in with."""
         while True:
             await self._clock.sleep(_PRUNE_SECONDS)
-            for key in [key for key in self._entries if self._manager().session(key) is None]:
+            for key in [key for key in self._entries if self._manager.session(key) is None]:
                 self._forget(key)
 
     def _touch(self, key: SessionKey) -> None:
@@ -229,7 +229,7 @@ class BindingWriter:
 
     async def _look_after(self, key: SessionKey) -> float | None:
         """Do what there is to do, and return in how many seconds to do it again; None for never."""
-        session = self._manager().session(key)
+        session = self._manager.session(key)
         identity = Identity("BrokerConnection", key.namespace, key.name)
         uid = self._uid_of(identity)
         if session is None or uid is None:

@@ -8,7 +8,6 @@ from the old one by its uid, because their events may arrive in any order.
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol, assert_never
 
 from springline.api import documents, v1alpha1
@@ -16,6 +15,7 @@ from springline.api.meta import Identity
 from springline.core.manager import Manager
 from springline.core.values import SessionKey
 from springline.errors import ManifestError
+from springline.kube.known_objects import KnownObjects, Seen
 from springline.kube.requests import Request
 from springline.kube.stored import StoredStatus
 
@@ -68,24 +68,16 @@ class Shown(Protocol):
         """Whether the object was shown before."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What decides whether an object says anything new."""
-
-    uid: str
-    generation: int
-    requests: Mapping[Request, str]
-    former: tuple[str, ...] = ()
-    """The uids of those that had the name before. Late events of theirs may still come."""
-
-
 class Declarations:
     """Keeps the manager and the statuses in step with the objects in the API server."""
 
-    def __init__(self, manager: Manager, statuses: Statuses) -> None:
+    def __init__(
+        self, manager: Manager, statuses: Statuses, known: KnownObjects | None = None
+    ) -> None:
+        """`known` is where the objects are noted that there are."""
         self._manager = manager
         self._statuses = statuses
-        self._seen: dict[Identity, _Seen] = {}
+        self._seen = known if known is not None else KnownObjects()
         self._frozen = False
 
     def freeze(self) -> None:
@@ -101,8 +93,7 @@ class Declarations:
 
     def uid(self, identity: Identity) -> str | None:
         """Return the uid of an object, None if there is no such object."""
-        seen = self._seen.get(identity)
-        return seen.uid if seen is not None else None
+        return self._seen.uid(identity)
 
     def count(self, kind: str) -> int:
         """Return how many objects of a kind there are."""
@@ -129,7 +120,7 @@ class Declarations:
         if before is not None and before.uid != uid and identity.kind == "BrokerConnection":
             # Deleted and created again. A broker's sessions go on if nothing else has changed.
             self._manager.drop_connection(_key(identity))
-        now = _Seen(
+        now = Seen(
             uid=uid,
             generation=generation,
             requests=_requests(metadata.get("annotations") or {}),
@@ -224,12 +215,12 @@ def _requests(annotations: Mapping[str, str]) -> dict[Request, str]:
     return {request: value for request, value in found.items() if value}
 
 
-def _is_late(uid: str, generation: int, *, seen: _Seen) -> bool:
+def _is_late(uid: str, generation: int, *, seen: Seen) -> bool:
     """Whether an event is about what has been overtaken: by a list, or by a successor."""
     return uid in seen.former or (uid == seen.uid and generation < seen.generation)
 
 
-def _former(uid: str, before: _Seen | None) -> tuple[str, ...]:
+def _former(uid: str, before: Seen | None) -> tuple[str, ...]:
     if before is None:
         return ()
     if before.uid == uid:

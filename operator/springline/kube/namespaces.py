@@ -10,7 +10,7 @@ from springline.core import ports
 from springline.kube.client import Client
 from springline.kube.watching import Metadata, Watch
 
-__all__ = ["NamespaceWatch", "Namespaces"]
+__all__ = ["EndingNamespaces", "NamespaceWatch", "Namespaces"]
 
 _PATH: Final = "/api/v1/namespaces"
 
@@ -25,16 +25,29 @@ class Namespaces(Protocol):
         """A namespace is gone."""
 
 
+class EndingNamespaces(set[str]):
+    """The namespaces that are known to be being deleted, so that they take nothing new."""
+
+    def is_ending(self, name: str) -> bool:
+        """Whether that is known of a namespace."""
+        return name in self
+
+
 class NamespaceWatch:
     """Follows all namespaces, and tells which labels each has."""
 
     def __init__(
-        self, client: Client, clock: ports.Clock, rng: Random, namespaces: Namespaces
+        self,
+        client: Client,
+        clock: ports.Clock,
+        rng: Random,
+        namespaces: Namespaces,
+        ending: EndingNamespaces | None = None,
     ) -> None:
-        """`namespaces` is told only what is new."""
+        """`namespaces` is told only what is new; those being deleted are noted in `ending`."""
         self._namespaces = namespaces
         self._known: dict[str, Mapping[str, str]] = {}
-        self._ending: set[str] = set()
+        self._ending = ending if ending is not None else EndingNamespaces()
         self.watch = Watch(client, clock, rng, _PATH, listener=self)
 
     @property

@@ -5,7 +5,7 @@ It writes nothing and decides nothing; the writer asks when it is an object's tu
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -89,7 +89,7 @@ class Projection:
 
     def __init__(
         self,
-        manager: Callable[[], Manager],
+        manager: Manager,
         clock: ports.Clock,
         *,
         holder: str,
@@ -139,7 +139,7 @@ class Projection:
         )
 
     def _of_broker(self, entry: Entry) -> dict[str, Any]:
-        sessions = self._manager().sessions(entry.identity)
+        sessions = self._manager.sessions(entry.identity)
         status, entry.conditions = projection.broker_status(
             [session.view for session in sessions],
             generation=entry.generation,
@@ -153,7 +153,7 @@ class Projection:
     def _session(self, identity: Identity) -> Session | None:
         if identity.kind != "BrokerConnection":
             return None
-        return self._manager().session(SessionKey(identity.namespace, identity.name))
+        return self._manager.session(SessionKey(identity.namespace, identity.name))
 
 
 # The same status gives the same text, in whichever order it was read or made.

@@ -11,7 +11,7 @@ that there is, the object is read and it is decided again; `rivals` knows about 
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from springline.api import conditions as api_conditions
@@ -22,6 +22,7 @@ from springline.core.manager import Manager
 from springline.core.session import Session
 from springline.kube.applying import Applier, StatusAPI
 from springline.kube.client import RefusedError, RequestError, UnreachableError
+from springline.kube.entries import Entries
 from springline.kube.projection import Digest, Entry, Projection
 from springline.kube.requests import Request
 from springline.kube.rivals import Claim, Lives, Rivals, StatusNotices
@@ -103,7 +104,7 @@ class StatusWriter:
     def __init__(
         self,
         client: Applier,
-        manager: Callable[[], Manager],
+        manager: Manager,
         clock: ports.Clock,
         *,
         holder: str,
@@ -112,10 +113,12 @@ class StatusWriter:
         lives: Lives,
         notices: StatusNotices,
         counted: Callable[[str], None] = lambda _: None,
+        entries: Entries | None = None,
     ) -> None:
         """`publications` knows what has become of bindings, and `lives` which holders live.
 
-        When `definitions` have changed, call `definitions_changed`.
+        When `definitions` have changed, call `definitions_changed`. `entries` is where it notes
+        what is declared.
         `counted` is told the outcome of each write: written, unchanged, conflict, gone or failed.
         """
         self._api = StatusAPI(client)
@@ -125,7 +128,7 @@ class StatusWriter:
         self._definitions = definitions
         self._rivals = Rivals(lives, notices, clock, holder=holder)
         self._counted = counted
-        self._entries: dict[Identity, Entry] = {}
+        self._entries = entries if entries is not None else Entries()
         self._changed_at: dict[Identity, float] = {}
         """When the first change came that has not been written."""
         self._in_flight: dict[Identity, float] = {}
@@ -214,12 +217,12 @@ class StatusWriter:
         if entry is None:
             return
         self._changed(entry)
-        before, entry.broker = entry.broker, self._manager().broker_of(session)
+        before, entry.broker = entry.broker, self._manager.broker_of(session)
         self._broker_changed(entry.broker)
         if before != entry.broker:
             self._broker_changed(before)
 
-    def definitions_changed(self) -> None:
+    def definitions_changed(self, _: None = None) -> None:
         """Note that the API server takes something else than before. Returns at once.
 
         What was written whole stays as it is.
@@ -236,11 +239,6 @@ class StatusWriter:
 
     # --- who else holds objects
 
-    @property
-    def other_holders(self) -> Collection[str]:
-        """The other replicas that statuses name as their holders."""
-        return {entry.other for entry in self._entries.values() if entry.other}
-
     def holder_changed(self, holder: str) -> None:
         """Note that something else is known of another replica than before. Returns at once."""
         for entry in self._entries.values():
@@ -251,11 +249,6 @@ class StatusWriter:
     def held_elsewhere(self) -> int:
         """How many objects another live replica holds."""
         return sum(map(self._rivals.is_theirs, self._entries.values()))
-
-    def is_held_elsewhere(self, identity: Identity) -> bool:
-        """Whether another live replica holds the object."""
-        entry = self._entries.get(identity)
-        return entry is not None and self._rivals.is_theirs(entry)
 
     def _is_ours(self, entry: Entry) -> bool:
         """Whether the status is this replica's to write now; else see to its next turn."""

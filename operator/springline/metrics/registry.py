@@ -1,12 +1,7 @@
-"""All metrics of a process: what is told is counted, what there is now is read at a scrape.
+"""What has happened, counted as it is told."""
 
-A scrape has two halves: `Metrics.collect` reads the state and belongs on the event loop,
-`Snapshot.render` makes series of it and writes them, and may run in a thread.
-"""
-
-import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final, Protocol
+from collections.abc import Iterator
+from typing import Final
 
 import prometheus_client
 from prometheus_client import (
@@ -20,15 +15,12 @@ from prometheus_client import (
 
 from springline.core import ports
 from springline.core.outcomes import AttemptOutcome, UpdateOutcome, VerificationOutcome
-from springline.core.view import SessionView
-from springline.metrics import catalogue, each
+from springline.metrics import catalogue
 from springline.metrics.catalogue import MetricInfo
-from springline.metrics.exposition import Snapshot
-from springline.metrics.families import State, Unwritten, families
 from springline.pulse import Pulse
 from springline.reasons import Reason
 
-__all__ = ["Backlog", "Comparison", "Metrics"]
+__all__ = ["Metrics"]
 
 # When a series began is written beside each one otherwise, by a clock that is not ours.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
@@ -51,52 +43,12 @@ _ENDS: Final = (
 )
 
 
-class Backlog(Protocol):
-    """Knows what status is still to be written."""
-
-    @property
-    def waiting(self) -> int:
-        """How many objects have a status that is not written yet."""
-
-    @property
-    def oldest_seconds(self) -> float:
-        """How long the oldest change has waited; 0 if there is none."""
-
-    @property
-    def held_elsewhere(self) -> int:
-        """How many objects another live replica holds."""
-
-
-class Comparison(Protocol):
-    """Knows how the API server's definitions compare with those of this version."""
-
-    @property
-    def missing(self) -> Mapping[tuple[str, str], int]:
-        """How many fields they lack, by kind and part of its objects; only of what was read."""
-
-
 class Metrics:
-    """All metrics of a process, in a registry of their own, as `core.ports.Meter`."""
+    """The counters of a process, in a registry of their own, as `core.ports.Meter`."""
 
-    def __init__(
-        self,
-        sessions: Callable[[], Iterable[SessionView]],
-        *,
-        per_object: bool,
-        clock: ports.Clock,
-        statuses: Callable[[], Backlog] | None = None,
-        definitions: Callable[[], Comparison] | None = None,
-    ) -> None:
-        """`sessions` gives what there is at a scrape. Run `pulse` beside them.
-
-        `statuses` gives the writer of status and `definitions` the comparison of definitions, where
-        there is an API server.
-        """
+    def __init__(self, clock: ports.Clock) -> None:
+        """Run `pulse` beside the sessions."""
         self.pulse = Pulse(clock)
-        self._sessions = sessions
-        self._per_object = per_object
-        self._statuses = statuses
-        self._definitions = definitions
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         GCCollector(registry=self._registry)
@@ -161,44 +113,9 @@ class Metrics:
         """Count Kubernetes Events by what became of them, which may be that they were not."""
         self._events.labels(outcome).inc(events)
 
-    # --- a scrape
-
-    def collect(self) -> Snapshot:
-        """Read everything as it is now. Call it from the event loop that the sessions run on.
-
-        Series are made of it only later: that takes longer than the loop has time for.
-        """
-        state = State(
-            views=tuple(self._sessions()),
-            lag_seconds=self.pulse.lag(),
-            tasks=len(asyncio.all_tasks()),
-            unwritten=self._unwritten(),
-            missing=self._definitions().missing if self._definitions is not None else None,
-        )
-        return Snapshot(
-            lambda: self._families(state), before=lambda is_open: self._each(state, is_open=is_open)
-        )
-
-    def render(self, accept: str = "") -> tuple[bytes, str]:
-        """Return the metrics and their content type for what an Accept header asks for."""
-        return self.collect().render(accept)
-
-    def _unwritten(self) -> Unwritten | None:
-        if self._statuses is None:
-            return None
-        statuses = self._statuses()
-        return Unwritten(
-            objects=statuses.waiting,
-            oldest_seconds=statuses.oldest_seconds,
-            held_elsewhere=statuses.held_elsewhere,
-        )
-
-    def _families(self, state: State) -> Iterator[Metric]:
-        yield from families(state)
+    def families(self) -> Iterator[Metric]:
+        """Yield what was counted, to be written."""
         yield from self._registry.collect()
-
-    def _each(self, state: State, *, is_open: bool) -> bytes:
-        return each.written(state.views, is_open=is_open) if self._per_object else b""
 
 
 def _begin(metric: Counter | Histogram, described: MetricInfo) -> None:

@@ -74,7 +74,7 @@ class BindingFiles:
     def __init__(
         self,
         directory: Path,
-        manager: Callable[[], Manager],
+        manager: Manager,
         clock: ports.Clock,
         *,
         reader: ports.ObjectReader,
@@ -145,7 +145,7 @@ class BindingFiles:
     # --- one binding
 
     async def _look_after(self, key: SessionKey) -> None:
-        session = self._manager().session(key)
+        session = self._manager.session(key)
         if session is None:
             self._entries.pop(key, None)
             return

@@ -42,8 +42,8 @@ class Display(Protocol):
     def note(self, text: str) -> None:
         """Show a sentence about the process itself."""
 
-    async def run(self) -> None:
-        """Keep what is shown up to date until cancelled."""
+    async def run(self, report: Report) -> None:
+        """Keep what is shown of the sessions up to date until cancelled."""
 
 
 def line(event: Event) -> str:
@@ -85,17 +85,14 @@ class LineDisplay:
             self._is_read = False
             logger.warning("output not written any more", extra={"error": error.strerror})
 
-    async def run(self) -> None:
+    async def run(self, report: Report) -> None:  # noqa: ARG002 - events say it all
         await asyncio.Event().wait()
 
 
 class TableDisplay:
     """A table that follows the sessions, with problems and the last events below it."""
 
-    def __init__(
-        self, report: Callable[[], Report], clock: ports.Clock, out: TextIO, *, steps: bool = False
-    ) -> None:
-        self._report = report
+    def __init__(self, clock: ports.Clock, out: TextIO, *, steps: bool = False) -> None:
         self._clock = clock
         self._out = out
         self._steps = steps
@@ -112,7 +109,7 @@ class TableDisplay:
     def note(self, text: str) -> None:
         self._recent.append(text)
 
-    async def run(self) -> None:
+    async def run(self, report: Report) -> None:
         console = Console(file=self._out)
         live = Live(
             console=console,
@@ -126,15 +123,15 @@ class TableDisplay:
             try:
                 while True:
                     started = self._clock.monotonic()
-                    live.update(self._picture(console.height), refresh=True)
+                    live.update(self._picture(report, console.height), refresh=True)
                     spent = self._clock.monotonic() - started
                     await asyncio.sleep(max(_REFRESH_SECONDS, spent / _SHARE_FOR_DRAWING))
             finally:
-                live.update(self._picture(console.height), refresh=True)
+                live.update(self._picture(report, console.height), refresh=True)
 
-    def _picture(self, height: int) -> RenderableType:
+    def _picture(self, report: Report, height: int) -> RenderableType:
         return table.for_terminal(
-            self._report().current(),
+            report.current(),
             now=self._clock.now(),
             height=height,
             problems=self._problems,

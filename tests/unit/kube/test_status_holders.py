@@ -54,7 +54,7 @@ async def test_what_another_live_replica_holds_is_left_alone(scene: Scene) -> No
     assert scene.notices.held == dict.fromkeys(BOTH, (OTHER, ME))
     assert scene.statuses.held_elsewhere == 2
     assert scene.statuses.waiting == 0
-    assert set(scene.statuses.other_holders) == {OTHER}
+    assert set(scene.entries.other_holders()) == {OTHER}
 
 
 async def test_what_a_dead_replica_held_is_written_once(scene: Scene) -> None:
@@ -62,7 +62,7 @@ async def test_what_a_dead_replica_held_is_written_once(scene: Scene) -> None:
     await scene.clock.advance(60)
     for each in BOTH:
         assert [status["holder"] for status in scene.written(each)] == [ME]
-    assert scene.statuses.other_holders == set()
+    assert scene.entries.other_holders() == set()
     assert scene.notices.held == {}
 
 
@@ -171,5 +171,5 @@ async def test_what_this_replica_held_before_is_its_own(scene: Scene) -> None:
     scene.lives.known[ME] = Life.ALIVE
     await declare(scene, {"holder": ME, "state": "Closed"})
     await scene.clock.advance(1)
-    assert scene.statuses.other_holders == set()
+    assert scene.entries.other_holders() == set()
     assert len(scene.written()) == 1

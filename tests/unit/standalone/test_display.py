@@ -104,8 +104,8 @@ async def test_output_that_nobody_reads_is_given_up_with_one_line_in_the_log(
     assert [record.message for record in caplog.records] == ["output not written any more"]
 
 
-async def test_line_display_runs_until_it_is_cancelled() -> None:
-    running = asyncio.ensure_future(Lines().display.run())
+async def test_line_display_runs_until_it_is_cancelled(scene: Scene) -> None:
+    running = asyncio.ensure_future(Lines().display.run(scene.report))
     await asyncio.sleep(0)
     assert not running.done()
     running.cancel()
@@ -134,8 +134,8 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> FakeTerminal:
 @contextlib.asynccontextmanager
 async def shown(scene: Scene, out: io.StringIO) -> AsyncIterator[TableDisplay]:
     """Run a table display of the scene, cancelled at the end."""
-    shown = TableDisplay(lambda: scene.report, scene.clock, out)
-    running = asyncio.ensure_future(shown.run())
+    shown = TableDisplay(scene.clock, out)
+    running = asyncio.ensure_future(shown.run(scene.report))
     try:
         yield shown
     finally:

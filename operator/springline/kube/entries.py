@@ -1,0 +1,35 @@
+"""The declared objects with what is known of their status.
+
+Its writer keeps it, and puts everything in here; others only look.
+"""
+
+from collections.abc import Collection
+
+from springline.api.meta import Identity
+from springline.kube.holders import Life
+from springline.kube.projection import Entry
+from springline.kube.rivals import Lives
+
+__all__ = ["Elsewhere", "Entries"]
+
+
+class Entries(dict[Identity, Entry]):
+    """The entry of each declared object."""
+
+    def other_holders(self) -> Collection[str]:
+        """Return the other replicas that statuses name as their holders."""
+        return {entry.other for entry in self.values() if entry.other}
+
+
+class Elsewhere:
+    """Knows which objects another live replica looks after."""
+
+    def __init__(self, entries: Entries, lives: Lives) -> None:
+        self._entries = entries
+        self._lives = lives
+
+    def holds(self, identity: Identity) -> bool:
+        """Whether another live replica holds the object."""
+        entry = self._entries.get(identity)
+        other = entry.other if entry is not None else ""
+        return bool(other) and self._lives.life(other) is Life.ALIVE
