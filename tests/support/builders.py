@@ -39,15 +39,22 @@ __all__ = [
     "a_target",
     "a_token",
     "an_open_info",
+    "certificates_unusable",
+    "credential_expired",
     "credential_refused",
+    "limit_reached",
+    "no_address",
     "no_new_token",
     "no_secret",
+    "probe_refused",
     "refused",
     "secret_unreadable",
     "server_close",
     "terminal",
     "transport_close",
     "unreachable",
+    "update_not_sent",
+    "update_refused",
 ]
 
 KEY = SessionKey("apps", "orders")
@@ -181,6 +188,26 @@ def credential_refused(message: str = "login refused") -> errors.CredentialRejec
     return errors.CredentialRejectedError(Reason.ACCESS_REFUSED, message)
 
 
+def credential_expired(message: str = "the token has expired") -> errors.CredentialRejectedError:
+    return errors.CredentialRejectedError(Reason.ACCESS_REFUSED, message, says_expired=True)
+
+
+def limit_reached(
+    message: str = "the user's connection limit is reached",
+) -> errors.TransientError:
+    return errors.TransientError(Reason.CONNECTION_LIMIT_REACHED, message, authenticated=True)
+
+
+def no_address(message: str = "the name server knows no such host") -> errors.TransientError:
+    return errors.TransientError(Reason.NAME_RESOLUTION_FAILED, message)
+
+
+def certificates_unusable(
+    message: str = "ca.crt is no certificate",
+) -> errors.TerminalError:
+    return errors.TerminalError(Reason.TLS_FAILED, message)
+
+
 def refused(message: str = "no such virtual host") -> errors.RejectedError:
     return errors.RejectedError(Reason.VIRTUAL_HOST_NOT_FOUND, message, authenticated=True)
 
@@ -206,6 +233,20 @@ def secret_unreadable(
 
 
 # --- what happens to an open connection
+
+
+def update_refused(text: str = "NOT_ALLOWED - refused") -> errors.SecretRefusedError:
+    return errors.SecretRefusedError(code=530, text=text)
+
+
+def update_not_sent(why: str = "it is too long") -> errors.SecretNotSentError:
+    return errors.SecretNotSentError(why)
+
+
+def probe_refused(
+    text: str = "ACCESS_REFUSED - no permission", *, says_expired: bool = False
+) -> errors.ProbeRefusedError:
+    return errors.ProbeRefusedError(code=403, text=text, says_expired=says_expired)
 
 
 def a_block(text: str = "low on memory", reason: Reason = Reason.LOW_ON_MEMORY) -> Block:
