@@ -199,6 +199,27 @@ def _prepare_status_dir(status_dir: Path, manifests: Path) -> None:
     help="Whether there are metrics for each connection.",
 )
 @click.option(
+    "--least-retry-delay",
+    type=click.FloatRange(min=0.0, max=3600),
+    default=1.0,
+    show_default=True,
+    help="Seconds between attempts to connect at least, also where a broker declares less.",
+)
+@click.option(
+    "--least-renewal-interval",
+    type=click.FloatRange(min=0.0, max=3600),
+    default=5.0,
+    show_default=True,
+    help="Seconds between renewals of a credential at least, however short it lives.",
+)
+@click.option(
+    "--attempts-at-once",
+    type=click.IntRange(min=2, max=10_000),
+    default=400,
+    show_default=True,
+    help="How many attempts to connect run at once; half of them of one namespace at most.",
+)
+@click.option(
     "--kubeconfig",
     metavar="PATH",
     help=(
@@ -237,6 +258,9 @@ def operator(
     lease_namespace: str | None,
     lease_duration: int,
     per_object_metrics: bool,
+    least_retry_delay: float,
+    least_renewal_interval: float,
+    attempts_at_once: int,
     kubeconfig: str | None,
     context: str | None,
     shutdown_timeout: float,
@@ -268,6 +292,9 @@ def operator(
         lease_namespace=lease_namespace or "",
         lease_seconds=lease_duration,
         per_object_metrics=per_object_metrics,
+        least_retry_delay=least_retry_delay,
+        least_renewal_interval=least_renewal_interval,
+        attempts_at_once=attempts_at_once,
         kubeconfig=kubeconfig,
         context=context,
         shutdown_seconds=shutdown_timeout,

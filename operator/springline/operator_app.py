@@ -15,6 +15,8 @@ from springline import shutdown
 from springline.adapters import adapters
 from springline.clock import SystemClock
 from springline.core.environment import Environment
+from springline.core.fair_turns import FairTurns
+from springline.core.limits import Limits
 from springline.core.logged_events import LoggedEvents
 from springline.core.manager import Manager
 from springline.core.read_objects import ReadObjects
@@ -111,6 +113,12 @@ class _Parts:
         session_news, publication_news = Signal[Session](), Signal[Session]()
         holder_news, definition_news = Signal[str](), Signal[None]()
 
+        limits = Limits(
+            least_retry_delay=settings.least_retry_delay,
+            least_renewal_interval=settings.least_renewal_interval,
+            attempts_at_once=settings.attempts_at_once,
+        )
+
         # What sessions are made with.
         self._metrics = Metrics(clock)
         self._poster = EventPoster(
@@ -142,6 +150,8 @@ class _Parts:
                 rng=rng,
                 events=logged,
                 meter=self._metrics,
+                limits=limits,
+                turns=FairTurns(limits.attempts_at_once),
             ),
             DeclaredSources(
                 reader,

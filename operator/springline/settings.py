@@ -58,6 +58,12 @@ class OperatorSettings:
     """Whether there are metrics for each connection."""
     token_dir: Path | None = None
     """Where the files of `credentials.tokenFile` are, a directory for each namespace."""
+    least_retry_delay: float = 1.0
+    """Seconds between attempts to connect at least, whatever brokers declare."""
+    least_renewal_interval: float = 5.0
+    """Seconds between renewals of one credential at least, however short it lives."""
+    attempts_at_once: int = 400
+    """How many attempts to connect run at once; half of them of one namespace at most."""
     kubeconfig: str | None = None
     context: str | None = None
     shutdown_seconds: float = 20.0

@@ -47,6 +47,7 @@ EVERYTHING: dict[str, Any] = {
         "labels": {"identity": "workload"},
     },
     "listen": {"host": "[::]", "port": 9090},
+    "limits": {"leastRetryDelay": 2.5, "attemptsAtOnce": 50},
     "metrics": {
         "perObject": False,
         "service": {

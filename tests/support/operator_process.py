@@ -104,7 +104,9 @@ class OperatorProcess:
         [container] = pod["containers"]
         given = self._environment(container)
         arguments = [_expanded(each, given) for each in container.get("args", ())]
-        overriding = ["--listen", f"{LOOPBACK}:{self.port}", "--log-level", "debug"]
+        # Tests have no time to lose; what limits them is tested by itself.
+        quick = ["--least-retry-delay", "0", "--least-renewal-interval", "0"]
+        overriding = ["--listen", f"{LOOPBACK}:{self.port}", "--log-level", "debug", *quick]
         environment = {**springline_process.environment(), **given}
         for name in ("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"):
             environment.pop(name, None)

@@ -12,6 +12,7 @@ from typing import Generic, Protocol, TypeVar
 from springline import errors
 from springline.core import lifetime, metering, ports
 from springline.core.desired import SessionSpec, Target
+from springline.core.fair_turns import FairTurns
 from springline.core.values import Credential, Endpoint, OpenRequest, TLSClient
 from springline.core.verification import Verifications
 from springline.reasons import Reason
@@ -46,6 +47,8 @@ class Means:
     verifications: Verifications = field(default_factory=Verifications)
     """Throw-away handshakes; shared by the sessions of a process."""
     meter: ports.Meter = metering.NO_METER
+    turns: FairTurns = field(default_factory=lambda: FairTurns(1))
+    """How many attempts run at once in all; shared by the sessions of a process."""
 
 
 class Progress(Protocol):
@@ -111,7 +114,7 @@ async def attempt(
     that are left, so one that accepts and never answers cannot use up the turn of the next. Raises
     `ConnectError` or `CredentialError`. Safe to cancel: nothing stays open.
     """
-    async with means.limit:
+    async with means.limit, means.turns.turn(spec.key.namespace):
         await progress.started()
         with metering.attempt(means.meter, means.clock, spec.target.protocol):
             return await _attempt(

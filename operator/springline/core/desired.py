@@ -14,6 +14,7 @@ from springline.api import v1alpha1
 from springline.api.meta import Identity
 from springline.core import ports
 from springline.core.backoff import Retry
+from springline.core.limits import Limits
 from springline.core.protocol_values import Parameters, ProbeTarget
 from springline.core.state import Failure
 from springline.core.values import Endpoint, SessionKey
@@ -32,6 +33,8 @@ __all__ = [
     "session_spec",
 ]
 
+
+NO_LIMITS: Final = Limits()
 
 TOKEN_FILE: Final = "TokenFile"
 """In place of a kind, for what is no object."""
@@ -149,11 +152,12 @@ def session_spec(
     find_broker: Callable[[Identity], v1alpha1.BrokerSpec | None],
     namespace_labels: Mapping[str, str],
     unserved: Collection[str] = (),
+    limits: Limits = NO_LIMITS,
 ) -> SessionSpec | Failure:
     """Return what the session for `document` is to do, or why there can be none.
 
     `namespace_labels` are those of the namespace that the document is in, `unserved` the kinds of
-    brokers that nobody looks after here.
+    brokers that nobody looks after here. What is declared beyond `limits` counts as these.
     """
     broker_key = broker_of(document)
     broker = document.spec.broker or find_broker(broker_key)
@@ -201,8 +205,8 @@ def session_spec(
         credentials=spec.credentials,
         connect_timeout=broker.connect_timeout.total_seconds(),
         retry=Retry(
-            delay=broker.retry.delay.total_seconds(),
-            max_delay=broker.retry.max_delay.total_seconds(),
+            delay=max(broker.retry.delay.total_seconds(), limits.least_retry_delay),
+            max_delay=max(broker.retry.max_delay.total_seconds(), limits.least_retry_delay),
             jitter=broker.retry.jitter,
         ),
         concurrent=broker.connect_limit.concurrent,

@@ -6,6 +6,8 @@ from random import Random
 
 from springline.core import metering, ports
 from springline.core.events import EventSink
+from springline.core.fair_turns import FairTurns
+from springline.core.limits import Limits
 from springline.core.verification import Verifications
 
 __all__ = ["Environment"]
@@ -13,8 +15,8 @@ __all__ = ["Environment"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """Adapters by protocol, name lookup, time, randomness, where events go, who counts, and what
-    is known of credentials.
+    """Adapters by protocol, name lookup, time, randomness, where events go, who counts, what is
+    limited, and what is known of credentials.
     """
 
     adapters: Mapping[str, ports.Adapter]
@@ -23,4 +25,7 @@ class Environment:
     rng: Random
     events: EventSink
     meter: ports.Meter = metering.NO_METER
+    limits: Limits = field(default_factory=Limits)
+    turns: FairTurns = field(default_factory=lambda: FairTurns(Limits().attempts_at_once))
+    """Whose turn it is to connect."""
     verifications: Verifications = field(default_factory=Verifications)

@@ -196,7 +196,15 @@ class Keeper:
             share=self._rotation.renew_at,
             fetched_at=began_at or self._environment.clock.now(),
         )
-        self._use = dataclasses.replace(self._use, renew_at=renew_at)
+        self._use = dataclasses.replace(self._use, renew_at=self._not_too_soon(renew_at))
+
+    def _not_too_soon(self, renew_at: datetime | None) -> datetime | None:
+        """Return when a renewal may be that is due at `renew_at`, as far as that is limited."""
+        least = self._environment.limits.least_renewal_interval
+        applied_at = self._use.applied_at if self._use is not None else None
+        if renew_at is None or applied_at is None or not least:
+            return renew_at
+        return max(renew_at, applied_at + timedelta(seconds=least))
 
     @property
     def _in_use(self) -> Credential | None:
@@ -261,11 +269,21 @@ class Keeper:
 
     def expiry(self) -> state.CredentialExpired:
         """Return how its lifetime came to its end, and why there is no other credential."""
-        why = f": {self._problem.message}" if self._problem is not None else ""
+        why = f": {self._problem.message}" if self._problem is not None else self._why_so_late()
         return state.CredentialExpired(
             message=f"{self._ending()} and has not been renewed{why}",
             passes=isinstance(self._problem, errors.CredentialUnavailableError),
         )
+
+    def _why_so_late(self) -> str:
+        """Say that it lives shorter than renewals are apart, if so."""
+        use = self._use
+        if use is None or use.renew_at is None or use.credential.expires_at is None:
+            return ""
+        if use.renew_at <= use.credential.expires_at:
+            return ""
+        least = self._environment.limits.least_renewal_interval
+        return f": it lives shorter than the {least:g} s that renewals are apart at least"
 
     def _ending(self) -> str:
         if self._worn_out is not None:

@@ -283,6 +283,7 @@ class Manager:
             find_broker=self._brokers.get,
             namespace_labels=self._labels(key.namespace),
             unserved=self._unserved,
+            limits=self._environment.limits,
         )
         if isinstance(spec, Failure):
             return Unusable(generation=entry.generation, problem=spec)

@@ -35,6 +35,7 @@ class Desired:
             limit=self.limit,
             verifications=environment.verifications,
             meter=environment.meter,
+            turns=environment.turns,
         )
 
 

@@ -7,13 +7,13 @@ does not fill the API server.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from springline.api.meta import Identity
 from springline.api.texts import shortened
 from springline.core import event_texts, ports
+from springline.core.budgets import Allowance, Budget
 from springline.core.events import Event, EventType, Severity
 from springline.kube import event_objects
 from springline.kube.event_objects import Content
@@ -25,8 +25,7 @@ logger = logging.getLogger(__name__)
 # Steps on the way, of interest only to those who watch one session in a terminal.
 _NOT_POSTED = frozenset({EventType.ATTEMPTING, EventType.OBTAINED_ADDRESS})
 
-_BURST = 25
-_REFILL_SECONDS = 300.0
+_ALLOWED = Allowance(burst=25, refill_seconds=300.0)
 """The same figures as Kubernetes' own components: 25 at once, then one in five minutes."""
 
 _TIDY = 1000
@@ -38,22 +37,6 @@ class Poster(Protocol):
 
     def put(self, content: Content, *, at: datetime) -> None:
         """Have it posted that this happened at that time. Returns at once."""
-
-
-@dataclass(slots=True)
-class _Budget:
-    """How many Events an object may still have."""
-
-    left: float
-    at: float
-
-    def take(self, now: float) -> bool:
-        self.left = min(self.left + (now - self.at) / _REFILL_SECONDS, _BURST)
-        self.at = now
-        if self.left < 1:
-            return False
-        self.left -= 1
-        return True
 
 
 class KubernetesEvents:
@@ -72,7 +55,7 @@ class KubernetesEvents:
         self._uid_of = uid_of
         self._clock = clock
         self._limited = limited
-        self._budgets: dict[str, _Budget] = {}
+        self._budgets: dict[str, Budget] = {}
         self._tidy_at = _TIDY
 
     async def report(self, event: Event) -> None:
@@ -133,21 +116,16 @@ class KubernetesEvents:
         self._poster.put(content, at=at)
         return True
 
-    def _budget(self, uid: str) -> _Budget:
+    def _budget(self, uid: str) -> Budget:
         now = self._clock.monotonic()
         if uid not in self._budgets:
             if len(self._budgets) >= self._tidy_at:
                 self._forget_full(now)
                 self._tidy_at = max(2 * len(self._budgets), _TIDY)
-            self._budgets[uid] = _Budget(left=_BURST, at=now)
+            self._budgets[uid] = Budget(_ALLOWED, now=now)
         return self._budgets[uid]
 
     def _forget_full(self, now: float) -> None:
         """Drop budgets that would be full again: they are as good as new ones."""
-        full = [
-            uid
-            for uid, budget in self._budgets.items()
-            if budget.left + (now - budget.at) / _REFILL_SECONDS >= _BURST
-        ]
-        for uid in full:
+        for uid in [uid for uid, budget in self._budgets.items() if budget.is_full(now)]:
             del self._budgets[uid]

@@ -15,6 +15,7 @@ from springline.api.meta import Identity
 from springline.core import binding, ports, stalling
 from springline.core import status as projection
 from springline.core.binding import Publication, Publications
+from springline.core.budgets import Budget
 from springline.core.manager import Manager
 from springline.core.session import Session
 from springline.core.values import SessionKey
@@ -71,6 +72,10 @@ class Entry:
     """What the API server showed while a write was in flight."""
     other: str = ""
     """The other replica that the API server's status names as its holder; empty if none does."""
+    budget: Budget | None = None
+    """How many writes it may have, once it has had one."""
+    is_limited: bool = False
+    """Whether it has none left, which was told."""
     overwrites: int = 0
     """How often the status was written over by another writer, of late."""
     overwritten_at: float = float("-inf")

@@ -18,6 +18,7 @@ from springline.api import conditions as api_conditions
 from springline.api.meta import Identity
 from springline.core import binding, ports
 from springline.core.binding import Publications
+from springline.core.budgets import Allowance, Budget
 from springline.core.manager import Manager
 from springline.core.session import Session
 from springline.kube.applying import Applier, StatusAPI
@@ -45,6 +46,9 @@ _SETTLE_SECONDS = 3.0
 
 _COUNT_SECONDS = 300.0
 """How often a status is written in which nothing but the number of failed attempts has changed."""
+
+_ALLOWED = Allowance(burst=30, refill_seconds=5.0)
+"""Writes of one object: what comes and goes all the time is shown as it is every few seconds."""
 
 _REFUSED_SECONDS = (1.0, 5.0, 20.0, 60.0)
 """Pauses before the write of one object is tried again that the API server did not take."""
@@ -79,6 +83,7 @@ _LEFT: Final = (
     "last status not written: whether the holder that is shown there lives is not known yet; the "
     "next start corrects it"
 )
+_LIMITED: Final = "status changes too often; it is written every few seconds, as it is then"
 _REFUSED: Final = (
     "status refused by the API server; are the CustomResourceDefinitions those of this version?"
 )
@@ -119,7 +124,8 @@ class StatusWriter:
 
         When `definitions` have changed, call `definitions_changed`. `entries` is where it notes
         what is declared.
-        `counted` is told the outcome of each write: written, unchanged, conflict, gone or failed.
+        `counted` is told the outcome of each write: written, unchanged, limited, conflict, gone or
+        failed.
         """
         self._api = StatusAPI(client)
         self._manager = manager
@@ -346,8 +352,18 @@ class StatusWriter:
         if not self._is_flushing:
             is_broker = entry.identity.kind != "BrokerConnection"
             at += _GATHER_BROKER_SECONDS if is_broker else _GATHER_SECONDS
-            at = max(at, entry.not_before)
+            at = max(at, entry.not_before, self._affordable_at(entry))
         self._schedule(entry.identity, at=at)
+
+    def _affordable_at(self, entry: Entry) -> float:
+        """Return when the object may be written again, having been written so often of late."""
+        now = self._clock.monotonic()
+        at = entry.budget.next_at(now) if entry.budget is not None else now
+        if at > now + _GATHER_SECONDS and not entry.is_limited:
+            entry.is_limited = True
+            self._counted("limited")
+            logger.info(_LIMITED, extra={"object": str(entry.identity)})
+        return at
 
     def _schedule(self, identity: Identity, *, at: float) -> None:
         """Have the object's turn come at that time, unless it comes sooner already."""
@@ -420,6 +436,7 @@ class StatusWriter:
 
     async def _try(self, entry: Entry, status: dict[str, Any]) -> float | None:
         """Write, and return in how many seconds to do it again; None for never."""
+        self._pay(entry)
         edition = self._definitions.edition
         sent = Digest.of(status)
         self._rivals.writing(entry, sent)
@@ -455,6 +472,13 @@ class StatusWriter:
         self._counted("written")
         self._answered()
         return None
+
+    def _pay(self, entry: Entry) -> None:
+        now = self._clock.monotonic()
+        if entry.budget is None:
+            entry.budget = Budget(_ALLOWED, now=now)
+        entry.budget.spend(now)
+        entry.is_limited = entry.is_limited and entry.budget.next_at(now) > now
 
     async def _decide_again(self, entry: Entry) -> float | None:
         """Read an object that has changed before it was written to.

@@ -497,6 +497,7 @@ STATUS_WRITES: Final = MetricInfo(
             values={
                 "written": "the API server has it",
                 "unchanged": "there was nothing to write",
+                "limited": "the object changes too often, and is written later as it is then",
                 "conflict": "the object had changed, and is looked at again",
                 "gone": "the object no longer exists",
                 "failed": "not taken, and tried again",

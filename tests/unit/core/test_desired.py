@@ -13,6 +13,7 @@ from springline.api.meta import Identity
 from springline.core import desired
 from springline.core.backoff import Retry
 from springline.core.desired import SessionSpec
+from springline.core.limits import Limits
 from springline.core.state import Failure
 from springline.core.values import Endpoint, SessionKey
 from springline.drivers.amqp091.parameters import Amqp091Parameters, LocalePreference
@@ -42,6 +43,7 @@ def resolved(
     broker: v1alpha1.BrokerSpec | None = RABBIT_SPEC,
     *,
     labels: Mapping[str, str] | None = None,
+    limits: Limits = desired.NO_LIMITS,
 ) -> SessionSpec:
     spec = desired.session_spec(
         declared,
@@ -49,6 +51,7 @@ def resolved(
         adapters=ADAPTERS,
         find_broker=lambda _: broker,
         namespace_labels=labels or {},
+        limits=limits,
     )
     assert isinstance(spec, SessionSpec)
     return spec
@@ -234,6 +237,21 @@ def test_defaults_are_those_of_the_contract() -> None:
     )
     assert not spec.suspend
     assert not spec.stay_closed
+
+
+def test_a_delay_below_what_an_administrator_allows_counts_as_that() -> None:
+    broker = RABBIT_SPEC.model_copy(
+        update={
+            "retry": v1alpha1.Retry(
+                delay=timedelta(milliseconds=100), max_delay=timedelta(milliseconds=500)
+            )
+        }
+    )
+    assert resolved(document(), broker).retry == Retry(delay=0.1, max_delay=0.5)
+    limited = resolved(document(), broker, limits=Limits(least_retry_delay=2.0))
+    assert limited.retry == Retry(delay=2.0, max_delay=2.0)
+    unlimited = resolved(document(), limits=Limits(least_retry_delay=2.0))
+    assert unlimited.retry == resolved(document()).retry
 
 
 def test_a_probe_may_have_a_queue_of_its_own() -> None:

@@ -14,6 +14,7 @@ from springline.core.desired import RotationSettings
 from springline.core.environment import Environment
 from springline.core.keeper import Keeper
 from springline.core.lifetime import Moment
+from springline.core.limits import Limits
 from springline.core.renewal import Outcome, Refusal, Replaced, UpdatedInPlace
 from springline.core.values import Credential
 from springline.core.wanted import Desired
@@ -47,7 +48,7 @@ NO_OTHER = errors.CredentialUnavailableError(Reason.TOKEN_REQUEST_FAILED, "the i
 class Keeping:
     """A keeper, what it keeps, and what came out of its streams."""
 
-    def __init__(self, clock: FakeClock) -> None:
+    def __init__(self, clock: FakeClock, limits: Limits | None = None) -> None:
         self.clock = clock
         self.driver = FakeDriver()
         self.credentials = FakeCredentialSource()
@@ -57,6 +58,7 @@ class Keeping:
             clock=clock,
             rng=FixedRandom(),
             events=RecordingEvents(),
+            limits=limits or Limits(),
         )
         self.keeper = Keeper(KEY, self.environment)
         self.spec = a_spec()
@@ -202,6 +204,28 @@ async def test_an_expiry_says_why_there_is_no_other_credential(keeping: Keeping)
     expiry = keeping.keeper.expiry()
     assert expiry.message.endswith("has not been renewed: the issuer is away")
     assert expiry.passes
+
+
+async def test_a_token_that_hardly_lives_is_not_renewed_all_the_time(clock: FakeClock) -> None:
+    """An issuer may give a new one every second, for ever."""
+    keeping = Keeping(clock, Limits(least_renewal_interval=5.0))
+    keeping.open(a_token(issued_at=EIGHT, expires_at=EIGHT + timedelta(seconds=1)))
+    await keeping.read(keeping.keeper.moments())
+    await clock.advance(4.9)
+    assert keeping.came == []
+    assert keeping.keeper.expiry().message.endswith(
+        "has not been renewed: it lives shorter than the 5 s that renewals are apart at least"
+    )
+    await clock.advance(0.1)
+    assert keeping.came[0] is Moment.DUE
+
+
+async def test_a_token_that_lives_long_enough_is_renewed_in_its_own_time(clock: FakeClock) -> None:
+    tokens = [Keeping(clock), Keeping(clock, Limits(least_renewal_interval=5.0))]
+    for each in tokens:
+        each.open(a_token(issued_at=EIGHT, expires_at=EIGHT + HOUR))
+    renewals = [each.keeper.use.renew_at for each in tokens if each.keeper.use is not None]
+    assert renewals[0] == renewals[1]
 
 
 async def test_urgent_renewals_are_spaced(keeping: Keeping) -> None:

@@ -174,6 +174,35 @@ async def test_what_changes_beside_the_count_is_written_at_once(scene: Scene) ->
     assert len(scene.written()) == 2
 
 
+async def test_a_status_that_comes_and_goes_all_the_time_is_written_now_and_again(
+    connected: Scene,
+) -> None:
+    """A broker may block and unblock a thousand times a second; the others are not to wait."""
+    connection = connected.driver.connection
+    for _ in range(600):
+        connection.block()
+        await connected.clock.advance(0.1)
+        connection.unblock()
+        await connected.clock.advance(0.1)
+    allowed = 30 + 120 / 5
+    assert 30 <= len(connected.written()) <= allowed + 1
+    assert connected.counted.count("limited") == 2  # once for the connection and its broker each
+    await connected.clock.advance(6)
+    assert connected.statuses.waiting == 0
+
+
+async def test_the_last_of_too_many_changes_is_written(connected: Scene) -> None:
+    connection = connected.driver.connection
+    for _ in range(60):
+        connection.block()
+        await connected.clock.advance(0.1)
+        connection.unblock()
+        await connected.clock.advance(0.1)
+    connection.block()
+    await connected.clock.advance(6)
+    assert condition(connected.written()[-1], "Blocked")["status"] == "True"
+
+
 async def test_a_change_while_a_write_is_in_flight_is_written_afterwards(connected: Scene) -> None:
     connected.api.then(SILENCE)
     connected.driver.then(unreachable())
