@@ -42,7 +42,9 @@ __all__ = [
     "credential_refused",
     "no_new_token",
     "no_secret",
+    "probe_refused",
     "refused",
+    "secret_refused",
     "secret_unreadable",
     "server_close",
     "terminal",
@@ -222,6 +224,17 @@ def server_close(
         codes={"code": 320, "classID": 10, "methodID": 0},
         says_expired=says_expired,
     )
+
+
+def probe_refused(
+    text: str = "403 ACCESS_REFUSED",
+    why: errors.ProbeRefusal = errors.ProbeRefusal.NO_PERMISSION,
+) -> errors.ProbeRefusedError:
+    return errors.ProbeRefusedError(why, text)
+
+
+def secret_refused(text: str = "NOT_ALLOWED") -> errors.SecretRefusedError:
+    return errors.SecretRefusedError(text)
 
 
 def transport_close(text: str = "the peer ended the connection") -> CloseInfo:

@@ -16,6 +16,7 @@ from springline.core.values import CloseInfo
 
 __all__ = [
     "AttemptEnded",
+    "Changed",
     "Confirmed",
     "ConnectionNews",
     "Declare",
@@ -74,6 +75,11 @@ class TimerRang:
 
 
 @dataclass(frozen=True, slots=True)
+class Changed:
+    """What can be shown of it has changed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Confirmed:
     """The broker confirmed a probe's publish after so many seconds."""
 
@@ -94,6 +100,7 @@ News = (
     | state.ProbeRefused
     | state.RenewalDue
     | state.CredentialExpired
+    | Changed
     | Confirmed
     | SaidExpired
     | CloseInfo

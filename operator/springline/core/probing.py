@@ -50,8 +50,8 @@ async def probe_forever(
                 # A slow broker is not a blocked one; if it is gone, the heartbeat will tell.
                 unanswered()
             except errors.ProbeRefusedError as error:
-                if error.says_expired:
-                    expired(str(error))
+                if error.why is errors.ProbeRefusal.CREDENTIAL_EXPIRED:
+                    expired(error.text)
                     return ""
                 return settings.target.refusal(error)
             except errors.NotOpenError:

@@ -25,6 +25,7 @@ from springline.core.helpers import Helpers
 from springline.core.inbox import Inbox
 from springline.core.messages import (
     AttemptEnded,
+    Changed,
     Confirmed,
     ConnectionNews,
     Declare,
@@ -53,7 +54,7 @@ __all__ = ["Desired", "Environment", "Session", "SessionClosedError", "Unusable"
 logger = logging.getLogger(__name__)
 
 _PROBE_WAITS = (
-    "the probe's publish was refused because the credential has expired, so a block would go "
+    "the probe was refused because the credential has expired, so a block would go "
     "unseen; the probe goes on when it is renewed"
 )
 
@@ -92,6 +93,7 @@ class Session:
         self._in_cycle = False
         self._emit = Reporter(key, environment).emit
         self._connection: ports.Connection | None = None
+        self._changed: ports.Connection | None = None  # what said so, until that is handled
         self._opened_with: Success | None = None
         self._notes = Notes(environment.clock)
         self._block_reported = False
@@ -403,6 +405,8 @@ class Session:
         match news:
             case CloseInfo():
                 await self._handle_loss(news)
+            case Changed():
+                self._changed = None  # all of it is projected now; what comes later is news again
             case Confirmed() | state.Unblocked():
                 await self._handle_unblocked()
             case state.Blocked(block=block):
@@ -605,6 +609,11 @@ class Session:
 
     def connection_unblocked(self, connection: ports.Connection) -> None:
         self._post(ConnectionNews(connection, state.Unblocked()))
+
+    def connection_changed(self, connection: ports.Connection) -> None:
+        if connection is self._connection and connection is not self._changed:
+            self._changed = connection
+            self._post(ConnectionNews(connection, Changed()))
 
     def connection_closed(self, connection: ports.Connection, close: CloseInfo) -> None:
         self._post(ConnectionNews(connection, close))

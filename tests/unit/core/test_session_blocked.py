@@ -4,12 +4,11 @@ from datetime import timedelta
 
 import pytest
 
-from springline import errors
 from springline.api.conditions import ConditionStatus
 from springline.core.events import EventType
 from springline.core.state import Phase
 from springline.reasons import Reason
-from support.builders import PROBE, a_target, transport_close
+from support.builders import PROBE, a_target, probe_refused, transport_close
 from support.fake_clock import EIGHT
 from support.fakes import SILENCE, FakeConnection
 from support.stage import Stage
@@ -140,7 +139,7 @@ async def test_a_refused_probe_is_turned_off_and_reported(stage: Stage) -> None:
     stage.events.hold(EventType.CONNECTED)
     await stage.declare(probe=PROBE)
     connection = stage.driver.connection
-    connection.probe_answer = errors.ProbeRefusedError(code=403, text="ACCESS_REFUSED")
+    connection.probe_answer = probe_refused()
     stage.events.release()
     await stage.clock.advance(120.0)
     assert len(connection.probes) == 1
@@ -153,7 +152,7 @@ async def test_a_refused_probe_is_turned_off_and_reported(stage: Stage) -> None:
 
 async def test_the_next_connection_is_probed_again(stage: Stage) -> None:
     connection = await stage.connect(probe=PROBE)
-    connection.probe_answer = errors.ProbeRefusedError(code=403, text="ACCESS_REFUSED")
+    connection.probe_answer = probe_refused()
     await stage.clock.advance(15.0)
     connection.end(transport_close())
     await stage.clock.settle()
