@@ -50,6 +50,7 @@ BEHAVIOURS = {
     "R5.10": "closed from the first call of close",
     "R5.11": "one can wait for the end without causing it",
     "R5.12": "a session can end together with its current connection",
+    "R5.15": "without randomness the declared delay is used to the letter",
 }
 
 _NUMBERS = re.compile(r"^\s*# (R\d+\.\d+(?:, R\d+\.\d+)*)\s*$")

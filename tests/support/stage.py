@@ -27,6 +27,8 @@ from support.fakes import (
 
 __all__ = ["Stage", "staged"]
 
+_MIDDLE = FixedRandom()
+
 
 class Stage:
     """A session and everything it plays with."""
@@ -35,7 +37,7 @@ class Stage:
         self,
         clock: FakeClock,
         *,
-        rng: Random | None = None,
+        rng: Random | None = _MIDDLE,
         drivers: Mapping[str, ports.Driver] | None = None,
         meter: ports.Meter = metering.NO_METER,
     ) -> None:
@@ -49,7 +51,7 @@ class Stage:
         self.endpoints = FakeEndpointSource()
         self.events = RecordingEvents(self.journal)
         self.limit = asyncio.Semaphore(50)
-        self.rng = rng if rng is not None else FixedRandom()
+        self.rng = rng
         self.changes: list[SessionView] = []
         """What could be shown after every change."""
         self.environment = Environment(

@@ -27,12 +27,12 @@ async def probe_forever(
     settings: ProbeSettings,
     *,
     clock: ports.Clock,
-    rng: Random,
+    rng: Random | None,
     confirmed: Callable[[float], None],
     unanswered: Callable[[], None],
     expired: Callable[[str], None],
 ) -> str:
-    """Probe at once and then every `settings.interval` seconds, less up to a fifth.
+    """Probe at once and then every `settings.interval` seconds, less up to a fifth by chance.
 
     Calls `confirmed` with the seconds each confirm took, or `unanswered` where none came in time.
     Returns only if probing cannot go on, with a sentence that says why; the empty sentence if the
@@ -61,7 +61,8 @@ async def probe_forever(
                 if seconds is not None and connection.blocked is None:
                     confirmed(seconds)
         # Only ever earlier than the interval, so that a block is seen within it.
-        await clock.sleep(_until_tick(clock, settings.interval * rng.uniform(0.8, 1.0)))
+        share = 1.0 if rng is None else rng.uniform(0.8, 1.0)
+        await clock.sleep(_until_tick(clock, settings.interval * share))
 
 
 def _until_tick(clock: ports.Clock, seconds: float) -> float:

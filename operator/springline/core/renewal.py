@@ -139,7 +139,7 @@ class Renewal:
         means: Means,
         progress: Progress,
         *,
-        rng: Random,
+        rng: Random | None,
         refused: Callable[[Refusal], None],
     ) -> None:
         """Every failed try is given to `refused`."""
