@@ -14,6 +14,7 @@ from springline import shutdown
 from springline.adapters import adapters
 from springline.clock import SystemClock
 from springline.core.environment import Environment
+from springline.core.event_bus import EventBus
 from springline.core.logged_events import LoggedEvents
 from springline.core.manager import Manager
 from springline.core.session import Session
@@ -132,7 +133,7 @@ class _Parts:
             is_read=lambda identity: self._manager.is_read(identity),  # noqa: PLW0108 - made below
             require_label=settings.require_secret_label,
         )
-        logged = LoggedEvents(then=events)
+        bus = EventBus(LoggedEvents(), events)
         replica = Replica(
             settings.lease_namespace or access.namespace or _DEFAULT_NAMESPACE, settings.holder
         )
@@ -153,7 +154,7 @@ class _Parts:
             uid_of=lambda identity: self._declarations.uid(identity),  # noqa: PLW0108 - made below
             reader=self._reader,
             services=services,
-            events=logged,
+            events=bus,
             on_change=lambda session: self._statuses.session_changed(session),  # noqa: PLW0108
             is_held_elsewhere=lambda identity: self._statuses.is_held_elsewhere(identity),  # noqa: PLW0108
         )
@@ -179,7 +180,7 @@ class _Parts:
                 resolver=resolver,
                 clock=clock,
                 rng=rng,
-                events=logged,
+                events=bus,
                 meter=self._metrics,
             ),
             DeclaredSources(

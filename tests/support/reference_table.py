@@ -50,6 +50,8 @@ BEHAVIOURS = {
     "R5.10": "closed from the first call of close",
     "R5.11": "one can wait for the end without causing it",
     "R5.12": "a session can end together with its current connection",
+    "R5.13": "several readers may follow the events, and none holds up the session or misses one",
+    "R5.14": "a session has the server's name for people, in events and logs",
     "R5.15": "without randomness the declared delay is used to the letter",
 }
 

@@ -9,6 +9,7 @@ from typing import Any
 from springline.core import metering, ports
 from springline.core.desired import SessionSpec
 from springline.core.environment import Environment
+from springline.core.event_bus import EventBus
 from springline.core.session import Desired, Session
 from springline.core.state import Failure, SessionState
 from springline.core.view import SessionView
@@ -50,6 +51,7 @@ class Stage:
         self.tls = FakeTLSSource()
         self.endpoints = FakeEndpointSource()
         self.events = RecordingEvents(self.journal)
+        self.bus = EventBus(self.events)
         self.limit = asyncio.Semaphore(50)
         self.rng = rng
         self.changes: list[SessionView] = []
@@ -62,7 +64,7 @@ class Stage:
             resolver=self.resolver,
             clock=clock,
             rng=self.rng,
-            events=self.events,
+            events=self.bus,
             meter=meter,
         )
         self.session = Session(builders.KEY, self.environment, on_change=self._changed)

@@ -2,6 +2,7 @@
 
 import logging
 
+from springline.api.meta import Identity
 from springline.core.environment import Environment
 from springline.core.events import Deduplicator, Event, EventType
 from springline.core.values import SessionKey
@@ -15,12 +16,14 @@ logger = logging.getLogger(__name__)
 class Reporter:
     """Reports the events of one session to the process's sink."""
 
-    __slots__ = ("_deduplicator", "_environment", "_key")
+    __slots__ = ("_deduplicator", "_environment", "_key", "broker")
 
     def __init__(self, key: SessionKey, environment: Environment) -> None:
         self._key = key
         self._environment = environment
         self._deduplicator = Deduplicator()
+        self.broker: Identity | None = None
+        """What is declared to be connected to, or was the last time that it could be used."""
 
     async def emit(
         self,
@@ -38,6 +41,7 @@ class Reporter:
             message=message,
             reason=reason or kind.reason,
             is_routine=is_routine,
+            broker=self.broker,
         )
         if not self._deduplicator.admits(event):
             return

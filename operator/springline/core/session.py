@@ -15,12 +15,13 @@ from typing import assert_never
 
 from springline import errors
 from springline.api.conditions import ConditionStatus
+from springline.api.meta import Identity
 from springline.core import backoff, ports, renewal, stalling, state, verdicts
 from springline.core.attempt import Success, attempting_message, opened_message
 from springline.core.closing import close_quietly
 from springline.core.desired import ProbeSettings, SessionSpec
 from springline.core.environment import Environment
-from springline.core.events import EventType
+from springline.core.events import EventType, server_name
 from springline.core.helpers import Helpers
 from springline.core.inbox import Inbox
 from springline.core.messages import (
@@ -91,7 +92,8 @@ class Session:
         self._number = 0  # of the current attempt or timer; news of an earlier one is stale
         self._last_start: float | None = None
         self._in_cycle = False
-        self._emit = Reporter(key, environment).emit
+        self._reporter = Reporter(key, environment)
+        self._emit = self._reporter.emit
         self._connection: ports.Connection | None = None
         self._changed: ports.Connection | None = None  # what said so, until that is handled
         self._opened_with: Success | None = None
@@ -153,6 +155,16 @@ class Session:
     def is_closed(self) -> bool:
         """True from the first call of `close`, or from its end for any other reason."""
         return self._closing or self._is_finished
+
+    @property
+    def broker(self) -> Identity | None:
+        """What is declared to be connected to, or was the last time that it could be used."""
+        return self._reporter.broker
+
+    @property
+    def server_name(self) -> str:
+        """That broker's name for people, as in events and logs; empty before there is one."""
+        return server_name(self.broker)
 
     @property
     def connection(self) -> ports.Connection | None:
@@ -348,6 +360,7 @@ class Session:
             case Desired(spec=spec):
                 before = self._desired.spec if self._desired is not None else None
                 self._generation = spec.generation
+                self._reporter.broker = spec.broker
                 self._desired = declared
                 self._problem = None
                 await self._handle_spec(before, spec)

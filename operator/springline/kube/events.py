@@ -90,6 +90,7 @@ class KubernetesEvents:
             action=str(event.type),
             message=event_texts.message_of(event),
             at=event.at,
+            related=_related(event),
         )
         if not is_posted:
             logger.debug("event not posted: too many of them", extra={"session": key})
@@ -114,6 +115,7 @@ class KubernetesEvents:
         action: str,
         message: str,
         at: datetime,
+        related: Identity | None = None,
     ) -> bool:
         """Have an Event posted, and return False if the object has too many for now."""
         uid = self._uid_of(identity)
@@ -129,6 +131,7 @@ class KubernetesEvents:
             reason=reason,
             action=action,
             message=shortened(message, event_objects.MESSAGE_BYTES),
+            related=related,
         )
         self._poster.put(content, at=at)
         return True
@@ -151,3 +154,9 @@ class KubernetesEvents:
         ]
         for uid in full:
             del self._budgets[uid]
+
+
+def _related(event: Event) -> Identity | None:
+    """Return the broker that it is about, where that is an object of its own."""
+    is_in_place = event.broker is not None and event.broker.kind == "BrokerConnection"
+    return None if is_in_place else event.broker
