@@ -29,6 +29,7 @@ BEHAVIOURS = {
     "R1.11": "unblocked is shown",
     "R1.12": "the live connection's secret is renewed",
     "R1.13": "update-secret-ok confirms it, a Close instead of it is a refusal",
+    "R1.14": "a Close that we send because of an error names the method that caused it",
     "R2.1": "the client's ordered list of mechanisms decides",
     "R2.2": "no mechanism in common names both lists",
     "R2.3": "a locale is preferred, or selected by a list",
