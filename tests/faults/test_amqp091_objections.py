@@ -2,6 +2,7 @@
 
 import asyncio
 import struct
+from random import Random
 from typing import Any
 
 import pamqp.frame
@@ -134,6 +135,76 @@ async def test_our_close_names_what_caused_it(
     assert info.text == close.reply_text
 
 
+RETURN = frame(
+    spec.Basic.Return(reply_code=312, reply_text="NO_ROUTE", exchange="", routing_key=""), 1
+)
+HEADER = frame(ContentHeader(body_size=2), 1)
+BODY = frame(ContentBody(b"x"), 1)
+ACK = frame(spec.Basic.Ack(delivery_tag=77), 1)
+
+
+# R1.14
+@pytest.mark.parametrize(
+    ("octets", "named"),
+    [
+        pytest.param(HEADER, (505, 0, 0), id="a header of nothing"),
+        pytest.param(BODY, (505, 0, 0), id="a body of nothing"),
+        pytest.param(RETURN + BODY, (505, 0, 0), id="a body without a header"),
+        pytest.param(RETURN + ACK, (505, 60, 80), id="a method in place of the header"),
+        pytest.param(RETURN + HEADER + HEADER, (505, 0, 0), id="two headers"),
+        pytest.param(RETURN + HEADER + BODY + ACK + BODY, (505, 0, 0), id="a body too late"),
+    ],
+)
+async def test_content_out_of_turn_on_an_open_channel_is_named(
+    octets: bytes, named: tuple[int, int, int]
+) -> None:
+    async with asyncio.timeout(DEADLINE), fake_peer.serving() as peer:
+        connection, recorder = await opened(peer)
+        await probe(connection)
+        peer.talk.raw(octets)
+        await eventually(lambda: recorder.told == ["closed"])
+        assert objection(peer.talk) == named
+    assert recorder.closes[0].codes["code"] == 505
+
+
+async def test_content_in_its_order_is_as_it_should_be() -> None:
+    """Also in two bodies, and with other channels in between."""
+    async with asyncio.timeout(DEADLINE), fake_peer.serving() as peer:
+        connection, recorder = await opened(peer)
+        await probe(connection)
+        peer.talk.raw(RETURN + HEADER + BODY + frame(spec.Connection.Blocked("disk")) + BODY + ACK)
+        peer.talk.raw(RETURN + HEADER + RETURN + HEADER + BODY)
+        await eventually(lambda: recorder.told == ["blocked: disk"])
+        peer.talk.raw(ACK + frame(spec.Connection.Unblocked()))
+        await eventually(lambda: recorder.told == ["blocked: disk", "unblocked"])
+        await probe(connection)
+        await connection.close()
+
+
+OPEN_FRAMES = [
+    spec.Connection.Blocked(reason="low on memory"),
+    spec.Connection.Unblocked(),
+    spec.Connection.UpdateSecretOk(),
+    spec.Connection.Close(320, "CONNECTION_FORCED - bye", 0, 0),
+]
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_a_damaged_frame_ends_the_connection_once_or_does_no_harm(seed: int) -> None:
+    random = Random(seed)  # noqa: S311 - repeatable on purpose
+    octets = bytearray(frame(random.choice(OPEN_FRAMES)))
+    for _ in range(random.choice((1, 2, 5))):
+        octets[random.randrange(len(octets))] = random.choice((0, 1, 2, 3, 8, 127, 128, 255))
+    async with asyncio.timeout(DEADLINE), fake_peer.serving() as peer:
+        connection, recorder = await opened(peer)
+        peer.talk.raw(bytes(octets))
+        peer.talk.close()
+        await eventually(lambda: recorder.told[-1:] == ["closed"])
+        assert recorder.told.count("closed") == 1
+        assert peer.talk.count(spec.Connection.Close) <= 1
+        connection.abort()
+
+
 # R1.14
 @pytest.mark.parametrize(
     ("octets", "named"),
@@ -150,7 +221,7 @@ async def test_a_mistake_in_place_of_open_ok_is_named_too(
     assert objection(talks) == named
 
 
-# AMQP 0-9-1 §2.2.4: "Prior to sending or receiving Open or Open-Ok, a peer that detects an error
+# AMQP 0-9-1 §2.2.4: "prior to sending or receiving Open or Open-Ok, a peer that detects an error
 # MUST close the socket without sending any further data."
 @pytest.mark.parametrize("reach", [before_start, before_tune])
 @pytest.mark.parametrize("octets", [frame(spec.Connection.OpenOk()), method(10, 50)])

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from pamqp import commands as spec
+from pamqp.header import ContentHeader
 
 from springline.errors import NotOpenError, ProbeRefusal, ProbeRefusedError
 from support import fake_peer, opening
@@ -262,6 +263,7 @@ async def test_a_message_that_comes_back_has_the_queue_declared_again() -> None:
             spec.Basic.Return(reply_code=312, reply_text="NO_ROUTE", exchange="", routing_key=name),
             1,
         )
+        talk.send(ContentHeader(body_size=0), 1)
         talk.send(spec.Basic.Ack(delivery_tag=1), 1)
         assert await declared(talk) == name
         await confirmed(talk, 2)

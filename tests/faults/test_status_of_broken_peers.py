@@ -296,7 +296,7 @@ async def test_garbage_on_an_open_session_ends_it() -> None:
 
 # R1.8, R1.14
 async def test_a_session_that_is_closed_for_the_peers_mistake_names_it() -> None:
-    """`lastClose` has the codes of our Close; it is opened anew."""
+    """`lastClose` has the codes of our Close; then the session is opened again."""
     async with (
         fake_peer.serving() as peer,
         running(a_broker(peer.port), LOGIN, a_connection("orders")) as held,

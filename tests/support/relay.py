@@ -22,7 +22,7 @@ class Relay:
 
     def slip_in(self, octets: bytes) -> None:
         """Have the client read this as if the broker had sent it, between two of its frames."""
-        assert self._client is not None, "nobody has connected"
+        assert self._client is not None, "no client has connected"
         self._client.write(octets)
 
     async def serve(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:

@@ -114,7 +114,7 @@ class EventSink(Protocol):
     """Where events go: the log, the terminal, Kubernetes Events."""
 
     async def report(self, event: Event) -> None:
-        """Take in one event. Must not wait for a peer: the session waits until this returns.
+        """Handle one event. Must not wait for a peer: the session waits until this returns.
 
         What takes longer is a reader of the bus (event_bus.py).
         """

@@ -228,7 +228,7 @@ def waiting(stage: Stage) -> str:
 
 
 async def test_a_part_that_changes_is_shown_as_it_is_now(stage: Stage) -> None:
-    """Whoever follows the session is told, and finds what is negotiated by then."""
+    """Those who follow the session are told, and find what is negotiated by then."""
     connection = await stage.connect()
     before = len(stage.changes)
     connection.change(with_trays(3, heartbeat_seconds=30))
@@ -379,7 +379,7 @@ async def test_a_probe_that_an_expired_credential_is_refused_for_waits_for_anoth
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WithInk(Amqp091Parameters):
-    """The parameters of a protocol that has got one more, which nobody has thought about yet."""
+    """The parameters of a protocol that has got one more, which no rule names yet."""
 
     ink: str = "blue"
 

@@ -45,10 +45,11 @@ class FrameReader(asyncio.StreamReader):
         self._at_start = True
         self._sought = self._tail = b""
         self._found: Callable[[], None] | None = None
+        self._has_ended = False
         self.method = NO_METHOD
         """Of the frame that is being read, or was read last."""
         self.objection: Close | None = None
-        """What is to be said of a frame that was not read because of what is wrong with it."""
+        """Our Close for a frame that was not read, because of what is wrong with it."""
         self.check: Callable[[int, int, Method], Violation | None] | None = None
         """Looks at type, channel and method of every frame before it is read."""
 
@@ -82,10 +83,11 @@ class FrameReader(asyncio.StreamReader):
     def seek(self, octets: bytes, found: Callable[[], None]) -> None:
         """Drop all that comes from now on, and call `found` at these octets, or at the end."""
         self._sought, self._found = octets, found
-        self._tail = b""
+        if self._has_ended:
+            self._tell_found()
 
     def feed_data(self, data: "Iterable[SupportsIndex]") -> None:
-        """Take in what has come, unless it is to be dropped."""
+        """Buffer what has come, or drop it."""
         if not self._sought:
             super().feed_data(data)
             return
@@ -95,8 +97,9 @@ class FrameReader(asyncio.StreamReader):
         self._tail = self._tail[1 - len(self._sought) :]
 
     def feed_eof(self) -> None:
-        """Take in that nothing more will come."""
+        """Note that nothing more will come."""
         super().feed_eof()
+        self._has_ended = True
         self._tell_found()
 
     def _tell_found(self) -> None:

@@ -32,7 +32,7 @@ from springline.drivers.amqp091.frame_reader import FrameReader
 from springline.drivers.amqp091.lengths import FRAME_OVERHEAD, Login
 from springline.drivers.amqp091.mechanisms import Exchange
 from springline.drivers.amqp091.negotiated import Amqp091ServerInfo
-from springline.drivers.amqp091.objections import Method, Violation
+from springline.drivers.amqp091.objections import Rules
 from springline.drivers.amqp091.parameters import Amqp091Parameters
 from springline.drivers.amqp091.replies import Close
 from springline.drivers.amqp091.tuning import Limits
@@ -146,7 +146,7 @@ class WireConnection(aiormq.Connection):
         self._task_name = f"amqp091/{attempt.request.parameters.connection_name}"
         self._heartbeat_lost = False
         self._is_closing = False
-        self._used_channels: set[int] = set()
+        self._rules = Rules()
 
     @property
     def is_ending(self) -> bool:
@@ -185,7 +185,7 @@ class WireConnection(aiormq.Connection):
         can wait for ever.
         """
         if channel != 0:
-            self._used_channels.add(channel)
+            self._rules.opened(channel)
         if isinstance(frame, spec.Connection.Close):
             # All but Close and Close-Ok is dropped from here on.
             self._is_closing, self.line.reader.check = True, None
@@ -276,7 +276,7 @@ class WireConnection(aiormq.Connection):
                     if self._object(error):
                         self.line.end()
                     raise
-                self.line.reader.check = self._check
+                self.line.reader.check = self._rules.find
                 return frame
             case _:
                 # Tune-Ok, which nothing answers.
@@ -444,9 +444,6 @@ class WireConnection(aiormq.Connection):
         if not self.line.is_ending:
             self.line.abort()
         await self.line.wait_lost()
-
-    def _check(self, kind: int, channel: int, method: Method) -> Violation | None:
-        return objections.find(kind, channel, method, channels=self._used_channels)
 
     def _object(self, error: BaseException | None) -> bool:
         """Say by a Close what the peer sent that reading has failed at, if that is why (R1.14).

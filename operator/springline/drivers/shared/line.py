@@ -77,7 +77,7 @@ class Line(Generic[ReaderT]):
     def linger(self) -> None:
         """Begin the end, and let the peer answer what was written last.
 
-        Whoever hears the answer calls `end`; without one, all is dropped after a moment.
+        `end` follows when the answer has come; without it, all is dropped after a moment.
         """
         if not self.is_ending:
             self._is_lingering = True

@@ -13,7 +13,7 @@ OVERRIDDEN = sorted(
     if name.startswith("_") and not name.startswith("__") and inspect.isfunction(value)
 )
 OURS = {
-    *("_await_open_ok", "_check", "_check_over", "_end", "_log_in", "_object", "_receive"),
+    *("_await_open_ok", "_check_over", "_end", "_log_in", "_object", "_receive"),
     *("_respond", "_tune"),
 }
 
