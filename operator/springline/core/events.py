@@ -39,7 +39,7 @@ class EventType(enum.StrEnum):
     CLOSED = "Closed"  # an open session was closed by us
     BLOCKED = "Blocked"  # the broker stopped taking in publishes
     UNBLOCKED = "Unblocked"  # it takes them in again
-    PROBE_REFUSED = "ProbeRefused"  # publishing is not permitted, so a block would go unseen
+    PROBE_REFUSED = "ProbeRefused"  # the broker refused the probe, so a block would go unseen
     SECRET_UPDATED = "SecretUpdated"  # the live session's secret was renewed in place
     SECRET_REJECTED = "SecretRejected"  # a new credential was refused; the live session stays
     CHANGE_REFUSED = "ChangeRefused"  # another change cannot work; the live session stays as it was

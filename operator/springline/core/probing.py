@@ -1,10 +1,10 @@
-"""The publish probe: the only way to learn that a broker blocks a connection.
+"""The probe: the only way to learn that a broker blocks a connection.
 
-RabbitMQ tells a connection that it is blocked only when that connection publishes, so every
-session publishes an empty message now and then, which the broker drops at once, or keeps in a queue
-of the connection's own until shortly before the next one. A refused probe is not repeated: each
-refusal is an error in the broker's log. Where it is refused because the credential has expired, the
-session renews that, and starts the probe again.
+RabbitMQ, for one, tells a connection that it is blocked only when that connection publishes, so
+every session tries now and then whether anything is taken in. What that is, and where it goes, the
+protocol knows (`ProbeTarget`). A refused probe is not repeated: each refusal may be an error in the
+broker's log. Where it is refused because the credential has expired, the session renews that, and
+starts the probe again.
 """
 
 from collections.abc import Callable
