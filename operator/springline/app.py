@@ -16,6 +16,7 @@ import click
 from springline import shutdown
 from springline.adapters import adapters
 from springline.clock import SystemClock
+from springline.core.event_bus import EventBus
 from springline.core.events import EventSink
 from springline.core.manager import Manager
 from springline.core.session import Environment, Session
@@ -50,6 +51,7 @@ class Standalone:
         token_dir: Path | None = None,
         binding_dir: Path | None = None,
     ) -> None:
+        self.events = EventBus(events)
         clock = SystemClock()
         rng = Random()  # noqa: S311 - it spreads times, and hides nothing
         resolver = SystemResolver(rng)
@@ -58,7 +60,7 @@ class Standalone:
             resolver=resolver,
             clock=clock,
             rng=rng,
-            events=events,
+            events=self.events,
         )
         self.clock = clock
         self.reader = ManifestReader()
@@ -83,7 +85,7 @@ class Standalone:
                 self.manager,
                 clock,
                 reader=self.reader,
-                events=events,
+                events=self.events,
                 on_change=published.tell,
             )
             self.changes.follow(self.bindings.session_changed)

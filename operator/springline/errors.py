@@ -15,7 +15,7 @@
     ├── SecretRefusedError    update-secret was answered with a Close
     ├── SecretNotSentError    update-secret cannot carry the secret
     ├── SecretUpdateTimeoutError   update-secret was not answered in time
-    ├── ProbeRefusedError     the broker does not let this user publish the probe
+    ├── ProbeRefusedError     the broker refused the probe, and the driver says why
     ├── NotOpenError          an operation needs an open connection and there is none
     └── ManifestError         a document cannot be used; carries every problem found
 
@@ -23,6 +23,7 @@ Foreign exceptions are translated once, where the library is called, most specif
 exception holds a secret, and every text says what to do where there is something to be done.
 """
 
+import enum
 from collections.abc import Sequence
 
 from springline.reasons import Reason
@@ -37,6 +38,7 @@ __all__ = [
     "ObjectNotAllowedError",
     "ObjectReadError",
     "ObjectUnavailableError",
+    "ProbeRefusal",
     "ProbeRefusedError",
     "RejectedError",
     "SecretNotSentError",
@@ -145,17 +147,17 @@ class ObjectNotAllowedError(ObjectReadError):
 
 
 class SecretRefusedError(SpringlineError):
-    """The broker answered update-secret by closing the connection."""
+    """The broker answered update-secret by closing the connection.
 
-    def __init__(self, *, code: int, text: str) -> None:
-        super().__init__(code, text)
-        self.code = code
+    `text` is how it put that, with the protocol's code where there is one.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
         self.text = text
 
     def __str__(self) -> str:
-        return (
-            f"the broker refused the new secret and closed the connection: {self.code} {self.text}"
-        )
+        return f"the broker refused the new secret and closed the connection: {self.text}"
 
 
 class SecretNotSentError(SpringlineError):
@@ -180,20 +182,30 @@ class SecretUpdateTimeoutError(SpringlineError):
         return f"the broker did not answer update-secret within {self.seconds:g} s"
 
 
-class ProbeRefusedError(SpringlineError):
-    """The publish probe was answered with a channel close: no permission, or no such exchange.
+class ProbeRefusal(enum.Enum):
+    """Why a broker refuses a probe, whatever the protocol says it with."""
 
-    `says_expired` says whether it was because the lifetime of the credential is over.
+    NO_PERMISSION = "no permission"  # the user may not do what the probe does
+    CREDENTIAL_EXPIRED = "credential expired"  # the lifetime of the credential is over
+    CHANNEL_LIMIT = "channel limit"  # the connection may have no channel, link or stream more
+    PLACE_MISSING = "place missing"  # what the probe goes to does not exist
+    OTHER = "other"  # anything else, such as a broker that cannot confirm
+
+
+class ProbeRefusedError(SpringlineError):
+    """The broker refused the probe; the connection is as it was.
+
+    `why` is what the driver makes of it. `text` is how the broker put it, with the protocol's code
+    where there is one.
     """
 
-    def __init__(self, *, code: int, text: str, says_expired: bool = False) -> None:
-        super().__init__(code, text)
-        self.code = code
+    def __init__(self, why: ProbeRefusal, text: str) -> None:
+        super().__init__(why, text)
+        self.why = why
         self.text = text
-        self.says_expired = says_expired
 
     def __str__(self) -> str:
-        return f"{self.code} {self.text}"
+        return self.text
 
 
 class NotOpenError(SpringlineError):

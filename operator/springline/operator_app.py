@@ -15,6 +15,7 @@ from springline import shutdown
 from springline.adapters import adapters
 from springline.clock import SystemClock
 from springline.core.environment import Environment
+from springline.core.event_bus import EventBus
 from springline.core.fair_turns import FairTurns
 from springline.core.limits import Limits
 from springline.core.logged_events import LoggedEvents
@@ -135,7 +136,7 @@ class _Parts:
             clock,
             limited=partial(self._metrics.event_posted, Outcome.LIMITED),
         )
-        logged = LoggedEvents(then=events)
+        bus = EventBus(LoggedEvents(), events)
         resolver = SystemResolver(rng)
         services = KubernetesServices(client, rng)
         self._token_files = DirectoryOfTokens(settings.token_dir)
@@ -148,7 +149,7 @@ class _Parts:
                 resolver=resolver,
                 clock=clock,
                 rng=rng,
-                events=logged,
+                events=bus,
                 meter=self._metrics,
                 limits=limits,
                 turns=FairTurns(limits.attempts_at_once),
@@ -189,7 +190,7 @@ class _Parts:
             uid_of=known.uid,
             reader=reader,
             services=services,
-            events=logged,
+            events=bus,
             on_change=publication_news.tell,
             is_held_elsewhere=Elsewhere(entries, self._holders).holds,
         )

@@ -7,7 +7,9 @@ import traceback
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pamqp.frame
 import pytest
+from pamqp import commands as spec
 
 from springline.core.values import ClosedBy, Credential
 from springline.drivers.amqp091.connection import Amqp091Connection
@@ -25,6 +27,7 @@ from support import leaks, opening
 from support.identities import CLIENT_NAME, Certificates, Issuer, Tenant
 from support.opening import Recorder
 from support.rabbitmq import RabbitMQNode
+from support.relay import relaying
 from support.waiting import PATIENCE, eventually
 
 pytestmark = pytest.mark.broker
@@ -117,6 +120,35 @@ async def test_closing_is_orderly_in_the_brokers_eyes(broker: RabbitMQNode, tena
     await eventually(lambda: f"({path}" in broker.log_text())
     mine = [line for line in broker.log_text().splitlines() if path in line]
     assert not [line for line in mine if "[warning]" in line or "[error]" in line]
+
+
+# R1.9, R1.14
+async def test_a_close_that_names_a_mistake_is_orderly_in_the_brokers_eyes(
+    broker: RabbitMQNode, tenant: Tenant
+) -> None:
+    """It is answered with Close-Ok; a client that goes without one is warned of."""
+    tune = pamqp.frame.marshal(spec.Connection.Tune(channel_max=1), 0)
+    async with relaying(broker.amqp_port) as relay:
+        connection = await DRIVER.open(
+            opening.request(relay.port, virtual_host=tenant.vhost, credential=tenant.credential)
+        )
+        recorder = Recorder()
+        connection.observe(recorder)
+        path = seen(broker, tenant).path
+        relay.slip_in(tune)
+        await eventually(lambda: recorder.told == ["closed"])
+    [info] = recorder.closes
+    assert (info.by, info.codes) == (
+        ClosedBy.CLIENT,
+        {"code": 503, "classID": 10, "methodID": 30},
+    )
+    closing = "closing AMQP connection"
+
+    def mine() -> list[str]:
+        return [line for line in broker.log_text().splitlines() if path in line]
+
+    await eventually(lambda: any(closing in line for line in mine()), what="it has gone")
+    assert not [line for line in mine() if "[warning]" in line or "[error]" in line]
 
 
 # R1.5

@@ -12,6 +12,7 @@ from springline.drivers.amqp091.connection import Amqp091Connection
 from springline.drivers.amqp091.driver import Amqp091Driver
 from springline.errors import (
     NotOpenError,
+    ProbeRefusal,
     ProbeRefusedError,
     SecretRefusedError,
     SecretUpdateTimeoutError,
@@ -303,11 +304,11 @@ async def test_a_probe_without_write_permission_is_refused_and_the_connection_st
     for _ in range(2):
         with pytest.raises(ProbeRefusedError) as caught:
             await opening.probe(connection, exchange="amq.topic", routing_key="x", timeout=10)
-        assert caught.value.code == 403
-        assert "ACCESS_REFUSED" in caught.value.text
+        assert caught.value.why is ProbeRefusal.NO_PERMISSION
+        assert "403 ACCESS_REFUSED" in caught.value.text
     with pytest.raises(ProbeRefusedError) as caught:
         await opening.probe(connection, exchange="nowhere", routing_key="x", timeout=10)
-    assert caught.value.code in (403, 404)
+    assert caught.value.why in (ProbeRefusal.NO_PERMISSION, ProbeRefusal.PLACE_MISSING)
     assert connection.is_open
     assert recorder.told == []
     await connection.close()
@@ -319,7 +320,7 @@ async def test_a_probe_to_an_unknown_exchange_is_refused(
     connection, _ = await opened_by(broker, tenant)
     with pytest.raises(ProbeRefusedError) as caught:
         await opening.probe(connection, exchange="nowhere", routing_key="x", timeout=10)
-    assert caught.value.code == 404
+    assert caught.value.why is ProbeRefusal.PLACE_MISSING
     assert await opening.probe(connection, **PROBE) is not None
     await connection.close()
 
@@ -360,7 +361,7 @@ async def test_a_refused_token_closes_the_connection_and_says_so(
     forged = issuer.token(key="another-key-0123456789abcdef0123456789")
     with pytest.raises(SecretRefusedError) as caught:
         await connection.update_secret(opening.token(forged), timeout=10)
-    assert caught.value.code == 530
+    assert caught.value.text.startswith("530 ")
     assert "secret" in caught.value.text
     assert forged not in "".join(traceback.format_exception(caught.value))
     info = await end_of(recorder)

@@ -12,7 +12,12 @@ import pytest
 
 from springline.drivers.amqp091.connection import Amqp091Connection
 from springline.drivers.amqp091.driver import Amqp091Driver
-from springline.errors import CredentialRejectedError, ProbeRefusedError, SecretRefusedError
+from springline.errors import (
+    CredentialRejectedError,
+    ProbeRefusal,
+    ProbeRefusedError,
+    SecretRefusedError,
+)
 from springline.reasons import Reason
 from support import leaks, opening
 from support.identities import Issuer
@@ -83,9 +88,8 @@ async def test_a_session_whose_token_expires_ends_or_is_well_again_once_renewed(
     first = await refusal(connection, probe)
     second = await refusal(connection, probe)
     for error in (first, second):
-        assert error.code == 403
+        assert error.why is ProbeRefusal.CREDENTIAL_EXPIRED
         assert "Provided JWT token has expired at timestamp" in error.text
-        assert error.says_expired
     await connection.update_secret(opening.token(issuer.token()), timeout=10)
     assert await opening.probe(connection, **probe) is not None
     assert connection.is_open
@@ -105,7 +109,8 @@ async def test_an_update_with_an_expired_token_ends_the_session_or_helps_nobody(
         return
     await connection.update_secret(expired, timeout=10)
     assert connection.is_open
-    assert (await refusal(connection, PROBES[1])).says_expired
+    error = await refusal(connection, PROBES[1])
+    assert error.why is ProbeRefusal.CREDENTIAL_EXPIRED
     await connection.update_secret(opening.token(issuer.token()), timeout=10)
     assert await opening.probe(connection, **PROBES[1]) is not None
     await connection.close()

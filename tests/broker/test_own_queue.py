@@ -10,7 +10,7 @@ import pytest
 
 from springline.drivers.amqp091.connection import Amqp091Connection
 from springline.drivers.amqp091.driver import Amqp091Driver
-from springline.errors import ProbeRefusedError
+from springline.errors import ProbeRefusal, ProbeRefusedError
 from support import leaks, opening
 from support.identities import Tenant
 from support.opening import Recorder
@@ -179,7 +179,7 @@ async def test_a_user_without_permission_is_refused_and_the_connection_stays(
     for _ in range(2):
         with pytest.raises(ProbeRefusedError) as caught:
             await opening.probe(connection, **OWN)
-        assert caught.value.code == 403
+        assert caught.value.why is ProbeRefusal.NO_PERMISSION
     assert connection.is_open
     broker.set_permissions(tenant.username, tenant.vhost)
     assert recorder.told == []
@@ -209,7 +209,7 @@ async def test_any_name_will_do(broker: RabbitMQNode, tenant: Tenant) -> None:
     assert name.startswith(".")
     with pytest.raises(ProbeRefusedError) as caught:
         await opening.probe(connection, **{**OWN, "routing_key": "amq.mine"})
-    assert caught.value.code == 403, "names that begin so are the broker's"
+    assert caught.value.why is ProbeRefusal.NO_PERMISSION, "names that begin so are the broker's"
     await connection.close()
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from springline.core.event_bus import Missed
 from springline.core.events import EventType
+from springline.core.values import SessionKey
 from support.rabbitmq import RabbitMQNode
 from support.running import Running, a_broker, a_connection, a_secret, running
 from support.waiting import eventually
@@ -202,6 +204,24 @@ async def test_a_forced_close_is_kept_with_its_codes(broker: RabbitMQNode, team:
         assert (close["classID"], close["methodID"]) == (0, 0)
         await held.until_ready("orders")
         assert held.types("orders").count(EventType.CONNECTED) == 2
+
+
+# R5.13, R5.14
+async def test_readers_follow_what_happens_beside_what_shows_it(
+    broker: RabbitMQNode, team: str
+) -> None:
+    """One reads along, one never does; neither is missed by the session."""
+    async with running(*declared(broker, team)) as held:
+        follow = held.parts.events.follow
+        with follow(limit=1) as stuck, follow(SessionKey("default", "orders")) as reader:
+            await held.until_ready("orders")
+            broker.close_connection("springline/default/orders", "spring cleaning")
+            await eventually(lambda: EventType.DISCONNECTED in held.types("orders"))
+            await eventually(lambda: held.types("orders").count(EventType.CONNECTED) == 2)
+            seen = [await anext(reader) for _ in held.events]
+            assert seen == held.events
+            assert await anext(stuck) == Missed(len(seen) - 1)
+        assert {event.server_name for event in held.events} == {"Broker rabbit"}
 
 
 # R1.10, R1.11

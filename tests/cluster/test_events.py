@@ -23,6 +23,7 @@ async def close(team: Team, *, reason: str) -> None:
     await team.until_ready("orders")
 
 
+# R5.14
 @pytest.mark.kind
 async def test_an_event_says_who_reports_what_of_whom(kubectl: Kubectl, team: Team) -> None:
     await team.declare("orders")
@@ -34,6 +35,12 @@ async def test_an_event_says_who_reports_what_of_whom(kubectl: Kubectl, team: Te
         "namespace": team.namespace,
         "name": "orders",
         "uid": uid,
+    }
+    assert event["related"] == {
+        "apiVersion": "springline.dev/v1alpha1",
+        "kind": "Broker",
+        "namespace": team.namespace,
+        "name": "rabbit",
     }
     assert (event["type"], event["reason"], event["action"]) == ("Normal", "Connected", "Connected")
     assert event["source"] == {"component": "springline"}

@@ -149,24 +149,6 @@ async def test_a_peer_that_vanishes_is_the_transports_end(how: str) -> None:
         assert (info.by, info.reason) == (ClosedBy.TRANSPORT, Reason.PEER_CLOSED)
 
 
-@pytest.mark.parametrize(
-    "octets",
-    [
-        pytest.param(b"\x00" * 64, id="zeros"),
-        pytest.param(b"\x01\x00\x00\x7f\xff\xff\xff", id="a frame too long"),
-        pytest.param(b"\x01\x00\x00\x00\x00\x00\x04\x00\x0a\x03\xe7\xce", id="an unknown method"),
-    ],
-)
-async def test_nonsense_on_an_open_connection_ends_it(octets: bytes) -> None:
-    async with asyncio.timeout(DEADLINE), fake_peer.serving() as peer:
-        connection, recorder = await opened(peer)
-        peer.talk.raw(octets)
-        await eventually(lambda: recorder.told == ["closed"])
-        assert not connection.is_open
-        info = recorder.closes[0]
-        assert (info.by, info.reason) == (ClosedBy.TRANSPORT, Reason.PROTOCOL_MISMATCH)
-
-
 async def test_silence_for_two_heartbeats_is_a_missed_heartbeat() -> None:
     async with asyncio.timeout(DEADLINE), fake_peer.serving() as peer:
         connection, recorder = await opened(peer, heartbeat_seconds=1)

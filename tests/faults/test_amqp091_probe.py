@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 from pamqp import commands as spec
+from pamqp.header import ContentHeader
 
-from springline.errors import NotOpenError, ProbeRefusedError
+from springline.errors import NotOpenError, ProbeRefusal, ProbeRefusedError
 from support import fake_peer, opening
 from support.amqp091 import DEADLINE, channel_open, opened
 from support.fake_peer import Talk
@@ -56,8 +57,15 @@ async def test_a_probe_that_is_blocked_instead_says_so() -> None:
         await connection.close()
 
 
-@pytest.mark.parametrize("code", [403, 404])
-async def test_a_refused_probe_closes_only_its_channel(code: int) -> None:
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        pytest.param(403, ProbeRefusal.NO_PERMISSION, id="no permission"),
+        pytest.param(404, ProbeRefusal.PLACE_MISSING, id="no exchange"),
+        pytest.param(406, ProbeRefusal.OTHER, id="anything else"),
+    ],
+)
+async def test_a_refused_probe_closes_only_its_channel(code: int, why: ProbeRefusal) -> None:
     async def refuse(talk: Talk) -> None:
         await talk.handshake()
         for _ in range(2):
@@ -73,7 +81,7 @@ async def test_a_refused_probe_closes_only_its_channel(code: int) -> None:
         for _ in range(2):
             with pytest.raises(ProbeRefusedError) as caught:
                 await opening.probe(connection, exchange="x", routing_key="x", timeout=5)
-            assert (caught.value.code, caught.value.text) == (code, "SOME - reason")
+            assert (caught.value.why, caught.value.text) == (why, f"{code} SOME - reason")
         assert connection.is_open
         assert await opening.probe(connection, exchange="", routing_key="x", timeout=5) is not None
         await connection.close()
@@ -255,6 +263,7 @@ async def test_a_message_that_comes_back_has_the_queue_declared_again() -> None:
             spec.Basic.Return(reply_code=312, reply_text="NO_ROUTE", exchange="", routing_key=name),
             1,
         )
+        talk.send(ContentHeader(body_size=0), 1)
         talk.send(spec.Basic.Ack(delivery_tag=1), 1)
         assert await declared(talk) == name
         await confirmed(talk, 2)
@@ -283,7 +292,8 @@ async def test_a_declaration_that_is_refused_is_a_refused_probe() -> None:
         for _ in range(2):
             with pytest.raises(ProbeRefusedError) as caught:
                 await opening.probe(connection, **OWN)
-            assert (caught.value.code, caught.value.text) == (403, "ACCESS_REFUSED - no")
+            assert caught.value.why is ProbeRefusal.NO_PERMISSION
+            assert caught.value.text == "403 ACCESS_REFUSED - no"
         assert peer.talk.count(spec.Basic.Publish) == 0
         assert connection.is_open
         await connection.close()

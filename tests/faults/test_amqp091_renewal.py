@@ -80,7 +80,7 @@ async def test_a_close_instead_of_ok_is_a_refused_secret() -> None:
         connection, recorder = await opened(peer)
         with pytest.raises(SecretRefusedError) as caught:
             await connection.update_secret(opening.token(PLANTED), timeout=5)
-        assert caught.value.code == 530
+        assert caught.value.text.startswith("530 ")
         assert "refused by one of the backends" in caught.value.text
         assert PLANTED not in "".join(traceback.format_exception(caught.value))
         await eventually(lambda: recorder.told == ["closed"])

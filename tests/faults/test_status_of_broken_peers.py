@@ -294,6 +294,23 @@ async def test_garbage_on_an_open_session_ends_it() -> None:
         await held.until_ready("orders")
 
 
+# R1.8, R1.14
+async def test_a_session_that_is_closed_for_the_peers_mistake_names_it() -> None:
+    """`lastClose` has the codes of our Close; then the session is opened again."""
+    async with (
+        fake_peer.serving() as peer,
+        running(a_broker(peer.port), LOGIN, a_connection("orders")) as held,
+    ):
+        await held.until_ready("orders")
+        peer.talk.send(spec.Connection.Tune(channel_max=1))
+        await until_closed(held, "ProtocolMismatch")
+        await held.until_ready("orders")
+        close = held.status("orders")["lastClose"]
+        assert (close["by"], close["code"]) == ("Client", 503)
+        assert (close["classID"], close["methodID"]) == (10, 30)
+        assert close["text"] == "the peer sent Connection.Tune on channel 0 of an open connection"
+
+
 async def test_a_silent_peer_is_heartbeat_missed() -> None:
     """Nothing is heard for two heartbeats."""
     mute = asyncio.Event()

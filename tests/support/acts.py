@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
+from springline import errors
 from springline.api import v1alpha1
 from springline.core.backoff import Retry
 from springline.core.desired import RotationSettings, SessionSpec
@@ -317,8 +318,10 @@ class Acts:
         [word] = words
         answers: dict[str, Any] = {
             "silent": SILENCE,
-            "refused": builders.probe_refused(),
-            "expired": builders.probe_refused("token expired", says_expired=True),
+            "refused": builders.probe_refused("403 ACCESS_REFUSED - no permission"),
+            "expired": builders.probe_refused(
+                "403 token expired", errors.ProbeRefusal.CREDENTIAL_EXPIRED
+            ),
             "defective": ZeroDivisionError("a defect"),
         }
         for connection in self._live:

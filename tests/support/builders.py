@@ -48,6 +48,7 @@ __all__ = [
     "no_secret",
     "probe_refused",
     "refused",
+    "secret_refused",
     "secret_unreadable",
     "server_close",
     "terminal",
@@ -236,17 +237,11 @@ def secret_unreadable(
 
 
 def update_refused(text: str = "NOT_ALLOWED - refused") -> errors.SecretRefusedError:
-    return errors.SecretRefusedError(code=530, text=text)
+    return errors.SecretRefusedError(text)
 
 
 def update_not_sent(why: str = "it is too long") -> errors.SecretNotSentError:
     return errors.SecretNotSentError(why)
-
-
-def probe_refused(
-    text: str = "ACCESS_REFUSED - no permission", *, says_expired: bool = False
-) -> errors.ProbeRefusedError:
-    return errors.ProbeRefusedError(code=403, text=text, says_expired=says_expired)
 
 
 def a_block(text: str = "low on memory", reason: Reason = Reason.LOW_ON_MEMORY) -> Block:
@@ -263,6 +258,17 @@ def server_close(
         codes={"code": 320, "classID": 10, "methodID": 0},
         says_expired=says_expired,
     )
+
+
+def probe_refused(
+    text: str = "403 ACCESS_REFUSED",
+    why: errors.ProbeRefusal = errors.ProbeRefusal.NO_PERMISSION,
+) -> errors.ProbeRefusedError:
+    return errors.ProbeRefusedError(why, text)
+
+
+def secret_refused(text: str = "NOT_ALLOWED") -> errors.SecretRefusedError:
+    return errors.SecretRefusedError(text)
 
 
 def transport_close(text: str = "the peer ended the connection") -> CloseInfo:

@@ -145,6 +145,12 @@ class FakeConnection:
         if self._observer is not None:
             self._observer.connection_unblocked(self)
 
+    def change(self, info: OpenInfo) -> None:
+        """Be something else inside, and say so."""
+        self._info = info
+        if self._observer is not None:
+            self._observer.connection_changed(self)
+
     def confirm(self, seconds: float) -> None:
         """Answer the probe that waits in silence."""
         assert self._probing is not None, "no probe is waiting"

@@ -120,6 +120,11 @@ class Recorder:
         assert connection.blocked is None
         self.told.append("unblocked")
 
+    def connection_changed(self, connection: Connection) -> None:
+        """Remember that something inside it has changed."""
+        assert connection.is_open
+        self.told.append("changed")
+
     def connection_closed(self, connection: Connection, close: CloseInfo) -> None:
         """Remember the end."""
         assert not connection.is_open

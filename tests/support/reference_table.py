@@ -29,6 +29,7 @@ BEHAVIOURS = {
     "R1.11": "unblocked is shown",
     "R1.12": "the live connection's secret is renewed",
     "R1.13": "update-secret-ok confirms it, a Close instead of it is a refusal",
+    "R1.14": "a Close that we send because of an error names the method that caused it",
     "R2.1": "the client's ordered list of mechanisms decides",
     "R2.2": "no mechanism in common names both lists",
     "R2.3": "a locale is preferred, or selected by a list",
@@ -50,6 +51,9 @@ BEHAVIOURS = {
     "R5.10": "closed from the first call of close",
     "R5.11": "one can wait for the end without causing it",
     "R5.12": "a session can end together with its current connection",
+    "R5.13": "several readers may follow the events, and none holds up the session or misses one",
+    "R5.14": "a session has the server's name for people, in events and logs",
+    "R5.15": "without randomness the declared delay is used to the letter",
 }
 
 _NUMBERS = re.compile(r"^\s*# (R\d+\.\d+(?:, R\d+\.\d+)*)\s*$")

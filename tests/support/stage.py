@@ -9,6 +9,7 @@ from typing import Any
 from springline.core import metering, ports
 from springline.core.desired import SessionSpec
 from springline.core.environment import Environment
+from springline.core.event_bus import EventBus
 from springline.core.session import Desired, Session
 from springline.core.state import Failure, SessionState
 from springline.core.view import SessionView
@@ -27,6 +28,8 @@ from support.fakes import (
 
 __all__ = ["Stage", "staged"]
 
+_MIDDLE = FixedRandom()
+
 
 class Stage:
     """A session and everything it plays with."""
@@ -35,7 +38,7 @@ class Stage:
         self,
         clock: FakeClock,
         *,
-        rng: Random | None = None,
+        rng: Random | None = _MIDDLE,
         drivers: Mapping[str, ports.Driver] | None = None,
         meter: ports.Meter = metering.NO_METER,
     ) -> None:
@@ -48,8 +51,9 @@ class Stage:
         self.tls = FakeTLSSource()
         self.endpoints = FakeEndpointSource()
         self.events = RecordingEvents(self.journal)
+        self.bus = EventBus(self.events)
         self.limit = asyncio.Semaphore(50)
-        self.rng = rng if rng is not None else FixedRandom()
+        self.rng = rng
         self.changes: list[SessionView] = []
         """What could be shown after every change."""
         self.environment = Environment(
@@ -60,7 +64,7 @@ class Stage:
             resolver=self.resolver,
             clock=clock,
             rng=self.rng,
-            events=self.events,
+            events=self.bus,
             meter=meter,
         )
         self.session = Session(builders.KEY, self.environment, on_change=self._changed)

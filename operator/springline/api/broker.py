@@ -346,7 +346,7 @@ class Retry(ApiModel):
         default=0.3,
         description=(
             "Share of the delay that is random, from 0 to 1, so that many clients of one broker"
-            " do not all come back at the same moment."
+            " do not all come back at the same moment. With 0 the delays are kept to the letter."
         ),
     )
 

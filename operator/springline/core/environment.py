@@ -22,7 +22,8 @@ class Environment:
     adapters: Mapping[str, ports.Adapter]
     resolver: ports.Resolver
     clock: ports.Clock
-    rng: Random
+    rng: Random | None
+    """None leaves nothing to chance: retry delays and the interval of probes are as declared."""
     events: EventSink
     meter: ports.Meter = metering.NO_METER
     limits: Limits = field(default_factory=Limits)

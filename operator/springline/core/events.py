@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
+from springline.api.meta import Identity
 from springline.core.values import SessionKey
 from springline.reasons import Reason
 
-__all__ = ["Deduplicator", "Event", "EventSink", "EventType", "Severity"]
+__all__ = ["Deduplicator", "Event", "EventSink", "EventType", "Severity", "server_name"]
 
 
 class Severity(enum.StrEnum):
@@ -38,7 +39,7 @@ class EventType(enum.StrEnum):
     CLOSED = "Closed"  # an open session was closed by us
     BLOCKED = "Blocked"  # the broker stopped taking in publishes
     UNBLOCKED = "Unblocked"  # it takes them in again
-    PROBE_REFUSED = "ProbeRefused"  # publishing is not permitted, so a block would go unseen
+    PROBE_REFUSED = "ProbeRefused"  # the broker refused the probe, so a block would go unseen
     SECRET_UPDATED = "SecretUpdated"  # the live session's secret was renewed in place
     SECRET_REJECTED = "SecretRejected"  # a new credential was refused; the live session stays
     CHANGE_REFUSED = "ChangeRefused"  # another change cannot work; the live session stays as it was
@@ -95,13 +96,28 @@ class Event:
     """The reason of the condition that it is about."""
     is_routine: bool = False
     """Whether it happens again and again by itself, such as the renewal of a token in time."""
+    broker: Identity | None = None
+    """What was declared to be connected to when it happened; None where nothing usable was yet."""
+
+    @property
+    def server_name(self) -> str:
+        """The broker's name for people, as it is declared; empty where nothing usable was yet."""
+        return server_name(self.broker)
+
+
+def server_name(broker: Identity | None) -> str:
+    """Return what a broker is called to people: its kind and its name."""
+    return f"{broker.kind} {broker.name}" if broker is not None else ""
 
 
 class EventSink(Protocol):
     """Where events go: the log, the terminal, Kubernetes Events."""
 
     async def report(self, event: Event) -> None:
-        """Take in one event. Must not wait for a peer: the session waits until this returns."""
+        """Handle one event. Must not wait for a peer: the session waits until this returns.
+
+        What takes longer is a reader of the bus (event_bus.py).
+        """
 
 
 class Deduplicator:

@@ -3,7 +3,7 @@
 import logging
 from typing import Final
 
-from springline.core.events import Event, EventSink, EventType, Severity
+from springline.core.events import Event, EventType, Severity
 
 __all__ = ["MESSAGES", "LoggedEvents"]
 
@@ -35,18 +35,16 @@ _STEPS = frozenset({EventType.ATTEMPTING, EventType.OBTAINED_ADDRESS})
 
 
 class LoggedEvents:
-    """Logs each event and hands it on, as `core.events.EventSink`."""
-
-    def __init__(self, *, then: EventSink) -> None:
-        self._then = then
+    """Logs each event, as `core.events.EventSink`."""
 
     async def report(self, event: Event) -> None:
-        """Log the event, steps of an attempt and routine as DEBUG, and hand it on."""
+        """Log the event, steps of an attempt and routine as DEBUG."""
         fields = {"session": event.key, "detail": event.message}
+        if event.broker is not None:
+            fields["server"] = event.server_name
         if event.reason is not None:
             fields["reason"] = event.reason
         logger.log(_level(event), MESSAGES[event.type], extra=fields)
-        await self._then.report(event)
 
 
 def _level(event: Event) -> int:

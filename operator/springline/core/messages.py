@@ -15,6 +15,7 @@ from springline.core.wanted import Desired, Unusable
 
 __all__ = [
     "AttemptEnded",
+    "Changed",
     "Confirmed",
     "ConnectionNews",
     "Declare",
@@ -50,6 +51,11 @@ class TimerRang:
 
 
 @dataclass(frozen=True, slots=True)
+class Changed:
+    """What can be shown of it has changed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Confirmed:
     """The broker confirmed a probe's publish after so many seconds."""
 
@@ -64,10 +70,9 @@ class SaidExpired:
 
 
 News = (
-    state.Blocked
-    | state.Unblocked
-    | state.ProbeUnanswered
+    state.ProbeUnanswered
     | state.ProbeRefused
+    | Changed
     | Confirmed
     | SaidExpired
     | Moment

@@ -54,6 +54,13 @@ class ConnectionObserver(Protocol):
     def connection_unblocked(self, connection: "Connection") -> None:
         """The broker takes in publishes again."""
 
+    def connection_changed(self, connection: "Connection") -> None:
+        """Something inside it has changed: `Connection.info` answers otherwise from now on.
+
+        Only an open connection tells that, of `negotiated` and `server` alone, and as often as it
+        likes: many calls in a row cost no more than one.
+        """
+
     def connection_closed(self, connection: "Connection", close: CloseInfo) -> None:
         """The connection is over and its socket released. Called exactly once."""
 
@@ -63,7 +70,10 @@ class Connection(Protocol):
 
     @property
     def info(self) -> OpenInfo:
-        """What was negotiated, with whom; readable after closing too."""
+        """What was negotiated, with whom; readable after closing too.
+
+        Where parts of the connection change, `negotiated` is as they are now. The endpoint stays.
+        """
 
     @property
     def is_open(self) -> bool:
@@ -86,13 +96,13 @@ class Connection(Protocol):
     async def probe(
         self, target: Any, *, lifetime: float | None = None, timeout: float
     ) -> float | None:
-        """Publish one empty message and return the seconds until it was confirmed.
+        """Try whether the broker takes anything in, and return the seconds until it confirmed that.
 
-        `target` says where to; it is what the adapter of this protocol made of the declaration. The
-        message expires after `lifetime` seconds, wherever it is routed to.
+        `target` says how; it is what the adapter of this protocol made of the declaration. What is
+        published expires after `lifetime` seconds, wherever it is routed to.
 
         Returns None if the broker blocked the connection instead of confirming. Raises
-        `ProbeRefusedError` if that is not permitted, `TimeoutError` after `timeout` seconds, and
+        `ProbeRefusedError`, which says why; `TimeoutError` after `timeout` seconds, and
         `NotOpenError`. Safe to cancel.
         """
 

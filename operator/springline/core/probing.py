@@ -1,10 +1,10 @@
-"""The publish probe: the only way to learn that a broker blocks a connection.
+"""The probe: the only way to learn that a broker blocks a connection.
 
-RabbitMQ tells a connection that it is blocked only when that connection publishes, so every
-session publishes an empty message now and then, which the broker drops at once, or keeps in a queue
-of the connection's own until shortly before the next one. A refused probe is not repeated: each
-refusal is an error in the broker's log. Where it is refused because the credential has expired, the
-session renews that, and starts the probe again.
+RabbitMQ, for one, tells a connection that it is blocked only when that connection publishes, so
+every session tries now and then whether anything is taken in. What that is, and where it goes, the
+protocol knows (`ProbeTarget`). A refused probe is not repeated: each refusal may be an error in the
+broker's log. Where it is refused because the credential has expired, the session renews that, and
+starts the probe again.
 """
 
 from collections.abc import AsyncIterator
@@ -27,9 +27,9 @@ _TICK_SECONDS = 0.125  # a power of two, so that whole seconds are ticks too
 
 
 async def probe_forever(
-    connection: ports.Connection, settings: ProbeSettings, *, clock: ports.Clock, rng: Random
+    connection: ports.Connection, settings: ProbeSettings, *, clock: ports.Clock, rng: Random | None
 ) -> AsyncIterator[Answer]:
-    """Probe at once and then every `settings.interval` seconds, less up to a fifth.
+    """Probe at once and then every `settings.interval` seconds, less up to a fifth by chance.
 
     Yields what each probe shows. Ends if the connection has ended, and if probing cannot go on:
     then after it has said why. Safe to cancel.
@@ -46,8 +46,8 @@ async def probe_forever(
                 # A slow broker is not a blocked one; if it is gone, the heartbeat will tell.
                 yield ProbeUnanswered(seconds=settings.timeout)
             except errors.ProbeRefusedError as error:
-                if error.says_expired:
-                    yield SaidExpired(str(error))
+                if error.why is errors.ProbeRefusal.CREDENTIAL_EXPIRED:
+                    yield SaidExpired(error.text)
                 else:
                     yield ProbeRefused(message=settings.target.refusal(error))
                 return
@@ -58,7 +58,8 @@ async def probe_forever(
                 if seconds is not None and connection.blocked is None:
                     yield Confirmed(seconds)
         # Only ever earlier than the interval, so that a block is seen within it.
-        await clock.sleep(_until_tick(clock, settings.interval * rng.uniform(0.8, 1.0)))
+        share = 1.0 if rng is None else rng.uniform(0.8, 1.0)
+        await clock.sleep(_until_tick(clock, settings.interval * share))
 
 
 def _until_tick(clock: ports.Clock, seconds: float) -> float:

@@ -137,7 +137,7 @@ class _Read:
 class Renewal:
     """One renewal: `tries` brings what has changed to the live session, until that works."""
 
-    def __init__(self, live: Live, spec: SessionSpec, means: Means, *, rng: Random) -> None:
+    def __init__(self, live: Live, spec: SessionSpec, means: Means, *, rng: Random | None) -> None:
         self._live = live
         self._connection = live.opened.connection
         self._spec = spec

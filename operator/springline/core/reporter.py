@@ -2,6 +2,7 @@
 
 import logging
 
+from springline.api.meta import Identity
 from springline.core.environment import Environment
 from springline.core.events import Deduplicator, Event, EventType
 from springline.core.values import SessionKey
@@ -15,12 +16,22 @@ logger = logging.getLogger(__name__)
 class Reporter:
     """Reports the events of one session to the process's sink."""
 
-    __slots__ = ("_deduplicator", "_environment", "_key")
+    __slots__ = ("_broker", "_deduplicator", "_environment", "_key")
 
     def __init__(self, key: SessionKey, environment: Environment) -> None:
         self._key = key
         self._environment = environment
         self._deduplicator = Deduplicator()
+        self._broker: Identity | None = None
+
+    @property
+    def broker(self) -> Identity | None:
+        """What is declared to be connected to, or was the last time that it could be used."""
+        return self._broker
+
+    def name(self, broker: Identity) -> None:
+        """Have every event from now on name this broker."""
+        self._broker = broker
 
     async def emit(
         self,
@@ -38,6 +49,7 @@ class Reporter:
             message=message,
             reason=reason or kind.reason,
             is_routine=is_routine,
+            broker=self._broker,
         )
         if not self._deduplicator.admits(event):
             return

@@ -13,19 +13,21 @@ from typing import assert_never
 
 from springline import errors
 from springline.api.conditions import ConditionStatus
+from springline.api.meta import Identity
 from springline.core import ports, renewal, stalling, state, streams, verdicts
 from springline.core.attempt import Success, opened_message
 from springline.core.closing import close_quietly
 from springline.core.cycle import Cycle
 from springline.core.desired import ProbeSettings, SessionSpec
 from springline.core.environment import Environment
-from springline.core.events import EventType
+from springline.core.events import EventType, server_name
 from springline.core.helpers import Helpers, Role
 from springline.core.inbox import Inbox
 from springline.core.keeper import Keeper
 from springline.core.lifetime import Moment
 from springline.core.messages import (
     AttemptEnded,
+    Changed,
     Confirmed,
     ConnectionNews,
     Declare,
@@ -92,6 +94,9 @@ class Session:
         self._problem: Failure | None = None
         self._generation = 0
         self._number = 0  # of the current attempt or timer; news of an earlier one is stale
+        # What says that it has changed, and whether it said so because nothing blocks any more.
+        self._unheard: ports.Connection | None = None
+        self._unblocked = False
         self._block_reported = False
         self._awaiting_connection: Waiters[ports.Connection] = Waiters()
         self._awaiting_result: Waiters[ports.Connection | Failure] = Waiters()
@@ -140,6 +145,16 @@ class Session:
     def is_closed(self) -> bool:
         """True from the first call of `close`, or from its end for any other reason."""
         return self._closing or self._is_finished
+
+    @property
+    def broker(self) -> Identity | None:
+        """What is declared to be connected to, or was the last time that it could be used."""
+        return self._reporter.broker
+
+    @property
+    def server_name(self) -> str:
+        """That broker's name for people, as in events and logs; empty before there is one."""
+        return server_name(self.broker)
 
     @property
     def connection(self) -> ports.Connection | None:
@@ -338,6 +353,7 @@ class Session:
             case Desired(spec=spec):
                 before = self._desired.spec if self._desired is not None else None
                 self._generation = spec.generation
+                self._reporter.name(spec.broker)
                 self._desired = declared
                 self._problem = None
                 await self._handle_spec(before, spec)
@@ -387,13 +403,11 @@ class Session:
         match news:
             case CloseInfo():
                 await self._handle_loss(news)
-            case Confirmed() | state.Unblocked():
+            case Changed():
+                is_unblocked, self._unheard, self._unblocked = self._unblocked, None, False
+                await self._look_for_block(is_unblocked=is_unblocked)
+            case Confirmed():
                 await self._handle_unblocked()
-            case state.Blocked(block=block):
-                await self._advance(news)
-                if not self._block_reported:
-                    self._block_reported = True
-                    await self._emit(EventType.BLOCKED, block.text, reason=block.reason)
             case state.ProbeUnanswered():
                 await self._advance(news)
             case state.ProbeRefused() | SaidExpired():
@@ -430,6 +444,21 @@ class Session:
                     await self._tell_age(self._keeper.expiry())
             case _:
                 assert_never(moment)
+
+    async def _look_for_block(self, *, is_unblocked: bool) -> None:
+        """Take in how it is by now; `is_unblocked` if it was said meanwhile that nothing blocks."""
+        connection = self.connection
+        if connection is None or not connection.is_open:
+            return  # how it ended is told by itself
+        block = connection.blocked
+        if block is None:
+            if is_unblocked:
+                await self._handle_unblocked()
+            return
+        await self._advance(state.Blocked(block=block))
+        if not self._block_reported:
+            self._block_reported = True
+            await self._emit(EventType.BLOCKED, block.text, reason=block.reason)
 
     async def _handle_unblocked(self) -> None:
         await self._advance(state.Unblocked())
@@ -621,11 +650,21 @@ class Session:
 
     # ConnectionObserver: called by the driver, from the event loop.
 
-    def connection_blocked(self, connection: ports.Connection, block: Block) -> None:
-        self._post(ConnectionNews(connection, state.Blocked(block=block)))
+    def connection_blocked(self, connection: ports.Connection, block: Block) -> None:  # noqa: ARG002 - looked at when it is its turn
+        self._have_looked_at(connection)
 
     def connection_unblocked(self, connection: ports.Connection) -> None:
-        self._post(ConnectionNews(connection, state.Unblocked()))
+        self._have_looked_at(connection)
+        self._unblocked = connection is self._unheard
+
+    def connection_changed(self, connection: ports.Connection) -> None:
+        self._have_looked_at(connection)
+
+    def _have_looked_at(self, connection: ports.Connection) -> None:
+        """Post that it has changed, once until that is handled, however often it changes."""
+        if connection is self.connection and connection is not self._unheard:
+            self._unheard, self._unblocked = connection, False
+            self._post(ConnectionNews(connection, Changed()))
 
     def connection_closed(self, connection: ports.Connection, close: CloseInfo) -> None:
         self._post(ConnectionNews(connection, close))

@@ -93,7 +93,7 @@ class Verifications:
         *,
         retry: Retry,
         clock: ports.Clock,
-        rng: Random,
+        rng: Random | None,
         since: float = float("-inf"),
         meter: ports.Meter = metering.NO_METER,
     ) -> datetime:

@@ -401,6 +401,7 @@ class BindingWriter:
         is_routine: bool = False,
     ) -> None:
         key = entry.holder.key
+        session = self._manager.session(key)
         event = Event(
             type=kind,
             key=key,
@@ -408,6 +409,7 @@ class BindingWriter:
             message=message,
             reason=reason,
             is_routine=is_routine,
+            broker=session.broker if session is not None else None,
         )
         try:
             await self._events.report(event)

@@ -35,6 +35,7 @@ class Content:
     reason: str
     action: str  # what happened or was tried
     message: str
+    related: Identity | None = None  # what else it has to do with
 
     @property
     def namespace(self) -> str:
@@ -52,15 +53,13 @@ def document(
     content: Content, *, name: str, instance: str, first: datetime, last: datetime, count: int
 ) -> dict[str, Any]:
     """Return the Event as it is created; `instance` is the replica that reports."""
-    identity = content.identity
     about = {
-        "apiVersion": API_VERSION,
-        "kind": identity.kind,
-        "name": identity.name,
+        **_reference(content.identity),
         "uid": content.uid,
         # The API server wants the Event's own here, also for what has none.
         "namespace": content.namespace,
     }
+    related = {"related": _reference(content.related)} if content.related is not None else {}
     return {
         "apiVersion": "v1",
         "kind": "Event",
@@ -75,8 +74,14 @@ def document(
         "reportingInstance": shortened(instance, _NAME_BYTES),
         "eventTime": first.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "firstTimestamp": rfc3339(first),
+        **related,
         **change(last=last, count=count),
     }
+
+
+def _reference(identity: Identity) -> dict[str, str]:
+    reference = {"apiVersion": API_VERSION, "kind": identity.kind, "name": identity.name}
+    return reference | ({"namespace": identity.namespace} if identity.namespace else {})
 
 
 def change(*, last: datetime, count: int) -> dict[str, Any]:

@@ -73,6 +73,7 @@ class KubernetesEvents:
             action=str(event.type),
             message=event_texts.message_of(event),
             at=event.at,
+            related=_related(event),
         )
         if not is_posted:
             logger.debug("event not posted: too many of them", extra={"session": key})
@@ -97,6 +98,7 @@ class KubernetesEvents:
         action: str,
         message: str,
         at: datetime,
+        related: Identity | None = None,
     ) -> bool:
         """Have an Event posted, and return False if the object has too many for now."""
         uid = self._uid_of(identity)
@@ -112,6 +114,7 @@ class KubernetesEvents:
             reason=reason,
             action=action,
             message=shortened(message, event_objects.MESSAGE_BYTES),
+            related=related,
         )
         self._poster.put(content, at=at)
         return True
@@ -129,3 +132,9 @@ class KubernetesEvents:
         """Drop budgets that would be full again: they are as good as new ones."""
         for uid in [uid for uid, budget in self._budgets.items() if budget.is_full(now)]:
             del self._budgets[uid]
+
+
+def _related(event: Event) -> Identity | None:
+    """Return the broker that it is about, where that is an object of its own."""
+    is_in_place = event.broker is not None and event.broker.kind == "BrokerConnection"
+    return None if is_in_place else event.broker

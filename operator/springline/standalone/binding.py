@@ -208,7 +208,15 @@ class BindingFiles:
     async def _report(
         self, key: SessionKey, kind: EventType, message: str, *, reason: Reason | None = None
     ) -> None:
-        event = Event(type=kind, key=key, at=self._clock.now(), message=message, reason=reason)
+        session = self._manager.session(key)
+        event = Event(
+            type=kind,
+            key=key,
+            at=self._clock.now(),
+            message=message,
+            reason=reason,
+            broker=session.broker if session is not None else None,
+        )
         await self._events.report(event)
 
 

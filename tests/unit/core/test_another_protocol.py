@@ -17,7 +17,7 @@ from springline.core.state import Failure
 from springline.core.values import CredentialKind, Endpoint
 from springline.core.verification import Question
 from springline.core.view import CredentialUse, SessionView
-from springline.errors import ProbeRefusedError
+from springline.errors import ProbeRefusal, ProbeRefusedError
 from springline.protocols import ProtocolInfo
 from springline.reasons import Reason
 from support.builders import KEY, a_credential, an_open_info
@@ -168,5 +168,5 @@ def test_it_says_what_applications_are_told() -> None:
 def test_it_says_what_to_do_about_a_refused_probe() -> None:
     probe = usable().probe
     assert probe is not None
-    said = probe.target.refusal(ProbeRefusedError(code=1, text="no stamp"))
-    assert said == "the empty letter came back (1 no stamp); buy stamps"
+    said = probe.target.refusal(ProbeRefusedError(ProbeRefusal.OTHER, "no stamp"))
+    assert said == "the empty letter came back (no stamp); buy stamps"

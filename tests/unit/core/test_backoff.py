@@ -1,5 +1,6 @@
-"""How attempts are spaced (R5.4, R5.5)."""
+"""How attempts are spaced (R5.4, R5.5, R5.15)."""
 
+import dataclasses
 from random import Random
 
 import pytest
@@ -58,10 +59,23 @@ def test_a_refused_attempt_waits_for_the_longest_delay() -> None:
     assert backoff.slow_delay(Retry(), rng=HIGHEST) == pytest.approx(78.0)
 
 
-def test_without_jitter_chance_has_no_say() -> None:
-    retry = Retry(jitter=0.0)
-    assert backoff.spaced_delay(retry, failures=1, rng=LOWEST) == 10.0
-    assert backoff.spaced_delay(retry, failures=1, rng=HIGHEST) == 10.0
+# R5.15
+@given(retry=RETRIES, failures=st.integers(0, 2000), share=st.floats(0, 1))
+def test_without_jitter_chance_has_no_say(retry: Retry, failures: int, share: float) -> None:
+    """To the letter: not even the last digit of a delay is another one."""
+    retry = dataclasses.replace(retry, jitter=0.0)
+    declared = min(retry.delay * 2 ** min(max(failures - 1, 0), 32), retry.max_delay)
+    assert backoff.spaced_delay(retry, failures=failures, rng=FixedRandom(share)) == declared
+    assert backoff.slow_delay(retry, rng=FixedRandom(share)) == retry.max_delay
+
+
+# R5.15
+@given(retry=RETRIES, failures=st.integers(0, 2000))
+def test_without_a_generator_jitter_has_no_say(retry: Retry, failures: int) -> None:
+    exact = dataclasses.replace(retry, jitter=0.0)
+    declared = backoff.spaced_delay(exact, failures=failures, rng=HIGHEST)
+    assert backoff.spaced_delay(retry, failures=failures, rng=None) == declared
+    assert backoff.slow_delay(retry, rng=None) == retry.max_delay
 
 
 # R5.5

@@ -20,6 +20,7 @@ from support.builders import (
     a_token,
     credential_refused,
     no_secret,
+    probe_refused,
     refused,
     server_close,
     terminal,
@@ -75,7 +76,7 @@ def blocked(text: str, reason: Reason) -> Story:
 
 async def probe_is_refused(stage: Stage) -> None:
     connection = await stage.connect(probe=PROBE)
-    connection.probe_answer = errors.ProbeRefusedError(code=403, text="ACCESS_REFUSED")
+    connection.probe_answer = probe_refused()
     await stage.clock.advance(15.0)
 
 

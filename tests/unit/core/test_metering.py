@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 
 import pytest
 
@@ -26,51 +25,19 @@ from support.builders import (
 )
 from support.fake_clock import FakeClock
 from support.fakes import SILENCE
+from support.meters import RecordingMeter
 from support.stage import Stage, staged
-
-
-@dataclass
-class Recorder:
-    """Writes down what it is told, as `core.ports.Meter`."""
-
-    attempts: list[tuple[str, AttemptOutcome, Reason, float]] = field(default_factory=list)
-    disconnects: list[Reason] = field(default_factory=list)
-    updates: list[tuple[str, UpdateOutcome, float]] = field(default_factory=list)
-    verifications: list[VerificationOutcome] = field(default_factory=list)
-    probes: list[float] = field(default_factory=list)
-
-    def attempt_ended(
-        self, protocol: str, *, outcome: AttemptOutcome, reason: Reason, seconds: float
-    ) -> None:
-        self.attempts.append((protocol, outcome, reason, seconds))
-
-    def disconnected(self, reason: Reason) -> None:
-        self.disconnects.append(reason)
-
-    def secret_updated(self, method: str, outcome: UpdateOutcome, seconds: float) -> None:
-        self.updates.append((method, outcome, seconds))
-
-    def verified(self, outcome: VerificationOutcome) -> None:
-        self.verifications.append(outcome)
-
-    def probed(self, seconds: float) -> None:
-        self.probes.append(seconds)
-
-    @property
-    def outcomes(self) -> list[tuple[AttemptOutcome, Reason]]:
-        return [(outcome, reason) for _, outcome, reason, _ in self.attempts]
-
 
 OPENED = (AttemptOutcome.OPENED, Reason.OPEN)
 
 
 @pytest.fixture
-def meter() -> Recorder:
-    return Recorder()
+def meter() -> RecordingMeter:
+    return RecordingMeter()
 
 
 @pytest.fixture
-async def stage(clock: FakeClock, meter: Recorder) -> AsyncIterator[Stage]:
+async def stage(clock: FakeClock, meter: RecordingMeter) -> AsyncIterator[Stage]:
     async with staged(clock, meter=meter) as stage:
         yield stage
 
@@ -79,7 +46,7 @@ async def stage(clock: FakeClock, meter: Recorder) -> AsyncIterator[Stage]:
 
 
 async def test_every_attempt_counts_also_where_its_event_is_left_out(
-    stage: Stage, meter: Recorder
+    stage: Stage, meter: RecordingMeter
 ) -> None:
     stage.driver.then(unreachable(), unreachable(), unreachable(), None)
     await stage.declare()
@@ -126,7 +93,7 @@ async def test_every_attempt_counts_also_where_its_event_is_left_out(
     ],
 )
 async def test_a_failed_attempt_counts_with_its_kind_and_reason(
-    stage: Stage, meter: Recorder, error: Exception, outcome: AttemptOutcome, reason: Reason
+    stage: Stage, meter: RecordingMeter, error: Exception, outcome: AttemptOutcome, reason: Reason
 ) -> None:
     stage.driver.then(error)
     await stage.declare()
@@ -134,14 +101,16 @@ async def test_a_failed_attempt_counts_with_its_kind_and_reason(
 
 
 async def test_without_a_credential_the_attempt_counts_as_such(
-    stage: Stage, meter: Recorder
+    stage: Stage, meter: RecordingMeter
 ) -> None:
     stage.credentials.answer = no_secret()
     await stage.declare()
     assert meter.outcomes == [(AttemptOutcome.NO_CREDENTIAL, Reason.SECRET_NOT_FOUND)]
 
 
-async def test_an_attempt_that_is_dropped_counts_as_dropped(stage: Stage, meter: Recorder) -> None:
+async def test_an_attempt_that_is_dropped_counts_as_dropped(
+    stage: Stage, meter: RecordingMeter
+) -> None:
     """Whoever answers a new declaration gives up what was under way for the old one."""
     stage.driver.then(SILENCE)
     await stage.declare()
@@ -152,7 +121,9 @@ async def test_an_attempt_that_is_dropped_counts_as_dropped(stage: Stage, meter:
     ]
 
 
-async def test_an_attempt_lasts_from_its_turn_to_its_end(stage: Stage, meter: Recorder) -> None:
+async def test_an_attempt_lasts_from_its_turn_to_its_end(
+    stage: Stage, meter: RecordingMeter
+) -> None:
     """Waiting for a turn says nothing of the broker."""
     stage.limit = asyncio.Semaphore(1)
     await stage.limit.acquire()
@@ -169,7 +140,7 @@ async def test_an_attempt_lasts_from_its_turn_to_its_end(stage: Stage, meter: Re
 # --- disconnects
 
 
-async def test_a_lost_session_counts_with_its_reason(stage: Stage, meter: Recorder) -> None:
+async def test_a_lost_session_counts_with_its_reason(stage: Stage, meter: RecordingMeter) -> None:
     for close in (server_close(), transport_close()):
         await stage.declare()
         await stage.clock.advance(60.0)
@@ -179,7 +150,7 @@ async def test_a_lost_session_counts_with_its_reason(stage: Stage, meter: Record
 
 
 async def test_a_session_that_is_closed_on_purpose_has_not_been_lost(
-    stage: Stage, meter: Recorder
+    stage: Stage, meter: RecordingMeter
 ) -> None:
     await stage.connect()
     await stage.declare(suspend=True)
@@ -193,7 +164,7 @@ async def test_a_session_that_is_closed_on_purpose_has_not_been_lost(
 
 
 async def test_an_update_in_place_counts_and_so_does_its_trial(
-    stage: Stage, meter: Recorder
+    stage: Stage, meter: RecordingMeter
 ) -> None:
     await stage.connect()
     await stage.change_credential()
@@ -201,7 +172,9 @@ async def test_an_update_in_place_counts_and_so_does_its_trial(
     assert meter.outcomes == [OPENED, OPENED]
 
 
-async def test_a_replacement_counts_with_the_time_it_took(stage: Stage, meter: Recorder) -> None:
+async def test_a_replacement_counts_with_the_time_it_took(
+    stage: Stage, meter: RecordingMeter
+) -> None:
     await stage.connect()
     stage.driver.then(SILENCE)
     await stage.change_credential(username="other")
@@ -212,7 +185,7 @@ async def test_a_replacement_counts_with_the_time_it_took(stage: Stage, meter: R
 
 
 async def test_a_connection_that_cannot_be_renewed_counts_as_replaced_and_nothing_as_refused(
-    stage: Stage, meter: Recorder
+    stage: Stage, meter: RecordingMeter
 ) -> None:
     stage.driver.cannot_renew = "the broker is too old for it"
     await stage.connect()
@@ -222,7 +195,7 @@ async def test_a_connection_that_cannot_be_renewed_counts_as_replaced_and_nothin
     assert meter.disconnects == []
 
 
-async def test_every_refused_update_counts(stage: Stage, meter: Recorder) -> None:
+async def test_every_refused_update_counts(stage: Stage, meter: RecordingMeter) -> None:
     await stage.connect()
     stage.driver.then(credential_refused(), credential_refused(), None)
     await stage.change_credential()
@@ -233,7 +206,7 @@ async def test_every_refused_update_counts(stage: Stage, meter: Recorder) -> Non
 
 
 async def test_an_update_that_could_not_be_tried_counts_as_failed(
-    stage: Stage, meter: Recorder
+    stage: Stage, meter: RecordingMeter
 ) -> None:
     await stage.connect()
     stage.driver.then(unreachable())
@@ -247,7 +220,7 @@ async def test_an_update_that_could_not_be_tried_counts_as_failed(
 
 
 async def test_a_secret_whose_value_has_not_changed_is_no_update(
-    stage: Stage, meter: Recorder
+    stage: Stage, meter: RecordingMeter
 ) -> None:
     await stage.connect()
     await stage.change_credential("first")
@@ -257,7 +230,7 @@ async def test_a_secret_whose_value_has_not_changed_is_no_update(
 # --- probes
 
 
-async def test_every_confirmed_probe_counts(stage: Stage, meter: Recorder) -> None:
+async def test_every_confirmed_probe_counts(stage: Stage, meter: RecordingMeter) -> None:
     connection = await stage.connect(probe=PROBE)
     connection.probe_answer = 0.25
     await stage.clock.advance(15.0)

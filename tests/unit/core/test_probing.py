@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
-from springline import errors
 from springline.core import probing
 from springline.core.desired import ProbeSettings
 from springline.core.messages import Confirmed, SaidExpired
 from springline.core.state import ProbeRefused, ProbeUnanswered
-from support.builders import PROBE, a_probe, an_open_info, server_close
+from springline.errors import ProbeRefusal
+from support.builders import PROBE, a_probe, an_open_info, probe_refused, server_close
 from support.fake_clock import FakeClock, FixedRandom
 from support.fakes import SILENCE, FakeConnection
 
@@ -121,28 +121,33 @@ async def test_a_probe_may_go_into_a_queue_of_its_own(clock: FakeClock) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "says", "says_not"),
+    ("why", "says", "says_not"),
     [
         pytest.param(
-            403,
+            ProbeRefusal.NO_PERMISSION,
             'configure queues whose names begin with "orders.probe." and write to amq.default',
             "nothing else",
             id="no permission",
         ),
-        pytest.param(406, "set spec.probe.mode to Publish or None", "let the user", id="a limit"),
+        pytest.param(
+            ProbeRefusal.OTHER,
+            "set spec.probe.mode to Publish or None",
+            "let the user",
+            id="a limit",
+        ),
     ],
 )
 async def test_a_refused_queue_says_what_to_do(
-    clock: FakeClock, code: int, says: str, says_not: str
+    clock: FakeClock, why: ProbeRefusal, says: str, says_not: str
 ) -> None:
     settings = a_probe(
         interval=15.0, timeout=5.0, exchange="", routing_key="orders.probe", own_queue=True
     )
     prober = Probing(clock, settings)
-    prober.connection.probe_answer = errors.ProbeRefusedError(code=code, text="SOME - reason")
+    prober.connection.probe_answer = probe_refused("406 SOME - reason", why)
     await prober.start()
     assert prober.refusal is not None
-    assert f"the probe's own queue was refused ({code} SOME - reason)" in prober.refusal
+    assert "the probe's own queue was refused (406 SOME - reason)" in prober.refusal
     assert says in prober.refusal
     assert says_not not in prober.refusal
 
@@ -200,7 +205,7 @@ async def test_a_refused_probe_is_not_repeated_and_says_what_to_do(
     """Each refusal is an error in the broker's log."""
     settings = a_probe(interval=15.0, timeout=5.0, exchange=exchange, routing_key="here")
     prober = Probing(clock, settings)
-    prober.connection.probe_answer = errors.ProbeRefusedError(code=403, text="ACCESS_REFUSED")
+    prober.connection.probe_answer = probe_refused()
     await prober.start()
     assert prober.refusal is not None
     assert words in prober.refusal
@@ -214,8 +219,8 @@ async def test_a_probe_that_an_expired_credential_is_refused_for_is_told_apart(
     prober: Probing,
 ) -> None:
     """The permission is not what is wrong, so there is nothing to be done about it."""
-    prober.connection.probe_answer = errors.ProbeRefusedError(
-        code=403, text="token has expired", says_expired=True
+    prober.connection.probe_answer = probe_refused(
+        "403 token has expired", ProbeRefusal.CREDENTIAL_EXPIRED
     )
     await prober.start()
     assert prober.expired == ["403 token has expired"]

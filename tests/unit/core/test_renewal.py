@@ -31,6 +31,7 @@ from support.builders import (
     an_open_info,
     credential_refused,
     no_secret,
+    secret_refused,
     server_close,
     unreachable,
 )
@@ -393,7 +394,7 @@ async def test_every_try_reads_the_credential_anew(renewing: Renewing) -> None:
 async def test_an_update_that_the_broker_answers_with_a_close_is_the_sessions_to_handle(
     renewing: Renewing,
 ) -> None:
-    renewing.connection.update_answer = errors.SecretRefusedError(code=530, text="NOT_ALLOWED")
+    renewing.connection.update_answer = secret_refused()
     await renewing.start()
     assert renewing.outcome is None
     assert not renewing.connection.is_open

@@ -4,12 +4,11 @@ from datetime import timedelta
 
 import pytest
 
-from springline import errors
 from springline.api.conditions import ConditionStatus
 from springline.core.events import EventType
 from springline.core.state import Phase
 from springline.reasons import Reason
-from support.builders import PROBE, a_target, transport_close
+from support.builders import PROBE, a_target, probe_refused, transport_close
 from support.fake_clock import EIGHT
 from support.fakes import SILENCE, FakeConnection
 from support.stage import Stage
@@ -140,7 +139,7 @@ async def test_a_refused_probe_is_turned_off_and_reported(stage: Stage) -> None:
     stage.events.hold(EventType.CONNECTED)
     await stage.declare(probe=PROBE)
     connection = stage.driver.connection
-    connection.probe_answer = errors.ProbeRefusedError(code=403, text="ACCESS_REFUSED")
+    connection.probe_answer = probe_refused()
     stage.events.release()
     await stage.clock.advance(120.0)
     assert len(connection.probes) == 1
@@ -153,7 +152,7 @@ async def test_a_refused_probe_is_turned_off_and_reported(stage: Stage) -> None:
 
 async def test_the_next_connection_is_probed_again(stage: Stage) -> None:
     connection = await stage.connect(probe=PROBE)
-    connection.probe_answer = errors.ProbeRefusedError(code=403, text="ACCESS_REFUSED")
+    connection.probe_answer = probe_refused()
     await stage.clock.advance(15.0)
     connection.end(transport_close())
     await stage.clock.settle()
@@ -229,3 +228,27 @@ async def test_news_of_a_former_connection_is_ignored(stage: Stage) -> None:
     assert stage.state().blocked.reason is Reason.NOT_BLOCKED
     assert stage.state().phase is Phase.CONNECTED
     assert EventType.BLOCKED not in stage.events.types
+
+
+# --- a flood of them
+
+
+async def test_a_flood_of_blocks_is_looked_at_once(stage: Stage) -> None:
+    """A hostile broker may say so ten thousand times before anybody gets to hear it."""
+    connection = await stage.connect()
+    stage.changes.clear()
+    for _ in range(10_000):
+        connection.unblock()
+        connection.block()
+    await stage.clock.settle()
+    assert len(stage.changes) == 1
+    assert stage.state().blocked.status is ConditionStatus.TRUE
+
+
+async def test_a_flood_that_ends_unblocked_is_shown_as_that(stage: Stage) -> None:
+    connection = await stage.connect()
+    for _ in range(1000):
+        connection.block()
+        connection.unblock()
+    await stage.clock.settle()
+    assert stage.state().blocked.reason is Reason.NOT_BLOCKED

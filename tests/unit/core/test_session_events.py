@@ -1,11 +1,13 @@
-"""What a session reports, in which order, and how often (R5.1 to R5.3)."""
+"""What a session reports, in which order, and how often (R5.1 to R5.3, R5.14)."""
 
 import asyncio
 
 import pytest
 
+from springline.api.meta import Identity
 from springline.core.events import EventType
-from springline.core.state import Phase
+from springline.core.session import Unusable
+from springline.core.state import Failure, Phase
 from springline.reasons import Reason
 from support.builders import (
     BROKER,
@@ -230,6 +232,47 @@ async def test_events_say_who_when_and_what(stage: Stage) -> None:
     assert (connected.at - EIGHT).total_seconds() == 10.0
     assert disconnected.message == "CONNECTION_FORCED - by an operator"
     assert disconnected.reason is Reason.CONNECTION_FORCED
+
+
+# R5.14
+async def test_every_event_has_the_servers_name_for_people(stage: Stage) -> None:
+    """The name is the declared one, which is known before there is an answer from any address."""
+    assert stage.session.server_name == ""
+    stage.driver.then(unreachable(), None)
+    await stage.declare()
+    assert stage.session.server_name == "Broker rabbit"
+    await stage.clock.advance(10.0)
+    stage.driver.connection.end(server_close())
+    await stage.clock.settle()
+    assert len(stage.events.events) > 4
+    assert {event.server_name for event in stage.events.events} == {"Broker rabbit"}
+    assert {event.broker for event in stage.events.events} == {BROKER}
+
+
+# R5.14
+async def test_the_servers_name_is_that_of_the_broker_declared_when_it_happens(
+    stage: Stage,
+) -> None:
+    await stage.connect()
+    other = Identity("ClusterBroker", "", "shared")
+    await stage.declare(broker=other, target=a_target(endpoints=(OTHER_RABBIT,)), generation=2)
+    assert stage.session.server_name == "ClusterBroker shared"
+    [replaced] = stage.events.of(EventType.SESSION_REPLACED)
+    assert replaced.server_name == "ClusterBroker shared"
+
+
+# R5.14
+async def test_a_declaration_that_cannot_be_used_is_told_with_the_last_name_there_was(
+    stage: Stage,
+) -> None:
+    problem = Failure(reason=Reason.INVALID_SPEC, message="spec.heartbeat: it is too long")
+    stage.session.declare(Unusable(generation=1, problem=problem))
+    await stage.clock.settle()
+    await stage.declare(generation=2)
+    stage.session.declare(Unusable(generation=3, problem=problem))
+    await stage.clock.settle()
+    names = [event.server_name for event in stage.events.of(EventType.INVALID_SPEC)]
+    assert names == ["", "Broker rabbit"]
 
 
 async def test_a_user_that_only_the_broker_knows_is_not_made_up(stage: Stage) -> None:

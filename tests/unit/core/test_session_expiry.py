@@ -24,6 +24,7 @@ from support.builders import (
     credential_refused,
     no_new_token,
     no_secret,
+    probe_refused,
     server_close,
     transport_close,
 )
@@ -323,7 +324,7 @@ async def test_a_token_that_nobody_renews_is_warned_of_and_then_expires(stage: S
 async def test_a_new_token_makes_an_expired_session_ready_in_place(stage: Stage) -> None:
     """The probe that the broker refused with the expired one is tried again."""
     live = await connect(stage, probe=PROBE)
-    live.probe_answer = errors.ProbeRefusedError(code=403, text="token has expired")
+    live.probe_answer = probe_refused("403 token has expired")
     await until(stage, EIGHT + HOUR)
     assert shown(stage) == EXPIRED
     assert stage.state().blocked.reason is Reason.PROBE_DISABLED
@@ -538,8 +539,8 @@ async def test_news_of_the_end_that_waited_behind_a_renewal_is_old(stage: Stage)
 # --- the broker says so
 
 
-SAYS_EXPIRED = errors.ProbeRefusedError(
-    code=403, text="ACCESS_REFUSED - token has expired", says_expired=True
+SAYS_EXPIRED = probe_refused(
+    "403 ACCESS_REFUSED - token has expired", errors.ProbeRefusal.CREDENTIAL_EXPIRED
 )
 
 

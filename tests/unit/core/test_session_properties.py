@@ -9,7 +9,6 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from springline import errors
 from springline.api.conditions import ConditionStatus
 from springline.core import lifetime
 from springline.core.desired import RotationSettings
@@ -28,6 +27,8 @@ from support.builders import (
     credential_refused,
     no_new_token,
     no_secret,
+    probe_refused,
+    secret_refused,
     server_close,
     terminal,
     transport_close,
@@ -173,9 +174,9 @@ ACTS: dict[str, Callable[[Stage], object]] = {
     "blocked": on_connection(lambda connection: connection.block()),
     "unblocked": on_connection(lambda connection: connection.unblock()),
     "updates are silent": answer_update(SILENCE),
-    "updates are refused": answer_update(errors.SecretRefusedError(code=530, text="NOT_ALLOWED")),
+    "updates are refused": answer_update(secret_refused()),
     "probes are silent": answer_probe(SILENCE),
-    "probes are refused": answer_probe(errors.ProbeRefusedError(code=403, text="ACCESS_REFUSED")),
+    "probes are refused": answer_probe(probe_refused()),
     "sink is slow": lambda stage: stage.events.hold(*EventType),
     "sink is quick": lambda stage: stage.events.release(),
 }

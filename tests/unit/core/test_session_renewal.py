@@ -18,6 +18,7 @@ from support.builders import (
     a_target,
     credential_refused,
     no_secret,
+    secret_refused,
     transport_close,
     unreachable,
 )
@@ -205,7 +206,7 @@ async def test_a_secret_that_is_put_back_is_accepted(stage: Stage) -> None:
 async def test_a_close_instead_of_an_answer_reconnects_with_the_new_secret(stage: Stage) -> None:
     connection = await stage.connect()
     await stage.clock.advance(60.0)
-    connection.update_answer = errors.SecretRefusedError(code=530, text="NOT_ALLOWED")
+    connection.update_answer = secret_refused()
     await stage.change_credential("second")
     assert not connection.is_open
     assert stage.connection() is stage.driver.connection

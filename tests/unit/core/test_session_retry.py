@@ -129,11 +129,36 @@ async def test_the_same_chance_and_time_give_the_same_attempts(clock: FakeClock)
     assert await starts(2) != pytest.approx(first)
 
 
-async def test_the_declared_delays_are_kept(stage: Stage) -> None:
-    stage.driver.otherwise = unreachable()
-    await stage.declare(retry=Retry(delay=1.0, max_delay=4.0, jitter=0.0))
-    await stage.clock.advance(12.0)
-    assert stage.starts == [0.0, 1.0, 3.0, 7.0, 11.0]
+# R5.15
+@pytest.mark.parametrize(
+    ("jitter", "rng"),
+    [
+        pytest.param(0.0, FixedRandom(1.0), id="by declaration"),
+        pytest.param(0.3, None, id="because nothing is left to chance here"),
+    ],
+)
+async def test_without_randomness_the_declared_delays_are_used_to_the_letter(
+    clock: FakeClock, jitter: float, rng: Random | None
+) -> None:
+    """Failures are spaced so, and so is what comes after a connection that died young."""
+    async with staged(clock, rng=rng) as stage:
+        stage.driver.then(*[unreachable()] * 4, None, None)
+        await stage.declare(retry=Retry(delay=1.0, max_delay=4.0, jitter=jitter))
+        await clock.advance(11.0)
+        stage.driver.connection.end(transport_close())
+        await clock.advance(1.0)
+        assert stage.starts == [0.0, 1.0, 3.0, 7.0, 11.0, 12.0]
+
+
+# R5.15
+async def test_without_randomness_what_was_refused_is_tried_after_the_longest_delay_to_the_letter(
+    clock: FakeClock,
+) -> None:
+    async with staged(clock, rng=None) as stage:
+        stage.driver.otherwise = credential_refused()
+        await stage.declare(retry=Retry(delay=1.0, max_delay=60.0))
+        await clock.advance(121.0)
+        assert stage.starts == [0.0, 60.0, 120.0]
 
 
 async def test_success_forgets_the_failures_before_it(stage: Stage) -> None:

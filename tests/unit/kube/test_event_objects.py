@@ -17,6 +17,7 @@ def a_content(
     *,
     message: str = "attempt failed: login refused",
     reason: str = "AccessRefused",
+    related: Identity | None = None,
 ) -> Content:
     return Content(
         identity=identity,
@@ -25,6 +26,7 @@ def a_content(
         reason=reason,
         action="ConnectFailed",
         message=message,
+        related=related,
     )
 
 
@@ -96,3 +98,33 @@ def test_a_text_that_fits_is_not_cut() -> None:
         content, name="e", instance="i", first=NOON, last=NOON, count=1
     )
     assert document["message"] == "é" * 512
+
+
+@pytest.mark.parametrize(
+    ("related", "reference"),
+    [
+        pytest.param(
+            Identity("Broker", "apps", "rabbit"),
+            {
+                "apiVersion": "springline.dev/v1alpha1",
+                "kind": "Broker",
+                "namespace": "apps",
+                "name": "rabbit",
+            },
+            id="in a namespace",
+        ),
+        pytest.param(
+            Identity("ClusterBroker", "", "shared"),
+            {"apiVersion": "springline.dev/v1alpha1", "kind": "ClusterBroker", "name": "shared"},
+            id="of the cluster",
+        ),
+        pytest.param(None, None, id="nothing"),
+    ],
+)
+def test_an_event_refers_to_what_it_is_related_to(
+    related: Identity | None, reference: dict[str, str] | None
+) -> None:
+    document = event_objects.document(
+        a_content(related=related), name="x", instance="pod-1", first=NOON, last=NOON, count=1
+    )
+    assert document.get("related") == reference

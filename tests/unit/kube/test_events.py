@@ -14,7 +14,6 @@ from springline.kube.event_objects import Content
 from springline.kube.events import KubernetesEvents
 from springline.reasons import Reason
 from support.fake_clock import FakeClock
-from support.fakes import RecordingEvents
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -25,9 +24,10 @@ def an_event(
     name: str = "orders",
     message: str = "connected to RabbitMQ",
     reason: Reason | None = None,
+    broker: Identity | None = None,
 ) -> Event:
     key = SessionKey("apps", name)
-    return Event(type=kind, key=key, at=NOON, message=message, reason=reason)
+    return Event(type=kind, key=key, at=NOON, message=message, reason=reason, broker=broker)
 
 
 class Posted:
@@ -194,16 +194,44 @@ async def test_what_was_noted_of_objects_that_are_gone_is_forgotten(
     assert len(events._budgets) <= 2000
 
 
+# R5.14
+@pytest.mark.parametrize(
+    ("broker", "related"),
+    [
+        pytest.param(Identity("Broker", "apps", "rabbit"), True, id="a Broker"),
+        pytest.param(Identity("ClusterBroker", "", "shared"), True, id="a ClusterBroker"),
+        pytest.param(Identity("BrokerConnection", "apps", "orders"), False, id="one in place"),
+        pytest.param(None, False, id="none that can be used"),
+    ],
+)
+async def test_the_broker_is_what_an_event_is_related_to(
+    events: KubernetesEvents, posted: Posted, broker: Identity | None, related: bool
+) -> None:
+    await events.report(an_event(broker=broker))
+    [content] = posted.taken()
+    assert content.related == (broker if related else None)
+
+
 # --- as lines of the log
 
 
-async def test_every_event_is_logged_and_handed_on(caplog: pytest.LogCaptureFixture) -> None:
+# R5.14
+async def test_a_line_of_the_log_has_the_servers_name(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, logger="springline.core.logged_events")
-    then = RecordingEvents()
-    events = LoggedEvents(then=then)
+    events = LoggedEvents()
+    for kind in EventType:
+        await events.report(an_event(kind, broker=Identity("Broker", "apps", "rabbit")))
+    assert {record.__dict__["server"] for record in caplog.records} == {"Broker rabbit"}
+    caplog.clear()
+    await events.report(an_event())
+    assert "server" not in caplog.records[0].__dict__
+
+
+async def test_every_event_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="springline.core.logged_events")
+    events = LoggedEvents()
     for kind in EventType:
         await events.report(an_event(kind))
-    assert then.types == list(EventType)
     assert len({record.message for record in caplog.records}) == len(EventType)
 
 
@@ -233,7 +261,7 @@ async def test_the_level_says_how_much_it_matters(
     fields: dict[str, Any],
 ) -> None:
     caplog.set_level(logging.DEBUG, logger="springline.core.logged_events")
-    events = LoggedEvents(then=RecordingEvents())
+    events = LoggedEvents()
     await events.report(an_event(kind, reason=reason, message="words"))
     [record] = caplog.records
     assert record.levelname == level

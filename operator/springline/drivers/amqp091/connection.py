@@ -24,7 +24,6 @@ from springline.drivers.shared.line import CLOSE_GRACE
 from springline.errors import (
     NotOpenError,
     SecretNotSentError,
-    SecretRefusedError,
     SecretUpdateTimeoutError,
 )
 from springline.reasons import Reason
@@ -191,7 +190,7 @@ class Amqp091Connection(Listener):
         if close is None or close.code == _CONNECTION_FORCED:
             answer.set_exception(NotOpenError())
         else:
-            answer.set_exception(SecretRefusedError(code=close.code, text=close.text))
+            answer.set_exception(replies.secret_refused(close))
 
     def on_secret_updated(self) -> None:
         """Take in the answer; a late one meets nobody."""

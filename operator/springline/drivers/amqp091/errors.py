@@ -19,6 +19,7 @@ from pamqp import exceptions as pamqp_errors
 
 from springline.core.values import ClosedBy, CloseInfo
 from springline.drivers.amqp091.lengths import Login
+from springline.drivers.amqp091.replies import Close
 from springline.drivers.shared import failures, tls_failures
 from springline.drivers.shared.progress import Progress, TransportStep
 from springline.errors import (
@@ -34,9 +35,12 @@ __all__ = [
     "BlockedSecretUpdateError",
     "HandshakeProgress",
     "HandshakeStep",
+    "is_undecodable",
     "lost",
     "mismatch",
+    "objected",
     "translated",
+    "undecodable",
     "unexpected_frame",
 ]
 
@@ -99,7 +103,7 @@ def translated(progress: HandshakeProgress) -> Iterator[None]:
             raise error from None
         raise
     except _UNDECODABLE as error:
-        raise mismatch(f"a frame that cannot be decoded ({type(error).__name__})") from None
+        raise undecodable(error) from None
     except _FOREIGN as error:
         cause = _origin(error)
         raise _translate(cause, progress) from cause
@@ -108,6 +112,16 @@ def translated(progress: HandshakeProgress) -> Iterator[None]:
 def mismatch(what: str) -> RejectedError:
     """Return the error for a peer that sent `what`, which AMQP 0-9-1 has no room for."""
     return RejectedError(Reason.PROTOCOL_MISMATCH, f"the peer sent {what}")
+
+
+def is_undecodable(error: BaseException) -> bool:
+    """Whether an error is about a frame whose inside makes no sense."""
+    return isinstance(error, _UNDECODABLE)
+
+
+def undecodable(error: BaseException) -> RejectedError:
+    """Return the error for a frame whose inside makes no sense, without a byte of it."""
+    return mismatch(f"a frame that cannot be decoded ({type(error).__name__})")
 
 
 def unexpected_frame(name: str, expected: str) -> RejectedError:
@@ -122,12 +136,18 @@ def lost(error: BaseException | None) -> CloseInfo:
             reason, text = error.reason, error.message
         case aiormq_errors.AMQPConnectionError() | OSError():
             reason, text = Reason.PEER_CLOSED, failures.os_text(_origin(error))
-        case Exception() if isinstance(error, _UNDECODABLE):
-            reason = Reason.PROTOCOL_MISMATCH
-            text = mismatch(f"a frame that cannot be decoded ({type(error).__name__})").message
+        case Exception() if is_undecodable(error):
+            reason, text = Reason.PROTOCOL_MISMATCH, undecodable(error).message
         case _:
             reason, text = Reason.PEER_CLOSED, "the peer closed the connection without a word"
     return CloseInfo(by=ClosedBy.TRANSPORT, reason=reason, text=text)
+
+
+def objected(close: Close) -> CloseInfo:
+    """Return how a connection that was open ended with our Close for what the peer sent."""
+    return CloseInfo(
+        by=ClosedBy.CLIENT, reason=Reason.PROTOCOL_MISMATCH, text=close.text, codes=close.codes
+    )
 
 
 def _origin(error: BaseException) -> BaseException:

@@ -1,13 +1,19 @@
 """A reader that trusts no length the peer names, and says what the peer speaks instead of frames.
 
-It knows how long a frame may be, and nothing of what is in it. Sockets, TLS and what is written are
-in the line, which drivers share.
+It knows how long a frame may be, and which method it is of. What is wrong with a whole frame is in
+objections.py. Sockets, TLS and what is written are in the line, which drivers share.
 """
 
 import asyncio
+from collections.abc import Callable, Iterable
+from typing import SupportsIndex
 
-from springline.drivers.amqp091 import errors
+from pamqp.constants import FRAME_END, FRAME_METHOD
+
+from springline.drivers.amqp091 import errors, objections
 from springline.drivers.amqp091.lengths import FRAME_OVERHEAD
+from springline.drivers.amqp091.objections import NO_METHOD, Method, Violation
+from springline.drivers.amqp091.replies import Close
 from springline.drivers.shared import peers
 from springline.drivers.shared.peers import Expected
 from springline.errors import RejectedError
@@ -17,6 +23,7 @@ __all__ = ["FrameReader"]
 
 _FRAME_TYPES = frozenset({1, 2, 3, 8})  # method, header, body, heartbeat: AMQP 0-9-1 §4.2.3
 _PIECES = 3  # the type, the rest of the header, payload with frame end
+_METHOD_OCTETS = 4  # at the beginning of a method frame's payload: class id and method id
 _HANDSHAKE_FRAME_MAX = 128 * 1024
 _UNLIMITED_FRAME_MAX = 1024 * 1024  # nothing that is sent to us comes near this
 _SAMPLE_SECONDS = 0.5
@@ -34,7 +41,17 @@ class FrameReader(asyncio.StreamReader):
         super().__init__(loop=loop)
         self._frame_max = _HANDSHAKE_FRAME_MAX
         self._piece = 0
+        self._kind = self._channel = 0
         self._at_start = True
+        self._sought = self._tail = b""
+        self._found: Callable[[], None] | None = None
+        self._has_ended = False
+        self.method = NO_METHOD
+        """Of the frame that is being read, or was read last."""
+        self.objection: Close | None = None
+        """Our Close for a frame that was not read, because of what is wrong with it."""
+        self.check: Callable[[int, int, Method], Violation | None] | None = None
+        """Looks at type, channel and method of every frame before it is read."""
 
     def limit_frames(self, frame_max: int) -> None:
         """Enforce the negotiated frame-max, 0 for none, from the next frame on."""
@@ -43,12 +60,18 @@ class FrameReader(asyncio.StreamReader):
     async def readexactly(self, n: int) -> bytes:
         """Read a piece of a frame. Raises `RejectedError` if it cannot be one."""
         if n > self._frame_max - FRAME_OVERHEAD + 1:
-            raise errors.mismatch(
-                f"a frame of {n - 1 + FRAME_OVERHEAD} octets where {self._frame_max} are allowed"
-            )
+            what = f"a frame of {n - 1 + FRAME_OVERHEAD} octets where {self._frame_max} are allowed"
+            raise self._object(Violation(objections.FRAME_ERROR, what))
         data = await super().readexactly(n)
-        if self._piece == 0 and data[0] not in _FRAME_TYPES:
-            await self._refuse(data)
+        match self._piece:
+            case 0:
+                self._kind, self.method = data[0], NO_METHOD
+                if self._kind not in _FRAME_TYPES:
+                    await self._refuse(data)
+            case 1:
+                self._channel = int.from_bytes(data[:2])
+            case _:
+                self._examine(data)
         self._piece = (self._piece + 1) % _PIECES
         self._at_start = False
         return data
@@ -57,9 +80,51 @@ class FrameReader(asyncio.StreamReader):
         """Read nothing: aiormq asks for the rest of the stream to quote it in an error."""
         return await super().read(n) if n >= 0 else b""
 
+    def seek(self, octets: bytes, found: Callable[[], None]) -> None:
+        """Drop all that comes from now on, and call `found` at these octets, or at the end."""
+        self._sought, self._found = octets, found
+        if self._has_ended:
+            self._tell_found()
+
+    def feed_data(self, data: "Iterable[SupportsIndex]") -> None:
+        """Buffer what has come, or drop it."""
+        if not self._sought:
+            super().feed_data(data)
+            return
+        self._tail += bytes(data)
+        if self._sought in self._tail:
+            self._tell_found()
+        self._tail = self._tail[1 - len(self._sought) :]
+
+    def feed_eof(self) -> None:
+        """Note that nothing more will come."""
+        super().feed_eof()
+        self._has_ended = True
+        self._tell_found()
+
+    def _tell_found(self) -> None:
+        found, self._found = self._found, None
+        if found is not None:
+            found()
+
+    def _examine(self, payload: bytes) -> None:
+        """Raise what is wrong with a frame that is there as a whole."""
+        if self._kind == FRAME_METHOD and len(payload) > _METHOD_OCTETS:
+            self.method = Method(int.from_bytes(payload[:2]), int.from_bytes(payload[2:4]))
+        if payload[-1] != FRAME_END:
+            raise self._object(Violation(objections.FRAME_ERROR, "a frame without a frame end"))
+        wrong = self.check(self._kind, self._channel, self.method) if self.check else None
+        if wrong is not None:
+            raise self._object(wrong)
+
+    def _object(self, wrong: Violation) -> RejectedError:
+        error = errors.mismatch(wrong.what)
+        self.objection = objections.close(wrong.code, error.message, self.method)
+        return error
+
     async def _refuse(self, first: bytes) -> None:
         if not self._at_start:
-            raise errors.mismatch("something that is not a frame")
+            raise self._object(Violation(objections.FRAME_ERROR, "something that is not a frame"))
         sample = first
         try:
             async with asyncio.timeout(_SAMPLE_SECONDS):

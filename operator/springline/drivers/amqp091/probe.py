@@ -19,7 +19,7 @@ from pamqp.header import ContentHeader
 
 from springline.drivers.amqp091 import replies
 from springline.drivers.shared import peer_text
-from springline.errors import NotOpenError, ProbeRefusedError
+from springline.errors import NotOpenError
 
 if TYPE_CHECKING:
     from aiormq.abc import AbstractChannel
@@ -108,8 +108,8 @@ class Probe:
         """
         if not self._wire.can_confirm:
             # Confirm.Select would end the whole connection (540).
-            raise ProbeRefusedError(
-                code=_NOT_IMPLEMENTED, text="the broker does not offer publisher confirms"
+            raise replies.probe_refused(
+                _NOT_IMPLEMENTED, "the broker does not offer publisher confirms"
             )
         if self._answer is not None:
             raise RuntimeError("one probe at a time")
@@ -248,11 +248,7 @@ class Probe:
         self._state = _State.CLOSED
         if self._answer is not None and not self._answer.done():
             code, text = frame.reply_code or 0, peer_text.cleaned(frame.reply_text)
-            self._answer.set_exception(
-                ProbeRefusedError(
-                    code=code, text=text, says_expired=replies.says_expired(code, text)
-                )
-            )
+            self._answer.set_exception(replies.probe_refused(code, text))
 
     def _is_latest(self, frame: spec.Basic.Ack | spec.Basic.Nack) -> bool:
         tag = frame.delivery_tag or 0

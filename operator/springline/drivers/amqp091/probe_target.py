@@ -1,14 +1,12 @@
 """What an AMQP 0-9-1 probe publishes to, and what is to be done where that is refused. Pure."""
 
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Self
 
 from springline.api import v1alpha1
-from springline.errors import ProbeRefusedError
+from springline.errors import ProbeRefusal, ProbeRefusedError
 
 __all__ = ["Amqp091ProbeTarget"]
-
-_FORBIDDEN: Final = 403
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +33,7 @@ class Amqp091ProbeTarget:
         """Say what was refused, what that means, and what to do about it."""
         if self.own_queue:
             advice = "set spec.probe.mode to Publish or None"
-            if error.code == _FORBIDDEN:
+            if error.why is ProbeRefusal.NO_PERMISSION:
                 advice = (
                     "let the user configure queues whose names begin with "
                     f'"{self.routing_key}." and write to amq.default, or {advice}'

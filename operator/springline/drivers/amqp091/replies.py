@@ -13,13 +13,24 @@ from springline.core.values import Block, ClosedBy, CloseInfo
 from springline.errors import (
     ConnectError,
     CredentialRejectedError,
+    ProbeRefusal,
+    ProbeRefusedError,
     RejectedError,
+    SecretRefusedError,
     TerminalError,
     TransientError,
 )
 from springline.reasons import Reason
 
-__all__ = ["Close", "at_open", "block", "says_expired", "when_open"]
+__all__ = [
+    "Close",
+    "at_open",
+    "block",
+    "probe_refused",
+    "says_expired",
+    "secret_refused",
+    "when_open",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +182,9 @@ _EXPIRIES = (
     (320, r"credential expired"),
 )
 
+# What a probe's channel is closed with; a channel that is one too many closes the connection (530).
+_PROBE_REFUSALS = {403: ProbeRefusal.NO_PERMISSION, 404: ProbeRefusal.PLACE_MISSING}
+
 # What RabbitMQ's alarms say in a Blocked. It joins those that hold with " & ", in either order;
 # 3.10 says "low on" only once.
 _BLOCKS = {
@@ -231,6 +245,19 @@ def block(text: str) -> Block:
 def says_expired(code: int, text: str) -> bool:
     """Whether a Close, of a channel or a connection, says that the lifetime of a token is over."""
     return any(code == each and re.search(pattern, text) for each, pattern in _EXPIRIES)
+
+
+def probe_refused(code: int, text: str) -> ProbeRefusedError:
+    """Return what a Close of the probe's channel means."""
+    why = _PROBE_REFUSALS.get(code, ProbeRefusal.OTHER)
+    if says_expired(code, text):
+        why = ProbeRefusal.CREDENTIAL_EXPIRED
+    return ProbeRefusedError(why, f"{code} {text}")
+
+
+def secret_refused(close: Close) -> SecretRefusedError:
+    """Return what a Close instead of update-secret-ok means."""
+    return SecretRefusedError(f"{close.code} {close.text}")
 
 
 def _rule(close: Close) -> Rule:

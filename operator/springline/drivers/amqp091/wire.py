@@ -26,12 +26,13 @@ from pamqp.heartbeat import Heartbeat
 from yarl import URL
 
 from springline.core.values import ClosedBy, CloseInfo, OpenRequest
-from springline.drivers.amqp091 import errors, greeting, mechanisms, replies, tuning
+from springline.drivers.amqp091 import errors, greeting, mechanisms, objections, replies, tuning
 from springline.drivers.amqp091.errors import HandshakeProgress, HandshakeStep
 from springline.drivers.amqp091.frame_reader import FrameReader
 from springline.drivers.amqp091.lengths import FRAME_OVERHEAD, Login
 from springline.drivers.amqp091.mechanisms import Exchange
 from springline.drivers.amqp091.negotiated import Amqp091ServerInfo
+from springline.drivers.amqp091.objections import Rules
 from springline.drivers.amqp091.parameters import Amqp091Parameters
 from springline.drivers.amqp091.replies import Close
 from springline.drivers.amqp091.tuning import Limits
@@ -51,6 +52,8 @@ for _quiet in map(logging.getLogger, ("aiormq", "pamqp")):
 
 # aiormq takes its settings from a URL. Ours are in the request, and secrets in no URL at all.
 _URL = URL("amqp://broker:5672?heartbeat=0")
+
+_CLOSE_OK = pamqp_frame.marshal(spec.Connection.CloseOk(), 0)
 
 _NO_PROPERTIES: dict[str, Any] = {"capabilities": {}}
 
@@ -135,11 +138,15 @@ class WireConnection(aiormq.Connection):
         self.blocked: str | None = None
         self.closed_by_server: Close | None = None
         self.can_confirm = False
+        self.objection: Close | None = None
+        """What we have said of what the peer sent."""
         self.is_over = False
         """Whether the tasks and the socket are gone."""
         self._attempt = attempt
         self._task_name = f"amqp091/{attempt.request.parameters.connection_name}"
         self._heartbeat_lost = False
+        self._is_closing = False
+        self._rules = Rules()
 
     @property
     def is_ending(self) -> bool:
@@ -177,6 +184,11 @@ class WireConnection(aiormq.Connection):
         Not through aiormq's queue: nobody empties it once the writer has stopped, so that a `put`
         can wait for ever.
         """
+        if channel != 0:
+            self._rules.opened(channel)
+        if isinstance(frame, spec.Connection.Close):
+            # All but Close and Close-Ok is dropped from here on.
+            self._is_closing, self.line.reader.check = True, None
         data = b"".join(pamqp_frame.marshal(each, channel) for each in (frame, *more))
         self.line.write(data)
         return len(data)
@@ -185,6 +197,8 @@ class WireConnection(aiormq.Connection):
         """Return how the connection ended, as far as the wire shows it."""
         if self.closed_by_server is not None:
             return replies.when_open(self.closed_by_server)
+        if self.objection is not None:
+            return errors.objected(self.objection)
         if self._heartbeat_lost:
             return CloseInfo(
                 by=ClosedBy.TRANSPORT,
@@ -254,9 +268,15 @@ class WireConnection(aiormq.Connection):
                 return await self._log_in(request, attempt, frame_receiver)
             case spec.Connection.Open():
                 self.send(request)
-                frame = await self._receive(attempt, frame_receiver)
-                if not isinstance(frame, spec.Connection.OpenOk):
-                    raise errors.unexpected_frame(_name(frame), "Connection.OpenOk")
+                try:
+                    frame = await self._await_open_ok(attempt, frame_receiver)
+                except Exception as error:
+                    # Before Open, a peer that detects an error closes the socket without sending
+                    # any further data (AMQP 0-9-1 §2.2.4).
+                    if self._object(error):
+                        self.line.end()
+                    raise
+                self.line.reader.check = self._rules.find
                 return frame
             case _:
                 # Tune-Ok, which nothing answers.
@@ -278,6 +298,14 @@ class WireConnection(aiormq.Connection):
             raise errors.unexpected_frame(_name(frame), "Connection.Tune")
         self._tune(frame, attempt)
         attempt.progress.step = HandshakeStep.OPEN
+        return frame
+
+    async def _await_open_ok(
+        self, attempt: Attempt, receiver: FrameReceiver
+    ) -> spec.Connection.OpenOk:
+        frame = await self._receive(attempt, receiver)
+        if not isinstance(frame, spec.Connection.OpenOk):
+            raise errors.unexpected_frame(_name(frame), "Connection.OpenOk")
         return frame
 
     async def _respond(
@@ -391,6 +419,9 @@ class WireConnection(aiormq.Connection):
         aiormq would send a Close to a peer that is gone and wait for the answer.
         """
         self._heartbeat_lost = task.cancelled() and self.is_connection_was_stuck
+        if not task.cancelled() and self._object(task.exception()):
+            self.line.linger()
+            self.line.reader.seek(_CLOSE_OK, self.line.end)
         if not self.line.is_ending:
             self.line.abort()
         if self.listener is not None:
@@ -413,6 +444,27 @@ class WireConnection(aiormq.Connection):
         if not self.line.is_ending:
             self.line.abort()
         await self.line.wait_lost()
+
+    def _object(self, error: BaseException | None) -> bool:
+        """Say by a Close what the peer sent that reading has failed at, if that is why (R1.14).
+
+        The Close names the class and method of what caused it. Return whether it was sent: not
+        once an end has begun, and not after another Close.
+        """
+        reader = self.line.reader
+        close = reader.objection or objections.of_error(error, reader.method)
+        if close is None or self.line.is_ending or self._is_closing:
+            return False
+        self.objection = close
+        self.send(
+            spec.Connection.Close(
+                reply_code=close.code,
+                reply_text=close.text,
+                class_id=close.class_id,
+                method_id=close.method_id,
+            )
+        )
+        return True
 
     def _end(self) -> None:
         self.line.end()

@@ -35,7 +35,7 @@ class LineProtocol(asyncio.StreamReaderProtocol):
 class Line(Generic[ReaderT]):
     """One connected transport, with the reader that its driver brought."""
 
-    __slots__ = ("_guard", "_protocol", "_told", "reader", "writer")
+    __slots__ = ("_guard", "_is_lingering", "_protocol", "_told", "reader", "writer")
 
     def __init__(
         self, reader: ReaderT, writer: asyncio.StreamWriter, protocol: LineProtocol
@@ -44,6 +44,7 @@ class Line(Generic[ReaderT]):
         self.writer = writer
         self._protocol = protocol
         self._guard: asyncio.TimerHandle | None = None
+        self._is_lingering = False
         self._told: Callable[[], None] | None = None
         protocol.on_lost = self._lost
 
@@ -55,7 +56,7 @@ class Line(Generic[ReaderT]):
     @property
     def is_ending(self) -> bool:
         """Whether an end has begun, on either side."""
-        return self._protocol.is_lost or self.writer.is_closing()
+        return self._is_lingering or self._protocol.is_lost or self.writer.is_closing()
 
     def on_lost(self, callback: Callable[[], None]) -> None:
         """Name who is told, once, when the transport is gone."""
@@ -68,11 +69,19 @@ class Line(Generic[ReaderT]):
 
     def end(self) -> None:
         """Send what is queued and close; drop it all if that takes longer than a moment."""
-        if self.is_lost or self._guard is not None:
+        if self.is_lost or self.writer.is_closing():
             return
-        loop = asyncio.get_running_loop()
-        self._guard = loop.call_later(CLOSE_GRACE, self.abort)
+        self._set_guard()
         self.writer.close()
+
+    def linger(self) -> None:
+        """Begin the end, and let the peer answer what was written last.
+
+        `end` follows when the answer has come; without it, all is dropped after a moment.
+        """
+        if not self.is_ending:
+            self._is_lingering = True
+            self._set_guard()
 
     def abort(self) -> None:
         """Drop the transport at once."""
@@ -90,6 +99,10 @@ class Line(Generic[ReaderT]):
         self._release_guard()
         if self._told is not None:
             self._told()
+
+    def _set_guard(self) -> None:
+        self._release_guard()
+        self._guard = asyncio.get_running_loop().call_later(CLOSE_GRACE, self.abort)
 
     def _release_guard(self) -> None:
         if self._guard is not None:

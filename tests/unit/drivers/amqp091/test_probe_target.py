@@ -4,7 +4,7 @@ import pytest
 
 from springline.api import v1alpha1
 from springline.drivers.amqp091.probe_target import Amqp091ProbeTarget
-from springline.errors import ProbeRefusedError
+from springline.errors import ProbeRefusal, ProbeRefusedError
 
 
 def test_it_publishes_where_it_is_declared_to() -> None:
@@ -46,10 +46,13 @@ def test_a_queue_of_its_own_is_declared_by_the_mode() -> None:
     ],
 )
 def test_a_refusal_says_what_to_do(target: Amqp091ProbeTarget, sentence: str) -> None:
-    assert target.refusal(ProbeRefusedError(code=403, text="ACCESS_REFUSED")) == sentence
+    assert (
+        target.refusal(ProbeRefusedError(ProbeRefusal.NO_PERMISSION, "403 ACCESS_REFUSED"))
+        == sentence
+    )
 
 
 def test_a_limit_of_queues_is_not_mended_by_permissions() -> None:
     target = Amqp091ProbeTarget(exchange="", routing_key="orders.probe", own_queue=True)
-    said = target.refusal(ProbeRefusedError(code=406, text="PRECONDITION_FAILED"))
+    said = target.refusal(ProbeRefusedError(ProbeRefusal.OTHER, "406 PRECONDITION_FAILED"))
     assert said.endswith("go unseen; set spec.probe.mode to Publish or None")
