@@ -6,7 +6,9 @@ Pure. The mechanism is chosen in mechanisms.py.
 import functools
 import platform
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
+
+from pamqp.common import FieldTable
 
 import springline
 from springline.drivers.amqp091.negotiated import Amqp091ServerInfo
@@ -15,12 +17,19 @@ from springline.drivers.shared import peer_text
 from springline.errors import RejectedError
 from springline.reasons import Reason
 
-__all__ = ["CAPABILITIES", "choose_locale", "client_properties", "server_info", "words"]
+__all__ = [
+    "CAPABILITIES",
+    "can_confirm",
+    "choose_locale",
+    "client_properties",
+    "server_info",
+    "words",
+]
 
 PRODUCT = "Springline"
 PLATFORM = f"{platform.python_implementation()} {platform.python_version()}"
 
-CAPABILITIES = {
+CAPABILITIES: Final[FieldTable] = {
     # Without this one RabbitMQ drops a refused login silently instead of saying 403.
     "authentication_failure_close": True,
     # Without this one nobody tells us that we are blocked.
@@ -48,6 +57,12 @@ def server_info(
             locales=words(locales),
         )
     )
+
+
+def can_confirm(properties: Mapping[str, Any]) -> bool:
+    """Whether Start's properties say that the broker confirms what is published."""
+    capabilities = properties.get("capabilities")
+    return isinstance(capabilities, dict) and bool(capabilities.get("publisher_confirms"))
 
 
 def words(text: object) -> tuple[str, ...]:
