@@ -8,11 +8,12 @@ import asyncio
 from springline.core.values import OpenInfo, OpenRequest
 from springline.drivers.amqp091 import errors, mechanisms
 from springline.drivers.amqp091.connection import Amqp091Connection
-from springline.drivers.amqp091.errors import HandshakeProgress, HandshakeStep
+from springline.drivers.amqp091.errors import HandshakeProgress
 from springline.drivers.amqp091.frame_reader import FrameReader
+from springline.drivers.amqp091.handshake import Agreed, Handshake
 from springline.drivers.amqp091.negotiated import Amqp091Negotiated
 from springline.drivers.amqp091.parameters import Amqp091Parameters
-from springline.drivers.amqp091.wire import Attempt, WireConnection
+from springline.drivers.amqp091.wire import WireConnection
 from springline.drivers.shared import dialling, sasl, tls_handshake
 from springline.drivers.shared.line import Line
 from springline.errors import TerminalError
@@ -39,15 +40,19 @@ class Amqp091Driver:
         sasl.check(mechanisms.TABLE, parameters.sasl, request.credential, request.tls)
         _check(parameters)
         progress = HandshakeProgress(endpoint=request.endpoint, timeout=request.timeout)
-        attempt = Attempt(request, progress)
         with errors.translated(progress):
             async with asyncio.timeout(request.timeout):
                 reader = FrameReader(asyncio.get_running_loop())
                 line = await dialling.dial(request, progress, reader)
-                progress.step = HandshakeStep.START
-                wire = WireConnection(line, attempt)
-                await wire.establish()
-        return Amqp091Connection(wire, _info(attempt, line), frame_max=attempt.limits.frame_max)
+                handshake = Handshake(request, progress)
+                wire = WireConnection(line, handshake, name=parameters.connection_name)
+                agreed = await wire.establish()
+        return Amqp091Connection(
+            wire,
+            _info(request, progress, agreed, line),
+            frame_max=agreed.limits.frame_max,
+            can_confirm=agreed.can_confirm,
+        )
 
 
 def _check(parameters: Amqp091Parameters) -> None:
@@ -65,20 +70,24 @@ def _check(parameters: Amqp091Parameters) -> None:
         )
 
 
-def _info(attempt: Attempt, line: Line[FrameReader]) -> OpenInfo:
-    request = attempt.request
+def _info(
+    request: OpenRequest[Amqp091Parameters],
+    progress: HandshakeProgress,
+    agreed: Agreed,
+    line: Line[FrameReader],
+) -> OpenInfo:
     return OpenInfo(
         endpoint=request.endpoint,
-        address=attempt.progress.address,
+        address=progress.address,
         negotiated=Amqp091Negotiated(
-            mechanism=attempt.exchange.name,
-            locale=attempt.locale,
-            heartbeat_seconds=attempt.limits.heartbeat_seconds,
-            channel_max=attempt.limits.channel_max,
-            frame_max=attempt.limits.frame_max,
-            client_properties=attempt.properties,
+            mechanism=agreed.mechanism,
+            locale=agreed.locale,
+            heartbeat_seconds=agreed.limits.heartbeat_seconds,
+            channel_max=agreed.limits.channel_max,
+            frame_max=agreed.limits.frame_max,
+            client_properties=agreed.client_properties,
             tls=tls_handshake.tls_info(line.writer, request.tls),
         ),
-        server=attempt.server,
+        server=agreed.server,
         proved=True,  # each of the mechanisms shows the broker the credential
     )
