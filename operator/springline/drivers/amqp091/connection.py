@@ -33,7 +33,6 @@ from springline.reasons import Reason
 __all__ = ["Amqp091Connection"]
 
 _CONNECTION_FORCED = 320
-_MAX_SHORT_STRING = 255
 
 
 class Amqp091Connection(Listener):
@@ -264,5 +263,5 @@ class Amqp091Connection(Listener):
 
 
 def _short(text: str) -> str:
-    """Cut a text to what a short string holds: 255 octets (AMQP 0-9-1 §4.2.5.3)."""
-    return text.encode()[:_MAX_SHORT_STRING].decode("utf-8", "ignore")
+    """Cut a text to what a short string holds."""
+    return text.encode()[: lengths.MAX_SHORT_STRING].decode("utf-8", "ignore")

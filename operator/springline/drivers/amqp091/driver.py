@@ -6,7 +6,7 @@ It keeps nothing between calls. Retrying, limits and what to do about an error a
 import asyncio
 
 from springline.core.values import OpenInfo, OpenRequest
-from springline.drivers.amqp091 import errors, mechanisms
+from springline.drivers.amqp091 import errors, lengths, mechanisms
 from springline.drivers.amqp091.connection import Amqp091Connection
 from springline.drivers.amqp091.errors import HandshakeProgress
 from springline.drivers.amqp091.frame_reader import FrameReader
@@ -22,7 +22,6 @@ from springline.reasons import Reason
 __all__ = ["Amqp091Driver"]
 
 _MAX_VIRTUAL_HOST = 127  # characters, AMQP 0-9-1 domain `path`
-_MAX_SHORT_STRING = 255  # octets
 _MIN_FRAME_MAX = 4096  # AMQP 0-9-1 constant `frame-min-size`
 
 
@@ -58,7 +57,7 @@ class Amqp091Driver:
 def _check(parameters: Amqp091Parameters) -> None:
     """Raise what the protocol rules out, whoever answers: brokers hang up on it without a word."""
     name, frame_max = parameters.virtual_host, parameters.frame_max
-    if len(name) > _MAX_VIRTUAL_HOST or len(name.encode()) > _MAX_SHORT_STRING:
+    if len(name) > _MAX_VIRTUAL_HOST or len(name.encode()) > lengths.MAX_SHORT_STRING:
         raise TerminalError(
             Reason.INVALID_SPEC,
             f"virtualHost has {len(name)} characters; AMQP 0-9-1 allows {_MAX_VIRTUAL_HOST}",

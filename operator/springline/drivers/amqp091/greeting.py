@@ -11,6 +11,7 @@ from typing import Any, Final
 from pamqp.common import FieldTable
 
 import springline
+from springline.drivers.amqp091 import lengths
 from springline.drivers.amqp091.negotiated import Amqp091ServerInfo
 from springline.drivers.amqp091.parameters import Amqp091Parameters, LocalePreference
 from springline.drivers.shared import peer_text
@@ -76,6 +77,8 @@ def choose_locale(preference: LocalePreference, offered: Sequence[str]) -> str:
     The preferred one if it is offered, else the first offered; or the first of a declared list
     that is offered. Raises `RejectedError` naming both lists if none is.
     """
+    # Start has room for any word, and Start-Ok, which would have to say it, has not.
+    offered = [each for each in offered if len(each.encode()) <= lengths.MAX_SHORT_STRING]
     if not preference.select:
         if preference.prefer is not None and preference.prefer in offered:
             return preference.prefer

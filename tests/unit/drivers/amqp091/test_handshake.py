@@ -244,6 +244,14 @@ def test_the_locale_that_is_asked_for_is_the_one_that_is_shown() -> None:
     assert start_ok.locale == talk.handshake.agreed.locale == "de_DE"
 
 
+@pytest.mark.parametrize("word", ["x" * 256, "é" * 128], ids=["characters", "octets"])
+def test_a_locale_that_start_ok_has_no_room_for_is_not_asked_for(word: str) -> None:
+    talk = Conversation()
+    [start_ok] = talk.hear(start(locales=f"{word} de_DE"))
+    assert isinstance(start_ok, spec.Connection.StartOk)
+    assert start_ok.locale == "de_DE"
+
+
 # R1.4, R1.5
 @pytest.mark.parametrize(
     ("proposed", "declared", "limits"),
