@@ -30,6 +30,7 @@ from springline.drivers.amqp091.lengths import FRAME_OVERHEAD, Login
 from springline.drivers.amqp091.mechanisms import Exchange
 from springline.drivers.amqp091.negotiated import Amqp091ServerInfo
 from springline.drivers.amqp091.parameters import Amqp091Parameters
+from springline.drivers.amqp091.replies import Close
 from springline.drivers.amqp091.tuning import Limits
 from springline.drivers.shared import hints, sasl
 from springline.errors import ConnectError
@@ -59,6 +60,7 @@ class Handshake:
     __slots__ = (
         "_can_confirm",
         "_client_properties",
+        "_closed",
         "_exchange",
         "_locale",
         "_progress",
@@ -68,7 +70,6 @@ class Handshake:
         "agreed",
         "is_done",
         "limits",
-        "refusal",
     )
 
     # Known from Start on.
@@ -86,9 +87,6 @@ class Handshake:
     is_done: bool
     """Whether Open-Ok has come."""
 
-    refusal: ConnectError | None
-    """What the broker's Close means, if one has come. Raise it when Close-Ok is sent."""
-
     def __init__(
         self, request: OpenRequest[Amqp091Parameters], progress: HandshakeProgress
     ) -> None:
@@ -96,16 +94,29 @@ class Handshake:
         self._request = request
         self._progress = progress
         self._client_properties = greeting.client_properties(request.parameters)
+        self._closed: Close | None = None
         self.is_done = False
-        self.refusal = None
         self._go_to(HandshakeStep.START)
+
+    @property
+    def refusal(self) -> ConnectError | None:
+        """What the broker's Close means, if one has come (R1.7). Raise it when Close-Ok is sent."""
+        # It is made when it is asked for: one that is kept would keep the credential, too, by way
+        # of its traceback.
+        if self._closed is None:
+            return None
+        return replies.at_open(
+            self._closed,
+            authenticated=self._progress.authenticated,
+            hint=hints.on_refused_login(self._request.credential, self._progress.address),
+        )
 
     def receive(self, frame: FrameTypes) -> bytes:
         """Take in the next frame of the peer, and return what to send now; it may be empty.
 
         Raises the `ConnectError` of what cannot go on, and then nothing more is to be sent.
         """
-        if self.is_done or self.refusal is not None:
+        if self.is_done or self._closed is not None:
             raise RuntimeError("the handshake is over")
         match frame:
             case spec.Connection.Close():
@@ -222,12 +233,8 @@ class Handshake:
         return b""
 
     def _close(self, frame: spec.Connection.Close) -> bytes:
-        """Answer a Close, and keep what it means (R1.7, R1.8)."""
-        self.refusal = replies.at_open(
-            frames.read_close(frame),
-            authenticated=self._progress.authenticated,
-            hint=hints.on_refused_login(self._request.credential, self._progress.address),
-        )
+        """Keep what a Close says, and answer it (R1.8)."""
+        self._closed = frames.read_close(frame)
         return frames.marshalled(spec.Connection.CloseOk())
 
     def _go_to(self, step: HandshakeStep) -> None:
