@@ -15,6 +15,7 @@ between.
 What the values in these frames come to is in greeting.py, mechanisms.py, tuning.py and replies.py.
 """
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import assert_never
@@ -210,15 +211,7 @@ class Handshake:
             ),
         )
         self._go_to(HandshakeStep.OPEN)
-        # Nothing answers Tune-Ok, so nothing has to be waited for in between.
-        return frames.marshalled(
-            spec.Connection.TuneOk(
-                channel_max=limits.channel_max,
-                frame_max=limits.frame_max,
-                heartbeat=limits.heartbeat_seconds,
-            ),
-            spec.Connection.Open(virtual_host=parameters.virtual_host),
-        )
+        return _tune_ok_and_open(limits, parameters.virtual_host)
 
     def _open_ok(self) -> bytes:
         self.agreed = Agreed(
@@ -239,3 +232,19 @@ class Handshake:
 
     def _go_to(self, step: HandshakeStep) -> None:
         self._step = self._progress.step = step
+
+
+@functools.lru_cache(maxsize=256)
+def _tune_ok_and_open(limits: Limits, virtual_host: str) -> bytes:
+    """Return what Tune is answered with. Thousands of connections say the same.
+
+    Nothing answers Tune-Ok, so nothing has to be waited for in between.
+    """
+    return frames.marshalled(
+        spec.Connection.TuneOk(
+            channel_max=limits.channel_max,
+            frame_max=limits.frame_max,
+            heartbeat=limits.heartbeat_seconds,
+        ),
+        spec.Connection.Open(virtual_host=virtual_host),
+    )

@@ -10,13 +10,14 @@ a limit in `open`, and complains about confirms that come late.
 
 import asyncio
 import enum
+import functools
 import secrets
 from typing import TYPE_CHECKING, Final
 
 from pamqp import commands as spec
 from pamqp.header import ContentHeader
 
-from springline.drivers.amqp091 import replies
+from springline.drivers.amqp091 import frames, replies
 from springline.drivers.shared import peer_text
 from springline.errors import NotOpenError, ProbeRefusedError
 
@@ -60,6 +61,27 @@ class _Declare(spec.Queue.Declare):
 class _Delete(spec.Queue.Delete):
     def validate(self) -> None:
         """Take any name."""
+
+
+# Nothing has to be known of the first answer to ask the second question.
+_OPENING: Final = frames.marshalled(
+    spec.Channel.Open(), spec.Confirm.Select(), channel=PROBE_CHANNEL
+)
+
+
+def _message(exchange: str, routing_key: str, lifetime: float | None, *, mandatory: bool) -> bytes:
+    # In milliseconds, as a text (RabbitMQ, per-message TTL).
+    expiration = None if lifetime is None else str(int(lifetime * 1000))
+    properties = spec.Basic.Properties(delivery_mode=1, expiration=expiration)
+    return frames.marshalled(
+        _Publish(exchange=exchange, routing_key=routing_key, mandatory=mandatory),
+        ContentHeader(body_size=0, properties=properties),
+        channel=PROBE_CHANNEL,
+    )
+
+
+# Thousands of connections publish the same, again and again.
+_shared_message = functools.lru_cache(maxsize=256)(_message)
 
 
 class _State(enum.Enum):
@@ -188,15 +210,9 @@ class Probe:
                 self._declare(routing_key)
             if not await self._wait():
                 return None
-        # In milliseconds, as a text (RabbitMQ, per-message TTL).
-        expiration = None if lifetime is None else str(int(lifetime * 1000))
-        properties = spec.Basic.Properties(delivery_mode=1, expiration=expiration)
-        self._wire.send(
-            # Returned is only what its own queue should have got.
-            _Publish(exchange=exchange, routing_key=routing_key, mandatory=is_own),
-            ContentHeader(body_size=0, properties=properties),
-            channel=PROBE_CHANNEL,
-        )
+        # Returned is only what its own queue should have got. Its name is that queue's alone.
+        message = _message if is_own else _shared_message
+        self._wire.line.write(message(exchange, routing_key, lifetime, mandatory=is_own))
         self._published += 1
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -205,8 +221,7 @@ class Probe:
     def _open(self) -> None:
         self._published = 0
         self._state = _State.OPENING
-        # Nothing has to be known of the first answer to ask the second question.
-        self._wire.send(spec.Channel.Open(), spec.Confirm.Select(), channel=PROBE_CHANNEL)
+        self._wire.line.write(_OPENING)
 
     def _name(self, prefix: str) -> str:
         prefix = prefix.encode()[:_PREFIX_BYTES].decode(errors="ignore")
