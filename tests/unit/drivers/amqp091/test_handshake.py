@@ -1,7 +1,10 @@
 """The open handshake, frame by frame: what each step expects, sends and concludes. No socket."""
 
+import ast
+import inspect
 import traceback
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import pamqp.frame
@@ -12,6 +15,15 @@ from pamqp.frame import FrameTypes
 from pamqp.header import ContentHeader, ProtocolHeader
 from pamqp.heartbeat import Heartbeat
 
+from springline.drivers.amqp091 import (
+    frames,
+    greeting,
+    handshake,
+    lengths,
+    mechanisms,
+    replies,
+    tuning,
+)
 from springline.drivers.amqp091.errors import HandshakeProgress, HandshakeStep
 from springline.drivers.amqp091.handshake import Handshake
 from springline.drivers.amqp091.mechanisms import MAX_ROUNDS
@@ -378,6 +390,27 @@ def test_a_close_without_a_code_or_a_text_is_a_close() -> None:
     close = spec.Connection.Close()
     assert names(talk.hear(close)) == ["Connection.CloseOk"]
     assert isinstance(talk.handshake.refusal, TransientError)
+
+
+# --- without a socket
+
+
+@pytest.mark.parametrize(
+    "module", [frames, greeting, handshake, lengths, mechanisms, replies, tuning]
+)
+def test_what_decides_imports_nothing_that_reads_or_writes(module: ModuleType) -> None:
+    tree = ast.parse(inspect.getsource(module))
+    imported = {
+        name.split(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (
+            [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else [alias.name for alias in node.names]
+        )
+    }
+    assert imported.isdisjoint({"aiormq", "asyncio", "socket", "ssl", "time"})
 
 
 # --- when it is over
