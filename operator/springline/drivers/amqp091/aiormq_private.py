@@ -232,6 +232,7 @@ class AiormqConnection(aiormq.Connection):
     # What aiormq calls before and in its `connect`
 
     def create_task(self, coro: Coroutine[Any, None, Any]) -> TaskType:
+        """Create a task of aiormq's, under the connection's name."""
         task = super().create_task(coro)
         task.set_name(self.__task_name)
         return task
@@ -292,5 +293,6 @@ class AiormqConnection(aiormq.Connection):
         exc: ExceptionType | None = asyncio.CancelledError,
         timeout: float | None = None,
     ) -> None:
+        """End aiormq's tasks, and tell that they are gone. aiormq alone calls it."""
         await super().close(exc, timeout)
         self.__owner.tasks_ended()
