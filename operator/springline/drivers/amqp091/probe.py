@@ -212,7 +212,7 @@ class Probe:
                 return None
         # Returned is only what its own queue should have got. Its name is that queue's alone.
         message = _message if is_own else _shared_message
-        self._wire.line.write(message(exchange, routing_key, lifetime, mandatory=is_own))
+        self._wire.send_on_channel(message(exchange, routing_key, lifetime, mandatory=is_own))
         self._published += 1
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -221,7 +221,7 @@ class Probe:
     def _open(self) -> None:
         self._published = 0
         self._state = _State.OPENING
-        self._wire.line.write(_OPENING)
+        self._wire.send_on_channel(_OPENING)
 
     def _name(self, prefix: str) -> str:
         prefix = prefix.encode()[:_PREFIX_BYTES].decode(errors="ignore")

@@ -97,6 +97,10 @@ class WireConnection:
         """
         self.line.write(frames.marshalled(frame, *more, channel=channel))
 
+    def send_on_channel(self, octets: bytes) -> None:
+        """Send frames of a channel that are encoded already, at once."""
+        self.line.write(octets)
+
     def end_info(self) -> CloseInfo:
         """Return how the connection ended, as far as the wire shows it."""
         if self.closed_by_server is not None:
