@@ -88,7 +88,6 @@ async def test_what_comes_for_a_channel_that_is_closed_is_not_answered() -> None
         for _ in range(2):
             talk.send(spec.Channel.Close(404, "NOT_FOUND - no exchange", 60, 40), 1)
         talk.send(spec.Basic.Ack(delivery_tag=1), 1)
-        talk.send(spec.Basic.Ack(delivery_tag=1), 2)
         await talk.serve()
 
     async with asyncio.timeout(DEADLINE), fake_peer.serving(close_twice) as peer:
