@@ -172,7 +172,7 @@ async def test_nonsense_on_an_open_connection_ends_it(octets: bytes) -> None:
 async def test_no_more_is_taken_in_than_can_be_meant_for_a_connection_that_consumes_nothing(
     frame_max: int,
 ) -> None:
-    """Whatever frame-max was agreed on, a peer cannot fill the memory."""
+    """At any negotiated frame-max, a peer cannot fill the memory."""
 
     async def greedy(talk: Talk) -> None:
         await talk.greet()

@@ -1,7 +1,7 @@
-"""aiormq's connection, bent where it loses or hides what Springline reports. It decides nothing.
+"""aiormq's connection, with the parts replaced that lose or hide what Springline reports.
 
-aiormq connects the frames to the socket, reads them, beats and cleans up after an end. What it is
-told and what it tells goes through an `Owner`. No other file touches what is private to aiormq:
+aiormq opens, reads, sends heartbeats and cleans up after an end; an `Owner` decides. No other file
+touches what is private to aiormq:
 
     what of aiormq                         how it is used here
     Connection._credentials_class          replaced: hands Start over
@@ -14,8 +14,8 @@ told and what it tells goes through an `Owner`. No other file touches what is pr
     Connection.create_task                 extended: names the tasks
     Connection.server_properties           dropped: a kilobyte of the server's prose
 
-`PARTS` has the reasons. They belong to the 7.2 release line, which pyproject.toml pins;
-tests/unit/drivers/amqp091/test_aiormq_private.py asks the installed aiormq for each of them.
+`PARTS` has the reasons. They belong to the 7.2 release line, which pyproject.toml pins; a test,
+test_aiormq_private.py, checks that the installed aiormq has and uses each.
 """
 
 import asyncio
@@ -40,12 +40,12 @@ __all__ = ["PARTS", "AiormqConnection", "Outlet", "Owner", "Part"]
 
 
 class Part(NamedTuple):
-    """One part of aiormq that this file relies on although nobody has promised it."""
+    """One part of aiormq that this file relies on and that is no documented interface."""
 
     name: str
     """A class of aiormq.connection, and the attribute."""
     used_by: tuple[str, ...]
-    """Where aiormq has to use it, named in the same way, or all of this is in vain."""
+    """Where aiormq uses it, named in the same way; elsewhere, replacing it has no effect."""
     why: str
 
 
@@ -95,7 +95,7 @@ PARTS: Final = (
     Part(
         "Connection.close",
         ("Connection._on_reader_done",),
-        "It is what aiormq ends with, whatever the reader has stopped at.",
+        "aiormq calls it last, after the reader has stopped for any reason.",
     ),
     Part(
         "Connection.create_task",
@@ -176,7 +176,7 @@ class Outlet:
         return False
 
     def write_eof(self) -> None:
-        """Do nothing; nobody calls what cannot be done."""
+        """Do nothing: `can_write_eof` says no."""
 
     def close(self) -> None:
         """Drop the line, unless its end has begun."""

@@ -17,12 +17,12 @@ __all__ = ["FrameReader"]
 
 _FRAME_TYPES = frozenset({1, 2, 3, 8})  # method, header, body, heartbeat: AMQP 0-9-1 §4.2.3
 _PIECES = 3  # the type, the rest of the header, payload with frame end
-_GREETING_FRAME_MAX = 128 * 1024  # Start has whatever the broker says of itself
+_GREETING_FRAME_MAX = 128 * 1024  # Start describes the broker at any length
 _MOST = 16 * 1024
-"""Octets of a frame after the greeting, whatever frame-max was agreed on.
+"""Octets of a frame after Start, at any negotiated frame-max.
 
-That one is for messages, and these connections consume none. What is meant for them is short: a
-Close with at most 255 octets of text, a Blocked, what answers a probe.
+Frame-max is for messages, and these connections consume none. What a broker sends them is short: a
+Close with at most 255 octets of text, a Blocked, the answers to a probe.
 """
 _SAMPLE_SECONDS = 0.5
 _EXPECTED = Expected(protocol="AMQP 0-9-1", port="AMQP")

@@ -1,8 +1,7 @@
 """The open handshake of AMQP 0-9-1, without a socket: what is due, what is answered, what follows.
 
-It is handed one decoded frame after the other and returns the octets to send. Whoever drives it
-reads, writes, keeps the time and sends the protocol header. Heartbeats, and a Close, may come in
-between.
+It takes one decoded frame after the other and returns the octets to send. The caller reads, writes,
+keeps the time and sends the protocol header. Heartbeats, and a Close, may come in between.
 
     step    due             answered with          then
     START   Start           Start-Ok               LOGIN
@@ -115,7 +114,7 @@ class Handshake:
     def receive(self, frame: FrameTypes) -> bytes:
         """Take in the next frame of the peer, and return what to send now; it may be empty.
 
-        Raises the `ConnectError` of what cannot go on, and then nothing more is to be sent.
+        Raises a `ConnectError` if it cannot go on; there is nothing more to send then.
         """
         if self.is_done or self._closed is not None:
             raise RuntimeError("the handshake is over")

@@ -61,7 +61,7 @@ async def _connect_any(
     for index, address in enumerate(request.addresses):
         progress.address = address
         left = len(request.addresses) - index
-        # The last one may take whatever the caller's deadline leaves.
+        # The last one may take all that the caller's deadline leaves.
         share = (deadline - loop.time()) / left if left > 1 else None
         try:
             async with asyncio.timeout(share):

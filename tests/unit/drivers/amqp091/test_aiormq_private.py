@@ -98,7 +98,7 @@ def nothing(self: object) -> None:
     del self
 
 
-def test_whatever_is_replaced_is_in_the_list() -> None:
+def test_each_replaced_part_is_in_the_list() -> None:
     replaced = {
         f"Connection.{name}"
         for name in vars(AiormqConnection)
@@ -108,14 +108,14 @@ def test_whatever_is_replaced_is_in_the_list() -> None:
     assert replaced <= {part.name for part in PARTS}
 
 
-def test_whatever_is_replaced_replaces_something() -> None:
+def test_each_private_method_replaces_one_of_aiormq() -> None:
     """A misspelt name would be a method that is never called."""
     private = [name for name in vars(AiormqConnection) if re.match(r"_[^_]", name)]
     ours = [name for name in private if name.startswith(f"_{AiormqConnection.__name__}__")]
     assert [name for name in private if name not in ours and not found(f"Connection.{name}")] == []
 
 
-def test_the_writer_has_whatever_aiormq_asks_of_one() -> None:
+def test_the_writer_has_all_that_aiormq_asks_of_one() -> None:
     tree = ast.parse(inspect.getsource(aiormq_connection))
     asked = {
         node.attr
@@ -154,7 +154,7 @@ def of_others(tree: ast.AST) -> Iterator[str]:
         ("self._line = super().__init__()", []),
     ],
 )
-def test_what_is_somebody_elses_is_recognised(source: str, names: list[str]) -> None:
+def test_private_names_of_other_objects_are_recognised(source: str, names: list[str]) -> None:
     assert list(of_others(ast.parse(source))) == names
 
 
@@ -168,7 +168,7 @@ def test_no_other_file_of_a_driver_touches_what_is_private() -> None:
 
 
 def test_no_other_file_knows_more_of_aiormq_than_its_exceptions() -> None:
-    """So no other class can have one of aiormq's for a base, and replace its methods by chance."""
+    """So no other class can have one of aiormq's for a base, and replace its methods unseen."""
     imported = set()
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
