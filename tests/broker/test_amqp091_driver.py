@@ -435,6 +435,7 @@ async def test_no_secret_is_logged_at_any_level(
     connection, _ = await opened(broker, tenant)
     await connection.update_secret(opening.password(tenant.username, "an0ther-s3cret"), timeout=5)
     shown = repr(connection) + repr(connection.info) + str(vars(connection._wire))
+    shown += str(vars(connection._wire._aiormq))
     await connection.close()
     await refused(broker, tenant, virtual_host="nowhere")
     for secret in (tenant.secret, "an0ther-s3cret"):

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import struct
 
 import pytest
 from pamqp import commands as spec
@@ -147,6 +148,32 @@ async def test_a_peer_that_vanishes_is_the_transports_end(how: str) -> None:
         assert not connection.is_open
         info = recorder.closes[0]
         assert (info.by, info.reason) == (ClosedBy.TRANSPORT, Reason.PEER_CLOSED)
+
+
+@pytest.mark.parametrize("frame_max", [0, 131072, 2147483647])
+async def test_no_more_is_taken_in_than_can_be_meant_for_a_connection_that_consumes_nothing(
+    frame_max: int,
+) -> None:
+    """Whatever frame-max was agreed on, a peer cannot fill the memory."""
+
+    async def greedy(talk: Talk) -> None:
+        await talk.greet()
+        await talk.log_in()
+        await talk.tune(frame_max=frame_max)
+        talk.send(spec.Connection.OpenOk())
+        await asked.wait()
+        talk.raw(struct.pack(">BHI", 1, 0, 20_000))
+        await talk.until_gone()
+
+    asked = asyncio.Event()
+    async with asyncio.timeout(DEADLINE), fake_peer.serving(greedy) as peer:
+        connection, recorder = await opened(peer, frame_max=frame_max)
+        assert opening.agreed(connection).frame_max == frame_max
+        asked.set()
+        await eventually(lambda: recorder.told == ["closed"])
+        info = recorder.closes[0]
+        assert (info.by, info.reason) == (ClosedBy.CLIENT, Reason.PROTOCOL_MISMATCH)
+        assert info.text == "the peer sent a frame of 20008 octets where 16384 are allowed"
 
 
 async def test_silence_for_two_heartbeats_is_a_missed_heartbeat() -> None:

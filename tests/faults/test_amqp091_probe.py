@@ -87,6 +87,26 @@ async def test_a_refused_probe_closes_only_its_channel(code: int, why: ProbeRefu
         await connection.close()
 
 
+async def test_what_comes_for_a_channel_that_is_closed_is_not_answered() -> None:
+    async def close_twice(talk: Talk) -> None:
+        await talk.handshake()
+        await channel_open(talk)
+        await talk.expect(spec.Basic.Publish)
+        await talk.frame()
+        for _ in range(2):
+            talk.send(spec.Channel.Close(404, "NOT_FOUND - no exchange", 60, 40), 1)
+        talk.send(spec.Basic.Ack(delivery_tag=1), 1)
+        await talk.serve()
+
+    async with asyncio.timeout(DEADLINE), fake_peer.serving(close_twice) as peer:
+        connection, _ = await opened(peer)
+        with pytest.raises(ProbeRefusedError):
+            await opening.probe(connection, exchange="x", routing_key="x", timeout=5)
+        assert await opening.probe(connection, exchange="", routing_key="x", timeout=5) is not None
+        assert peer.talk.count(spec.Channel.CloseOk) == 1
+        await connection.close()
+
+
 async def late_confirms(talk: Talk) -> None:
     await talk.handshake()
     await channel_open(talk)

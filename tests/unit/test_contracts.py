@@ -42,6 +42,7 @@ PLANTED = [
     ("pamqp.commands", "metrics/registry.py", AMQP091),
     ("pamqp", "core/state.py", AMQP091),
     ("aiormq", "drivers/shared/line.py", AMQP091),
+    ("aiormq", "drivers/amqp091/connection.py", AMQP091),
     ("yarl", "drivers/shared/line.py", AMQP091),
     ("prometheus_client", "web.py", "prometheus_client stays in metrics"),
     (

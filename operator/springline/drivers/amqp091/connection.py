@@ -10,13 +10,14 @@ from collections.abc import Mapping
 
 from pamqp import commands as spec
 from pamqp.constants import REPLY_SUCCESS
+from pamqp.frame import FrameTypes
 
 from springline.core.ports import ConnectionObserver
 from springline.core.values import Block, ClosedBy, CloseInfo, Credential, OpenInfo
 from springline.drivers.amqp091 import lengths, replies
 from springline.drivers.amqp091.errors import BlockedSecretUpdateError
 from springline.drivers.amqp091.mechanisms import RawText
-from springline.drivers.amqp091.probe import Probe
+from springline.drivers.amqp091.probe import PROBE_CHANNEL, Probe
 from springline.drivers.amqp091.probe_target import Amqp091ProbeTarget
 from springline.drivers.amqp091.replies import Close
 from springline.drivers.amqp091.wire import Listener, WireConnection
@@ -31,13 +32,13 @@ from springline.reasons import Reason
 __all__ = ["Amqp091Connection"]
 
 _CONNECTION_FORCED = 320
-_MAX_SHORT_STRING = 255
 
 
 class Amqp091Connection(Listener):
     """One open AMQP 0-9-1 connection."""
 
     __slots__ = (
+        "_can_confirm",
         "_closed_by_us",
         "_frame_max",
         "_info",
@@ -49,10 +50,13 @@ class Amqp091Connection(Listener):
         "_wire",
     )
 
-    def __init__(self, wire: WireConnection, info: OpenInfo, *, frame_max: int) -> None:
+    def __init__(
+        self, wire: WireConnection, info: OpenInfo, *, frame_max: int, can_confirm: bool
+    ) -> None:
         self._wire = wire
         self._info = info
         self._frame_max = frame_max
+        self._can_confirm = can_confirm
         self._observer: ConnectionObserver | None = None
         self._probe: Probe | None = None
         self._closed_by_us: CloseInfo | None = None
@@ -101,7 +105,7 @@ class Amqp091Connection(Listener):
         """
         self._require_open()
         if self._probe is None:
-            self._probe = Probe(self._wire)
+            self._probe = Probe(self._wire, can_confirm=self._can_confirm)
         return await self._probe.run(
             exchange=target.exchange,
             routing_key=target.routing_key,
@@ -178,6 +182,11 @@ class Amqp091Connection(Listener):
         else:
             self._observer.connection_blocked(self, replies.block(text))
 
+    def on_channel_frame(self, channel: int, frame: FrameTypes) -> None:
+        """Hand it to the probe, whose channel is the only one there is."""
+        if channel == PROBE_CHANNEL and self._probe is not None:
+            self._probe.take_in(frame)
+
     def on_ending(self) -> None:
         """Fail what waits: nothing will be answered any more."""
         if self._probe is not None:
@@ -253,5 +262,5 @@ class Amqp091Connection(Listener):
 
 
 def _short(text: str) -> str:
-    """Cut a text to what a short string holds: 255 octets (AMQP 0-9-1 §4.2.5.3)."""
-    return text.encode()[:_MAX_SHORT_STRING].decode("utf-8", "ignore")
+    """Cut a text to what a short string holds."""
+    return text.encode()[: lengths.MAX_SHORT_STRING].decode("utf-8", "ignore")

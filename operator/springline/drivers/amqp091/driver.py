@@ -6,13 +6,14 @@ It keeps nothing between calls. Retrying, limits and what to do about an error a
 import asyncio
 
 from springline.core.values import OpenInfo, OpenRequest
-from springline.drivers.amqp091 import errors, mechanisms
+from springline.drivers.amqp091 import errors, lengths, mechanisms
 from springline.drivers.amqp091.connection import Amqp091Connection
-from springline.drivers.amqp091.errors import HandshakeProgress, HandshakeStep
+from springline.drivers.amqp091.errors import HandshakeProgress
 from springline.drivers.amqp091.frame_reader import FrameReader
+from springline.drivers.amqp091.handshake import Agreed, Handshake
 from springline.drivers.amqp091.negotiated import Amqp091Negotiated
 from springline.drivers.amqp091.parameters import Amqp091Parameters
-from springline.drivers.amqp091.wire import Attempt, WireConnection
+from springline.drivers.amqp091.wire import WireConnection
 from springline.drivers.shared import dialling, sasl, tls_handshake
 from springline.drivers.shared.line import Line
 from springline.errors import TerminalError
@@ -21,7 +22,6 @@ from springline.reasons import Reason
 __all__ = ["Amqp091Driver"]
 
 _MAX_VIRTUAL_HOST = 127  # characters, AMQP 0-9-1 domain `path`
-_MAX_SHORT_STRING = 255  # octets
 _MIN_FRAME_MAX = 4096  # AMQP 0-9-1 constant `frame-min-size`
 
 
@@ -39,21 +39,25 @@ class Amqp091Driver:
         sasl.check(mechanisms.TABLE, parameters.sasl, request.credential, request.tls)
         _check(parameters)
         progress = HandshakeProgress(endpoint=request.endpoint, timeout=request.timeout)
-        attempt = Attempt(request, progress)
         with errors.translated(progress):
             async with asyncio.timeout(request.timeout):
                 reader = FrameReader(asyncio.get_running_loop())
                 line = await dialling.dial(request, progress, reader)
-                progress.step = HandshakeStep.START
-                wire = WireConnection(line, attempt)
-                await wire.establish()
-        return Amqp091Connection(wire, _info(attempt, line), frame_max=attempt.limits.frame_max)
+                handshake = Handshake(request, progress)
+                wire = WireConnection(line, handshake, name=parameters.connection_name)
+                agreed = await wire.establish()
+        return Amqp091Connection(
+            wire,
+            _info(request, progress, agreed, line),
+            frame_max=agreed.limits.frame_max,
+            can_confirm=agreed.can_confirm,
+        )
 
 
 def _check(parameters: Amqp091Parameters) -> None:
     """Raise what the protocol rules out, whoever answers: brokers hang up on it without a word."""
     name, frame_max = parameters.virtual_host, parameters.frame_max
-    if len(name) > _MAX_VIRTUAL_HOST or len(name.encode()) > _MAX_SHORT_STRING:
+    if len(name) > _MAX_VIRTUAL_HOST or len(name.encode()) > lengths.MAX_SHORT_STRING:
         raise TerminalError(
             Reason.INVALID_SPEC,
             f"virtualHost has {len(name)} characters; AMQP 0-9-1 allows {_MAX_VIRTUAL_HOST}",
@@ -65,20 +69,24 @@ def _check(parameters: Amqp091Parameters) -> None:
         )
 
 
-def _info(attempt: Attempt, line: Line[FrameReader]) -> OpenInfo:
-    request = attempt.request
+def _info(
+    request: OpenRequest[Amqp091Parameters],
+    progress: HandshakeProgress,
+    agreed: Agreed,
+    line: Line[FrameReader],
+) -> OpenInfo:
     return OpenInfo(
         endpoint=request.endpoint,
-        address=attempt.progress.address,
+        address=progress.address,
         negotiated=Amqp091Negotiated(
-            mechanism=attempt.exchange.name,
-            locale=attempt.locale,
-            heartbeat_seconds=attempt.limits.heartbeat_seconds,
-            channel_max=attempt.limits.channel_max,
-            frame_max=attempt.limits.frame_max,
-            client_properties=attempt.properties,
+            mechanism=agreed.mechanism,
+            locale=agreed.locale,
+            heartbeat_seconds=agreed.limits.heartbeat_seconds,
+            channel_max=agreed.limits.channel_max,
+            frame_max=agreed.limits.frame_max,
+            client_properties=agreed.client_properties,
             tls=tls_handshake.tls_info(line.writer, request.tls),
         ),
-        server=attempt.server,
+        server=agreed.server,
         proved=True,  # each of the mechanisms shows the broker the credential
     )

@@ -23,9 +23,14 @@ __all__ = ["FrameReader"]
 
 _FRAME_TYPES = frozenset({1, 2, 3, 8})  # method, header, body, heartbeat: AMQP 0-9-1 §4.2.3
 _PIECES = 3  # the type, the rest of the header, payload with frame end
+_GREETING_FRAME_MAX = 128 * 1024  # Start has whatever the broker says of itself
+_MOST = 16 * 1024
+"""Octets of a frame after the greeting, whatever frame-max was agreed on.
+
+That one is for messages, and these connections consume none. What is meant for them is short: a
+Close with at most 255 octets of text, a Blocked, what answers a probe.
+"""
 _METHOD_OCTETS = 4  # at the beginning of a method frame's payload: class id and method id
-_HANDSHAKE_FRAME_MAX = 128 * 1024
-_UNLIMITED_FRAME_MAX = 1024 * 1024  # nothing that is sent to us comes near this
 _SAMPLE_SECONDS = 0.5
 _EXPECTED = Expected(protocol="AMQP 0-9-1", port="AMQP")
 
@@ -39,7 +44,7 @@ class FrameReader(asyncio.StreamReader):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
-        self._frame_max = _HANDSHAKE_FRAME_MAX
+        self._frame_max = _GREETING_FRAME_MAX
         self._piece = 0
         self._kind = self._channel = 0
         self._at_start = True
@@ -54,8 +59,8 @@ class FrameReader(asyncio.StreamReader):
         """Looks at type, channel and method of every frame before it is read."""
 
     def limit_frames(self, frame_max: int) -> None:
-        """Enforce the negotiated frame-max, 0 for none, from the next frame on."""
-        self._frame_max = frame_max or _UNLIMITED_FRAME_MAX
+        """Take no longer frames than negotiated, 0 for no limit, or than can be meant for us."""
+        self._frame_max = min(frame_max or _MOST, _MOST)
 
     async def readexactly(self, n: int) -> bytes:
         """Read a piece of a frame. Raises `RejectedError` if it cannot be one."""

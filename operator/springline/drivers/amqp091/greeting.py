@@ -6,21 +6,31 @@ Pure. The mechanism is chosen in mechanisms.py.
 import functools
 import platform
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
+
+from pamqp.common import FieldTable
 
 import springline
+from springline.drivers.amqp091 import lengths
 from springline.drivers.amqp091.negotiated import Amqp091ServerInfo
 from springline.drivers.amqp091.parameters import Amqp091Parameters, LocalePreference
 from springline.drivers.shared import peer_text
 from springline.errors import RejectedError
 from springline.reasons import Reason
 
-__all__ = ["CAPABILITIES", "choose_locale", "client_properties", "server_info", "words"]
+__all__ = [
+    "CAPABILITIES",
+    "can_confirm",
+    "choose_locale",
+    "client_properties",
+    "server_info",
+    "words",
+]
 
 PRODUCT = "Springline"
 PLATFORM = f"{platform.python_implementation()} {platform.python_version()}"
 
-CAPABILITIES = {
+CAPABILITIES: Final[FieldTable] = {
     # Without this one RabbitMQ drops a refused login silently instead of saying 403.
     "authentication_failure_close": True,
     # Without this one nobody tells us that we are blocked.
@@ -50,6 +60,12 @@ def server_info(
     )
 
 
+def can_confirm(properties: Mapping[str, Any]) -> bool:
+    """Whether Start's properties say that the broker confirms what is published."""
+    capabilities = properties.get("capabilities")
+    return isinstance(capabilities, dict) and bool(capabilities.get("publisher_confirms"))
+
+
 def words(text: object) -> tuple[str, ...]:
     """Split a list as Start has it: words between spaces (AMQP 0-9-1, connection.start)."""
     return tuple(peer_text.cleaned(text, limit=4096).split()[:_MAX_WORDS])
@@ -61,6 +77,8 @@ def choose_locale(preference: LocalePreference, offered: Sequence[str]) -> str:
     The preferred one if it is offered, else the first offered; or the first of a declared list
     that is offered. Raises `RejectedError` naming both lists if none is.
     """
+    # Start has room for any word, and Start-Ok, which would have to say it, has not.
+    offered = [each for each in offered if len(each.encode()) <= lengths.MAX_SHORT_STRING]
     if not preference.select:
         if preference.prefer is not None and preference.prefer in offered:
             return preference.prefer

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 from springline.core.values import ServerInfo
 
-__all__ = ["FRAME_OVERHEAD", "UPDATE_REASON", "Login", "secret_limit"]
+__all__ = ["FRAME_OVERHEAD", "MAX_SHORT_STRING", "UPDATE_REASON", "Login", "secret_limit"]
 
 FRAME_OVERHEAD = 8  # type, channel, length and frame end, which frame-max counts too
+
+MAX_SHORT_STRING = 255  # octets, AMQP 0-9-1 §4.2.5.3
 
 UPDATE_REASON = "springline renewal"
 

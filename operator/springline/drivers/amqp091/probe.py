@@ -5,32 +5,32 @@ know has to publish. The message goes where no queue is, and the broker drops it
 the connection's own, which is there for nothing else and holds one message at most.
 
 This is a channel of its own, not aiormq's: that one costs a task for each connection, waits without
-a limit in `open`, and complains about confirms that come late. aiormq's reader hands it frames
-through `frames.put`, like to any channel.
+a limit in `open`, and complains about confirms that come late.
 """
 
 import asyncio
 import enum
+import functools
 import secrets
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from pamqp import commands as spec
 from pamqp.header import ContentHeader
 
-from springline.drivers.amqp091 import replies
+from springline.drivers.amqp091 import frames, replies
 from springline.drivers.shared import peer_text
 from springline.errors import NotOpenError
 
 if TYPE_CHECKING:
-    from aiormq.abc import AbstractChannel
     from pamqp.common import FieldValue
     from pamqp.frame import FrameTypes
 
     from springline.drivers.amqp091.wire import WireConnection
 
-__all__ = ["Probe"]
+__all__ = ["PROBE_CHANNEL", "Probe"]
 
-_CHANNEL = 1  # the only one we ever open
+PROBE_CHANNEL: Final = 1
+"""The only one that is ever opened."""
 
 _NOT_IMPLEMENTED = 540
 
@@ -63,6 +63,27 @@ class _Delete(spec.Queue.Delete):
         """Take any name."""
 
 
+# Nothing has to be known of the first answer to ask the second question.
+_OPENING: Final = frames.marshalled(
+    spec.Channel.Open(), spec.Confirm.Select(), channel=PROBE_CHANNEL
+)
+
+
+def _message(exchange: str, routing_key: str, lifetime: float | None, *, mandatory: bool) -> bytes:
+    # In milliseconds, as a text (RabbitMQ, per-message TTL).
+    expiration = None if lifetime is None else str(int(lifetime * 1000))
+    properties = spec.Basic.Properties(delivery_mode=1, expiration=expiration)
+    return frames.marshalled(
+        _Publish(exchange=exchange, routing_key=routing_key, mandatory=mandatory),
+        ContentHeader(body_size=0, properties=properties),
+        channel=PROBE_CHANNEL,
+    )
+
+
+# Thousands of connections publish the same, again and again.
+_shared_message = functools.lru_cache(maxsize=256)(_message)
+
+
 class _State(enum.Enum):
     CLOSED = "closed"  # there is no channel
     OPENING = "opening"  # Channel.Open and Confirm.Select are sent
@@ -77,10 +98,20 @@ _IN_USE: Final = frozenset({_State.OPENING, _State.OPEN, _State.DECLARING})
 class Probe:
     """One connection's probe channel, opened when first needed. One probe runs at a time."""
 
-    __slots__ = ("_answer", "_declaring", "_published", "_queue", "_state", "_suffix", "_wire")
+    __slots__ = (
+        "_answer",
+        "_can_confirm",
+        "_declaring",
+        "_published",
+        "_queue",
+        "_state",
+        "_suffix",
+        "_wire",
+    )
 
-    def __init__(self, wire: "WireConnection") -> None:
+    def __init__(self, wire: "WireConnection", *, can_confirm: bool) -> None:
         self._wire = wire
+        self._can_confirm = can_confirm
         self._state = _State.CLOSED
         self._published = 0
         self._suffix = secrets.token_hex(8)  # the connection that takes its place has another one
@@ -106,7 +137,7 @@ class Probe:
         Raises `ProbeRefusedError`, `NotOpenError`, and `TimeoutError` after `timeout` seconds,
         opening the channel included. Safe to cancel: a late confirm is recognised by its number.
         """
-        if not self._wire.can_confirm:
+        if not self._can_confirm:
             # Confirm.Select would end the whole connection (540).
             raise replies.probe_refused(
                 _NOT_IMPLEMENTED, "the broker does not offer publisher confirms"
@@ -133,17 +164,11 @@ class Probe:
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(NotOpenError())
 
-    # The part of a channel that aiormq's reader calls
-
-    @property
-    def frames(self) -> "Probe":
-        """Where aiormq's reader puts the channel's frames."""
-        return self
-
-    async def put(self, item: "tuple[int, FrameTypes]") -> None:
-        """Take in a frame. Never waits."""
-        _, frame = item
+    def take_in(self, frame: "FrameTypes") -> None:
+        """Take in a frame of the channel."""
         match frame:
+            case _ if self._state is _State.CLOSED:
+                pass  # late
             case spec.Confirm.SelectOk() if self._state is _State.OPENING:
                 self._state = _State.OPEN
                 self._resolve()
@@ -185,26 +210,18 @@ class Probe:
                 self._declare(routing_key)
             if not await self._wait():
                 return None
-        # In milliseconds, as a text (RabbitMQ, per-message TTL).
-        expiration = None if lifetime is None else str(int(lifetime * 1000))
-        properties = spec.Basic.Properties(delivery_mode=1, expiration=expiration)
-        self._wire.send(
-            # Returned is only what its own queue should have got.
-            _Publish(exchange=exchange, routing_key=routing_key, mandatory=is_own),
-            ContentHeader(body_size=0, properties=properties),
-            channel=_CHANNEL,
-        )
+        # Returned is only what its own queue should have got. Its name is that queue's alone.
+        message = _message if is_own else _shared_message
+        self._wire.send_on_channel(message(exchange, routing_key, lifetime, mandatory=is_own))
         self._published += 1
         loop = asyncio.get_running_loop()
         started = loop.time()
         return loop.time() - started if await self._wait() else None
 
     def _open(self) -> None:
-        self._register()
         self._published = 0
         self._state = _State.OPENING
-        # Nothing has to be known of the first answer to ask the second question.
-        self._wire.send(spec.Channel.Open(), spec.Confirm.Select(), channel=_CHANNEL)
+        self._wire.send_on_channel(_OPENING)
 
     def _name(self, prefix: str) -> str:
         prefix = prefix.encode()[:_PREFIX_BYTES].decode(errors="ignore")
@@ -217,15 +234,12 @@ class Probe:
             _Declare(
                 queue=queue, exclusive=True, auto_delete=True, arguments=dict(_QUEUE_ARGUMENTS)
             ),
-            channel=_CHANNEL,
+            channel=PROBE_CHANNEL,
         )
 
     def _delete(self, queue: str) -> None:
         self._queue = None
-        self._wire.send(_Delete(queue=queue, nowait=True), channel=_CHANNEL)
-
-    def _register(self) -> None:
-        self._wire.channels[_CHANNEL] = cast("AbstractChannel", self)
+        self._wire.send(_Delete(queue=queue, nowait=True), channel=PROBE_CHANNEL)
 
     def _give_up(self) -> None:
         """Leave a channel that does not answer, unless a block explains why."""
@@ -235,15 +249,13 @@ class Probe:
                 spec.Channel.Close(
                     reply_code=200, reply_text="probe timed out", class_id=0, method_id=0
                 ),
-                channel=_CHANNEL,
+                channel=PROBE_CHANNEL,
             )
 
     def _refused(self, frame: spec.Channel.Close) -> None:
-        self._wire.send(spec.Channel.CloseOk(), channel=_CHANNEL)
+        self._wire.send(spec.Channel.CloseOk(), channel=PROBE_CHANNEL)
         if self._state is _State.CLOSING:
             # Both closed at once; ours is still to be answered (AMQP 0-9-1, channel.close).
-            # aiormq has taken the channel out because of theirs.
-            self._register()
             return
         self._state = _State.CLOSED
         if self._answer is not None and not self._answer.done():

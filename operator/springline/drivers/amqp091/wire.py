@@ -1,65 +1,32 @@
-"""aiormq's connection, with the parts replaced that lose or hide what Springline reports.
+"""One connection on the wire: frames go out at once, what comes in is told, an end is bounded.
 
-It depends on private parts of the 7.2 release line of aiormq, which pyproject.toml pins; every
-override says which part it replaces and why. It decides nothing: what a Close means is in
-replies.py, what is negotiated in mechanisms.py, tuning.py and greeting.py.
+It drives a handshake, and what comes on an open connection it hands to a listener; what a Close
+means is in replies.py. Reading, heartbeats and tasks are aiormq's, behind aiormq_private.py.
 
 How an end runs: whatever happens, the transport is ended or dropped first. Then aiormq's reader
 and writer find it closing and stop by themselves, without the waits that aiormq has for peers that
-still answer; `over` is told once both the tasks and the socket are gone.
+still answer; `on_over` is told once both the tasks and the socket are gone.
 """
 
 import asyncio
-import logging
-import math
-from collections.abc import Coroutine
-from typing import Any
 
-import aiormq
-from aiormq.abc import TaskType
-from aiormq.connection import FrameReceiver
 from pamqp import commands as spec
-from pamqp import frame as pamqp_frame
-from pamqp.base import Frame
-from pamqp.constants import REPLY_SUCCESS
-from pamqp.heartbeat import Heartbeat
-from yarl import URL
+from pamqp.frame import FrameTypes
 
-from springline.core.values import ClosedBy, CloseInfo, OpenRequest
-from springline.drivers.amqp091 import errors, greeting, mechanisms, objections, replies, tuning
-from springline.drivers.amqp091.errors import HandshakeProgress, HandshakeStep
+from springline.core.values import ClosedBy, CloseInfo
+from springline.drivers.amqp091 import errors, frames, objections, replies
+from springline.drivers.amqp091.aiormq_private import AiormqConnection
 from springline.drivers.amqp091.frame_reader import FrameReader
-from springline.drivers.amqp091.lengths import FRAME_OVERHEAD, Login
-from springline.drivers.amqp091.mechanisms import Exchange
-from springline.drivers.amqp091.negotiated import Amqp091ServerInfo
+from springline.drivers.amqp091.handshake import Agreed, Handshake
 from springline.drivers.amqp091.objections import Rules
-from springline.drivers.amqp091.parameters import Amqp091Parameters
 from springline.drivers.amqp091.replies import Close
-from springline.drivers.amqp091.tuning import Limits
-from springline.drivers.shared import hints, peer_text, sasl
+from springline.drivers.shared import peer_text
 from springline.drivers.shared.line import Line
 from springline.reasons import Reason
 
-__all__ = ["Attempt", "Listener", "WireConnection"]
+__all__ = ["Listener", "WireConnection"]
 
-# aiormq logs frames with their payload at DEBUG, which shows passwords and tokens, and repeats at
-# WARNING and ERROR what we report with our own words. Nothing of it may reach a handler, whatever
-# level somebody sets on the root logger. pamqp has loggers of its own.
-for _quiet in map(logging.getLogger, ("aiormq", "pamqp")):
-    _quiet.setLevel(logging.CRITICAL + 1)
-    _quiet.propagate = False
-    _quiet.addHandler(logging.NullHandler())
-
-# aiormq takes its settings from a URL. Ours are in the request, and secrets in no URL at all.
-_URL = URL("amqp://broker:5672?heartbeat=0")
-
-_CLOSE_OK = pamqp_frame.marshal(spec.Connection.CloseOk(), 0)
-
-_NO_PROPERTIES: dict[str, Any] = {"capabilities": {}}
-
-# AMQP 0-9-1 §4.2.7: "If a peer detects no incoming traffic (i.e. received octets) for two heartbeat
-# intervals or longer, it should close the connection".
-_GRACE_HEARTBEATS = 2
+_CLOSE_OK = frames.marshalled(spec.Connection.CloseOk())
 
 
 class Listener:
@@ -69,6 +36,9 @@ class Listener:
 
     def on_blocked(self) -> None:
         """Handle that the connection was blocked, or unblocked; `WireConnection.blocked` says."""
+
+    def on_channel_frame(self, channel: int, frame: FrameTypes) -> None:
+        """Handle a frame of a channel other than 0."""
 
     def on_ending(self) -> None:
         """Handle that an end has begun."""
@@ -80,106 +50,55 @@ class Listener:
         """Handle that everything is gone, once."""
 
 
-class Attempt:
-    """One open handshake: what it is asked, and what it finds. Has the credential, so it goes."""
+class WireConnection:
+    """A connection for one attempt."""
 
-    server: Amqp091ServerInfo
-    locale: str
-    exchange: Exchange
-    # The three above are known from Start on, the limits from Tune on.
-    limits: Limits
-
-    def __init__(
-        self, request: OpenRequest[Amqp091Parameters], progress: HandshakeProgress
-    ) -> None:
-        self.request = request
-        self.progress = progress
-        self.properties = greeting.client_properties(request.parameters)
-
-
-class _Connected(aiormq.TransportFactory):
-    """Gives aiormq a line that is connected already."""
-
-    def __init__(self, line: Line[FrameReader]) -> None:
-        self._line = line
-
-    async def create(
-        self,
-        url: URL,  # noqa: ARG002 - aiormq's; where the line goes is decided
-        **kwargs: Any,  # noqa: ARG002 - aiormq's own idea of TLS
-    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return self._line.reader, self._line.writer
-
-
-class _Login:
-    """What aiormq expects `_credentials_class` to return: a name, and a value that marshals."""
-
-    __slots__ = ("_exchange", "name")
-
-    def __init__(self, exchange: Exchange) -> None:
-        self.name = exchange.name
-        self._exchange = exchange
-
-    def value(self, _connection: aiormq.Connection) -> "_Login":
-        return self
-
-    def marshal(self) -> str:
-        return self._exchange.initial()
-
-
-class WireConnection(aiormq.Connection):
-    """A connection for one attempt; aiormq cannot use an object twice."""
-
-    def __init__(self, line: Line[FrameReader], attempt: Attempt) -> None:
-        super().__init__(_URL, transport_factory=_Connected(line))
+    def __init__(self, line: Line[FrameReader], handshake: Handshake, *, name: str) -> None:
+        """Take over a connected line. All-tasks dumps show the name."""
         self.line = line
-        self.vhost = attempt.request.parameters.virtual_host
-        self.listener: Listener | None = None
+        self.listener = Listener()
         self.blocked: str | None = None
         self.closed_by_server: Close | None = None
-        self.can_confirm = False
         self.objection: Close | None = None
         """What we have said of what the peer sent."""
         self.is_over = False
         """Whether the tasks and the socket are gone."""
-        self._attempt = attempt
-        self._task_name = f"amqp091/{attempt.request.parameters.connection_name}"
+        self._handshake = handshake
+        self._read_error: BaseException | None = None
         self._heartbeat_lost = False
+        self._has_sent_open = False
         self._is_closing = False
         self._rules = Rules()
+        self._aiormq = AiormqConnection(self, line, task_name=f"amqp091/{name}")
 
     @property
     def is_ending(self) -> bool:
         """Whether an end has begun, on either side."""
-        return self.line.is_ending or self._reader_task.done()
+        return self.line.is_ending
 
-    async def establish(self) -> None:
+    async def establish(self) -> Agreed:
         """Do the open handshake. Raises foreign exceptions and `ConnectError`s.
 
         On any exception the socket is released before it leaves.
         """
+        handshake = self._handshake
         try:
-            await self.connect()
+            await self._aiormq.connect()
         except BaseException:
             # A cancellation can meet a `connect` that has just succeeded, tasks and all.
             self.line.abort()
             await self.line.wait_lost()
             raise
-        capabilities = self.server_properties.get("capabilities")
-        self.can_confirm = isinstance(capabilities, dict) and bool(
-            capabilities.get("publisher_confirms")
-        )
-        # What is not needed again goes: the credential, and a kilobyte of the server's prose.
-        del self._attempt
-        self.server_properties = _NO_PROPERTIES
+        finally:
+            # What is not needed again goes: the credential, and a kilobyte of the server's prose.
+            del self._handshake
+        self._aiormq.forget_server()
         self.line.on_lost(self._check_over)
-        self._closing.add_done_callback(self._check_over)
         self._check_over()
+        return handshake.agreed
 
-    def send(
-        self, frame: pamqp_frame.FrameTypes, *more: pamqp_frame.FrameTypes, channel: int = 0
-    ) -> int:
-        """Send frames at once, and return how many octets they have.
+    def send(self, frame: FrameTypes, *more: FrameTypes, channel: int = 0) -> None:
+        """Send frames at once.
 
         Not through aiormq's queue: nobody empties it once the writer has stopped, so that a `put`
         can wait for ever.
@@ -189,9 +108,12 @@ class WireConnection(aiormq.Connection):
         if isinstance(frame, spec.Connection.Close):
             # All but Close and Close-Ok is dropped from here on.
             self._is_closing, self.line.reader.check = True, None
-        data = b"".join(pamqp_frame.marshal(each, channel) for each in (frame, *more))
-        self.line.write(data)
-        return len(data)
+        self.line.write(frames.marshalled(frame, *more, channel=channel))
+
+    def send_on_channel(self, octets: bytes) -> None:
+        """Send frames of a channel that are encoded already, at once."""
+        self._rules.opened(int.from_bytes(octets[1:3]))
+        self.line.write(octets)
 
     def end_info(self) -> CloseInfo:
         """Return how the connection ended, as far as the wire shows it."""
@@ -203,249 +125,83 @@ class WireConnection(aiormq.Connection):
             return CloseInfo(
                 by=ClosedBy.TRANSPORT,
                 reason=Reason.HEARTBEAT_MISSED,
-                text=f"nothing was heard for {_GRACE_HEARTBEATS * self.heartbeat_timeout} s,"
-                f" two heartbeats of {self.heartbeat_timeout} s",
+                text=f"nothing was heard for {self._aiormq.silence_limit} s,"
+                f" two heartbeats of {self._aiormq.heartbeat_timeout} s",
             )
-        error = None if self._reader_task.cancelled() else self._reader_task.exception()
-        return errors.lost(error)
+        return errors.lost(self._read_error)
 
-    # What aiormq calls before and in its `connect`
+    # What aiormq hands over
 
-    def create_task(self, coro: Coroutine[Any, None, Any]) -> TaskType:
-        """Replace `Base.create_task` to name the tasks, which all-tasks dumps then tell apart."""
-        task = super().create_task(coro)
-        task.set_name(self._task_name)
-        return task
+    def handshake_frame(self, frame: FrameTypes) -> None:
+        """Answer a frame of the handshake. Raises the `ConnectError` that ends the attempt."""
+        handshake = self._handshake
+        self.line.write(handshake.receive(frame))
+        if handshake.refusal is not None:
+            self.line.end()
+            raise handshake.refusal
+        if isinstance(frame, spec.Connection.Tune):
+            # aiormq beats by this one.
+            self._aiormq.heartbeat_timeout = handshake.limits.heartbeat_seconds
+            self.line.reader.limit_frames(handshake.limits.frame_max)
+            self._has_sent_open = True
+        if handshake.is_done:
+            self.line.reader.check = self._rules.find
 
-    def _credentials_class(  # type: ignore[override]  # aiormq's enum has no third mechanism
-        self, start_frame: spec.Connection.Start
-    ) -> _Login:
-        """Replace aiormq's choice, which is by URL and knows PLAIN and EXTERNAL only.
+    def handshake_failed(self, error: Exception) -> None:
+        """Say what the peer did wrong, once Open is sent.
 
-        It is also the one place that sees Start, so everything in Start is read here (R1.1).
+        Before that, a peer that detects an error closes the socket without sending any further data
+        (AMQP 0-9-1 §2.2.4).
         """
-        attempt = self._attempt
-        request = attempt.request
-        version = (start_frame.version_major, start_frame.version_minor)
-        if version != (0, 9):
-            raise errors.mismatch(f"a Connection.Start of version {version[0]}-{version[1]}")
-        attempt.server = greeting.server_info(
-            start_frame.server_properties,
-            mechanisms=start_frame.mechanisms,
-            locales=start_frame.locales,
-        )
-        attempt.locale = greeting.choose_locale(request.parameters.locale, attempt.server.locales)
-        name = sasl.choose(
-            mechanisms.TABLE,
-            request.parameters.sasl,
-            attempt.server.mechanisms,
-            request.credential,
-            request.tls,
-        )
-        attempt.exchange = mechanisms.start(name, request.credential)
-        return _Login(attempt.exchange)
+        if self._has_sent_open and self._object(error):
+            self.line.end()
 
-    def _client_properties(self, **kwargs: Any) -> dict[str, Any]:  # noqa: ARG002 - aiormq's
-        """Replace aiormq's own name, version and capabilities by ours (R1.2)."""
-        return {**self._attempt.properties, "capabilities": greeting.CAPABILITIES}
-
-    async def _rpc(  # type: ignore[override]  # a static method there; called as self._rpc only
-        self,
-        request: Frame,
-        writer: asyncio.StreamWriter,  # noqa: ARG002 - aiormq's; it is the line's
-        frame_receiver: FrameReceiver,
-        wait_response: bool = True,  # noqa: ARG002 - aiormq's; the request says it
-    ) -> pamqp_frame.FrameTypes | None:
-        """Replace the steps of the open handshake.
-
-        aiormq loses the code and text of a Close, does not answer it, does not answer Secure,
-        always asks for the locale en_US, takes every limit as proposed, and takes a heartbeat that
-        comes before Open-Ok for an error.
-        """
-        attempt = self._attempt
-        match request:
-            case spec.Connection.StartOk():
-                return await self._log_in(request, attempt, frame_receiver)
-            case spec.Connection.Open():
-                self.send(request)
-                try:
-                    frame = await self._await_open_ok(attempt, frame_receiver)
-                except Exception as error:
-                    # Before Open, a peer that detects an error closes the socket without sending
-                    # any further data (AMQP 0-9-1 §2.2.4).
-                    if self._object(error):
-                        self.line.end()
-                    raise
-                self.line.reader.check = self._rules.find
-                return frame
+    def open_frame(self, channel: int, frame: FrameTypes) -> bool:
+        """Take in what comes on the open connection; False for the last frame there is."""
+        if channel != 0:
+            self.listener.on_channel_frame(channel, frame)
+            return True
+        match frame:
+            case spec.Connection.Close():
+                # Close-Ok leaves before the end begins, and the codes are kept (R2.6).
+                self.closed_by_server = frames.read_close(frame)
+                self.send(spec.Connection.CloseOk())
+                self._end()
+                return False
+            case spec.Connection.CloseOk():
+                # It is the last frame there is (R1.9).
+                self._end()
+                return False
+            case spec.Connection.Blocked():  # R1.10
+                self.blocked = peer_text.cleaned(frame.reason) or "no reason given"
+                self.listener.on_blocked()
+            case spec.Connection.Unblocked():  # R1.11
+                self.blocked = None
+                self.listener.on_blocked()
+            case spec.Connection.UpdateSecretOk():  # R1.13
+                self.listener.on_secret_updated()
             case _:
-                # Tune-Ok, which nothing answers.
-                self.send(request)
-                return None
+                pass  # a heartbeat, or what means nothing here
+        return True
 
-    # The steps of the open handshake
-
-    async def _log_in(
-        self, request: spec.Connection.StartOk, attempt: Attempt, receiver: FrameReceiver
-    ) -> spec.Connection.Tune:
-        request.locale = attempt.locale
-        attempt.progress.step = HandshakeStep.LOGIN
-        frame = await self._respond(request, attempt, receiver)
-        while isinstance(frame, spec.Connection.Secure):
-            more = spec.Connection.SecureOk(response=attempt.exchange.respond())
-            frame = await self._respond(more, attempt, receiver)
-        if not isinstance(frame, spec.Connection.Tune):
-            raise errors.unexpected_frame(_name(frame), "Connection.Tune")
-        self._tune(frame, attempt)
-        attempt.progress.step = HandshakeStep.OPEN
-        return frame
-
-    async def _await_open_ok(
-        self, attempt: Attempt, receiver: FrameReceiver
-    ) -> spec.Connection.OpenOk:
-        frame = await self._receive(attempt, receiver)
-        if not isinstance(frame, spec.Connection.OpenOk):
-            raise errors.unexpected_frame(_name(frame), "Connection.OpenOk")
-        return frame
-
-    async def _respond(
-        self,
-        request: spec.Connection.StartOk | spec.Connection.SecureOk,
-        attempt: Attempt,
-        receiver: FrameReceiver,
-    ) -> pamqp_frame.FrameTypes:
-        response = request.response
-        attempt.progress.login = Login(
-            server=attempt.server,
-            octets=self.send(request) - FRAME_OVERHEAD,
-            response_octets=0 if response is None else len(response.encode()),
+    def reading_ended(self, error: BaseException) -> None:
+        """End the transport first: nothing will be read from it again."""
+        self._read_error = error
+        self._heartbeat_lost = (
+            isinstance(error, asyncio.CancelledError) and self._aiormq.is_connection_was_stuck
         )
-        return await self._receive(attempt, receiver)
-
-    def _tune(self, frame: spec.Connection.Tune, attempt: Attempt) -> None:
-        """Negotiate, and write the result where aiormq reads it: the frame and its own fields."""
-        parameters = attempt.request.parameters
-        limits = tuning.negotiate(
-            proposed=Limits(
-                channel_max=frame.channel_max,
-                frame_max=frame.frame_max,
-                heartbeat_seconds=frame.heartbeat,
-            ),
-            declared=Limits(
-                channel_max=parameters.channel_max,
-                frame_max=parameters.frame_max,
-                heartbeat_seconds=parameters.heartbeat_seconds,
-            ),
-        )
-        attempt.limits = limits
-        frame.channel_max = limits.channel_max
-        frame.frame_max = limits.frame_max
-        # aiormq sends Tune-Ok, and beats, by this one.
-        self.heartbeat_timeout = limits.heartbeat_seconds
-        # Replaces (heartbeat + 1) * HEARTBEAT_GRACE_MULTIPLIER, computed before anything is known.
-        # Infinite without heartbeats, or a connection that is merely quiet counts as stuck.
-        self._Connection__heartbeat_grace_timeout = (
-            _GRACE_HEARTBEATS * limits.heartbeat_seconds or math.inf
-        )
-        self.line.reader.limit_frames(limits.frame_max)
-
-    async def _receive(self, attempt: Attempt, receiver: FrameReceiver) -> pamqp_frame.FrameTypes:
-        """Return the next frame that is neither a heartbeat nor a Close.
-
-        A Close is answered and raised as what it means (R1.8, R1.9).
-        """
-        while True:
-            _, _, frame = await receiver.get_frame()
-            match frame:
-                case Heartbeat():
-                    # Tune-Ok starts the broker's clock; opening a virtual host can take longer.
-                    self.send(frame)
-                case spec.Connection.Close():
-                    self.send(spec.Connection.CloseOk())
-                    self.line.end()
-                    raise replies.at_open(
-                        _close(frame),
-                        authenticated=attempt.progress.authenticated,
-                        hint=hints.on_refused_login(
-                            attempt.request.credential, attempt.progress.address
-                        ),
-                    )
-                case _:
-                    return frame
-
-    # What aiormq calls on an open connection
-
-    async def _Connection__handle_close(self, frame: spec.Connection.Close) -> None:  # noqa: N802 - the mangled name
-        """Replace the answer to a Close, which aiormq leaves to a writer it then cancels (R2.6).
-
-        Close-Ok leaves before the end begins, and the codes are kept; aiormq turns them into an
-        exception without the class and method.
-        """
-        self.closed_by_server = _close(frame)
-        self.send(spec.Connection.CloseOk())
-        self._end()
-        raise aiormq.ConnectionClosed(self.closed_by_server.code, self.closed_by_server.text)
-
-    async def _Connection__handle_close_ok(self, _: spec.Connection.CloseOk) -> None:  # noqa: N802 - as above
-        """Add the end of the transport: Close-Ok is the last frame there is (R1.9)."""
-        self._end()
-
-    async def _Connection__handle_connection_blocked(  # noqa: N802 - as above
-        self, frame: spec.Connection.Blocked
-    ) -> None:
-        """Add that somebody is told; aiormq keeps it in a private event (R1.10)."""
-        self.blocked = peer_text.cleaned(frame.reason) or "no reason given"
-        if self.listener is not None:
-            self.listener.on_blocked()
-
-    async def _Connection__handle_connection_unblocked(  # noqa: N802 - as above
-        self, _: spec.Connection.Unblocked
-    ) -> None:
-        """Add that somebody is told (R1.11)."""
-        self.blocked = None
-        if self.listener is not None:
-            self.listener.on_blocked()
-
-    async def _Connection__handle_channel_update_secret_ok(  # noqa: N802 - as above
-        self, _: spec.Connection.UpdateSecretOk
-    ) -> None:
-        """Replace aiormq's future, which nobody fails when the peer goes away (R1.13)."""
-        if self.listener is not None:
-            self.listener.on_secret_updated()
-
-    def _on_reader_done(self, task: "asyncio.Task[Any]") -> None:
-        """Add that the transport ends first: nothing will be read from it again.
-
-        aiormq would send a Close to a peer that is gone and wait for the answer.
-        """
-        self._heartbeat_lost = task.cancelled() and self.is_connection_was_stuck
-        if not task.cancelled() and self._object(task.exception()):
+        if self._object(error):
             self.line.linger()
             self.line.reader.seek(_CLOSE_OK, self.line.end)
         if not self.line.is_ending:
             self.line.abort()
-        if self.listener is not None:
-            self.listener.on_ending()
-        super()._on_reader_done(task)
+        self.listener.on_ending()
 
-    @staticmethod
-    def _Connection__check_writer(writer: asyncio.StreamWriter) -> bool:  # noqa: ARG004, N802 - as above
-        """Replace the question whether a cancelled writer may send a Close: we send ours."""
-        return False
+    def tasks_ended(self) -> None:
+        """Tell that everything is gone, if the socket is as well."""
+        self._check_over()
 
-    async def _Connection__close_writer(  # noqa: N802 - as above
-        self,
-        writer: asyncio.StreamWriter,  # noqa: ARG002 - it is the line's
-    ) -> None:
-        """Replace an unbounded wait: for TLS to say goodbye, or for a peer that does not read.
-
-        aiormq waits here in a failed or cancelled `connect` too, in the middle of our deadline.
-        """
-        if not self.line.is_ending:
-            self.line.abort()
-        await self.line.wait_lost()
-
-    def _object(self, error: BaseException | None) -> bool:
+    def _object(self, error: BaseException) -> bool:
         """Say by a Close what the peer sent that reading has failed at, if that is why (R1.14).
 
         The Close names the class and method of what caused it. Return whether it was sent: not
@@ -468,26 +224,9 @@ class WireConnection(aiormq.Connection):
 
     def _end(self) -> None:
         self.line.end()
-        if self.listener is not None:
-            self.listener.on_ending()
+        self.listener.on_ending()
 
-    def _check_over(self, _: object = None) -> None:
-        if self.is_over:
-            return
-        if self.line.is_lost and self._closing.done():
+    def _check_over(self) -> None:
+        if not self.is_over and self.line.is_lost and self._aiormq.is_closed:
             self.is_over = True
-            if self.listener is not None:
-                self.listener.on_over()
-
-
-def _close(frame: spec.Connection.Close) -> Close:
-    return Close(
-        code=frame.reply_code or REPLY_SUCCESS,
-        text=peer_text.cleaned(frame.reply_text),
-        class_id=frame.class_id or 0,
-        method_id=frame.method_id or 0,
-    )
-
-
-def _name(frame: pamqp_frame.FrameTypes | None) -> str:
-    return type(frame).name if isinstance(frame, Frame) else type(frame).__name__
+            self.listener.on_over()

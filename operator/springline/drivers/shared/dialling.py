@@ -29,6 +29,7 @@ async def dial(
 ) -> Line[ReaderT]:
     """Connect to the first address that answers, with TLS where declared; `reader` is fed from it.
 
+    The caller's own deadline ends it: `request.timeout` is only shared out between the addresses.
     Raises `ConnectError`s and what the operating system and ssl raise. Safe to cancel: on any
     exception the socket is released before it leaves.
     """
@@ -59,7 +60,9 @@ async def _connect_any(
     refusals: list[tuple[str, OSError]] = []
     for index, address in enumerate(request.addresses):
         progress.address = address
-        share = (deadline - loop.time()) / (len(request.addresses) - index)
+        left = len(request.addresses) - index
+        # The last one may take all that the caller's deadline leaves.
+        share = (deadline - loop.time()) / left if left > 1 else None
         try:
             async with asyncio.timeout(share):
                 return await _connect_one(address, request.endpoint.port)
