@@ -16,14 +16,22 @@ logger = logging.getLogger(__name__)
 class Reporter:
     """Reports the events of one session to the process's sink."""
 
-    __slots__ = ("_deduplicator", "_environment", "_key", "broker")
+    __slots__ = ("_broker", "_deduplicator", "_environment", "_key")
 
     def __init__(self, key: SessionKey, environment: Environment) -> None:
         self._key = key
         self._environment = environment
         self._deduplicator = Deduplicator()
-        self.broker: Identity | None = None
+        self._broker: Identity | None = None
+
+    @property
+    def broker(self) -> Identity | None:
         """What is declared to be connected to, or was the last time that it could be used."""
+        return self._broker
+
+    def concern(self, broker: Identity) -> None:
+        """Note which broker the events are about from now on."""
+        self._broker = broker
 
     async def emit(
         self,
@@ -41,7 +49,7 @@ class Reporter:
             message=message,
             reason=reason or kind.reason,
             is_routine=is_routine,
-            broker=self.broker,
+            broker=self._broker,
         )
         if not self._deduplicator.admits(event):
             return

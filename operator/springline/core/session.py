@@ -360,7 +360,7 @@ class Session:
             case Desired(spec=spec):
                 before = self._desired.spec if self._desired is not None else None
                 self._generation = spec.generation
-                self._reporter.broker = spec.broker
+                self._reporter.concern(spec.broker)
                 self._desired = declared
                 self._problem = None
                 await self._handle_spec(before, spec)
@@ -624,7 +624,7 @@ class Session:
         self._post(ConnectionNews(connection, state.Unblocked()))
 
     def connection_changed(self, connection: ports.Connection) -> None:
-        if connection is self._connection and connection is not self._changed:
+        if connection is self.connection and connection is not self._changed:
             self._changed = connection
             self._post(ConnectionNews(connection, Changed()))
 
