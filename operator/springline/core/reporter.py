@@ -29,8 +29,8 @@ class Reporter:
         """What is declared to be connected to, or was the last time that it could be used."""
         return self._broker
 
-    def name(self, broker: Identity) -> None:
-        """Have every event from now on name this broker."""
+    def concern(self, broker: Identity) -> None:
+        """Note which broker the events are about from now on."""
         self._broker = broker
 
     async def emit(

@@ -353,7 +353,7 @@ class Session:
             case Desired(spec=spec):
                 before = self._desired.spec if self._desired is not None else None
                 self._generation = spec.generation
-                self._reporter.name(spec.broker)
+                self._reporter.concern(spec.broker)
                 self._desired = declared
                 self._problem = None
                 await self._handle_spec(before, spec)
