@@ -47,12 +47,20 @@ class NegotiatedStatus(ApiModel):
     """What both peers agreed on when the session was opened."""
 
     mechanism: str = Field(description="Authentication mechanism.")
-    locale: str = Field(description="Locale of the broker's messages.")
+    locale: str | None = Field(
+        default=None, description="Locale of the broker's messages, where the protocol has any."
+    )
     heartbeat: str = Field(description="Heartbeat; 0s means that there is none.")
-    channel_max: int = Field(description="Highest channel number; 0 means no limit.")
-    frame_max: int = Field(description="Largest frame in bytes; 0 means no limit.")
-    client_properties: dict[str, str] = Field(
-        default_factory=dict, description="What the client said of itself."
+    channel_max: int | None = Field(
+        default=None,
+        description="Highest channel number, where the protocol has any; 0 means no limit.",
+    )
+    frame_max: int | None = Field(
+        default=None,
+        description="Largest frame in bytes, where the protocol has any; 0 means no limit.",
+    )
+    client_properties: dict[str, str] | None = Field(
+        default=None, description="What the client said of itself, where the protocol lets it."
     )
     tls: TLSStatus | None = Field(default=None, description="The TLS handshake, if there was one.")
 
