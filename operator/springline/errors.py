@@ -12,9 +12,9 @@
     ├── ObjectReadError       a Secret or ConfigMap is not handed over
     │   ├── ObjectUnavailableError   by the API server: an outage, or a missing permission
     │   └── ObjectNotAllowedError    by Springline: nobody has allowed it to use this one
-    ├── SecretRefusedError    update-secret was answered with a Close
-    ├── SecretNotSentError    update-secret cannot carry the secret
-    ├── SecretUpdateTimeoutError   update-secret was not answered in time
+    ├── SecretRefusedError    the broker closed the connection that was to be renewed
+    ├── SecretNotSentError    this secret cannot be sent on the connection
+    ├── SecretUpdateTimeoutError   the broker did not answer a renewal in time
     ├── ProbeRefusedError     the broker does not let this user publish the probe
     ├── NotOpenError          an operation needs an open connection and there is none
     └── ManifestError         a document cannot be used; carries every problem found
@@ -145,55 +145,62 @@ class ObjectNotAllowedError(ObjectReadError):
 
 
 class SecretRefusedError(SpringlineError):
-    """The broker answered update-secret by closing the connection."""
+    """The broker answered a renewal in place by closing the connection.
 
-    def __init__(self, *, code: int, text: str) -> None:
+    `code` is None where the protocol has none.
+    """
+
+    def __init__(self, *, code: int | None = None, text: str) -> None:
         super().__init__(code, text)
         self.code = code
         self.text = text
 
     def __str__(self) -> str:
-        return (
-            f"the broker refused the new secret and closed the connection: {self.code} {self.text}"
-        )
+        words = _with_code(self.code, self.text)
+        return f"the broker refused the new secret and closed the connection: {words}"
 
 
 class SecretNotSentError(SpringlineError):
-    """update-secret cannot carry this credential. The connection is as it was."""
+    """This credential cannot be sent on the connection, which is as it was."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
         self.why = why
 
     def __str__(self) -> str:
-        return f"update-secret was not sent: {self.why}"
+        return f"the new secret was not sent: {self.why}"
 
 
 class SecretUpdateTimeoutError(SpringlineError):
-    """update-secret was not answered in time, so this connection must not get another one."""
+    """A renewal was not answered in time, so this connection must not get another one."""
 
     def __init__(self, *, seconds: float) -> None:
         super().__init__(seconds)
         self.seconds = seconds
 
     def __str__(self) -> str:
-        return f"the broker did not answer update-secret within {self.seconds:g} s"
+        return f"the broker did not confirm the new secret within {self.seconds:g} s"
 
 
 class ProbeRefusedError(SpringlineError):
-    """The publish probe was answered with a channel close: no permission, or no such exchange.
+    """The broker refused the publish probe: no permission, or nothing of that name to publish to.
 
-    `says_expired` says whether it was because the lifetime of the credential is over.
+    `code` is None where the protocol has none; `says_expired` says whether it was because the
+    lifetime of the credential is over.
     """
 
-    def __init__(self, *, code: int, text: str, says_expired: bool = False) -> None:
+    def __init__(self, *, code: int | None = None, text: str, says_expired: bool = False) -> None:
         super().__init__(code, text)
         self.code = code
         self.text = text
         self.says_expired = says_expired
 
     def __str__(self) -> str:
-        return f"{self.code} {self.text}"
+        return _with_code(self.code, self.text)
+
+
+def _with_code(code: int | None, text: str) -> str:
+    return text if code is None else f"{code} {text}"
 
 
 class NotOpenError(SpringlineError):

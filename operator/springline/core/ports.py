@@ -112,7 +112,7 @@ class Connection(Protocol):
         """The codes that `close` sends, as in `CloseInfo.codes`."""
 
     async def close(self, *, text: str = "", timeout: float = 3.0) -> None:
-        """Send Close, wait for Close-Ok at most `timeout` seconds, and release the socket.
+        """Say goodbye, wait at most `timeout` seconds for the answer, and release the socket.
 
         Raises `NotOpenError` if it is not open (never waits for a close that somebody else began).
         If cancelled, the transport is aborted.

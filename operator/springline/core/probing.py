@@ -1,8 +1,8 @@
 """The publish probe: the only way to learn that a broker blocks a connection.
 
-RabbitMQ tells a connection that it is blocked only when that connection publishes, so every
-session publishes an empty message now and then, which the broker drops at once, or keeps in a queue
-of the connection's own until shortly before the next one. A refused probe is not repeated: each
+A broker may tell a connection that it is blocked only when that connection publishes, so every
+session publishes an empty message now and then, which the broker drops at once, or keeps until
+shortly before the next one. A refused probe is not repeated: each
 refusal is an error in the broker's log. Where it is refused because the credential has expired, the
 session renews that, and starts the probe again.
 """

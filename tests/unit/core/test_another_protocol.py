@@ -271,5 +271,5 @@ def test_it_says_what_applications_are_told() -> None:
 def test_it_says_what_to_do_about_a_refused_probe() -> None:
     probe = usable().probe
     assert probe is not None
-    said = probe.target.refusal(ProbeRefusedError(code=1, text="no stamp"))
-    assert said == "the empty letter came back (1 no stamp); buy stamps"
+    said = probe.target.refusal(ProbeRefusedError(text="no stamp"))
+    assert said == "the empty letter came back (no stamp); buy stamps"
