@@ -107,7 +107,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Tree:
     root = tmp_path_factory.mktemp("further") / "tree"
     # mypy's findings on all that is as it was are taken along, where there are any.
     unused = shutil.ignore_patterns(
-        *(".git", ".venv", "build", "__pycache__", ".pytest_cache", ".hypothesis", "bench-results")
+        *(".git", ".venv", ".cache", "build", "dist", "htmlcov", "bench-results"),
+        *("__pycache__", ".pytest_cache", ".hypothesis"),
     )
     shutil.copytree(ROOT, root, ignore=unused)
     tree = Tree(root)

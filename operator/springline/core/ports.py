@@ -89,7 +89,7 @@ class Connection(Protocol):
         """Publish one empty message and return the seconds until it was confirmed.
 
         `target` says where to; it is what the adapter of this protocol made of the declaration. The
-        message expires after `lifetime` seconds, wherever it is routed to.
+        message expires after `lifetime` seconds, wherever the broker keeps it.
 
         Returns None if the broker blocked the connection instead of confirming. Raises
         `ProbeRefusedError` if that is not permitted, `TimeoutError` after `timeout` seconds, and
