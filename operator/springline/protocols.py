@@ -36,6 +36,9 @@ class ProtocolInfo:
     """By which one can log in; all that can be declared."""
     preferred_mechanisms: tuple[str, ...] = ()
     """Those that are used where none are declared, most wanted first; all of them where empty."""
+    silent_loggers: tuple[str, ...] = ()
+    """Of its library: they log frames, which may hold a secret. What they find out, who calls them
+    reports."""
 
     def default_port(self, *, tls: bool) -> int:
         """Return the port of an endpoint that is declared without one."""
@@ -56,6 +59,7 @@ _TABLE: Final = (
         place="virtual host",
         mechanisms=("PLAIN", "AMQPLAIN", "EXTERNAL", "RABBIT-CR-DEMO"),
         preferred_mechanisms=("EXTERNAL", "PLAIN", "AMQPLAIN"),
+        silent_loggers=("aiormq", "pamqp"),
     ),
 )
 
