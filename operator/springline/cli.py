@@ -36,7 +36,7 @@ def main() -> None:
     SPRINGLINE_RUN_LOG_LEVEL.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # Where the locale has no such letters, as standard error does it.
+        # Where the encoding has no such letters, as standard error does it.
         sys.stdout.reconfigure(errors="backslashreplace")
 
 

@@ -12,9 +12,9 @@
     ├── ObjectReadError       a Secret or ConfigMap is not handed over
     │   ├── ObjectUnavailableError   by the API server: an outage, or a missing permission
     │   └── ObjectNotAllowedError    by Springline: nobody has allowed it to use this one
-    ├── SecretRefusedError    update-secret was answered with a Close
-    ├── SecretNotSentError    update-secret cannot carry the secret
-    ├── SecretUpdateTimeoutError   update-secret was not answered in time
+    ├── SecretRefusedError    the broker closed the connection that was to be renewed
+    ├── SecretNotSentError    this secret cannot be sent on the connection
+    ├── SecretUpdateTimeoutError   the broker did not answer a renewal in time
     ├── ProbeRefusedError     the broker refused the probe, and the driver says why
     ├── NotOpenError          an operation needs an open connection and there is none
     └── ManifestError         a document cannot be used; carries every problem found
@@ -147,7 +147,7 @@ class ObjectNotAllowedError(ObjectReadError):
 
 
 class SecretRefusedError(SpringlineError):
-    """The broker answered update-secret by closing the connection.
+    """The broker answered a renewal in place by closing the connection.
 
     `text` is how it put that, with the protocol's code where there is one.
     """
@@ -161,25 +161,25 @@ class SecretRefusedError(SpringlineError):
 
 
 class SecretNotSentError(SpringlineError):
-    """update-secret cannot carry this credential. The connection is as it was."""
+    """This credential cannot be sent on the connection, which is as it was."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
         self.why = why
 
     def __str__(self) -> str:
-        return f"update-secret was not sent: {self.why}"
+        return f"the new secret was not sent: {self.why}"
 
 
 class SecretUpdateTimeoutError(SpringlineError):
-    """update-secret was not answered in time, so this connection must not get another one."""
+    """A renewal was not answered in time, so this connection must not get another one."""
 
     def __init__(self, *, seconds: float) -> None:
         super().__init__(seconds)
         self.seconds = seconds
 
     def __str__(self) -> str:
-        return f"the broker did not answer update-secret within {self.seconds:g} s"
+        return f"the broker did not confirm the new secret within {self.seconds:g} s"
 
 
 class ProbeRefusal(enum.Enum):

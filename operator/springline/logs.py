@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
+from springline.protocols import PROTOCOLS
+
 __all__ = ["Format", "configure"]
 
 Format = Literal["plain", "json"]
@@ -15,11 +17,10 @@ Format = Literal["plain", "json"]
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
-# They log frames or answers, and those may hold a password. What they find out, who calls them
+# They log what goes over the wire, and that may hold a password. What they find out, who calls them
 # reports.
 _SILENT = (
-    "aiormq",
-    "pamqp",
+    *(name for protocol in PROTOCOLS.values() for name in protocol.silent_loggers),
     "kubernetes.client",
     # Every request, and the bytes of every bad one: anybody could fill the log.
     "aiohttp.access",

@@ -1,20 +1,28 @@
 """The protocols that a broker can be declared to speak: the one table of them.
 
 A protocol is a line here and the package of its name in `drivers`. What everybody has to know of it
-without its library is here: the models take the values of a field from the table, metrics those of
-a label. `adapters` finds the package.
+without its library is here: the models take the values of fields and their defaults from the table,
+metrics those of a label, `kubectl springline` a word. `adapters` finds the package.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["DEFAULT", "PROTOCOLS", "ProtocolInfo", "default_ports", "listed"]
+__all__ = [
+    "DEFAULT",
+    "DEFAULT_MECHANISMS",
+    "MECHANISMS",
+    "PROTOCOLS",
+    "ProtocolInfo",
+    "default_ports",
+    "listed",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProtocolInfo:
-    """What a protocol is called, and where its brokers listen unless told otherwise."""
+    """What a protocol is called, and what holds for it unless something else is declared."""
 
     name: str
     """In declarations, in metrics, and of its package in `drivers`."""
@@ -22,15 +30,37 @@ class ProtocolInfo:
     """For people."""
     port: int
     tls_port: int
+    place: str
+    """What it calls the part of a broker that a connection is for: what `virtualHost` names."""
+    mechanisms: tuple[str, ...]
+    """By which one can log in; all that can be declared."""
+    preferred_mechanisms: tuple[str, ...] = ()
+    """Those that are used where none are declared, most wanted first; all of them where empty."""
+    silent_loggers: tuple[str, ...] = ()
+    """Of its library: they log frames, which may hold a secret. What they find out, who calls them
+    reports."""
 
     def default_port(self, *, tls: bool) -> int:
         """Return the port of an endpoint that is declared without one."""
         return self.tls_port if tls else self.port
 
+    @property
+    def default_mechanisms(self) -> tuple[str, ...]:
+        """The mechanisms where none are declared, most wanted first."""
+        return self.preferred_mechanisms or self.mechanisms
+
 
 _TABLE: Final = (
-    # Registered with IANA for "amqp" and "amqps".
-    ProtocolInfo(name="amqp091", title="AMQP 0-9-1", port=5672, tls_port=5671),
+    ProtocolInfo(
+        name="amqp091",
+        title="AMQP 0-9-1",
+        port=5672,  # registered with IANA for "amqp", and the other one for "amqps"
+        tls_port=5671,
+        place="virtual host",
+        mechanisms=("PLAIN", "AMQPLAIN", "EXTERNAL", "RABBIT-CR-DEMO"),
+        preferred_mechanisms=("EXTERNAL", "PLAIN", "AMQPLAIN"),
+        silent_loggers=("aiormq", "pamqp"),
+    ),
 )
 
 PROTOCOLS: Final[Mapping[str, ProtocolInfo]] = {each.name: each for each in _TABLE}
@@ -38,6 +68,12 @@ PROTOCOLS: Final[Mapping[str, ProtocolInfo]] = {each.name: each for each in _TAB
 
 DEFAULT: Final = _TABLE[0].name
 """Of a broker that declares none."""
+
+DEFAULT_MECHANISMS: Final = _TABLE[0].default_mechanisms
+"""What a schema shows as declared where none are: it has one default, whatever the protocol."""
+
+MECHANISMS: Final = tuple(dict.fromkeys(name for each in _TABLE for name in each.mechanisms))
+"""Those of all protocols, each once."""
 
 
 def listed() -> str:

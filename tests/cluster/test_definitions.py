@@ -279,7 +279,7 @@ async def test_a_value_that_is_not_taken_is_left_out_alone(
         if definition["spec"]["names"]["kind"] == "BrokerConnection":
             status = schema(definition)["status"]["properties"]
             status["server"]["properties"]["product"]["enum"] = ["QuackMQ"]
-            status["negotiated"]["properties"]["locale"]["maxLength"] = 1
+            status["negotiated"]["properties"]["mechanism"]["maxLength"] = 1
 
     await asyncio.to_thread(process.stop)
     await asyncio.to_thread(definitions.install, strict)
@@ -290,7 +290,7 @@ async def test_a_value_that_is_not_taken_is_left_out_alone(
     status = await team.status("orders")
     assert "product" not in status["server"]
     assert "version" in status["server"]
-    assert "negotiated" not in status  # it has to have a locale
+    assert "negotiated" not in status  # it has to have a mechanism
     assert "holder" in status
     assert written(apiserver, team, "orders") == [http.client.OK]
     assert len(since(REFUSED_VALUE)) == 2

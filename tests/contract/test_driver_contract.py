@@ -10,6 +10,7 @@ from springline.errors import (
     ConnectError,
     CredentialRejectedError,
     NotOpenError,
+    SecretNotSentError,
     SecretRefusedError,
     SecretUpdateTimeoutError,
     TransientError,
@@ -67,67 +68,82 @@ async def test_cancelling_an_open_leaves_nothing_behind(harness: Harness) -> Non
             await opening
 
 
-async def test_renewing_brings_the_new_secret_to_the_live_connection(harness: Harness) -> None:
+async def test_renewing_brings_the_new_secret_to_the_live_connection(renewing: Harness) -> None:
     """It returns only when the broker has said yes."""
-    async with harness.serving() as peer:
-        connection = await harness.driver.open(peer.request())
-        await connection.update_secret(harness.credential("renewed"), timeout=5)
+    async with renewing.serving() as peer:
+        connection = await renewing.driver.open(peer.request())
+        await connection.update_secret(renewing.credential("renewed"), timeout=5)
         assert peer.secrets == ["renewed"]
         assert connection.is_open
         await connection.close()
 
 
-async def test_a_refused_renewal_ends_the_connection_and_says_so(harness: Harness) -> None:
-    """The caller learns of the refusal, the observer of the end, once."""
+async def test_what_cannot_be_renewed_in_place_says_why(harness: Harness) -> None:
+    """In a part of a sentence for people. To try all the same does no harm."""
     async with harness.serving() as peer:
-        peer.answers_renewals = "no"
         connection = await harness.driver.open(peer.request())
+        why = connection.cannot_renew
+        assert bool(why) is not harness.renews
+        assert not why.endswith(".")
+        if not harness.renews:
+            with pytest.raises(SecretNotSentError):
+                await connection.update_secret(harness.credential("renewed"), timeout=5)
+            assert peer.secrets == []
+        assert connection.is_open
+        await connection.close()
+
+
+async def test_a_refused_renewal_ends_the_connection_and_says_so(renewing: Harness) -> None:
+    """The caller learns of the refusal, the observer of the end, once."""
+    async with renewing.serving() as peer:
+        peer.answers_renewals = "no"
+        connection = await renewing.driver.open(peer.request())
         recorder = Recorder()
         connection.observe(recorder)
         with pytest.raises(SecretRefusedError) as caught:
-            await connection.update_secret(harness.credential(PLANTED), timeout=5)
+            await connection.update_secret(renewing.credential(PLANTED), timeout=5)
         assert PLANTED not in "".join(traceback.format_exception(caught.value))
         await eventually(lambda: recorder.closes)
         assert len(recorder.closes) == 1
 
 
-async def test_an_unanswered_renewal_ends_with_its_time_out(harness: Harness) -> None:
+async def test_an_unanswered_renewal_ends_with_its_time_out(renewing: Harness) -> None:
     """A late answer could be taken for the next one's, so there is no next one."""
-    async with harness.serving() as peer:
+    async with renewing.serving() as peer:
         peer.answers_renewals = "never"
-        connection = await harness.driver.open(peer.request())
+        connection = await renewing.driver.open(peer.request())
         for _ in range(2):
             with pytest.raises(SecretUpdateTimeoutError):
-                await connection.update_secret(harness.credential("renewed"), timeout=0.2)
+                await connection.update_secret(renewing.credential("renewed"), timeout=0.2)
         assert len(peer.secrets) == 1
         await connection.close()
 
 
-async def test_a_cancelled_renewal_is_the_last(harness: Harness) -> None:
+async def test_a_cancelled_renewal_is_the_last(renewing: Harness) -> None:
     """Its answer may still come, as after a time-out."""
-    async with harness.serving() as peer:
+    async with renewing.serving() as peer:
         peer.answers_renewals = "never"
-        connection = await harness.driver.open(peer.request())
+        connection = await renewing.driver.open(peer.request())
         renewal = asyncio.ensure_future(
-            connection.update_secret(harness.credential("renewed"), timeout=60)
+            connection.update_secret(renewing.credential("renewed"), timeout=60)
         )
         await eventually(lambda: peer.secrets)
         renewal.cancel()
         with pytest.raises(asyncio.CancelledError):
             await renewal
         with pytest.raises(SecretUpdateTimeoutError):
-            await connection.update_secret(harness.credential("another"), timeout=5)
+            await connection.update_secret(renewing.credential("another"), timeout=5)
         assert len(peer.secrets) == 1
         await connection.close()
 
 
-async def test_a_renewal_that_meets_the_end_is_no_refusal(harness: Harness) -> None:
+async def test_a_renewal_that_meets_the_end_is_no_refusal(renewing: Harness) -> None:
     """Nobody has said anything of the secret, and nobody waits for the time-out."""
-    async with harness.serving() as peer, asyncio.timeout(DEADLINE):
+    async with renewing.serving() as peer, asyncio.timeout(DEADLINE):
         peer.answers_renewals = "never"
-        connection = await harness.driver.open(peer.request())
+        connection = await renewing.driver.open(peer.request())
         renewal = asyncio.ensure_future(
-            connection.update_secret(harness.credential(PLANTED), timeout=60)
+            connection.update_secret(renewing.credential(PLANTED), timeout=60)
         )
         await eventually(lambda: peer.secrets)
         peer.drop()

@@ -1,23 +1,18 @@
 """What the contract suite needs of a protocol: a peer it can direct, and requests that reach it.
 
-A new driver adds one harness here and to conftest.py; no test of the suite changes.
+Each protocol of the table has its harness in `harnesses`, in the module of its name; no test of the
+suite changes for a new one.
 """
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+import importlib
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
-
-from pamqp import commands as spec
 
 from springline.core import ports
 from springline.core.values import Credential, OpenRequest
-from springline.drivers.amqp091.driver import Amqp091Driver
-from springline.drivers.amqp091.probe_target import Amqp091ProbeTarget
-from support import fake_peer, opening
-from support.fake_peer import Talk
 
-__all__ = ["Amqp091Harness", "Harness", "Peer"]
+__all__ = ["Harness", "Peer", "harness_of"]
 
 
 class Peer(Protocol):
@@ -64,6 +59,8 @@ class Harness(Protocol):
     driver: ports.Driver
     probes: Sequence[Any]
     """What a probe can do, the plainest first."""
+    renews: bool
+    """Whether the secret of an open connection can be renewed in place."""
 
     def serving(self) -> contextlib.AbstractAsyncContextManager[Peer]:
         """A peer for the length of a block."""
@@ -72,111 +69,8 @@ class Harness(Protocol):
         """A credential with this secret."""
 
 
-class _Amqp091Peer:
-    """A scripted AMQP 0-9-1 broker."""
-
-    def __init__(self) -> None:
-        self.rejects = False
-        self.answers = True
-        self.answers_renewals = "yes"
-        self.listening: fake_peer.FakePeer | None = None
-        self._silent = asyncio.Event()
-
-    @property
-    def _talk(self) -> Talk:
-        assert self.listening is not None
-        return self.listening.talk
-
-    def request(self, **changes: Any) -> OpenRequest[Any]:
-        assert self.listening is not None
-        return opening.request(self.listening.port, **changes)
-
-    async def script(self, talk: Talk) -> None:
-        if not self.answers:
-            await talk.silent()
-        await talk.greet()
-        await talk.log_in()
-        if self.rejects:
-            talk.send(spec.Connection.Close(403, "ACCESS_REFUSED - Login was refused", 0, 0))
-            await talk.until_gone()
-        await talk.tune()
-        talk.send(spec.Connection.OpenOk())
-        serving = asyncio.ensure_future(self._serve(talk))
-        silent = asyncio.ensure_future(self._silent.wait())
-        try:
-            await asyncio.wait({serving, silent}, return_when=asyncio.FIRST_COMPLETED)
-            if serving.done():
-                serving.result()
-            serving.cancel()
-            await talk.silent()
-        finally:
-            serving.cancel()
-            silent.cancel()
-
-    async def _serve(self, talk: Talk) -> None:
-        answers = asyncio.ensure_future(talk.serve(update_secret=False))
-        answered = 0
-        try:
-            while not answers.done():
-                await asyncio.sleep(0.005)
-                if talk.count(spec.Connection.UpdateSecret) > answered:
-                    answered += 1
-                    self._answer_renewal(talk)
-            answers.result()
-        finally:
-            answers.cancel()
-
-    def _answer_renewal(self, talk: Talk) -> None:
-        if self.answers_renewals == "yes":
-            talk.send(spec.Connection.UpdateSecretOk())
-        elif self.answers_renewals == "no":
-            text = "NOT_ALLOWED - New secret was refused by one of the backends"
-            talk.send(spec.Connection.Close(530, text, 10, 70))
-
-    def block(self, reason: str) -> None:
-        self._talk.send(spec.Connection.Blocked(reason))
-
-    def unblock(self) -> None:
-        self._talk.send(spec.Connection.Unblocked())
-
-    def close(self, text: str) -> None:
-        self._talk.send(spec.Connection.Close(320, text, 0, 0))
-
-    def drop(self) -> None:
-        self._talk.reset()
-
-    def fall_silent(self) -> None:
-        self._silent.set()
-
-    @property
-    def secrets(self) -> list[str]:
-        return [
-            str(frame.new_secret)
-            for _, frame in self._talk.received
-            if isinstance(frame, spec.Connection.UpdateSecret)
-        ]
-
-    @property
-    def said_goodbye(self) -> bool:
-        return self._talk.last(spec.Connection.Close) is not None
-
-
-class Amqp091Harness:
-    """The AMQP 0-9-1 driver."""
-
-    def __init__(self) -> None:
-        self.driver: ports.Driver = Amqp091Driver()
-        self.probes: Sequence[Any] = [
-            Amqp091ProbeTarget(exchange="", routing_key="springline.probe", own_queue=own_queue)
-            for own_queue in (False, True)
-        ]
-
-    @contextlib.asynccontextmanager
-    async def serving(self) -> AsyncIterator[Peer]:
-        peer = _Amqp091Peer()
-        async with fake_peer.serving(peer.script) as listening:
-            peer.listening = listening
-            yield peer
-
-    def credential(self, secret: str) -> Credential:
-        return opening.password("ann", secret)
+def harness_of(protocol: str) -> Callable[[], Harness]:
+    """Return what makes the harness of a protocol of the table."""
+    module = importlib.import_module(f"support.harnesses.{protocol}")
+    harness: Callable[[], Harness] = module.HARNESS  # of this type there, where it can be checked
+    return harness

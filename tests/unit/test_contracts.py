@@ -21,6 +21,7 @@ CONTRACTS = PROJECT["tool"]["importlinter"]["contracts"]
 
 LAYERS = "Layers point downwards"
 DRIVERS = "A driver imports no other driver, and what drivers share imports none"
+TABLE = "What speaks a protocol is found by the table of protocols alone"
 AMQP091 = "aiormq, pamqp and yarl stay in the AMQP 0-9-1 driver"
 
 # what is planted, in which module, and the contract that it breaks
@@ -36,6 +37,8 @@ PLANTED = [
     ("springline.drivers.amqp091.errors", "drivers/another/__init__.py", DRIVERS),
     ("springline.drivers.amqp091", "drivers/another/driver.py", DRIVERS),
     ("springline.drivers.amqp091.replies", "drivers/shared/hints.py", DRIVERS),
+    ("springline.drivers.amqp091.adapter", "operator_app.py", TABLE),
+    ("springline.drivers.shared.line", "checking.py", TABLE),
     ("aiormq", "kube/paths.py", AMQP091),
     ("aiormq.abc", "plugin/columns.py", AMQP091),
     ("pamqp", "web.py", AMQP091),

@@ -56,16 +56,15 @@ __all__ = [
     "ServiceReference",
 ]
 
-DEFAULT_LOCALE = "en_US"  # every AMQP 0-9-1 server must have it, §1.4.2.2
 DEFAULT_DELAY = timedelta(seconds=10)
 DEFAULT_MAX_DELAY = timedelta(seconds=60)
 
 if TYPE_CHECKING:
     ProtocolName = str
+    Mechanism = str
 else:  # a type checker cannot read the table
     ProtocolName = Literal[tuple(protocols.PROTOCOLS)]
-
-Mechanism = Literal["PLAIN", "AMQPLAIN", "EXTERNAL", "RABBIT-CR-DEMO"]
+    Mechanism = Literal[protocols.MECHANISMS]
 
 
 class HostPort(NamedTuple):
@@ -289,9 +288,11 @@ class SASL(ApiModel):
     """How the client logs in."""
 
     mechanisms: Annotated[
-        tuple[Mechanism, ...], Strict(strict=False), Entries(4, distinct=True)
+        tuple[Mechanism, ...],
+        Strict(strict=False),
+        Entries(len(protocols.MECHANISMS), distinct=True),
     ] = Field(
-        default=("EXTERNAL", "PLAIN", "AMQPLAIN"),
+        default=protocols.DEFAULT_MECHANISMS,
         description=(
             "Authentication mechanisms in the order of preference. The first one that the broker"
             " offers and that suits the credentials is used."
@@ -324,11 +325,6 @@ class Locale(ApiModel):
             " if it offers none of them, the session is not opened."
         ),
     )
-
-    @property
-    def preferred(self) -> str:
-        """The locale to use if it is offered, where `select` is None."""
-        return self.prefer or DEFAULT_LOCALE
 
 
 class Retry(ApiModel):
@@ -419,6 +415,14 @@ class BrokerSpec(ApiModel):
     @property
     def default_port(self) -> int:
         return protocols.PROTOCOLS[self.protocol].default_port(tls=self.tls.enabled)
+
+    @property
+    def mechanisms(self) -> tuple[str, ...]:
+        """Those that are declared; the protocol's own where nothing but the default is."""
+        declared = self.sasl.mechanisms
+        if declared != protocols.DEFAULT_MECHANISMS:
+            return declared
+        return protocols.PROTOCOLS[self.protocol].default_mechanisms
 
     @property
     def addresses(self) -> tuple[HostPort, ...]:

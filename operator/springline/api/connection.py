@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 
-from springline.api import problems
+from springline.api import places, problems
 from springline.api.broker import BrokerSpec
 from springline.api.credentials import Credentials
 from springline.api.durations import Span
@@ -144,7 +144,7 @@ class BrokerConnectionSpec(ApiModel):
         default=None, description="The broker itself, in place; exactly one of this and brokerRef."
     )
     virtual_host: VirtualHostName = Field(
-        default="/", description="Virtual host to open, up to 255 bytes."
+        default=places.DEFAULT, description="Virtual host to open, up to 255 bytes."
     )
     credentials: Shared[Credentials] = Field(description="How the client shows who it is.")
     heartbeat: Annotated[

@@ -14,7 +14,7 @@ from typing import Any, Final
 import yaml
 from pydantic import BaseModel
 
-from springline.api import rules
+from springline.api import places, rules
 from springline.api.conditions import LONGEST_MESSAGE
 from springline.api.status import BrokerConnectionStatus, BrokerStatus
 from springline.api.v1alpha1 import (
@@ -117,7 +117,7 @@ _CONNECTION_COLUMNS = (
     Column(name="Blocked", path=_condition("Blocked"), description="Whether it is blocked."),
     Column(name="State", path=".status.state", description="One word for people."),
     Column(name="Broker", path=".spec.brokerRef.name", description="Broker it refers to."),
-    Column(name="VHost", path=".spec.virtualHost", description="Virtual host."),
+    Column(name=places.COLUMN, path=f".{'.'.join(places.FIELD)}", description="Virtual host."),
     Column(name="User", path=".status.credentials.username", description="User it logs in as."),
     Column(
         name="Expires",

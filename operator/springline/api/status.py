@@ -5,7 +5,7 @@ Fields without a value are left out. No field may hold a secret, a token or a UR
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import Field, PlainSerializer
 
@@ -14,6 +14,7 @@ from springline.api.meta import ApiModel
 from springline.api.times import rfc3339
 
 __all__ = [
+    "SELF_EVIDENT",
     "BindingStatus",
     "BlockedStatus",
     "BrokerConnectionStatus",
@@ -29,6 +30,9 @@ __all__ = [
     "condition_documents",
 ]
 
+
+SELF_EVIDENT: Final = ("mechanism", "locale")
+"""What was negotiated and people understand without a label."""
 
 Timestamp = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
 
@@ -47,12 +51,20 @@ class NegotiatedStatus(ApiModel):
     """What both peers agreed on when the session was opened."""
 
     mechanism: str = Field(description="Authentication mechanism.")
-    locale: str = Field(description="Locale of the broker's messages.")
+    locale: str | None = Field(
+        default=None, description="Locale of the broker's messages, where the protocol has any."
+    )
     heartbeat: str = Field(description="Heartbeat; 0s means that there is none.")
-    channel_max: int = Field(description="Highest channel number; 0 means no limit.")
-    frame_max: int = Field(description="Largest frame in bytes; 0 means no limit.")
-    client_properties: dict[str, str] = Field(
-        default_factory=dict, description="What the client said of itself."
+    channel_max: int | None = Field(
+        default=None,
+        description="Highest channel number, where the protocol has any; 0 means no limit.",
+    )
+    frame_max: int | None = Field(
+        default=None,
+        description="Largest frame in bytes, where the protocol has any; 0 means no limit.",
+    )
+    client_properties: dict[str, str] | None = Field(
+        default=None, description="What the client said of itself, where the protocol lets it."
     )
     tls: TLSStatus | None = Field(default=None, description="The TLS handshake, if there was one.")
 
@@ -92,8 +104,8 @@ class CredentialsStatus(ApiModel):
     method: str | None = Field(
         default=None,
         description=(
-            "How the session got it: Handshake when it was opened, InPlace by update-secret,"
-            " Replaced by a new session."
+            "How the session got it: Handshake when it was opened, InPlace on the connection that"
+            " is open, Replaced by a new session."
         ),
     )
     expires_at: Timestamp | None = Field(

@@ -45,7 +45,7 @@ class Content:
     """What a binding Secret holds. Its repr shows no value."""
 
     type: str
-    """What kind of service it is, such as `rabbitmq`."""
+    """What kind of service it is, such as `postgresql`."""
     entries: Mapping[str, str] = field(repr=False)
     """Values by key, `type` included."""
 

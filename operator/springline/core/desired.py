@@ -9,9 +9,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from springline import errors
+from springline import errors, protocols
 from springline.api import v1alpha1
-from springline.api.meta import Identity
+from springline.api.meta import ApiModel, Identity
 from springline.core import ports
 from springline.core.backoff import Retry
 from springline.core.limits import Limits
@@ -189,6 +189,11 @@ def session_spec(
             elsewhere=document.spec.broker is None,
         )
     spec = document.spec
+    foreign = _foreign(spec, broker, at="spec.") or _foreign(broker, broker)
+    if foreign:
+        return Failure(
+            reason=Reason.INVALID_SPEC, message=foreign, elsewhere=document.spec.broker is None
+        )
     adapter = adapters[broker.protocol]
     key = SessionKey(document.metadata.namespace, document.metadata.name)
     try:
@@ -228,6 +233,24 @@ def allowed_namespaces(broker: v1alpha1.BrokerSpec) -> v1alpha1.AllowedNamespace
         return None  # a Broker is for its own namespace, whatever that is labelled with
     allowed = broker.allowed_namespaces
     return allowed if allowed.from_ == "Selector" else None
+
+
+def _foreign(declared: ApiModel, broker: v1alpha1.BrokerSpec, *, at: str = "") -> str:
+    """Say what is declared for another protocol than the broker's; empty if nothing is.
+
+    What only one protocol has, is in a field of the name that the protocol has in the table.
+    """
+    known = type(declared).model_fields
+    for name, other in protocols.PROTOCOLS.items():
+        if name == broker.protocol or name not in known:
+            continue
+        if getattr(declared, name) != known[name].get_default(call_default_factory=True):
+            mine = protocols.PROTOCOLS[broker.protocol]
+            return (
+                f"{at}{name} is for brokers that speak {other.title}, and this one is declared to "
+                f"speak {mine.title}; leave it out"
+            )
+    return ""
 
 
 def _quoted(broker: Identity) -> str:

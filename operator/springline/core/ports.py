@@ -99,7 +99,7 @@ class Connection(Protocol):
         """Try whether the broker takes anything in, and return the seconds until it confirmed that.
 
         `target` says how; it is what the adapter of this protocol made of the declaration. What is
-        published expires after `lifetime` seconds, wherever it is routed to.
+        published expires after `lifetime` seconds, wherever the broker keeps it.
 
         Returns None if the broker blocked the connection instead of confirming. Raises
         `ProbeRefusedError`, which says why; `TimeoutError` after `timeout` seconds, and
@@ -122,7 +122,7 @@ class Connection(Protocol):
         """The codes that `close` sends, as in `CloseInfo.codes`."""
 
     async def close(self, *, text: str = "", timeout: float = 3.0) -> None:
-        """Send Close, wait for Close-Ok at most `timeout` seconds, and release the socket.
+        """Say goodbye, wait at most `timeout` seconds for the answer, and release the socket.
 
         Raises `NotOpenError` if it is not open (never waits for a close that somebody else began).
         If cancelled, the transport is aborted.

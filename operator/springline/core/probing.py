@@ -1,7 +1,7 @@
 """The probe: the only way to learn that a broker blocks a connection.
 
-RabbitMQ, for one, tells a connection that it is blocked only when that connection publishes, so
-every session tries now and then whether anything is taken in. What that is, and where it goes, the
+A broker may tell a connection that it is blocked only when that connection publishes, so every
+session tries now and then whether anything is taken in. What that is, and where it goes, the
 protocol knows (`ProbeTarget`). A refused probe is not repeated: each refusal may be an error in the
 broker's log. Where it is refused because the credential has expired, the session renews that, and
 starts the probe again.

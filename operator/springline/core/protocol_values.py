@@ -15,7 +15,7 @@ __all__ = ["Offer", "Parameters", "Place", "ProbeTarget"]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Which part of a broker a connection is for, shown as `virtual host "orders"`."""
+    """Which part of a broker a connection is for, shown as its kind with the name in quotes."""
 
     kind: str
     name: str

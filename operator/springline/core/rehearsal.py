@@ -25,7 +25,7 @@ __all__ = ["Reading", "Rehearsal", "RotationOutcome", "not_tried", "read", "rehe
 class RotationOutcome(enum.StrEnum):
     """What would become of the session; where it can be, the word is that of its status."""
 
-    IN_PLACE = "InPlace"  # the broker takes it, and the live connection gets it by update-secret
+    IN_PLACE = "InPlace"  # the broker takes it, and the live connection is renewed with it
     REPLACED = "Replaced"  # the broker takes it, and a new connection takes over
     ACCEPTED = "Accepted"  # the broker takes it; how it would get there is not known
     UNCHANGED = "Unchanged"  # it is what the session has already

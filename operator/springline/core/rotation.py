@@ -17,7 +17,7 @@ class Step(enum.Enum):
     """What is done next; afterwards the situation is looked at again."""
 
     VERIFY = "verify"  # try the new credential on a connection of its own, and close that again
-    UPDATE = "update"  # send it to the live connection by update-secret
+    UPDATE = "update"  # renew the live connection with it, in place
     REPLACE = "replace"  # open a new session with it, then close the old one
 
 
@@ -37,8 +37,8 @@ class Situation:
     same_target: bool = True
     """Whether it serves everything else that is declared of it, its place at the broker for one."""
     can_update: bool = True
-    """Whether the live connection takes update-secret, by what its driver says; not after one went
-    wrong."""
+    """Whether the live connection can be renewed in place, by what its driver says; not after that
+    went wrong once."""
     must_verify: bool = True
     """Whether a new credential is tried before it is used."""
     is_verified: bool = False
@@ -55,8 +55,8 @@ class Situation:
 def next_step(situation: Situation) -> Step | None:
     """Return how `new` gets closer to the live session; None if it is there.
 
-    A blocked connection is no longer read by the broker, so update-secret would never be answered;
-    a user cannot change in place; a client certificate counts only in the TLS handshake; and
+    A blocked connection is no longer read by the broker, so a renewal would never be answered; a
+    user cannot change in place; a client certificate counts only in the TLS handshake; and
     another endpoint, place or heartbeat is another connection.
     """
     current, new = situation.current, situation.new

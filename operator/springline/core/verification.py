@@ -187,7 +187,7 @@ def _refusal(error: errors.ConnectError | errors.CredentialError) -> Verificatio
 def _copied(
     error: errors.ConnectError | errors.CredentialError,
 ) -> errors.ConnectError | errors.CredentialError:
-    """Return the same error for somebody else: a raised one collects the frames of each raise."""
+    """Return the same error for somebody else: a raised one collects a traceback of each raise."""
     if isinstance(error, errors.ConnectError):
         return type(error)(
             error.reason,

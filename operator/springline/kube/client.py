@@ -203,7 +203,7 @@ class Client:
         Raises `RequestError`.
         """
 
-        async def exchange() -> tuple[bytes | None, str]:
+        async def asked() -> tuple[bytes | None, str]:
             known = {"If-None-Match": tag} if tag else {}
             response = await self._send("GET", path, params={}, headers=known)
             text = bytes(await response.read())
@@ -212,7 +212,7 @@ class Client:
             return text, response.headers.get("Etag") or ""
 
         async with self._turns:
-            text, now = await self._answered(exchange(), seconds=_REQUEST_SECONDS)
+            text, now = await self._answered(asked(), seconds=_REQUEST_SECONDS)
         return None if text is None else _document(text), now
 
     async def list_metadata(self, path: str, **params: str) -> tuple[list[dict[str, Any]], str]:
@@ -349,14 +349,14 @@ class Client:
         accept: str = "application/json",
         content_type: str = "application/json",
     ) -> dict[str, Any]:
-        async def exchange() -> bytes:
+        async def asked() -> bytes:
             response = await self._send(
                 method, path, params=params, body=body, accept=accept, content_type=content_type
             )
             return bytes(await response.read())
 
         async with self._turns:
-            text = await self._answered(exchange(), seconds=_REQUEST_SECONDS)
+            text = await self._answered(asked(), seconds=_REQUEST_SECONDS)
         return _document(text)
 
     async def _answered(self, awaitable: Awaitable[T], *, seconds: float | None) -> T:

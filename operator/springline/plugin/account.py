@@ -4,12 +4,16 @@ Nothing here asks anybody anything. Whoever calls says what time it is, and what
 the replica that holds the session and about Events.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
-from springline.api.status import NegotiatedStatus
+from springline import protocols
+from springline.api import places
+from springline.api.problems import printable
+from springline.api.status import SELF_EVIDENT, NegotiatedStatus
 from springline.api.times import rfc3339
 from springline.kube import notices
 from springline.kube.notices import Notice
@@ -29,8 +33,9 @@ __all__ = [
 
 Tone = Literal["", "good", "bad", "notice", "faint"]
 
-_SELF_EVIDENT: Final = ("mechanism", "locale")
-"""What was negotiated and needs no label."""
+_BEFORE_CAPITALS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_PLACE: Final = "place"
+"""Of a protocol that this version does not know."""
 _METHODS: Final = {
     "Handshake": "when the session was opened",
     "InPlace": "in place, the session went on",
@@ -56,8 +61,13 @@ class Entry:
     """Of the first line."""
 
 
-def account(connection: Connection, *, now: datetime, holder: str) -> list[Entry]:
-    """Return what there is to say of a connection; `holder` says who keeps its session."""
+def account(
+    connection: Connection, *, now: datetime, holder: str, protocol: str = protocols.DEFAULT
+) -> list[Entry]:
+    """Return what there is to say of a connection.
+
+    `holder` says who keeps its session, `protocol` is the one that its broker is declared to speak.
+    """
     entries = [
         Entry("Name", (connection.name,)),
         Entry("Namespace", (connection.namespace,)),
@@ -66,7 +76,7 @@ def account(connection: Connection, *, now: datetime, holder: str) -> list[Entry
         *_out_of_sync(connection, now),
         *_stalled(connection, now),
         *_pending(connection),
-        Entry("Broker", (_broker(connection),)),
+        Entry("Broker", (_broker(connection, protocol),)),
         *_said("Endpoint", connection.text("status", "endpoint")),
         *_said("Server", _server(connection)),
         *_said("Negotiated", _negotiated(connection, now)),
@@ -157,11 +167,13 @@ def _pending(connection: Connection) -> Iterator[Entry]:
 # --- what it is connected to
 
 
-def _broker(connection: Connection) -> str:
+def _broker(connection: Connection, protocol: str) -> str:
     kind = connection.text("spec", "brokerRef", "kind") or "Broker"
     name = connection.text("spec", "brokerRef", "name")
     broker = f"{kind} {name}" if name else "declared in place"
-    return f"{broker}, virtual host {connection.text('spec', 'virtualHost') or '/'}"
+    known = protocols.PROTOCOLS.get(protocol)
+    place = known.place if known is not None else _PLACE
+    return f"{broker}, {place} {connection.text(*places.FIELD) or places.DEFAULT}"
 
 
 def _server(connection: Connection) -> str:
@@ -178,7 +190,7 @@ def _negotiated(connection: Connection, now: datetime) -> str:
     if not isinstance(found, Mapping):
         return ""
     view = Connection(found)
-    parts = [_agreed(view, name) for name in NegotiatedStatus.model_fields]
+    parts = list(_agreed(view))
     if version := view.text("tls", "version"):
         parts.append(f"{version} with {view.text('tls', 'cipher')}")
     if expiry := view.moment("tls", "peerCertificateNotAfter"):
@@ -186,12 +198,25 @@ def _negotiated(connection: Connection, now: datetime) -> str:
     return ", ".join(filter(None, parts))
 
 
-def _agreed(view: Connection, name: str) -> str:
-    """Say one value of those that the protocol has; empty for the groups of values."""
-    field = NegotiatedStatus.model_fields[name].alias or name
-    if isinstance(view.get(field), Mapping) or not (value := view.text(field)):
-        return ""
-    return value if name in _SELF_EVIDENT else f"{name.replace('_', '-')} {value}"
+def _agreed(view: Connection) -> Iterator[str]:
+    """Say the values that the protocol has, one by one, with those of its own block."""
+    for name, model_field in NegotiatedStatus.model_fields.items():
+        field = model_field.alias or name
+        value = view.get(field)
+        if isinstance(value, Mapping) and name in protocols.PROTOCOLS:
+            own = Connection(value)
+            yield from (_labelled(key, own.text(key)) for key in value if _is_plain(value[key]))
+        elif _is_plain(value):
+            text = view.text(field)
+            yield text if name in SELF_EVIDENT else _labelled(field, text)
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str | int | float)
+
+
+def _labelled(field: str, text: str) -> str:
+    return f"{_BEFORE_CAPITALS.sub('-', printable(field)).lower()} {text}" if text else ""
 
 
 # --- its credential

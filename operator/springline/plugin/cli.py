@@ -118,7 +118,7 @@ def main(context: click.Context, /, **given: str | None) -> None:
     if os.environ.get("NO_COLOR"):
         context.color = False
     if "utf" not in (sys.stdout.encoding or "").lower() and hasattr(sys.stdout, "reconfigure"):
-        # Where the locale has no such letters, as standard error does it.
+        # Where the encoding has no such letters, as standard error does it.
         sys.stdout.reconfigure(errors="backslashreplace")
     # Options may stand in front of the command, too; behind it they count more.
     context.default_map = {

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from springline import protocols
 from springline.api.meta import Identity
 from springline.kube import paths
 from springline.kube.access import Access, AccessError
@@ -105,6 +106,21 @@ class Cluster:
                     yield each
 
     # --- what else there is to know
+
+    async def protocol(self, connection: Connection) -> str:
+        """Return what a connection's broker is declared to speak; the default where it is not said.
+
+        So it is of a broker that cannot be looked at: a word depends on it, and nothing else.
+        """
+        declared = connection.get("spec", "broker")
+        kind = connection.text("spec", "brokerRef", "kind") or "Broker"
+        if declared is None and kind in paths.PLURALS:
+            name = connection.text("spec", "brokerRef", "name")
+            namespace = "" if kind in paths.CLUSTER_SCOPED else connection.namespace
+            with contextlib.suppress(RequestError):
+                broker = await self._client.get(paths.of_object(Identity(kind, namespace, name)))
+                declared = broker.get("spec")
+        return Connection({"spec": declared}).text("spec", "protocol") or protocols.DEFAULT
 
     async def events(self, connection: Connection) -> list[dict[str, Any]] | str:
         """Return the Events of a connection, or a sentence that says why not."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
+from springline.api import places
 from springline.plugin.account import Tone
 from springline.plugin.connection import Connection
 from springline.standalone.table import age
@@ -29,6 +30,8 @@ def _at(*path: str) -> _Cell:
     return lambda connection, _: connection.text(*path)
 
 
+_PLACE: Final = places.COLUMN.upper()
+
 _ALWAYS: Final[Mapping[str, _Cell]] = {
     "NAME": _at("metadata", "name"),
     "READY": lambda connection, _: connection.condition("Ready").status,
@@ -36,7 +39,7 @@ _ALWAYS: Final[Mapping[str, _Cell]] = {
     "STATE": _at("status", "state"),
     "REASON": lambda connection, _: connection.readiness.reason,
     "BROKER": lambda connection, _: connection.broker,
-    "VHOST": _at("spec", "virtualHost"),
+    _PLACE: _at(*places.FIELD),
     "USER": _at("status", "credentials", "username"),
     "EXPIRES": _expires,
     "AGE": _age,
@@ -50,7 +53,7 @@ _WIDE: Final[Mapping[str, _Cell]] = {
 _NAMESPACE: Final[Mapping[str, _Cell]] = {"NAMESPACE": _at("metadata", "namespace")}
 
 LEFT_OUT_FIRST: Final = (
-    *("HOLDER", "ENDPOINT", "HEARTBEAT", "SERVER", "USER", "VHOST"),
+    *("HOLDER", "ENDPOINT", "HEARTBEAT", "SERVER", "USER", _PLACE),
     *("AGE", "EXPIRES", "BROKER", "BLOCKED", "REASON"),
 )
 """On a terminal that is too narrow for all columns; the other ones always stay."""

@@ -111,7 +111,8 @@ async def _print_accounts(
             connection.text("status", "holder"), pods, label=cluster.OPERATOR_LABEL, now=now
         )
         events = await there.events(connection)
-        entries = account.account(connection, now=now, holder=holder)
+        protocol = await there.protocol(connection)
+        entries = account.account(connection, now=now, holder=holder, protocol=protocol)
         if not isinstance(events, str):
             entries += account.held_twice(events, now=now)
         _print_entries(entries)

@@ -8,6 +8,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
+from springline.api import places
 from springline.api.conditions import ConditionStatus, ConditionType
 from springline.api.problems import printable
 from springline.core.state import Phase
@@ -16,8 +17,9 @@ from springline.standalone.report import Shown
 
 __all__ = ["FittingTable", "age", "aligned", "explanations", "for_terminal", "plain"]
 
+_PLACE = places.COLUMN.upper()
 _COLUMNS = (
-    *("NAMESPACE", "NAME", "READY", "BLOCKED", "STATE", "BROKER", "VHOST", "USER"),
+    *("NAMESPACE", "NAME", "READY", "BLOCKED", "STATE", "BROKER", _PLACE, "USER"),
     *("EXPIRES", "AGE", "CONFIRM", "SERVER", "HEARTBEAT", "ENDPOINT", "REASON"),
 )
 _GAP = 3
@@ -25,7 +27,7 @@ _FEWEST_LINES = 3
 
 _LEFT_OUT_FIRST = (
     *("ENDPOINT", "HEARTBEAT", "SERVER", "CONFIRM", "USER", "EXPIRES"),
-    *("VHOST", "BROKER", "AGE", "REASON", "BLOCKED"),
+    *(_PLACE, "BROKER", "AGE", "REASON", "BLOCKED"),
 )
 """On a terminal that is too narrow for all columns; the other ones always stay."""
 

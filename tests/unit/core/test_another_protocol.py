@@ -6,18 +6,22 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import pytest
+from pydantic import Field
 
-from springline import errors, protocols
-from springline.api import v1alpha1
+from springline import protocols
+from springline.api import status, v1alpha1
+from springline.api.meta import ApiModel
 from springline.core import attempt, binding, desired, ports
 from springline.core.binding import Surroundings
 from springline.core.desired import SessionSpec
 from springline.core.protocol_values import Offer, Place
 from springline.core.state import Failure
-from springline.core.values import CredentialKind, Endpoint
+from springline.core.values import CredentialKind, Endpoint, Negotiated
 from springline.core.verification import Question
 from springline.core.view import CredentialUse, SessionView
-from springline.errors import ProbeRefusal, ProbeRefusedError
+from springline.drivers.amqp091.adapter import ADAPTER
+from springline.drivers.shared import sasl, unused
+from springline.errors import ProbeRefusal, ProbeRefusedError, TerminalError
 from springline.protocols import ProtocolInfo
 from springline.reasons import Reason
 from support.builders import KEY, a_credential, an_open_info
@@ -67,14 +71,14 @@ class PaperAdapter:
     def parameters(
         self,
         connection: v1alpha1.BrokerConnectionSpec,
-        broker: v1alpha1.BrokerSpec,  # noqa: ARG002 - of the port
+        broker: v1alpha1.BrokerSpec,
         *,
         name: str,
     ) -> PaperParameters:
-        if connection.client_properties:
-            raise errors.TerminalError(
-                Reason.INVALID_SPEC, "spec.clientProperties: a letter has no properties"
-            )
+        unused.refuse(
+            connection, ("channel_max", "client_properties"), at="spec.", title="Paper 1.0"
+        )
+        unused.refuse(broker, ("locale",), title="Paper 1.0")
         return PaperParameters(desk=connection.virtual_host, connection_name=name)
 
     def probe_target(self, probe: v1alpha1.Probe) -> PaperProbe:  # noqa: ARG002 - of the port
@@ -83,26 +87,52 @@ class PaperAdapter:
 
 @pytest.fixture(autouse=True)
 def _declarable(monkeypatch: pytest.MonkeyPatch) -> None:
-    paper = ProtocolInfo(name="paper", title="Paper 1.0", port=80, tls_port=443)
+    paper = ProtocolInfo(
+        name="paper",
+        title="Paper 1.0",
+        port=80,
+        tls_port=443,
+        place="desk",
+        mechanisms=("SEAL", "STAMP"),
+    )
     monkeypatch.setattr(protocols, "PROTOCOLS", {**protocols.PROTOCOLS, "paper": paper})
 
 
-def resolved(**changes: Any) -> SessionSpec | Failure:
+class Ink(ApiModel):
+    """What is declared of letters alone."""
+
+    colour: str = Field(default="black", description="Of the ink.")
+
+
+class WithBlocks(v1alpha1.BrokerConnectionSpec):
+    """A declaration that has a place for what is paper's own, and for what is AMQP 0-9-1's."""
+
+    paper: Ink = Field(default=Ink(), description="What is paper's own.")
+    amqp091: Ink | None = Field(default=None, description="What is AMQP 0-9-1's own.")
+
+
+def resolved(
+    *,
+    broker: v1alpha1.BrokerSpec | None = None,
+    model: type[v1alpha1.BrokerConnectionSpec] = v1alpha1.BrokerConnectionSpec,
+    protocol: str = "paper",
+    **changes: Any,
+) -> SessionSpec | Failure:
     """What a session over paper is to do."""
-    broker = v1alpha1.BrokerSpec(endpoints=(v1alpha1.Endpoint(host="office.example"),))
+    broker = broker or v1alpha1.BrokerSpec(endpoints=(v1alpha1.Endpoint(host="office.example"),))
+    spec = model(
+        broker_ref=v1alpha1.BrokerReference(name="office"),
+        credentials=v1alpha1.Credentials(secret_ref=v1alpha1.SecretReference(name="stamp")),
+        **{"virtual_host": "orders", **changes},
+    )
     document = v1alpha1.BrokerConnection(
-        metadata=v1alpha1.ObjectMeta(name="orders", namespace="apps"),
-        spec=v1alpha1.BrokerConnectionSpec(
-            broker_ref=v1alpha1.BrokerReference(name="office"),
-            credentials=v1alpha1.Credentials(secret_ref=v1alpha1.SecretReference(name="stamp")),
-            **{"virtual_host": "orders", **changes},
-        ),
+        metadata=v1alpha1.ObjectMeta(name="orders", namespace="apps"), spec=spec
     )
     return desired.session_spec(
         document,
         generation=1,
-        adapters={"paper": PaperAdapter()},
-        find_broker=lambda _: broker.model_copy(update={"protocol": "paper"}),
+        adapters={"paper": PaperAdapter(), "amqp091": ADAPTER},
+        find_broker=lambda _: broker.model_copy(update={"protocol": protocol}),
         namespace_labels={},
     )
 
@@ -122,13 +152,86 @@ def test_its_ports_and_its_parameters_are_what_a_session_goes_by() -> None:
     )
 
 
-def test_what_it_has_no_use_for_it_refuses_in_its_own_words() -> None:
-    failure = resolved(client_properties={"team": "orders"})
-    assert failure == Failure(
-        reason=Reason.INVALID_SPEC,
-        message="spec.clientProperties: a letter has no properties",
-        elsewhere=True,  # the broker can be declared to speak another protocol
+def invalid(sentence: str) -> Failure:
+    """Elsewhere, because the broker can be declared to speak another protocol."""
+    return Failure(reason=Reason.INVALID_SPEC, message=sentence, elsewhere=True)
+
+
+def test_what_it_has_no_use_for_is_refused() -> None:
+    assert resolved(client_properties={"team": "orders"}) == invalid(
+        "spec.clientProperties: Paper 1.0 has no use for it; leave it out"
     )
+    assert resolved(client_properties={"team": "orders"}, channel_max=2) == invalid(
+        "spec.channelMax and spec.clientProperties: Paper 1.0 has no use for them; leave them out"
+    )
+    german = v1alpha1.BrokerSpec(locale=v1alpha1.Locale(prefer="de_DE"))
+    assert resolved(broker=german) == invalid("locale: Paper 1.0 has no use for it; leave it out")
+
+
+def test_a_default_is_no_declaration() -> None:
+    """A schema's defaults stand in every object that a cluster has."""
+    assert usable(client_properties={}, channel_max=2047).target.protocol == "paper"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "block", "sentence"),
+    [
+        pytest.param(
+            "amqp091",
+            {"paper": Ink(colour="blue")},
+            "spec.paper is for brokers that speak Paper 1.0, and this one is declared to speak "
+            "AMQP 0-9-1; leave it out",
+            id="a block that has defaults",
+        ),
+        pytest.param(
+            "paper",
+            {"amqp091": Ink()},
+            "spec.amqp091 is for brokers that speak AMQP 0-9-1, and this one is declared to speak "
+            "Paper 1.0; leave it out",
+            id="a block that is not there by default",
+        ),
+    ],
+)
+def test_what_is_another_protocols_own_is_refused(
+    protocol: str, block: dict[str, Any], sentence: str
+) -> None:
+    assert resolved(model=WithBlocks, protocol=protocol, **block) == invalid(sentence)
+
+
+def test_what_is_its_own_is_not_refused() -> None:
+    own = resolved(model=WithBlocks, paper=Ink(colour="blue"))
+    assert isinstance(own, SessionSpec)
+
+
+def test_its_own_mechanisms_count_where_none_are_declared() -> None:
+    """The schema has one default for all protocols, which stands for none."""
+    broker = v1alpha1.BrokerSpec().model_copy(update={"protocol": "paper"})
+    assert broker.sasl.mechanisms == protocols.DEFAULT_MECHANISMS
+    assert sasl.declared(broker).mechanisms == ("SEAL", "STAMP")
+
+
+def test_a_mechanism_of_another_protocol_is_refused() -> None:
+    declared = v1alpha1.BrokerSpec(sasl=v1alpha1.SASL(mechanisms=("PLAIN",)))
+    with pytest.raises(TerminalError) as caught:
+        sasl.declared(declared.model_copy(update={"protocol": "paper"}))
+    assert caught.value.reason is Reason.INVALID_SPEC
+    assert caught.value.message == ("sasl.mechanisms: Paper 1.0 has no PLAIN; it has [SEAL, STAMP]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaperNegotiated(Negotiated):
+    """What came of a conversation at the desk."""
+
+    def as_status(self) -> status.NegotiatedStatus:
+        return status.NegotiatedStatus(
+            mechanism=self.mechanism, heartbeat=f"{self.heartbeat_seconds}s"
+        )
+
+
+def test_it_shows_no_more_of_what_was_negotiated_than_it_has() -> None:
+    shown = PaperNegotiated(mechanism="SEAL", heartbeat_seconds=0).as_status()
+    document = shown.model_dump(mode="json", by_alias=True, exclude_none=True)
+    assert document == {"mechanism": "SEAL", "heartbeat": "0s"}
 
 
 def test_it_says_where_a_session_leads() -> None:

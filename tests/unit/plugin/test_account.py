@@ -4,10 +4,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from pydantic import Field
 
+from springline import protocols
+from springline.api.status import NegotiatedStatus
 from springline.plugin import account
 from springline.plugin.account import Entry
 from springline.plugin.connection import Connection
+from springline.protocols import ProtocolInfo
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 LABEL = "app.kubernetes.io/name=springline"
@@ -256,6 +260,43 @@ def test_what_was_negotiated_is_told_as_far_as_the_protocol_has_it(
     negotiated: dict[str, Any], line: str
 ) -> None:
     assert said(a_connection(negotiated=negotiated), "Negotiated") == (line,)
+
+
+class WithBlock(NegotiatedStatus):
+    """What was negotiated, with what is paper's own."""
+
+    paper: dict[str, Any] | None = Field(default=None, description="What is paper's own.")
+
+
+PAPER = ProtocolInfo(
+    name="paper", title="Paper 1.0", port=80, tls_port=443, place="desk", mechanisms=("SEAL",)
+)
+
+
+def test_what_only_one_protocol_negotiates_is_told_with_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(protocols, "PROTOCOLS", {**protocols.PROTOCOLS, "paper": PAPER})
+    monkeypatch.setattr(account, "NegotiatedStatus", WithBlock)
+    own = {"inkColour": "blue", "sheets": 3, "parts": [{"name": "a"}]}
+    connection = a_connection(negotiated={"mechanism": "SEAL", "heartbeat": "0s", "paper": own})
+    assert said(connection, "Negotiated") == ("SEAL, heartbeat 0s, ink-colour blue, sheets 3",)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "line"),
+    [
+        ("amqp091", "Broker rabbit, virtual host orders"),
+        ("paper", "Broker rabbit, desk orders"),
+        ("a-later-one", "Broker rabbit, place orders"),
+    ],
+)
+def test_where_it_leads_is_told_in_the_words_of_its_protocol(
+    monkeypatch: pytest.MonkeyPatch, protocol: str, line: str
+) -> None:
+    monkeypatch.setattr(protocols, "PROTOCOLS", {**protocols.PROTOCOLS, "paper": PAPER})
+    found = account.account(a_connection(), now=NOW, holder="", protocol=protocol)
+    assert {each.label: each.lines for each in found}["Broker"] == (line,)
 
 
 def test_what_was_not_taken_up_yet_is_told() -> None:

@@ -1,6 +1,7 @@
 """What refusals of the API server mean for a person, and what is done after a gap."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from springline.kube import client
 from springline.plugin import cluster
 from springline.plugin.cluster import Cluster, Target
+from springline.plugin.connection import Connection
 from springline.plugin.errors import Exit, PluginError
 from springline.plugin.following import Changed, Deleted, Interrupted, Listed
 from support import fake_apiserver, leaks
@@ -50,6 +52,34 @@ async def test_cluster_without_our_definitions_is_told(
         error = await refused(request)
         assert "is Springline installed" in str(error)
         assert error.code is Exit.CLUSTER
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [
+        (None, "/apis/springline.dev/v1alpha1/namespaces/shop/brokers/rabbit"),
+        ("ClusterBroker", "/apis/springline.dev/v1alpha1/clusterbrokers/rabbit"),
+    ],
+)
+async def test_protocol_is_what_the_broker_is_declared_to_speak(
+    server: FakeAPIServer, shop: Cluster, kind: str | None, path: str
+) -> None:
+    reference = {"name": "rabbit", **({"kind": kind} if kind else {})}
+    connection = Connection({"metadata": {"namespace": "shop"}, "spec": {"brokerRef": reference}})
+    server.instead = lambda asked: (
+        answering(json.dumps({"spec": {"protocol": "paper"}})) if asked.path == path else None
+    )
+    assert await shop.protocol(connection) == "paper"
+    server.instead = lambda _: refusing(403, "Forbidden", 'User "ann" cannot get')
+    assert await shop.protocol(connection) == "amqp091"
+
+
+async def test_protocol_of_a_broker_in_place_is_in_the_declaration(
+    server: FakeAPIServer, shop: Cluster
+) -> None:
+    assert await shop.protocol(Connection({"spec": {"broker": {"protocol": "paper"}}})) == "paper"
+    assert await shop.protocol(Connection({"spec": {"broker": {}}})) == "amqp091"
+    assert server.asked == []
 
 
 async def test_missing_right_is_named(server: FakeAPIServer, shop: Cluster) -> None:

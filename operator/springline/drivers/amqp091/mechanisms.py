@@ -12,6 +12,7 @@ from pamqp import encode
 from springline.core.values import Credential
 from springline.drivers.shared.sasl import MechanismTable
 from springline.errors import RejectedError
+from springline.protocols import PROTOCOLS
 from springline.reasons import Reason
 
 __all__ = ["MAX_ROUNDS", "TABLE", "Exchange", "RawText", "start"]
@@ -19,7 +20,7 @@ __all__ = ["MAX_ROUNDS", "TABLE", "Exchange", "RawText", "start"]
 # Each of these sends the secret as it is (RFC 4616 §4).
 _CLEAR_TEXT = frozenset({"PLAIN", "AMQPLAIN", "RABBIT-CR-DEMO"})
 
-TABLE = MechanismTable(supported=_CLEAR_TEXT | {"EXTERNAL"}, clear_text=_CLEAR_TEXT)
+TABLE = MechanismTable(supported=frozenset(PROTOCOLS["amqp091"].mechanisms), clear_text=_CLEAR_TEXT)
 
 MAX_ROUNDS = 8
 """Challenges answered before giving up on a broker that never has enough."""

@@ -7,12 +7,17 @@ from typing import Final, Self
 
 from springline.api import v1alpha1
 from springline.core.protocol_values import Offer, Place
+from springline.drivers.shared import sasl
 from springline.drivers.shared.sasl import SaslPolicy
+from springline.protocols import PROTOCOLS
 
 __all__ = ["Amqp091Parameters", "LocalePreference"]
 
 _NEVER_REFUSED: Final = frozenset({"heartbeat_seconds", "connection_name", "client_properties"})
 """Parameters that no broker refuses a connection for. What is not here counts."""
+
+_DEFAULT_LOCALE: Final = "en_US"
+"""Every server must have it (AMQP 0-9-1 §1.4.2.2)."""
 
 _RABBITMQ: Final = "rabbitmq"
 _OTHER: Final = "amqp"
@@ -22,7 +27,7 @@ _OTHER: Final = "amqp"
 class LocalePreference:
     """Prefer one locale, or select the first offered of a list. At most one of both is set."""
 
-    prefer: str | None = "en_US"
+    prefer: str | None = _DEFAULT_LOCALE
     select: tuple[str, ...] = ()
 
 
@@ -44,18 +49,18 @@ class Amqp091Parameters:
     def declared(
         cls, connection: v1alpha1.BrokerConnectionSpec, broker: v1alpha1.BrokerSpec, *, name: str
     ) -> Self:
-        """Return what a declaration asks for. `name` is what the broker is to show of it."""
+        """Return what a declaration asks for. `name` is what the broker is to show of it.
+
+        Raises `TerminalError` for a mechanism of another protocol; all else has a use here.
+        """
         return cls(
             virtual_host=connection.virtual_host,
             heartbeat_seconds=int(connection.heartbeat.total_seconds()),
             channel_max=connection.channel_max,
             frame_max=connection.frame_max,
-            sasl=SaslPolicy(
-                mechanisms=broker.sasl.mechanisms,
-                allow_insecure=broker.sasl.allow_insecure,
-            ),
+            sasl=sasl.declared(broker),
             locale=LocalePreference(
-                prefer=None if broker.locale.select else broker.locale.preferred,
+                prefer=None if broker.locale.select else broker.locale.prefer or _DEFAULT_LOCALE,
                 select=broker.locale.select or (),
             ),
             connection_name=name,
@@ -75,7 +80,7 @@ class Amqp091Parameters:
     @property
     def place(self) -> Place:
         """The virtual host."""
-        return Place("virtual host", self.virtual_host)
+        return Place(PROTOCOLS["amqp091"].place, self.virtual_host)
 
     def offer(self, *, provider: str, tls: bool) -> Offer:
         """Return what applications are told, with URIs as in RabbitMQ's AMQP URI specification."""

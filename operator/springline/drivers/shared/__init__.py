@@ -10,6 +10,7 @@ another protocol is here, each thing in one file, so that all drivers say the sa
     failures       what the operating system says, as an error of ours
     tls_failures   what OpenSSL says, as an error of ours
     sasl           which mechanism: the client's order, and no secret in clear text by accident
+    unused         what is declared, and this protocol has no use for
     peers          what the other side speaks, if not what is expected
     peer_text      a peer's text, made fit to be shown
     hints          what a refused login may come from

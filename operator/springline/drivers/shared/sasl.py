@@ -1,17 +1,20 @@
 """Which SASL mechanism to use: the client's order decides, and no secret goes in clear text.
 
-Pure. Which mechanisms there are, and what they say, is the driver's: it hands in a table of theirs.
+Pure. Which of them the secret shows in, and what they say, is the driver's: it hands in a table of
+theirs.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
+from springline import protocols
+from springline.api import v1alpha1
 from springline.core.values import Credential, CredentialKind, TLSClient
 from springline.errors import CredentialRejectedError, RejectedError, TerminalError
 from springline.reasons import Reason
 
-__all__ = ["MechanismTable", "SaslPolicy", "check", "choose"]
+__all__ = ["MechanismTable", "SaslPolicy", "check", "choose", "declared"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +33,22 @@ class MechanismTable:
     supported: frozenset[str]
     clear_text: frozenset[str]
     """Those that send the secret as it is: they need TLS, or an explicit permission."""
+
+
+def declared(broker: v1alpha1.BrokerSpec) -> SaslPolicy:
+    """Return what is declared of a broker, or what its protocol has for want of that.
+
+    Raises `TerminalError` InvalidSpec for a mechanism that the protocol does not have.
+    """
+    protocol = protocols.PROTOCOLS[broker.protocol]
+    foreign = [name for name in broker.mechanisms if name not in protocol.mechanisms]
+    if foreign:
+        raise TerminalError(
+            Reason.INVALID_SPEC,
+            f"sasl.mechanisms: {protocol.title} has no {' and no '.join(foreign)}; it has"
+            f" {_listed(protocol.mechanisms)}",
+        )
+    return SaslPolicy(mechanisms=broker.mechanisms, allow_insecure=broker.sasl.allow_insecure)
 
 
 def check(
