@@ -187,7 +187,7 @@ class ProbeRefusal(enum.Enum):
 
     NO_PERMISSION = "no permission"  # the user may not do what the probe does
     CREDENTIAL_EXPIRED = "credential expired"  # the lifetime of the credential is over
-    CHANNEL_LIMIT = "channel limit"  # the connection may have no channel, link or stream more
+    LIMIT = "limit"  # the connection may carry no more than it does
     PLACE_MISSING = "place missing"  # what the probe goes to does not exist
     OTHER = "other"  # anything else, such as a broker that cannot confirm
 

@@ -433,7 +433,7 @@ async def test_no_secret_is_logged_at_any_level(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     connection, _ = await opened(broker, tenant)
-    await connection.update_secret(opening.password(tenant.username, "an0ther-s3cret"), timeout=5)
+    await connection.renew(opening.password(tenant.username, "an0ther-s3cret"), timeout=5)
     shown = repr(connection) + repr(connection.info) + str(vars(connection._wire))
     shown += str(vars(connection._wire._aiormq))
     await connection.close()

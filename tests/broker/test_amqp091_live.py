@@ -206,7 +206,7 @@ async def test_a_frozen_broker_costs_an_open_and_a_close_their_time_outs(
         with pytest.raises(TimeoutError):
             await opening.probe(connection, exchange="", routing_key="x", timeout=0.5)
         with pytest.raises(SecretUpdateTimeoutError):
-            await connection.update_secret(opening.password(), timeout=0.5)
+            await connection.renew(opening.password(), timeout=0.5)
         await connection.close(timeout=0.5)
         assert (await end_of(recorder)).by is ClosedBy.CLIENT
     finally:
@@ -266,10 +266,10 @@ async def test_a_blocked_connection_is_not_renewed_in_place(
     alarmed.set_alarm("memory")
     assert await opening.probe(connection, **PROBE) is None
     with pytest.raises(SecretUpdateTimeoutError, match="blocked"):
-        await connection.update_secret(opening.token(issuer.token()), timeout=5)
+        await connection.renew(opening.token(issuer.token()), timeout=5)
     alarmed.clear_alarm("memory")
     await eventually(lambda: connection.blocked is None)
-    await connection.update_secret(opening.token(issuer.token()), timeout=5)
+    await connection.renew(opening.token(issuer.token()), timeout=5)
     await connection.close()
 
 
@@ -284,13 +284,13 @@ async def test_a_renewal_met_by_an_unknown_alarm_times_out_and_its_late_ok_does_
     probe = asyncio.create_task(opening.probe(connection, **PROBE))
     await asyncio.sleep(0)
     with pytest.raises(SecretUpdateTimeoutError):
-        await connection.update_secret(opening.token(issuer.token()), timeout=1)
+        await connection.renew(opening.token(issuer.token()), timeout=1)
     assert await probe is None
     alarmed.clear_alarm("memory")
     await eventually(lambda: connection.blocked is None)
     assert await opening.probe(connection, **PROBE) is not None
     with pytest.raises(SecretUpdateTimeoutError):
-        await connection.update_secret(opening.token(issuer.token()), timeout=5)
+        await connection.renew(opening.token(issuer.token()), timeout=5)
     assert connection.is_open
     await connection.close()
     assert recorder.told == ["blocked: low on memory", "unblocked", "closed"]
@@ -343,7 +343,7 @@ async def test_a_token_is_renewed_on_the_live_connection(
     connection, recorder = await opened(broker, credential=opening.token(nothing))
     with pytest.raises(ProbeRefusedError):
         await opening.probe(connection, exchange="amq.direct", routing_key="x", timeout=10)
-    await connection.update_secret(opening.token(issuer.token()), timeout=10)
+    await connection.renew(opening.token(issuer.token()), timeout=10)
     assert (
         await opening.probe(connection, exchange="amq.direct", routing_key="x", timeout=10)
         is not None
@@ -360,7 +360,7 @@ async def test_a_refused_token_closes_the_connection_and_says_so(
     connection, recorder = await opened(broker, credential=opening.token(issuer.token()))
     forged = issuer.token(key="another-key-0123456789abcdef0123456789")
     with pytest.raises(SecretRefusedError) as caught:
-        await connection.update_secret(opening.token(forged), timeout=10)
+        await connection.renew(opening.token(forged), timeout=10)
     assert caught.value.text.startswith("530 ")
     assert "secret" in caught.value.text
     assert forged not in "".join(traceback.format_exception(caught.value))
@@ -371,7 +371,7 @@ async def test_a_refused_token_closes_the_connection_and_says_so(
         530,
     )
     with pytest.raises(NotOpenError):
-        await connection.update_secret(opening.token(issuer.token()), timeout=10)
+        await connection.renew(opening.token(issuer.token()), timeout=10)
 
 
 # R1.12
@@ -380,7 +380,7 @@ async def test_an_internal_users_new_password_gets_an_ok_whatever_it_is(
 ) -> None:
     """RabbitMQ's internal backend never looks at it: the reason for verifying first."""
     connection, _ = await opened_by(broker, tenant)
-    await connection.update_secret(opening.password(tenant.username, "nonsense"), timeout=10)
+    await connection.renew(opening.password(tenant.username, "nonsense"), timeout=10)
     assert connection.is_open
     await connection.close()
 

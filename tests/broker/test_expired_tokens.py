@@ -90,7 +90,7 @@ async def test_a_session_whose_token_expires_ends_or_is_well_again_once_renewed(
     for error in (first, second):
         assert error.why is ProbeRefusal.CREDENTIAL_EXPIRED
         assert "Provided JWT token has expired at timestamp" in error.text
-    await connection.update_secret(opening.token(issuer.token()), timeout=10)
+    await connection.renew(opening.token(issuer.token()), timeout=10)
     assert await opening.probe(connection, **probe) is not None
     assert connection.is_open
     assert recorder.told == []
@@ -105,12 +105,12 @@ async def test_an_update_with_an_expired_token_ends_the_session_or_helps_nobody(
     expired = opening.token(issuer.token(seconds=-5))
     if broker.ends_expired:
         with pytest.raises(SecretRefusedError):
-            await connection.update_secret(expired, timeout=10)
+            await connection.renew(expired, timeout=10)
         return
-    await connection.update_secret(expired, timeout=10)
+    await connection.renew(expired, timeout=10)
     assert connection.is_open
     error = await refusal(connection, PROBES[1])
     assert error.why is ProbeRefusal.CREDENTIAL_EXPIRED
-    await connection.update_secret(opening.token(issuer.token()), timeout=10)
+    await connection.renew(opening.token(issuer.token()), timeout=10)
     assert await opening.probe(connection, **PROBES[1]) is not None
     await connection.close()

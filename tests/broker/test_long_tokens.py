@@ -162,7 +162,7 @@ async def test_a_long_token_is_renewed_in_place_where_the_broker_takes_it(
 ) -> None:
     """A frame of the usual frame-max holds it."""
     connection = await opened(patient, a_token(5000))
-    await connection.update_secret(opening.token(a_token(9000)), timeout=10)
+    await connection.renew(opening.token(a_token(9000)), timeout=10)
     assert await opening.probe(connection, **PROBE) is not None
     await connection.close()
 
@@ -177,7 +177,7 @@ async def test_a_token_that_fits_in_no_frame_leaves_the_session_alone(
     recorder = Recorder()
     connection.observe(recorder)
     with pytest.raises(SecretNotSentError) as caught:
-        await connection.update_secret(opening.token(long), timeout=10)
+        await connection.renew(opening.token(long), timeout=10)
     assert long not in "".join(traceback.format_exception(caught.value))
     assert connection.is_open
     assert await opening.probe(connection, **PROBE) is not None
@@ -199,7 +199,7 @@ async def test_the_longest_secret_that_is_sent_is_read(
     limit = secret_limit(frame_max)
     assert limit is not None
     with pytest.raises(SecretRefusedError) as caught:
-        await connection.update_secret(opening.token("x" * limit), timeout=10)
+        await connection.renew(opening.token("x" * limit), timeout=10)
     assert caught.value.text.startswith("530 ")
     await eventually(lambda: recorder.told == ["closed"])
 
@@ -213,6 +213,6 @@ async def test_a_secret_that_fits_in_no_frame_of_the_broker_is_not_sent(
     connection.observe(recorder)
     frame_max = opening.agreed(connection).frame_max
     with pytest.raises(SecretNotSentError):
-        await connection.update_secret(opening.token("x" * frame_max), timeout=10)
+        await connection.renew(opening.token("x" * frame_max), timeout=10)
     assert recorder.told == []
     await connection.close()

@@ -72,7 +72,7 @@ async def test_renewing_brings_the_new_secret_to_the_live_connection(renewing: H
     """It returns only when the broker has said yes."""
     async with renewing.serving() as peer:
         connection = await renewing.driver.open(peer.request())
-        await connection.update_secret(renewing.credential("renewed"), timeout=5)
+        await connection.renew(renewing.credential("renewed"), timeout=5)
         assert peer.secrets == ["renewed"]
         assert connection.is_open
         await connection.close()
@@ -87,7 +87,7 @@ async def test_what_cannot_be_renewed_in_place_says_why(harness: Harness) -> Non
         assert not why.endswith(".")
         if not harness.renews:
             with pytest.raises(SecretNotSentError):
-                await connection.update_secret(harness.credential("renewed"), timeout=5)
+                await connection.renew(harness.credential("renewed"), timeout=5)
             assert peer.secrets == []
         assert connection.is_open
         await connection.close()
@@ -101,7 +101,7 @@ async def test_a_refused_renewal_ends_the_connection_and_says_so(renewing: Harne
         recorder = Recorder()
         connection.observe(recorder)
         with pytest.raises(SecretRefusedError) as caught:
-            await connection.update_secret(renewing.credential(PLANTED), timeout=5)
+            await connection.renew(renewing.credential(PLANTED), timeout=5)
         assert PLANTED not in "".join(traceback.format_exception(caught.value))
         await eventually(lambda: recorder.closes)
         assert len(recorder.closes) == 1
@@ -114,7 +114,7 @@ async def test_an_unanswered_renewal_ends_with_its_time_out(renewing: Harness) -
         connection = await renewing.driver.open(peer.request())
         for _ in range(2):
             with pytest.raises(SecretUpdateTimeoutError):
-                await connection.update_secret(renewing.credential("renewed"), timeout=0.2)
+                await connection.renew(renewing.credential("renewed"), timeout=0.2)
         assert len(peer.secrets) == 1
         await connection.close()
 
@@ -125,14 +125,14 @@ async def test_a_cancelled_renewal_is_the_last(renewing: Harness) -> None:
         peer.answers_renewals = "never"
         connection = await renewing.driver.open(peer.request())
         renewal = asyncio.ensure_future(
-            connection.update_secret(renewing.credential("renewed"), timeout=60)
+            connection.renew(renewing.credential("renewed"), timeout=60)
         )
         await eventually(lambda: peer.secrets)
         renewal.cancel()
         with pytest.raises(asyncio.CancelledError):
             await renewal
         with pytest.raises(SecretUpdateTimeoutError):
-            await connection.update_secret(renewing.credential("another"), timeout=5)
+            await connection.renew(renewing.credential("another"), timeout=5)
         assert len(peer.secrets) == 1
         await connection.close()
 
@@ -142,9 +142,7 @@ async def test_a_renewal_that_meets_the_end_is_no_refusal(renewing: Harness) -> 
     async with renewing.serving() as peer, asyncio.timeout(DEADLINE):
         peer.answers_renewals = "never"
         connection = await renewing.driver.open(peer.request())
-        renewal = asyncio.ensure_future(
-            connection.update_secret(renewing.credential(PLANTED), timeout=60)
-        )
+        renewal = asyncio.ensure_future(connection.renew(renewing.credential(PLANTED), timeout=60))
         await eventually(lambda: peer.secrets)
         peer.drop()
         with pytest.raises(NotOpenError) as caught:
@@ -250,7 +248,7 @@ async def test_closing_says_goodbye_and_releases_everything(harness: Harness) ->
         with pytest.raises(NotOpenError):
             await connection.probe(harness.probes[0], timeout=1)
         with pytest.raises(NotOpenError):
-            await connection.update_secret(harness.credential("late"), timeout=1)
+            await connection.renew(harness.credential("late"), timeout=1)
         connection.abort()
 
 

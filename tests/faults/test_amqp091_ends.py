@@ -50,7 +50,7 @@ async def test_closing_is_orderly_and_closing_again_says_not_open() -> None:
     with pytest.raises(NotOpenError):
         await opening.probe(connection, exchange="", routing_key="x", timeout=1)
     with pytest.raises(NotOpenError):
-        await connection.update_secret(opening.password(), timeout=1)
+        await connection.renew(opening.password(), timeout=1)
 
 
 # R1.9
@@ -192,7 +192,7 @@ async def test_nothing_is_logged_at_any_level(caplog: pytest.LogCaptureFixture) 
     caplog.set_level(logging.DEBUG)
     async with asyncio.timeout(DEADLINE), fake_peer.serving() as peer:
         connection, recorder = await opened(peer)
-        await connection.update_secret(opening.token(PLANTED), timeout=5)
+        await connection.renew(opening.token(PLANTED), timeout=5)
         await opening.probe(connection, exchange="", routing_key="x", timeout=5)
         peer.talk.send(spec.Connection.Blocked(reason="low on memory"))
         peer.talk.send(spec.Basic.Ack(delivery_tag=77), 1)

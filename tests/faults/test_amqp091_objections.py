@@ -346,7 +346,7 @@ async def test_what_waits_is_failed_when_we_close() -> None:
     async with asyncio.timeout(DEADLINE), fake_peer.serving(script) as peer:
         connection, recorder = await opened(peer)
         with pytest.raises(NotOpenError):
-            await connection.update_secret(opening.token(PLANTED), timeout=60)
+            await connection.renew(opening.token(PLANTED), timeout=60)
         await eventually(lambda: recorder.told == ["closed"])
 
 
@@ -414,7 +414,7 @@ async def test_all_that_a_broker_has_to_say_is_expected() -> None:
         observed.set()
         await eventually(lambda: recorder.told == ["blocked: low on memory", "unblocked"])
         await probe(connection)
-        await connection.update_secret(opening.token(PLANTED), timeout=5)
+        await connection.renew(opening.token(PLANTED), timeout=5)
         peer.talk.send(spec.Connection.Close(320, "CONNECTION_FORCED - bye", 0, 0))
         await eventually(lambda: recorder.told[-1] == "closed")
         assert recorder.closes == [

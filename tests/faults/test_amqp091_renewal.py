@@ -32,7 +32,7 @@ async def ignore_updates(talk: Talk) -> None:
 
 async def begun_update(connection: Amqp091Connection, peer: FakePeer) -> asyncio.Task[None]:
     """Return an update that the peer has received."""
-    update = asyncio.create_task(connection.update_secret(opening.token("one"), timeout=60))
+    update = asyncio.create_task(connection.renew(opening.token("one"), timeout=60))
     await eventually(lambda: peer.talk.count(spec.Connection.UpdateSecret))
     return update
 
@@ -57,8 +57,8 @@ async def test_an_updated_secret_travels_as_it_is() -> None:
     async with asyncio.timeout(DEADLINE), fake_peer.serving() as peer:
         connection, _ = await opened(peer)
         assert connection.cannot_renew == ""
-        await connection.update_secret(opening.token("töken/%"), timeout=5)
-        await connection.update_secret(opening.token("another"), timeout=5)
+        await connection.renew(opening.token("töken/%"), timeout=5)
+        await connection.renew(opening.token("another"), timeout=5)
         updates = [
             frame.new_secret
             for _, frame in peer.talk.received
@@ -79,7 +79,7 @@ async def test_a_close_instead_of_ok_is_a_refused_secret() -> None:
     async with asyncio.timeout(DEADLINE), fake_peer.serving(refuse) as peer:
         connection, recorder = await opened(peer)
         with pytest.raises(SecretRefusedError) as caught:
-            await connection.update_secret(opening.token(PLANTED), timeout=5)
+            await connection.renew(opening.token(PLANTED), timeout=5)
         assert caught.value.text.startswith("530 ")
         assert "refused by one of the backends" in caught.value.text
         assert PLANTED not in "".join(traceback.format_exception(caught.value))
@@ -115,11 +115,11 @@ async def test_an_end_that_says_nothing_of_the_secret_is_no_refusal(
     async with asyncio.timeout(DEADLINE), fake_peer.serving(leave) as peer:
         connection, recorder = await opened(peer)
         with pytest.raises(NotOpenError) as caught:
-            await connection.update_secret(opening.token(PLANTED), timeout=5)
+            await connection.renew(opening.token(PLANTED), timeout=5)
         assert PLANTED not in "".join(traceback.format_exception(caught.value))
         await eventually(lambda: recorder.told == ["closed"])
         with pytest.raises(NotOpenError):
-            await connection.update_secret(opening.token(PLANTED), timeout=5)
+            await connection.renew(opening.token(PLANTED), timeout=5)
 
 
 EXPIRED = spec.Connection.Close(320, "CONNECTION_FORCED - credential expired", 0, 0)
@@ -140,7 +140,7 @@ async def test_a_close_for_an_expired_credential_meets_an_update_on_its_way() ->
         peer.talk.send(EXPIRED)
         with pytest.raises(NotOpenError):
             # It is sent before the loop can read what has come.
-            await connection.update_secret(opening.token(PLANTED), timeout=5)
+            await connection.renew(opening.token(PLANTED), timeout=5)
         await answered.wait()
         await eventually(lambda: recorder.told == ["closed"])
         close = recorder.closes[0]
@@ -160,7 +160,7 @@ async def test_an_ok_right_before_the_close_is_an_ok() -> None:
 
     async with asyncio.timeout(DEADLINE), fake_peer.serving(both) as peer:
         connection, recorder = await opened(peer)
-        await connection.update_secret(opening.token("renewed"), timeout=5)
+        await connection.renew(opening.token("renewed"), timeout=5)
         await eventually(lambda: recorder.told == ["closed"])
         assert not connection.is_open
 
@@ -186,7 +186,7 @@ async def test_only_one_update_is_on_its_way() -> None:
         connection, _ = await opened(peer)
         first = await begun_update(connection, peer)
         with pytest.raises(RuntimeError, match="one update-secret at a time"):
-            await connection.update_secret(opening.token("two"), timeout=5)
+            await connection.renew(opening.token("two"), timeout=5)
         peer.talk.send(spec.Connection.UpdateSecretOk())
         await first
         assert peer.talk.count(spec.Connection.UpdateSecret) == 1
@@ -208,7 +208,7 @@ async def test_an_ok_that_nobody_asked_for_is_no_answer_to_the_next_update() -> 
         peer.talk.send(spec.Connection.Unblocked())
         await eventually(lambda: connection.blocked is None)
         with pytest.raises(SecretRefusedError):
-            await connection.update_secret(opening.token("one"), timeout=5)
+            await connection.renew(opening.token("one"), timeout=5)
 
 
 async def test_an_update_and_a_probe_wait_for_their_own_answers() -> None:
@@ -230,7 +230,7 @@ async def test_an_update_and_a_probe_wait_for_their_own_answers() -> None:
             opening.probe(connection, exchange="", routing_key="x", timeout=5)
         )
         await eventually(lambda: peer.talk.count(spec.Basic.Publish))
-        await connection.update_secret(opening.token("renewed"), timeout=5)
+        await connection.renew(opening.token("renewed"), timeout=5)
         assert not probe.done()
         answered.set()
         assert await probe is not None
@@ -252,13 +252,13 @@ async def test_a_block_while_an_update_waits_does_not_answer_it() -> None:
     blocked = asyncio.Event()
     async with asyncio.timeout(DEADLINE), fake_peer.serving(block) as peer:
         connection, _ = await opened(peer)
-        update = asyncio.create_task(connection.update_secret(opening.token("one"), timeout=5))
+        update = asyncio.create_task(connection.renew(opening.token("one"), timeout=5))
         await eventually(lambda: connection.blocked)
         assert not update.done()
         blocked.set()
         await update
         await eventually(lambda: connection.blocked is None)
-        await connection.update_secret(opening.token("two"), timeout=5)
+        await connection.renew(opening.token("two"), timeout=5)
         await connection.close()
 
 
@@ -272,13 +272,13 @@ async def test_an_update_met_by_a_block_times_out_and_is_the_last() -> None:
     async with asyncio.timeout(DEADLINE), fake_peer.serving(block) as peer:
         connection, recorder = await opened(peer)
         with pytest.raises(SecretUpdateTimeoutError):
-            await connection.update_secret(opening.token("one"), timeout=0.1)
+            await connection.renew(opening.token("one"), timeout=0.1)
         await eventually(lambda: connection.blocked)
         peer.talk.send(spec.Connection.Unblocked())
         peer.talk.send(spec.Connection.UpdateSecretOk())
         await eventually(lambda: connection.blocked is None)
         with pytest.raises(SecretUpdateTimeoutError):
-            await connection.update_secret(opening.token("two"), timeout=5)
+            await connection.renew(opening.token("two"), timeout=5)
         assert recorder.told == ["blocked: low on memory", "unblocked"]
         await connection.close()
 
@@ -293,7 +293,7 @@ async def test_a_peer_that_reads_nothing_costs_an_update_its_time_out() -> None:
     async with asyncio.timeout(DEADLINE), fake_peer.serving(deaf) as peer:
         connection, recorder = await opened(peer, frame_max=0)
         with pytest.raises(SecretUpdateTimeoutError):
-            await connection.update_secret(opening.token("x" * 100_000), timeout=SHORT)
+            await connection.renew(opening.token("x" * 100_000), timeout=SHORT)
         await connection.close(timeout=SHORT)
         assert recorder.told == ["closed"]
 
@@ -302,7 +302,7 @@ async def test_an_end_after_the_time_out_is_told_once() -> None:
     async with asyncio.timeout(DEADLINE), fake_peer.serving(ignore_updates) as peer:
         connection, recorder = await opened(peer)
         with pytest.raises(SecretUpdateTimeoutError):
-            await connection.update_secret(opening.token(PLANTED), timeout=0.1)
+            await connection.renew(opening.token(PLANTED), timeout=0.1)
         peer.talk.send(spec.Connection.Close(530, "NOT_ALLOWED - New secret was refused", 10, 70))
         await eventually(lambda: recorder.told == ["closed"])
         assert recorder.closes[0].codes["code"] == 530
@@ -314,10 +314,10 @@ async def test_after_an_unanswered_update_no_other_is_tried() -> None:
     async with asyncio.timeout(DEADLINE), fake_peer.serving(ignore_updates) as peer:
         connection, recorder = await opened(peer)
         with pytest.raises(SecretUpdateTimeoutError, match=r"within 0\.1 s"):
-            await connection.update_secret(opening.token(PLANTED), timeout=0.1)
+            await connection.renew(opening.token(PLANTED), timeout=0.1)
         peer.talk.send(spec.Connection.UpdateSecretOk())
         with pytest.raises(SecretUpdateTimeoutError):
-            await connection.update_secret(opening.token("another"), timeout=5)
+            await connection.renew(opening.token("another"), timeout=5)
         # The late Ok has done no harm.
         assert await opening.probe(connection, exchange="", routing_key="x", timeout=5) is not None
         assert peer.talk.count(spec.Connection.UpdateSecret) == 1
@@ -333,7 +333,7 @@ async def test_a_cancelled_update_counts_as_unanswered() -> None:
         with pytest.raises(asyncio.CancelledError):
             await update
         with pytest.raises(SecretUpdateTimeoutError):
-            await connection.update_secret(opening.token("two"), timeout=5)
+            await connection.renew(opening.token("two"), timeout=5)
         await connection.close()
 
 
@@ -343,10 +343,10 @@ async def test_a_blocked_connection_is_sent_no_secret() -> None:
         peer.talk.send(spec.Connection.Blocked(reason="low on disk"))
         await eventually(lambda: connection.blocked)
         with pytest.raises(SecretUpdateTimeoutError, match="blocked"):
-            await connection.update_secret(opening.token(PLANTED), timeout=5)
+            await connection.renew(opening.token(PLANTED), timeout=5)
         peer.talk.send(spec.Connection.Unblocked())
         await eventually(lambda: connection.blocked is None)
-        await connection.update_secret(opening.token("later"), timeout=5)
+        await connection.renew(opening.token("later"), timeout=5)
         assert peer.talk.count(spec.Connection.UpdateSecret) == 1
         await connection.close()
 
@@ -356,9 +356,9 @@ async def test_a_secret_that_fits_in_no_frame_is_not_sent() -> None:
         connection, _ = await opened(peer, frame_max=4096)
         too_long = PLANTED + "x" * 4096
         with pytest.raises(SecretNotSentError, match="a frame of this connection holds 4061") as no:
-            await connection.update_secret(opening.token(too_long), timeout=5)
+            await connection.renew(opening.token(too_long), timeout=5)
         assert PLANTED not in "".join(traceback.format_exception(no.value))
-        await connection.update_secret(opening.token("x" * 4061), timeout=5)
+        await connection.renew(opening.token("x" * 4061), timeout=5)
         assert connection.is_open
         assert peer.talk.count(spec.Connection.UpdateSecret) == 1
         await connection.close()
@@ -369,8 +369,8 @@ async def test_a_credential_without_a_secret_cannot_be_updated() -> None:
     async with asyncio.timeout(DEADLINE), fake_peer.serving() as peer:
         connection, recorder = await opened(peer)
         with pytest.raises(SecretNotSentError, match="has no secret"):
-            await connection.update_secret(opening.external(), timeout=5)
-        await connection.update_secret(opening.token("renewed"), timeout=5)
+            await connection.renew(opening.external(), timeout=5)
+        await connection.renew(opening.token("renewed"), timeout=5)
         assert peer.talk.count(spec.Connection.UpdateSecret) == 1
         await connection.close()
         assert recorder.told == ["closed"]

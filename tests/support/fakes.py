@@ -204,7 +204,7 @@ class FakeConnection:
         async with asyncio.timeout(timeout):
             return await self._probing
 
-    async def update_secret(self, credential: Credential, *, timeout: float) -> None:
+    async def renew(self, credential: Credential, *, timeout: float) -> None:
         assert not self.cannot_renew, "it was said that it cannot be"
         if not self._is_open:
             raise errors.NotOpenError

@@ -106,7 +106,7 @@ class Connection(Protocol):
         `NotOpenError`. Safe to cancel.
         """
 
-    async def update_secret(self, credential: Credential, *, timeout: float) -> None:
+    async def renew(self, credential: Credential, *, timeout: float) -> None:
         """Renew the secret of this live connection in place, and return when the broker says Ok.
 
         Not called while `cannot_renew` says why not. Raises `SecretRefusedError` if the broker

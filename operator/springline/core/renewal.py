@@ -429,7 +429,7 @@ class Renewal:
         """Send the secret to the live connection; False if it has to be replaced instead."""
         self._is_updating = True
         try:
-            await self._connection.update_secret(credential, timeout=_UPDATE_SECONDS)
+            await self._connection.renew(credential, timeout=_UPDATE_SECONDS)
         except errors.SecretUpdateTimeoutError:
             # Blocked or slow: nobody knows what became of the update, so this one is given up.
             return False

@@ -14,7 +14,7 @@ from springline.app import Standalone
 from springline.clock import SystemClock
 from springline.core.desired import SessionSpec
 from springline.core.state import Failure
-from springline.metrics import Metrics
+from springline.metrics import Collector, Metrics
 from springline.reasons import Reason
 from springline.standalone import loader
 from support import leaks
@@ -80,11 +80,7 @@ async def test_metrics_carry_its_name(tmp_path: Path) -> None:
             yaml.safe_dump_all(echo.declared(hub.port)), encoding="utf-8"
         )
         parts = Standalone(RecordingEvents())
-        metrics = Metrics(
-            lambda: (session.view for session in parts.manager.sessions()),
-            per_object=True,
-            clock=SystemClock(),
-        )
+        metrics = Collector(Metrics(SystemClock()), parts.manager.views, per_object=True)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(parts.manager.run())
             parts.apply(loader.load([tmp_path / "all.yaml"]))

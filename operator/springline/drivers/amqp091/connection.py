@@ -114,7 +114,7 @@ class Amqp091Connection(Listener):
             timeout=timeout,
         )
 
-    async def update_secret(self, credential: Credential, *, timeout: float) -> None:
+    async def renew(self, credential: Credential, *, timeout: float) -> None:
         """Renew the secret in place; returns at update-secret-ok (R1.12, R1.13).
 
         Raises `SecretNotSentError` for what cannot be sent, before anything is.

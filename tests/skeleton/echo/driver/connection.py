@@ -90,7 +90,7 @@ class EchoConnection:
             is_back = await self._echo
         return time.monotonic() - began if is_back else None
 
-    async def update_secret(self, credential: Credential, *, timeout: float) -> None:  # noqa: ARG002 - of the port
+    async def renew(self, credential: Credential, *, timeout: float) -> None:  # noqa: ARG002 - of the port
         """Raise `SecretNotSentError`: there is no line for it."""
         self._require_open()
         raise SecretNotSentError(_CANNOT_RENEW)
