@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from bench import __main__ as command
-from bench import broker_log, picture, rows
+from bench import broker_log, compare, picture, rows
 from bench.asked import Asking
 from bench.rows import Row
 
@@ -136,3 +136,89 @@ def test_numbers_that_no_machine_can_hold_are_refused(
     with pytest.raises(SystemExit):
         command.main([count])
     assert "between 1 and 5000" in capsys.readouterr().err
+
+
+# --- two trees
+
+
+def a_run(ours: float, *, bare: float | None = 1.0, what: str = "opened") -> compare.Run:
+    return [{"what": what, "connections": 100, "unit": "s", "springline": ours, "bare": bare}]
+
+
+def test_two_trees_are_compared_by_the_medians_of_their_runs() -> None:
+    before = [a_run(2.0), a_run(9.0), a_run(2.2)]
+    after = [a_run(1.0, bare=1.2), a_run(1.1, bare=1.1), a_run(5.0, bare=1.1)]
+    [found] = compare.comparisons(before, after)
+    assert found.ratio == pytest.approx(1.1 / 2.2)
+    assert found.beside == pytest.approx(1.1), "the machine was slower, for the same code too"
+    [_, line] = compare.table([found]).splitlines()
+    assert line.split() == [
+        *("opened", "100", "2.20", "(2.00-9.00)", "1.10", "(1.00-5.00)", "0.50", "1.10", "s")
+    ]
+
+
+def test_what_only_one_tree_measures_is_left_out() -> None:
+    assert list(compare.comparisons([a_run(1.0)], [a_run(1.0, what="closed")])) == []
+
+
+def test_what_has_nothing_beside_it_has_no_such_ratio() -> None:
+    [found] = compare.comparisons([a_run(1.0, bare=None)], [a_run(2.0, bare=None)])
+    assert (found.ratio, found.beside) == (2.0, None)
+
+
+def test_two_trees_take_turns_and_so_does_who_begins() -> None:
+    trees = compare.Tree("before", Path("a")), compare.Tree("after", Path("b"))
+    order = [(tree.name, number) for tree, number in compare.turns(*trees, 3)]
+    assert order == [
+        *[("before", 1), ("after", 1)],
+        *[("after", 2), ("before", 2)],
+        *[("before", 3), ("after", 3)],
+    ]
+
+
+STAND_IN = """\
+#!/bin/sh
+mkdir -p bench-results
+echo '{"rows": [{"what": "opened", "connections": '$3', "unit": "s", "springline": SECONDS,
+"bare": null}]}' >bench-results/standalone.json
+"""
+
+
+def a_tree(folder: Path, seconds: str) -> Path:
+    """A tree whose interpreter measures nothing and says so many seconds."""
+    python = folder / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(STAND_IN.replace("SECONDS", seconds))
+    python.chmod(0o755)
+    return folder
+
+
+def test_two_trees_are_measured_and_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before, after = a_tree(tmp_path / "a", "2.0"), a_tree(tmp_path / "b", "3.0")
+    compare.main(["--times", "2", str(before), str(after), "100"])
+    [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("opened ")]
+    assert line.split() == [
+        *("opened", "100", "2.00", "(2.00-2.00)", "3.00", "(3.00-3.00)", "1.50", "-", "s")
+    ]
+    assert (compare.RESULTS / "after-2" / "bench-results" / "standalone.json").is_file()
+
+
+def test_a_tree_without_its_environment_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        compare.main([str(a_tree(tmp_path / "a", "1.0")), str(tmp_path)])
+    assert "run make venv" in capsys.readouterr().err
+
+
+def test_a_bench_that_fails_ends_the_comparison(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tree = a_tree(tmp_path / "a", "1.0")
+    (tree / ".venv" / "bin" / "python").write_text("#!/bin/sh\nexit 1\n")
+    with pytest.raises(SystemExit, match=r"the bench of .* failed"):
+        compare.main([str(tree), str(tree), "100"])

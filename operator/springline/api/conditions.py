@@ -64,6 +64,29 @@ class Condition:
             raise ValueError("last_transition_time needs a time zone")
         object.__setattr__(self, "message", shortened(self.message, LONGEST_MESSAGE))
 
+    def says_the_same(self, other: "Condition") -> bool:
+        """Whether the other differs in nothing but its time."""
+        return (
+            self.type is other.type
+            and self.status is other.status
+            and self.reason is other.reason
+            and self.observed_generation == other.observed_generation
+            and self.message == other.message
+        )
+
+    def since(self, time: datetime) -> "Condition":
+        """Return the same with another `last_transition_time`."""
+        # Not by dataclasses.replace, which takes several times as long: every status is made of
+        # these, whenever anything about its session changes.
+        return Condition(
+            type=self.type,
+            status=self.status,
+            reason=self.reason,
+            message=self.message,
+            last_transition_time=time,
+            observed_generation=self.observed_generation,
+        )
+
     def as_dict(self) -> dict[str, str | int]:
         """Return it as it stands in `status.conditions`."""
         return {
@@ -89,12 +112,10 @@ def updated(previous: Sequence[Condition], new: Iterable[Condition]) -> tuple[Co
     known = {condition.type: condition for condition in previous}
     for condition in new:
         before = known.get(condition.type)
-        if before is not None and before.status == condition.status:
-            known[condition.type] = dataclasses.replace(
-                condition, last_transition_time=before.last_transition_time
-            )
-        else:
+        if before is None or before.status is not condition.status:
             known[condition.type] = condition
+        elif not before.says_the_same(condition):
+            known[condition.type] = condition.since(before.last_transition_time)
     return tuple(known[type_] for type_ in ConditionType if type_ in known)
 
 

@@ -106,10 +106,12 @@ def _kind(document: Mapping[object, object], where: str) -> str:
         _refuse(f"required; Springline reads {READ}", "kind", where=where)
     if not isinstance(kind, str):
         _refuse("must be a string", "kind", where=where)
-    shown = problems.quoted(kind)
     if kind not in MODELS:
         group = f" ({problems.printable(version[:60])})" if isinstance(version, str) else ""
-        _refuse(f"kind {shown}{group} is not one Springline reads; it reads {READ}", where=where)
+        _refuse(
+            f"kind {problems.quoted(kind)}{group} is not one Springline reads; it reads {READ}",
+            where=where,
+        )
     expected = API_VERSIONS[kind]
     if version is None:
         _refuse(f"required; write {expected}", "apiVersion", where=where)

@@ -6,7 +6,7 @@ values.
 """
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Annotated, Final, Literal, NamedTuple, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -55,6 +55,12 @@ class Identity(NamedTuple):
         return "/".join(part for part in self if part)
 
 
+@cache  # every object with a null in it asks
+def _aliases(model: type[BaseModel]) -> frozenset[str | None]:
+    """Return the names of its fields in documents."""
+    return frozenset(field.alias for field in model.model_fields.values())
+
+
 class ApiModel(BaseModel):
     """The base of every model: immutable, no conversions, no unknown fields.
 
@@ -78,7 +84,7 @@ class ApiModel(BaseModel):
     def _without_nulls(cls, data: object) -> object:
         if not isinstance(data, Mapping) or None not in data.values():
             return data
-        known = {field.alias for field in cls.model_fields.values()}
+        known = _aliases(cls)
         return {key: value for key, value in data.items() if value is not None or key not in known}
 
 

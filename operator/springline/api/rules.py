@@ -10,6 +10,7 @@ default put there must mean the same as one that nobody wrote.
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any, Final
@@ -109,6 +110,8 @@ class Requires:
 
     def check(self, document: object) -> Iterator[Problem]:
         holder = _lookup(document, self.at)
+        if not isinstance(holder, Mapping):
+            return
         if all(_given(_lookup(holder, path)) for path in self.when) and not _given(
             _lookup(holder, self.needs)
         ):
@@ -204,6 +207,8 @@ class NeverBoth:
 
     def check(self, document: object) -> Iterator[Problem]:
         holder = _lookup(document, self.at)
+        if not isinstance(holder, Mapping):
+            return
         other = _lookup(holder, self.other)
         is_so = _given(other) if self.value is None else other == self.value
         given = _lookup(holder, self.field)
@@ -365,6 +370,7 @@ def _cel_duration(field: str, default: timedelta) -> str:
     return f"duration(has(self.{field}) ? self.{field} : '{written}')"
 
 
+@functools.cache  # there are as many as rules say, and every document is looked at by all of them
 def _path(dotted: str) -> Path:
     return tuple(dotted.split("."))
 

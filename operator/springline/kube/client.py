@@ -390,7 +390,8 @@ class Client:
         """Send a request and return its answer once the head has come."""
         for is_last in (False, True):
             renewals = self._access.renewals
-            serialized = await self._api.param_serialize(
+            # Without the body: it is plain values already, which would all be copied.
+            method, url, given, _, fields = await self._api.param_serialize(
                 method,
                 path,
                 query_params=list(params.items()),
@@ -399,10 +400,11 @@ class Client:
                     "Content-Type": content_type,
                     **(headers or {}),
                 },
-                body=body,
                 auth_settings=["BearerToken"],
             )
-            response = await self._api.call_api(*serialized, _request_timeout=timeout)
+            response = await self._api.call_api(
+                method, url, given, body, fields, _request_timeout=timeout
+            )
             if response.status < _FIRST_ERROR:
                 return response
             error = _error_of(response, await response.read())

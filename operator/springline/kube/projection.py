@@ -36,7 +36,10 @@ class Digest:
     def of(cls, status: Mapping[str, Any]) -> Self:
         """Digest a status as it stands in the document."""
         rest = _encode({key: value for key, value in status.items() if key != "attempts"})
-        return cls(_hashed(f"{rest} {status.get('attempts')}"), _hashed(rest))
+        hashed = hashlib.blake2b(rest.encode(), digest_size=16)
+        without_count = hashed.digest()
+        hashed.update(f" {status.get('attempts')}".encode())
+        return cls(hashed.digest(), without_count)
 
 
 @dataclass(slots=True)
@@ -163,7 +166,3 @@ class Projection:
 
 # The same status gives the same text, in whichever order it was read or made.
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
-
-
-def _hashed(text: str) -> bytes:
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()

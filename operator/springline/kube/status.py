@@ -301,13 +301,14 @@ class StatusWriter:
                 while (identity := self._queue.take()) is not None:
                     entry = self._entries[identity]
                     changed_at = self._changed_at.get(entry.identity, self._clock.monotonic())
-                    status = self._considered(entry)
-                    if status is None:
+                    considered = self._considered(entry)
+                    if considered is None:
                         self._foresee(entry)
                         await asyncio.sleep(0)  # there may be thousands with nothing to write
                         continue
                     self._in_flight[entry.identity] = changed_at
-                    tasks.create_task(self._write(entry, status), name=f"status/{entry.identity}")
+                    name = f"status/{entry.identity}"
+                    tasks.create_task(self._write(entry, *considered), name=name)
 
     async def flush(self) -> bool:
         """Write everything that has changed, now, and return when it is written.
@@ -377,7 +378,7 @@ class StatusWriter:
             self._schedule(entry.identity, at=entry.stalls_at + _GATHER_SECONDS)
             entry.stalls_at = None
 
-    def _considered(self, entry: Entry) -> dict[str, Any] | None:
+    def _considered(self, entry: Entry) -> tuple[dict[str, Any], Digest] | None:
         try:
             return self._to_write(entry)
         except Exception:  # as at the top of a task: a defect in one status must not end the others
@@ -385,8 +386,10 @@ class StatusWriter:
             self._changed_at.pop(entry.identity, None)
             return None
 
-    def _to_write(self, entry: Entry) -> dict[str, Any] | None:
-        """Return what is to be written now; None if it is nothing, or its time has not come."""
+    def _to_write(self, entry: Entry) -> tuple[dict[str, Any], Digest] | None:
+        """Return what is to be written now, with its digest; None if it is nothing, or its time has
+        not come.
+        """
         identity, now = entry.identity, self._clock.monotonic()
         if self._is_flushing and self._is_shut_out(identity):
             self._changed_at.pop(identity, None)
@@ -417,13 +420,13 @@ class StatusWriter:
                 entry.is_deferred = True
                 self._schedule(identity, at=count_at)
                 return None
-        return fitted.value
+        return fitted.value, digest
 
     # --- writing
 
-    async def _write(self, entry: Entry, status: dict[str, Any]) -> None:
+    async def _write(self, entry: Entry, status: dict[str, Any], digest: Digest) -> None:
         try:
-            retry_in = await self._try(entry, status)
+            retry_in = await self._try(entry, status, digest)
         except Exception:  # the top of a task: a defect in one write must not end the others
             logger.exception("status not written", extra={"object": str(entry.identity)})
             entry.written = None
@@ -434,11 +437,10 @@ class StatusWriter:
         self._take_in_later(entry.identity)
         self._go_on(entry, changed_at=changed_at, retry_in=retry_in)
 
-    async def _try(self, entry: Entry, status: dict[str, Any]) -> float | None:
+    async def _try(self, entry: Entry, status: dict[str, Any], sent: Digest) -> float | None:
         """Write, and return in how many seconds to do it again; None for never."""
         self._pay(entry)
         edition = self._definitions.edition
-        sent = Digest.of(status)
         self._rivals.writing(entry, sent)
         try:
             answer = await self._api.write(entry.identity, status, version=entry.version)

@@ -1,5 +1,6 @@
 """A condition changes its time only when its status flips."""
 
+import dataclasses
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -66,6 +67,19 @@ def test_another_reason_does_not_move_the_time() -> None:
     assert condition.reason is Reason.CONNECTION_REFUSED
     assert condition.message == "x"
     assert condition.observed_generation == 2
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        pytest.param(connected(reason=Reason.CONNECTED, at=NINE), id="another reason"),
+        pytest.param(connected(message="Opened", at=NINE), id="another sentence"),
+        pytest.param(connected(generation=2, at=NINE), id="another generation"),
+    ],
+)
+def test_what_else_is_new_is_taken_with_the_time_of_before(new: Condition) -> None:
+    [condition] = conditions.set_condition([connected()], new)
+    assert condition == dataclasses.replace(new, last_transition_time=EIGHT)
 
 
 @pytest.mark.parametrize("status", [ConditionStatus.FALSE, ConditionStatus.UNKNOWN])
