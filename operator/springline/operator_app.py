@@ -136,7 +136,7 @@ class _Parts:
             clock,
             limited=partial(self._metrics.event_posted, Outcome.LIMITED),
         )
-        bus = EventBus(LoggedEvents(), events)
+        bus = EventBus(LoggedEvents(clock), events)
         resolver = SystemResolver(rng)
         services = KubernetesServices(client, rng)
         self._token_files = DirectoryOfTokens(settings.token_dir)

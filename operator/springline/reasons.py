@@ -34,6 +34,7 @@ class Reason(enum.StrEnum):
     CONNECT_TIMEOUT = "ConnectTimeout"  # spec.connectTimeout passed before the session was open
     TLS_FAILED = "TLSFailed"  # certificates, names or versions do not match
     PROTOCOL_MISMATCH = "ProtocolMismatch"  # the peer speaks something else
+    FLOODED = "Flooded"  # the peer sends more than a session takes
 
     # Connected, when not: refused in the open handshake
     NO_AUTHENTICATION_MECHANISM = "NoAuthenticationMechanism"  # no mechanism in common

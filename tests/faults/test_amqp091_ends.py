@@ -4,12 +4,13 @@ import asyncio
 import logging
 import struct
 
+import pamqp.frame
 import pytest
 from pamqp import commands as spec
 from pamqp.heartbeat import Heartbeat
 
 from springline.core.values import ClosedBy
-from springline.errors import NotOpenError
+from springline.errors import NotOpenError, RejectedError
 from springline.reasons import Reason
 from support import fake_peer, opening
 from support.amqp091 import (
@@ -203,3 +204,68 @@ async def test_nothing_is_logged_at_any_level(caplog: pytest.LogCaptureFixture) 
     assert ours == []
     assert PLANTED not in caplog.text
     assert PLANTED not in repr(connection)
+
+
+# --- a peer that sends without a pause
+
+HEARTBEATS = b"\x08\x00\x00\x00\x00\x00\x00\xce" * 5000
+BLOCKS = (
+    pamqp.frame.marshal(spec.Connection.Blocked(reason="low on memory"), 0)
+    + pamqp.frame.marshal(spec.Connection.Unblocked(), 0)
+) * 2500
+
+
+@pytest.mark.parametrize(
+    ("flood", "what"),
+    [
+        pytest.param(HEARTBEATS, "2000 frames", id="heartbeats"),
+        pytest.param(BLOCKS, "2000 frames", id="blocks and their ends"),
+    ],
+)
+async def test_a_flood_is_ended_with_a_reason_and_others_get_their_turn(
+    flood: bytes, what: str
+) -> None:
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with asyncio.timeout(DEADLINE), fake_peer.serving() as peer:
+        connection, recorder = await opened(peer)
+        counting = asyncio.ensure_future(count_turns())
+        peer.talk.raw(flood)
+        await eventually(lambda: "closed" in recorder.told)
+        counting.cancel()
+        assert not connection.is_open
+        info = recorder.closes[0]
+        assert (info.by, info.reason) == (ClosedBy.CLIENT, Reason.FLOODED)
+        assert info.text == f"the peer sent more than {what} at once, and no session takes so much"
+        assert info.codes["code"] == 506
+    assert turns > 2000 / 32
+
+
+async def test_a_flood_of_heartbeats_in_the_handshake_ends_the_attempt() -> None:
+    """Before anything could time out, if nobody gave the loop a turn."""
+
+    async def babbling(talk: Talk) -> None:
+        await talk.greet()
+        await talk.log_in()
+        talk.raw(HEARTBEATS)
+        await talk.until_gone()
+
+    async with asyncio.timeout(DEADLINE), fake_peer.serving(babbling) as peer:
+        with pytest.raises(RejectedError) as raised:
+            await DRIVER.open(opening.request(peer.port))
+    assert raised.value.reason is Reason.FLOODED
+
+
+async def test_what_a_broker_sends_in_a_busy_hour_is_no_flood() -> None:
+    """A thousand words about blocks at once, and as many heartbeats."""
+    async with asyncio.timeout(DEADLINE), fake_peer.serving() as peer:
+        connection, recorder = await opened(peer)
+        peer.talk.raw(HEARTBEATS[: 8 * 900] + BLOCKS[: len(BLOCKS) // 5])
+        await eventually(lambda: recorder.told.count("unblocked") == 500)
+        assert connection.is_open

@@ -14,7 +14,7 @@ from springline import cli
 from springline.clock import SystemClock
 from springline.core.environment import Environment
 from springline.core.manager import Manager
-from springline.metrics import Metrics
+from springline.metrics import Collector, Metrics
 
 __all__ = ["SCRAPE_FILE", "main"]
 
@@ -25,16 +25,17 @@ _managers: list[Manager] = []
 
 def main() -> None:
     """Run until a signal ends it."""
-    metrics = Metrics(
-        lambda: [session.view for manager in _managers for session in manager.sessions()],
+    metrics = Metrics(SystemClock())
+    collector = Collector(
+        metrics,
+        lambda: [view for manager in _managers for view in manager.views()],
         per_object=True,
-        clock=SystemClock(),
     )
 
     def scrape(*_: Any) -> None:
         path = Path(os.environ[SCRAPE_FILE])
         temporary = path.with_suffix(".new")
-        temporary.write_bytes(metrics.collect().render()[0])
+        temporary.write_bytes(collector.collect().render()[0])
         temporary.replace(path)
 
     signal.signal(signal.SIGUSR1, scrape)

@@ -3,9 +3,16 @@
 A budget that is not used is full again after a while, so what happens seldom is never limited.
 """
 
+from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
 
-__all__ = ["Allowance", "Budget"]
+__all__ = ["Allowance", "Budget", "Budgets"]
+
+_K = TypeVar("_K", bound=Hashable)
+
+_TIDY: Final = 1000
+"""Budgets there may be before those of no more use are looked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,3 +62,29 @@ class Budget:
         earned = max(now - self._at, 0.0) / self._allowance.refill_seconds
         self._left = min(self._left + earned, self._allowance.burst)
         self._at = now
+
+
+class Budgets(Generic[_K]):
+    """A budget of the same allowance for each key. Takes no room for what is full again."""
+
+    def __init__(self, allowance: Allowance) -> None:
+        self._allowance = allowance
+        self._budgets: dict[_K, Budget] = {}
+        self._tidy_at = _TIDY
+
+    def take(self, key: _K, now: float) -> bool:
+        """Take one of the key's budget, if there is one."""
+        budget = self._budgets.get(key)
+        if budget is None:
+            if len(self._budgets) >= self._tidy_at:
+                self._forget_full(now)
+                self._tidy_at = max(2 * len(self._budgets), _TIDY)
+            budget = self._budgets[key] = Budget(self._allowance, now=now)
+        return budget.take(now)
+
+    def __len__(self) -> int:
+        return len(self._budgets)
+
+    def _forget_full(self, now: float) -> None:
+        for key in [key for key, budget in self._budgets.items() if budget.is_full(now)]:
+            del self._budgets[key]

@@ -1,9 +1,13 @@
 """Events of sessions as lines of the log."""
 
 import logging
-from typing import Final
+from collections import Counter
+from typing import Any, Final
 
+from springline.core import ports
+from springline.core.budgets import Allowance, Budgets
 from springline.core.events import Event, EventType, Severity
+from springline.core.values import SessionKey
 
 __all__ = ["MESSAGES", "LoggedEvents"]
 
@@ -34,17 +38,37 @@ MESSAGES: Final = {
 _STEPS = frozenset({EventType.ATTEMPTING, EventType.OBTAINED_ADDRESS})
 
 
+_ALLOWED: Final = Allowance(burst=60, refill_seconds=5.0)
+"""Lines of one session: one that comes and goes all the time is not to fill the log."""
+
+
 class LoggedEvents:
-    """Logs each event, as `core.events.EventSink`."""
+    """Logs each event, as `core.events.EventSink`, unless a session has too many."""
+
+    def __init__(self, clock: ports.Clock) -> None:
+        self._clock = clock
+        self._budgets: Budgets[SessionKey] = Budgets(_ALLOWED)
+        self._left_out: Counter[SessionKey] = Counter()
 
     async def report(self, event: Event) -> None:
-        """Log the event, steps of an attempt and routine as DEBUG."""
-        fields = {"session": event.key, "detail": event.message}
+        """Log the event, steps of an attempt and routine as DEBUG.
+
+        Of a session that has had too many lines, the next one says how many were left out.
+        """
+        level = _level(event)
+        if not logger.isEnabledFor(level):
+            return
+        if not self._budgets.take(event.key, self._clock.monotonic()):
+            self._left_out[event.key] += 1
+            return
+        fields: dict[str, Any] = {"session": event.key, "detail": event.message}
+        if (left_out := self._left_out.pop(event.key, 0)) > 0:
+            fields["left_out"] = left_out
         if event.broker is not None:
             fields["server"] = event.server_name
         if event.reason is not None:
             fields["reason"] = event.reason
-        logger.log(_level(event), MESSAGES[event.type], extra=fields)
+        logger.log(level, MESSAGES[event.type], extra=fields)
 
 
 def _level(event: Event) -> int:

@@ -520,7 +520,10 @@ def _lost(state: SessionState, failure: Failure) -> Transition:
         blocked=verdicts.NOT_CONNECTED,
         synced=verdicts.NOTHING_LIVE,
     )
-    return Transition(state=waiting, command=Command.CONNECT_SPACED)
+    # Who sends without a pause would do so again at once.
+    is_hostile = failure.reason is Reason.FLOODED
+    command = Command.CONNECT_SLOWLY if is_hostile else Command.CONNECT_SPACED
+    return Transition(state=waiting, command=command)
 
 
 def _probe_unanswered(state: SessionState, seconds: float) -> Transition:

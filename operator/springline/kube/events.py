@@ -13,7 +13,7 @@ from typing import Protocol
 from springline.api.meta import Identity
 from springline.api.texts import shortened
 from springline.core import event_texts, ports
-from springline.core.budgets import Allowance, Budget
+from springline.core.budgets import Allowance, Budgets
 from springline.core.events import Event, EventType, Severity
 from springline.kube import event_objects
 from springline.kube.event_objects import Content
@@ -27,9 +27,6 @@ _NOT_POSTED = frozenset({EventType.ATTEMPTING, EventType.OBTAINED_ADDRESS})
 
 _ALLOWED = Allowance(burst=25, refill_seconds=300.0)
 """The same figures as Kubernetes' own components: 25 at once, then one in five minutes."""
-
-_TIDY = 1000
-"""Budgets there may be before those of no more use are looked for."""
 
 
 class Poster(Protocol):
@@ -55,8 +52,7 @@ class KubernetesEvents:
         self._uid_of = uid_of
         self._clock = clock
         self._limited = limited
-        self._budgets: dict[str, Budget] = {}
-        self._tidy_at = _TIDY
+        self._budgets: Budgets[str] = Budgets(_ALLOWED)
 
     async def report(self, event: Event) -> None:
         """Have the event posted, unless there is no need. Returns at once.
@@ -104,7 +100,7 @@ class KubernetesEvents:
         uid = self._uid_of(identity)
         if uid is None:
             return True  # deleted meanwhile
-        if not self._budget(uid).take(self._clock.monotonic()):
+        if not self._budgets.take(uid, self._clock.monotonic()):
             self._limited()
             return False
         content = Content(
@@ -118,20 +114,6 @@ class KubernetesEvents:
         )
         self._poster.put(content, at=at)
         return True
-
-    def _budget(self, uid: str) -> Budget:
-        now = self._clock.monotonic()
-        if uid not in self._budgets:
-            if len(self._budgets) >= self._tidy_at:
-                self._forget_full(now)
-                self._tidy_at = max(2 * len(self._budgets), _TIDY)
-            self._budgets[uid] = Budget(_ALLOWED, now=now)
-        return self._budgets[uid]
-
-    def _forget_full(self, now: float) -> None:
-        """Drop budgets that would be full again: they are as good as new ones."""
-        for uid in [uid for uid, budget in self._budgets.items() if budget.is_full(now)]:
-            del self._budgets[uid]
 
 
 def _related(event: Event) -> Identity | None:

@@ -1,6 +1,6 @@
 """How much of something one tenant may have."""
 
-from springline.core.budgets import Allowance, Budget
+from springline.core.budgets import Allowance, Budget, Budgets
 
 THREE = Allowance(burst=3, refill_seconds=10.0)
 
@@ -35,3 +35,16 @@ def test_what_is_spent_beyond_it_is_paid_back_later() -> None:
     assert budget.next_at(0.0) == 30.0
     assert budget.take(30.0)
     assert not budget.take(30.0)
+
+
+def test_each_key_has_a_budget_of_its_own() -> None:
+    budgets: Budgets[str] = Budgets(THREE)
+    assert [budgets.take("a", 0.0) for _ in range(4)] == [True, True, True, False]
+    assert budgets.take("b", 0.0)
+
+
+def test_budgets_that_are_full_again_take_no_room() -> None:
+    budgets: Budgets[int] = Budgets(THREE)
+    for number in range(20_000):
+        budgets.take(number, float(number))
+    assert len(budgets) <= 2000

@@ -10,6 +10,7 @@ from springline.core.state import (
     Command,
     CredentialChanged,
     Declared,
+    Failure,
     Lost,
     Opened,
     Phase,
@@ -23,6 +24,7 @@ from springline.core.state import (
     Unblocked,
     step,
 )
+from springline.reasons import Reason
 from support.builders import (
     a_block,
     credential_refused,
@@ -186,6 +188,13 @@ NOTHING, STAND_DOWN, FINISH = Command.NOTHING, Command.STAND_DOWN, Command.FINIS
         pytest.param(WAITING, Opened(), "Connected", NOTHING, id="open at a later attempt"),
         # lost
         pytest.param(CONNECTED, Lost(failure=GONE), "Waiting", SPACED, id="lost and reopened"),
+        pytest.param(
+            CONNECTED,
+            Lost(failure=Failure(reason=Reason.FLOODED, message="too much")),
+            "Waiting",
+            SLOWLY,
+            id="left because it sent without a pause",
+        ),
         pytest.param(
             after(Declared(stay_closed=True), Opened()),
             Lost(failure=GONE),

@@ -216,9 +216,11 @@ async def test_the_broker_is_what_an_event_is_related_to(
 
 
 # R5.14
-async def test_a_line_of_the_log_has_the_servers_name(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_line_of_the_log_has_the_servers_name(
+    caplog: pytest.LogCaptureFixture, clock: FakeClock
+) -> None:
     caplog.set_level(logging.DEBUG, logger="springline.core.logged_events")
-    events = LoggedEvents()
+    events = LoggedEvents(clock)
     for kind in EventType:
         await events.report(an_event(kind, broker=Identity("Broker", "apps", "rabbit")))
     assert {record.__dict__["server"] for record in caplog.records} == {"Broker rabbit"}
@@ -227,9 +229,9 @@ async def test_a_line_of_the_log_has_the_servers_name(caplog: pytest.LogCaptureF
     assert "server" not in caplog.records[0].__dict__
 
 
-async def test_every_event_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+async def test_every_event_is_logged(caplog: pytest.LogCaptureFixture, clock: FakeClock) -> None:
     caplog.set_level(logging.DEBUG, logger="springline.core.logged_events")
-    events = LoggedEvents()
+    events = LoggedEvents(clock)
     for kind in EventType:
         await events.report(an_event(kind))
     assert len({record.message for record in caplog.records}) == len(EventType)
@@ -255,16 +257,41 @@ async def test_every_event_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 )
 async def test_the_level_says_how_much_it_matters(
     caplog: pytest.LogCaptureFixture,
+    clock: FakeClock,
     kind: EventType,
     reason: Reason | None,
     level: str,
     fields: dict[str, Any],
 ) -> None:
     caplog.set_level(logging.DEBUG, logger="springline.core.logged_events")
-    events = LoggedEvents()
+    events = LoggedEvents(clock)
     await events.report(an_event(kind, reason=reason, message="words"))
     [record] = caplog.records
     assert record.levelname == level
     assert str(record.__dict__["session"]) == "apps/orders"
     assert {name: record.__dict__[name] for name in fields} == fields
     assert ("reason" in record.__dict__) == (reason is not None)
+
+
+async def test_a_session_that_comes_and_goes_all_the_time_does_not_fill_the_log(
+    caplog: pytest.LogCaptureFixture, clock: FakeClock
+) -> None:
+    caplog.set_level(logging.INFO, logger="springline.core.logged_events")
+    events = LoggedEvents(clock)
+    for _ in range(1000):
+        await events.report(an_event(EventType.BLOCKED))
+    assert len(caplog.records) == 60
+    await clock.advance(5.0)
+    await events.report(an_event(EventType.UNBLOCKED))
+    assert caplog.records[-1].__dict__["left_out"] == 940
+
+
+async def test_a_line_that_nobody_would_see_is_not_counted(
+    caplog: pytest.LogCaptureFixture, clock: FakeClock
+) -> None:
+    caplog.set_level(logging.INFO, logger="springline.core.logged_events")
+    events = LoggedEvents(clock)
+    for _ in range(1000):
+        await events.report(an_event(EventType.ATTEMPTING))
+    await events.report(an_event(EventType.CONNECTED))
+    assert len(caplog.records) == 1

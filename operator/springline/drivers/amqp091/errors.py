@@ -19,7 +19,7 @@ from pamqp import exceptions as pamqp_errors
 
 from springline.core.values import ClosedBy, CloseInfo
 from springline.drivers.amqp091.lengths import Login
-from springline.drivers.amqp091.replies import Close
+from springline.drivers.amqp091.replies import RESOURCE_ERROR, Close
 from springline.drivers.shared import failures, tls_failures
 from springline.drivers.shared.progress import Progress, TransportStep
 from springline.errors import (
@@ -35,6 +35,7 @@ __all__ = [
     "BlockedSecretUpdateError",
     "HandshakeProgress",
     "HandshakeStep",
+    "flooded",
     "is_undecodable",
     "lost",
     "mismatch",
@@ -109,6 +110,11 @@ def translated(progress: HandshakeProgress) -> Iterator[None]:
         raise _translate(cause, progress) from cause
 
 
+def flooded(what: str) -> RejectedError:
+    """Return the error for a peer that sends more than a session takes."""
+    return RejectedError(Reason.FLOODED, f"the peer sent {what}, and no session takes so much")
+
+
 def mismatch(what: str) -> RejectedError:
     """Return the error for a peer that sent `what`, which AMQP 0-9-1 has no room for."""
     return RejectedError(Reason.PROTOCOL_MISMATCH, f"the peer sent {what}")
@@ -146,7 +152,10 @@ def lost(error: BaseException | None) -> CloseInfo:
 def objected(close: Close) -> CloseInfo:
     """Return how a connection that was open ended with our Close for what the peer sent."""
     return CloseInfo(
-        by=ClosedBy.CLIENT, reason=Reason.PROTOCOL_MISMATCH, text=close.text, codes=close.codes
+        by=ClosedBy.CLIENT,
+        reason=Reason.FLOODED if close.code == RESOURCE_ERROR else Reason.PROTOCOL_MISMATCH,
+        text=close.text,
+        codes=close.codes,
     )
 
 

@@ -13,8 +13,9 @@ from pamqp.constants import FRAME_END, FRAME_METHOD
 from springline.drivers.amqp091 import errors, objections
 from springline.drivers.amqp091.lengths import FRAME_OVERHEAD
 from springline.drivers.amqp091.objections import NO_METHOD, Method, Violation
-from springline.drivers.amqp091.replies import Close
+from springline.drivers.amqp091.replies import RESOURCE_ERROR, Close
 from springline.drivers.shared import peers
+from springline.drivers.shared.inbound import InboundBudget
 from springline.drivers.shared.peers import Expected
 from springline.errors import RejectedError
 from springline.reasons import Reason
@@ -45,6 +46,7 @@ class FrameReader(asyncio.StreamReader):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
         self._frame_max = _GREETING_FRAME_MAX
+        self._budget = InboundBudget(loop)
         self._piece = 0
         self._kind = self._channel = 0
         self._at_start = True
@@ -77,6 +79,7 @@ class FrameReader(asyncio.StreamReader):
                 self._channel = int.from_bytes(data[:2])
             case _:
                 self._examine(data)
+                await self._budget.give_way()
         self._piece = (self._piece + 1) % _PIECES
         self._at_start = False
         return data
@@ -116,6 +119,11 @@ class FrameReader(asyncio.StreamReader):
         """Raise what is wrong with a frame that is there as a whole."""
         if self._kind == FRAME_METHOD and len(payload) > _METHOD_OCTETS:
             self.method = Method(int.from_bytes(payload[:2]), int.from_bytes(payload[2:4]))
+        too_much = self._budget.take(len(payload))
+        if too_much:
+            error = errors.flooded(too_much)
+            self.objection = objections.close(RESOURCE_ERROR, error.message, NO_METHOD)
+            raise error
         if payload[-1] != FRAME_END:
             raise self._object(Violation(objections.FRAME_ERROR, "a frame without a frame end"))
         wrong = self.check(self._kind, self._channel, self.method) if self.check else None

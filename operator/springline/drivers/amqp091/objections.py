@@ -16,7 +16,15 @@ from springline.drivers.amqp091.replies import Close
 from springline.errors import RejectedError
 from springline.reasons import Reason
 
-__all__ = ["FRAME_ERROR", "NO_METHOD", "Method", "Rules", "Violation", "close", "of_error"]
+__all__ = [
+    "FRAME_ERROR",
+    "NO_METHOD",
+    "Method",
+    "Rules",
+    "Violation",
+    "close",
+    "of_error",
+]
 
 FRAME_ERROR: Final = 501
 _SYNTAX_ERROR: Final = 502

@@ -8,6 +8,7 @@ one by one; anything unknown falls back to what its code says. It reads no frame
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from springline.core.values import Block, ClosedBy, CloseInfo
 from springline.errors import (
@@ -23,6 +24,7 @@ from springline.errors import (
 from springline.reasons import Reason
 
 __all__ = [
+    "RESOURCE_ERROR",
     "Close",
     "at_open",
     "block",
@@ -31,6 +33,9 @@ __all__ = [
     "secret_refused",
     "when_open",
 ]
+
+
+RESOURCE_ERROR: Final = 506
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
