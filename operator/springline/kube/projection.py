@@ -19,6 +19,7 @@ from springline.core.budgets import Budget
 from springline.core.manager import Manager
 from springline.core.session import Session
 from springline.core.values import SessionKey
+from springline.core.view import SessionView
 from springline.kube.requests import Request
 from springline.kube.stored import StoredStatus
 
@@ -90,6 +91,10 @@ class Entry:
     """The broker that the session was last seen with."""
     binding: Publication | None = None
     """What was shown last of the Secret for applications."""
+    view: SessionView | None = None
+    """What the status was made of last."""
+    made: bytes | None = None
+    """The digest of what came of it; None if anything else of it is another one by now."""
 
 
 class Projection:
@@ -113,17 +118,30 @@ class Projection:
         session = self._session(entry.identity)
         return session is None or session.view.has_result
 
+    def is_written(self, entry: Entry) -> bool:
+        """Whether the API server has what the session is now, as far as that takes no projection.
+
+        Many changes of a session change nothing that is shown.
+        """
+        if entry.made is None or entry.written is None or entry.written.whole != entry.made:
+            return False
+        session = self._session(entry.identity)
+        if session is None or (view := session.view) != entry.view:
+            return False
+        return binding.current(view, self._publications, before=entry.binding) == entry.binding
+
     def of(self, entry: Entry) -> dict[str, Any] | None:
         """Return the status as it is now, None for a connection whose session is not there yet.
 
         The conditions are kept in the entry: their times depend on those before.
         """
+        entry.made = None
         if entry.identity.kind != "BrokerConnection":
             return self._of_broker(entry)
         session = self._session(entry.identity)
         if session is None:
             return None
-        view = session.view
+        entry.view = view = session.view
         stalls_in = stalling.stalls_in(view)
         entry.stalls_at = self._clock.monotonic() + stalls_in if stalls_in is not None else None
         entry.binding = binding.current(view, self._publications, before=entry.binding)

@@ -205,6 +205,7 @@ class StatusWriter:
         entry = self._entries.get(identity)
         if entry is not None:
             entry.handled[request] = value
+            entry.made = None
             self._changed(entry)
 
     def gone(self, identity: Identity) -> None:
@@ -235,6 +236,7 @@ class StatusWriter:
         """
         for entry in self._entries.values():
             self._rivals.definitions_changed(entry)
+            entry.made = None
             if entry.is_cut or entry.refusals:
                 entry.not_before = float("-inf")
                 self._changed(entry)
@@ -400,6 +402,11 @@ class StatusWriter:
         if now < settled_at and not self._is_flushing and not self._projection.is_settled(entry):
             self._schedule(identity, at=settled_at)
             return None
+        if self._projection.is_written(entry):
+            del self._changed_at[identity]
+            entry.is_deferred = False
+            self._counted("unchanged")
+            return None
         status = self._projection.of(entry)
         del self._changed_at[identity]
         entry.is_deferred = False
@@ -410,6 +417,7 @@ class StatusWriter:
         if not fitted.value:  # the definitions have no status
             return None
         digest = Digest.of(fitted.value)
+        entry.made = digest.whole
         if entry.written is not None:
             if digest.whole == entry.written.whole:
                 self._counted("unchanged")

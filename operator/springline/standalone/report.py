@@ -220,6 +220,8 @@ class Report:
         published = binding.current(
             view, self._publications, before=before.binding if before else None
         )
+        if before is not None and self._is_told(before, view, published):
+            return
         conditions = projection.conditions(
             view,
             previous=before.conditions if before else (),
@@ -235,6 +237,20 @@ class Report:
             Identity("BrokerConnection", session.key.namespace, session.key.name),
             lambda: self.connection_document(session.key),
         )
+
+    def _is_told(self, before: Shown, view: SessionView, published: Publication | None) -> bool:
+        """Whether what a session is now is shown, and written where it is written.
+
+        Many changes of a session change nothing that is shown.
+        """
+        if (before.view, before.binding) != (view, published):
+            return False
+        if self._status_dir is None:
+            return True
+        key = view.key
+        identity = Identity("BrokerConnection", key.namespace, key.name)
+        path = self._status_dir / _file_name(identity)
+        return path in self._written or path in self._unwritten
 
     def _project_broker(self, broker: Identity) -> None:
         if self._status_dir is None:

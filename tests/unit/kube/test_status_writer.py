@@ -9,6 +9,8 @@ import pytest
 
 from springline.api.meta import Identity
 from springline.core import binding
+from springline.core import status as projection
+from springline.core.view import SessionView
 from springline.kube import paths
 from springline.kube import status as module
 from springline.kube.client import RefusedError, UnreachableError
@@ -141,6 +143,41 @@ async def test_what_the_api_server_has_is_not_written_again(scene: Scene) -> Non
     await scene.clock.advance(10)
     assert len(scene.api.writes) == 2
     assert scene.counted == ["written", "written", "unchanged", "unchanged"]
+
+
+async def test_a_change_that_changes_nothing_shown_is_not_even_projected(
+    connected: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Secret that changes is news to a session before anything of it can be shown."""
+    [session] = connected.manager.sessions()
+    projected: list[SessionView] = []
+    project = projection.connection_status
+
+    def counted(view: SessionView, *arguments: Any, **options: Any) -> Any:
+        projected.append(view)
+        return project(view, *arguments, **options)
+
+    monkeypatch.setattr(projection, "connection_status", counted)
+    connected.statuses.session_changed(session)
+    await connected.clock.advance(1)
+    assert connected.statuses.waiting == 0
+    assert projected == []
+    session.reconnect()
+    await connected.clock.advance(1)
+    assert projected != []
+    assert len(connected.written()) == 1
+
+
+async def test_what_did_not_change_is_written_where_it_is_not_known_to_be(
+    connected: Scene,
+) -> None:
+    """The object was read anew after a write over ours, say."""
+    [session] = connected.manager.sessions()
+    connected.statuses.gone(ORDERS)
+    connected.statuses.declared(ORDERS, generation=1, stored=StoredStatus(uid="connection-2"))
+    connected.statuses.session_changed(session)
+    await connected.clock.advance(1)
+    assert len(connected.written()) == 1
 
 
 async def test_a_burst_of_changes_costs_one_write(connected: Scene) -> None:

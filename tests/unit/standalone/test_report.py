@@ -8,6 +8,7 @@ import pytest
 
 from springline.api.meta import Identity
 from springline.core import status
+from springline.core.view import SessionView
 from springline.standalone import report
 from support import builders
 from support.running import a_broker, a_connection, a_secret
@@ -42,6 +43,42 @@ async def test_open_connection_has_its_status_in_a_file(scene: Scene) -> None:
         "Synced": "True",
         "Blocked": "False",
     }
+
+
+async def test_change_that_changes_nothing_shown_is_not_even_projected(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scene.apply(*EVERYTHING)
+    [session] = scene.manager.sessions()
+    projected: list[SessionView] = []
+    project = status.conditions
+
+    def counted(view: SessionView, **options: Any) -> Any:
+        projected.append(view)
+        return project(view, **options)
+
+    monkeypatch.setattr(status, "conditions", counted)
+    scene.report.session_changed(session)
+    await scene.clock.advance(1)
+    assert projected == []
+    scene.driver.connection.block()
+    await scene.clock.advance(1)
+    shown = scene.written(ORDERS_FILE)["status"]["conditions"]
+    assert {each["type"]: each["status"] for each in shown}["Blocked"] == "True"
+
+
+async def test_file_that_somebody_removed_is_written_again_where_nothing_is_new(
+    scene: Scene,
+) -> None:
+    """After the next manifests, with the next message to the session."""
+    await scene.apply(*EVERYTHING)
+    assert scene.status_dir is not None
+    (scene.status_dir / ORDERS_FILE).unlink()
+    await scene.apply(*EVERYTHING, a_secret("ann", PLANTED, name="another"))
+    [session] = scene.manager.sessions()
+    scene.report.session_changed(session)
+    await scene.clock.advance(1)
+    assert scene.written(ORDERS_FILE)["status"]["state"] == "Connected"
 
 
 async def test_broker_has_the_counts_of_its_connections_in_a_file(scene: Scene) -> None:
