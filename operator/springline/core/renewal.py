@@ -134,6 +134,13 @@ class _Read:
     """To open a connection with exactly this; nothing is read again on the way."""
 
 
+def _is_news(situation: Situation, step: Step | None) -> bool:
+    """Whether a step would be taken without that anybody has asked for it."""
+    if not situation.is_asked_for:
+        return step is not None
+    return rotation.next_step(dataclasses.replace(situation, is_asked_for=False)) is not None
+
+
 class Renewal:
     """One renewal: `tries` brings what has changed to the live session, until that works."""
 
@@ -274,7 +281,7 @@ class Renewal:
         )
         read = _Read(credential=credential, tls=opened.tls, same_endpoint=True, means=means)
         spec = dataclasses.replace(self._spec, target=opened.target)
-        accepted = dataclasses.replace(self._situation(read, spec), is_verified=True)
+        accepted = self._situation(read, spec, is_verified=True)
         if rotation.next_step(accepted) is not Step.UPDATE:
             return None
         question = self._refused_question
@@ -299,8 +306,13 @@ class Renewal:
         is_old = lifetime.is_due(live.opened.credential, live.renew_at, self._means.clock)
         return is_old or live.is_refused
 
-    def _situation(self, read: _Read, spec: SessionSpec) -> Situation:
-        """Return how things stand with what was read, before it was tried."""
+    def _situation(
+        self, read: _Read, spec: SessionSpec, *, is_verified: bool, is_limited: bool = False
+    ) -> Situation:
+        """Return how things stand with what was read, and by now perhaps tried.
+
+        `is_limited` if it cannot be tried, and is to be used all the same.
+        """
         return Situation(
             current=self._live.opened.credential,
             new=read.credential,
@@ -312,7 +324,8 @@ class Renewal:
                 spec.target, connected_to=self._connection.info.endpoint
             ),
             can_update=self._can_update and not self._connection.cannot_renew,
-            must_verify=spec.rotation.verify and self._is_proved,
+            must_verify=spec.rotation.verify and self._is_proved and not is_limited,
+            is_verified=is_verified,
             is_asked_for=self._live.asked_at is not None and self._is_proved,
         )
 
@@ -320,16 +333,13 @@ class Renewal:
         verified_at: datetime | None = None
         is_limited = False
         while True:
-            situation = self._situation(read, spec)
-            situation = dataclasses.replace(
-                situation,
-                must_verify=situation.must_verify and not is_limited,
-                is_verified=verified_at is not None,
+            situation = self._situation(
+                read, spec, is_verified=verified_at is not None, is_limited=is_limited
             )
             self._stays = not situation.has_moved
-            unasked = dataclasses.replace(situation, is_asked_for=False)
-            self._has_news = rotation.next_step(unasked) is not None
-            match rotation.next_step(situation):
+            step = rotation.next_step(situation)
+            self._has_news = _is_news(situation, step)
+            match step:
                 case None:
                     return Unchanged(credential=read.credential, verified_at=verified_at)
                 case Step.VERIFY:
@@ -360,9 +370,11 @@ class Renewal:
 
         No refusal: nothing was sent, and the broker was not even asked.
         """
+        why = self._connection.cannot_renew
+        if not why:
+            return ""
         otherwise = dataclasses.replace(situation, can_update=self._can_update)
-        would_update = rotation.next_step(otherwise) is Step.UPDATE
-        return self._connection.cannot_renew if would_update else ""
+        return why if rotation.next_step(otherwise) is Step.UPDATE else ""
 
     def _does_without(self, error: errors.ConnectError) -> bool:
         """Whether a credential that could not be tried is to be used untried."""
