@@ -44,7 +44,9 @@ WORDS = (
     *("update secret", "secret ok", "(?:start|tune|open|close|secure) ok", "connection start"),
     *("tune", "reply (?:code|text)s?", "class ids?", "method ids?"),
 )
-_FOUND = re.compile(rf"\b(?:{'|'.join(sorted(WORDS, key=len, reverse=True))})\b")
+# What is written in one word is none the less the same.
+_ANY = "|".join(sorted(WORDS, key=len, reverse=True)).replace(" ?", " ").replace(" ", " ?")
+_FOUND = re.compile(rf"\b(?:{_ANY})\b")
 
 # module, word: why it may stand there
 ALLOWED = {
@@ -82,7 +84,8 @@ def passages(source: str) -> Iterator[tuple[int, str]]:
 
 def plain(passage: str) -> str:
     """Return a passage in lower-case words: names are taken apart, marks become spaces."""
-    apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", passage)
+    apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", passage)
+    apart = re.sub(r"(?<=[A-Za-z])(?=[0-9])|(?<=[0-9])(?=[A-Za-z])", " ", apart)
     return re.sub(r"[^a-z0-9]+", " ", apart.lower())
 
 
@@ -109,7 +112,10 @@ def module(path: Path) -> str:
         pytest.param("# sent by update-\n# secret", "update secret", id="a comment of two lines"),
         pytest.param('x = ("the routing " "key")', "routing key", id="a text of two parts"),
         pytest.param('x = f"{a}, vhost {b}"', "vhost", id="a text with values"),
-        pytest.param("import amqp091", "amqp091", id="an import"),
+        pytest.param("class AMQPDriver: ...", "amqp", id="an abbreviation in a name"),
+        pytest.param("frame2 = 1", "frame", id="a number behind it"),
+        pytest.param("virtualhost = 1", "virtualhost", id="written in one"),
+        pytest.param("import amqp091", "amqp 091", id="an import"),
     ],
 )
 def test_a_word_is_found_however_it_is_written(source: str, found: str) -> None:

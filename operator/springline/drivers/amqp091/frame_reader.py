@@ -98,6 +98,9 @@ class FrameReader(asyncio.StreamReader):
         """Buffer what has come, or drop it."""
         if not self._sought:
             super().feed_data(data)
+            too_much = self._budget.take_piece()
+            if too_much and self.exception() is None:
+                self.set_exception(self._flooded(too_much))
             return
         self._tail += bytes(data)
         if self._sought in self._tail:
@@ -121,14 +124,17 @@ class FrameReader(asyncio.StreamReader):
             self.method = Method(int.from_bytes(payload[:2]), int.from_bytes(payload[2:4]))
         too_much = self._budget.take(len(payload))
         if too_much:
-            error = errors.flooded(too_much)
-            self.objection = objections.close(RESOURCE_ERROR, error.message, NO_METHOD)
-            raise error
+            raise self._flooded(too_much)
         if payload[-1] != FRAME_END:
             raise self._object(Violation(objections.FRAME_ERROR, "a frame without a frame end"))
         wrong = self.check(self._kind, self._channel, self.method) if self.check else None
         if wrong is not None:
             raise self._object(wrong)
+
+    def _flooded(self, too_much: str) -> RejectedError:
+        error = errors.flooded(too_much)
+        self.objection = objections.close(RESOURCE_ERROR, error.message, NO_METHOD)
+        return error
 
     def _object(self, wrong: Violation) -> RejectedError:
         error = errors.mismatch(wrong.what)

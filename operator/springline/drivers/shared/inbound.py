@@ -15,6 +15,8 @@ __all__ = ["InboundBudget"]
 
 _FRAMES: Final = Allowance(burst=2000, refill_seconds=0.02)
 _KIBIBYTES: Final = Allowance(burst=1024, refill_seconds=1 / 64)
+_PIECES: Final = Allowance(burst=4000, refill_seconds=0.01)
+"""A frame may come in pieces of one octet, and each of them wakes the event loop."""
 _TURN: Final = 32
 """Frames after which others get their turn."""
 
@@ -22,13 +24,14 @@ _TURN: Final = 32
 class InboundBudget:
     """What is left for the peer of one connection."""
 
-    __slots__ = ("_frames", "_kibibytes", "_loop", "_octets", "_taken")
+    __slots__ = ("_frames", "_kibibytes", "_loop", "_octets", "_pieces", "_taken")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
         self._loop = loop
         self._frames = Budget(_FRAMES, now=now)
         self._kibibytes = Budget(_KIBIBYTES, now=now)
+        self._pieces = Budget(_PIECES, now=now)
         self._octets = 0  # that do not fill a kibibyte yet
         self._taken = 0
 
@@ -44,6 +47,12 @@ class InboundBudget:
             if not self._kibibytes.take(now):
                 return f"more than {_KIBIBYTES.burst} KiB at once"
         return ""
+
+    def take_piece(self) -> str:
+        """Take what came at one time, however short; return what is too much, as `take`."""
+        if self._pieces.take(self._loop.time()):
+            return ""
+        return f"more than {_PIECES.burst} pieces at once"
 
     async def give_way(self) -> None:
         """Let other tasks run now and then: reading what has come already waits for nothing."""
