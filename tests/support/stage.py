@@ -10,6 +10,7 @@ from springline.core import metering, ports
 from springline.core.desired import SessionSpec
 from springline.core.environment import Environment
 from springline.core.event_bus import EventBus
+from springline.core.limits import Limits
 from springline.core.session import Desired, Session
 from springline.core.state import Failure, SessionState
 from springline.core.view import SessionView
@@ -41,6 +42,7 @@ class Stage:
         rng: Random | None = _MIDDLE,
         drivers: Mapping[str, ports.Driver] | None = None,
         meter: ports.Meter = metering.NO_METER,
+        limits: Limits | None = None,
     ) -> None:
         self.clock = clock
         self._set_at = clock.monotonic()
@@ -66,6 +68,7 @@ class Stage:
             rng=self.rng,
             events=self.bus,
             meter=meter,
+            limits=limits or Limits(),
         )
         self.session = Session(builders.KEY, self.environment, on_change=self._changed)
         self.task: asyncio.Task[None] | None = None

@@ -42,7 +42,7 @@ class Means:
     credentials: ports.CredentialSource
     tls: ports.TLSSource
     endpoints: ports.EndpointSource
-    limit: asyncio.Semaphore
+    limit: contextlib.AbstractAsyncContextManager[None]
     """How many attempts run at once; shared by the sessions of one broker."""
     verifications: Verifications = field(default_factory=Verifications)
     """Throw-away handshakes; shared by the sessions of a process."""

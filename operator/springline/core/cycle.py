@@ -51,6 +51,13 @@ class Cycle:
             delay = backoff.spaced_delay(retry, failures=failures, rng=rng)
         return max(self._last_start + delay - self._environment.clock.monotonic(), 0.0)
 
+    def until_allowed(self) -> float:
+        """Return the seconds until an attempt may start that nothing else is to wait for."""
+        if self._last_start is None:
+            return 0.0
+        least = self._environment.limits.least_retry_delay
+        return max(self._last_start + least - self._environment.clock.monotonic(), 0.0)
+
     # Progress
 
     async def started(self) -> None:

@@ -9,7 +9,7 @@ import contextlib
 from collections import Counter, deque
 from collections.abc import AsyncIterator
 
-__all__ = ["FairTurns"]
+__all__ = ["FairTurns", "Share"]
 
 
 class FairTurns:
@@ -30,14 +30,19 @@ class FairTurns:
     @contextlib.asynccontextmanager
     async def turn(self, namespace: str) -> AsyncIterator[None]:
         """Wait for a turn, and give it back at the end. Safe to cancel."""
+        async with self.of(namespace):
+            yield
+
+    async def take(self, namespace: str) -> None:
+        """Wait for a turn, to be given back. Safe to cancel."""
         if self._may(namespace):
             self._take(namespace)
         else:
             await self._wait(namespace)
-        try:
-            yield
-        finally:
-            self._give_back(namespace)
+
+    def of(self, namespace: str) -> "Share":
+        """Return the turns of one namespace, for `async with`."""
+        return Share(self, namespace)
 
     async def _wait(self, namespace: str) -> None:
         given: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -47,7 +52,7 @@ class FairTurns:
             await given
         except asyncio.CancelledError:
             if given.done() and not given.cancelled():
-                self._give_back(namespace)  # it came just then
+                self.give_back(namespace)  # it came just then
             else:
                 self._waiting.remove(place)
             raise
@@ -59,7 +64,8 @@ class FairTurns:
         self._free -= 1
         self._taken[namespace] += 1
 
-    def _give_back(self, namespace: str) -> None:
+    def give_back(self, namespace: str) -> None:
+        """Give a turn back that was taken."""
         self._free += 1
         self._taken[namespace] -= 1
         if not self._taken[namespace]:
@@ -76,3 +82,19 @@ class FairTurns:
                 self._take(namespace)
                 given.set_result(None)
                 return
+
+
+class Share:
+    """The turns that one namespace has; `async with` takes one, in any number of tasks."""
+
+    __slots__ = ("_namespace", "_turns")
+
+    def __init__(self, turns: FairTurns, namespace: str) -> None:
+        self._turns = turns
+        self._namespace = namespace
+
+    async def __aenter__(self) -> None:
+        await self._turns.take(self._namespace)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._turns.give_back(self._namespace)

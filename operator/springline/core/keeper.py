@@ -39,6 +39,7 @@ class Keeper:
     __slots__ = (
         "_again",
         "_asked_at",
+        "_began_at",
         "_environment",
         "_has_unheard",
         "_key",
@@ -52,6 +53,7 @@ class Keeper:
         "_served_at",
         "_urgency",
         "_use",
+        "_used_since",
         "_words",
         "_worn_out",
     )
@@ -61,6 +63,7 @@ class Keeper:
         self._environment = environment
         self._live: Success | None = None
         self._use: CredentialUse | None = None
+        self._used_since: datetime | None = None  # whether or not the broker has asked for it
         self._rotation: RotationSettings | None = None  # as declared for what is live
         self._refused: Credential | None = None
         # What the broker says has expired, and how it says so.
@@ -70,6 +73,7 @@ class Keeper:
         # Of renewals: the one under way, who asked for one, and when the next may begin.
         self._renewal: Renewal | None = None
         self._number = 0
+        self._began_at = float("-inf")
         self._has_unheard = False
         self._again = False
         self._asked_at: float | None = None
@@ -154,6 +158,7 @@ class Keeper:
         self._rotation = None
         self._again = False
         self._asked_at = None
+        self._renewal = None
 
     def _use_now(
         self,
@@ -180,6 +185,7 @@ class Keeper:
             applied_at=now if is_proved else None,
             verified_at=(verified_at or now) if is_proved else None,
         )
+        self._used_since = now
         self._rotation = rotation
         self._problem = None
         self._worn_out = None
@@ -201,10 +207,9 @@ class Keeper:
     def _not_too_soon(self, renew_at: datetime | None) -> datetime | None:
         """Return when a renewal may be that is due at `renew_at`, as far as that is limited."""
         least = self._environment.limits.least_renewal_interval
-        applied_at = self._use.applied_at if self._use is not None else None
-        if renew_at is None or applied_at is None or not least:
+        if renew_at is None or self._used_since is None or not least:
             return renew_at
-        return max(renew_at, applied_at + timedelta(seconds=least))
+        return max(renew_at, self._used_since + timedelta(seconds=least))
 
     @property
     def _in_use(self) -> Credential | None:
@@ -321,12 +326,13 @@ class Keeper:
             return False
         self._again = False
         self._served_at = self._asked_at
+        not_before = self._spaced()
         live = Live(
             opened=self._live,
             renew_at=self._use.renew_at if self._use is not None else None,
             asked_at=self._asked_at,
             is_refused=self._worn_out is not None,
-            not_before=self._not_before,
+            not_before=not_before,
         )
         self._not_before = None
         self._number += 1
@@ -334,6 +340,17 @@ class Keeper:
             live, desired.spec, desired.means(self._environment), rng=self._environment.rng
         )
         return True
+
+    def _spaced(self) -> float | None:
+        """Return when the renewal that is planned now may begin, if not at once.
+
+        Each asks the broker, whatever it is for; so they are spaced as attempts are at least.
+        """
+        least, now = self._environment.limits.least_retry_delay, self._environment.clock.monotonic()
+        begins = max(now, self._not_before or now)
+        if least:
+            begins = self._began_at = max(begins, self._began_at + least)
+        return begins if begins > now else None
 
     @property
     def number(self) -> int:
@@ -381,6 +398,7 @@ class Keeper:
         what could not be brought to the connection this time.
         """
         self._has_unheard = False
+        self._renewal = None  # it holds on to the connection before, and to what was read
         if self._asked_at == self._served_at:
             self._asked_at = None
         again, self._again = self._again, False

@@ -41,6 +41,9 @@ _STEPS = frozenset({EventType.ATTEMPTING, EventType.OBTAINED_ADDRESS})
 _ALLOWED: Final = Allowance(burst=60, refill_seconds=5.0)
 """Lines of one session: one that comes and goes all the time is not to fill the log."""
 
+_REMEMBERED: Final = 10_000
+"""Sessions whose lines that were left out are counted."""
+
 
 class LoggedEvents:
     """Logs each event, as `core.events.EventSink`, unless a session has too many."""
@@ -58,8 +61,9 @@ class LoggedEvents:
         level = _level(event)
         if not logger.isEnabledFor(level):
             return
-        if not self._budgets.take(event.key, self._clock.monotonic()):
-            self._left_out[event.key] += 1
+        # Steps and routine are logged only while somebody looks for a fault, and want all of them.
+        if level > logging.DEBUG and not self._budgets.take(event.key, self._clock.monotonic()):
+            self._leave_out(event.key)
             return
         fields: dict[str, Any] = {"session": event.key, "detail": event.message}
         if (left_out := self._left_out.pop(event.key, 0)) > 0:
@@ -69,6 +73,11 @@ class LoggedEvents:
         if event.reason is not None:
             fields["reason"] = event.reason
         logger.log(level, MESSAGES[event.type], extra=fields)
+
+    def _leave_out(self, key: SessionKey) -> None:
+        if len(self._left_out) >= _REMEMBERED:
+            self._left_out.clear()  # of sessions that are gone by now, most of them
+        self._left_out[key] += 1
 
 
 def _level(event: Event) -> int:

@@ -16,6 +16,7 @@ from springline.api import labels, v1alpha1
 from springline.api.meta import Identity
 from springline.core import desired, ports
 from springline.core.desired import SessionSpec
+from springline.core.fair_turns import FairTurns, Share
 from springline.core.read_objects import ReadObjects
 from springline.core.session import Desired, Environment, Session, Unusable
 from springline.core.state import Failure
@@ -75,7 +76,7 @@ class Manager:
         self._brokers: dict[Identity, v1alpha1.BrokerSpec] = {}
         self._namespaces: dict[str, dict[str, str]] = {}
         self._reads = reads if reads is not None else ReadObjects()
-        self._limits: dict[Identity, tuple[int, asyncio.Semaphore]] = {}
+        self._limits: dict[Identity, tuple[int, FairTurns]] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._context = contextvars.copy_context()
         self._stop = asyncio.Event()
@@ -296,12 +297,22 @@ class Manager:
             limit=self._limit(spec),
         )
 
-    def _limit(self, spec: SessionSpec) -> asyncio.Semaphore:
+    def _limit(self, spec: SessionSpec) -> Share:
+        """Return whose turn it is at the broker of a session.
+
+        Whoever has it may still wait for a turn of the process, which others of its namespace
+        take up. So one namespace has no more than half of a broker that others use, too.
+        """
         known = self._limits.get(spec.broker)
         if known is None or known[0] != spec.concurrent:
-            known = (spec.concurrent, asyncio.Semaphore(spec.concurrent))
+            known = (spec.concurrent, FairTurns(spec.concurrent, share=_share(spec.broker)))
             self._limits[spec.broker] = known
-        return known[1]
+        return known[1].of(spec.key.namespace)
+
+
+def _share(broker: Identity) -> float:
+    """Return how much of a broker's turns one namespace has at most."""
+    return 1.0 if broker.namespace else 0.5
 
 
 _RESTART_SECONDS = 10.0

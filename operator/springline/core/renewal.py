@@ -161,6 +161,7 @@ class Renewal:
         self._fetched: Credential | None = None
         self._stays = False
         self._is_updating = False
+        self._has_sent = False
 
     @property
     def is_updating(self) -> bool:
@@ -179,7 +180,7 @@ class Renewal:
         while self._connection.is_open:
             started = self._means.clock.monotonic()
             self._refused_question = self._fetched = None
-            self._stays = False
+            self._stays = self._has_sent = False
             try:
                 outcome = await self._try_measured()
             except (errors.ConnectError, errors.CredentialError) as error:
@@ -190,7 +191,9 @@ class Renewal:
                 yield outcome
                 return
             self._failures += 1
-            yield Refusal(error=failure, lasts=self._lasts(failure, since=started))
+            refusal = Refusal(error=failure, lasts=self._lasts(failure, since=started))
+            yield refusal
+            self._has_sent = False
             try:
                 kept = await self._keep_alive()
             except (errors.SecretRefusedError, errors.NotOpenError):
@@ -198,6 +201,9 @@ class Renewal:
             if kept is not None:
                 yield kept
                 return
+            if self._has_sent:
+                # What was declared meanwhile had to wait for the update. Now it need not wait.
+                yield refusal
             await self._pause(failure, since=started)
 
     def longest_pause(self) -> float:
@@ -439,7 +445,7 @@ class Renewal:
 
     async def _update(self, credential: Credential) -> bool:
         """Send the secret to the live connection; False if it has to be replaced instead."""
-        self._is_updating = True
+        self._is_updating = self._has_sent = True
         try:
             await self._connection.renew(credential, timeout=_UPDATE_SECONDS)
         except errors.SecretUpdateTimeoutError:

@@ -309,14 +309,14 @@ class Session:
                 pass
             case Command.CONNECT_NOW:
                 self._cycle.end()
-                await self._connect_after(0.0)
+                await self._connect_after(self._cycle.until_allowed())
             case Command.CONNECT_SPACED:
                 await self._connect_after(self._until_next_start(slowly=False))
             case Command.CONNECT_SLOWLY:
                 await self._connect_after(self._until_next_start(slowly=True))
             case Command.RECONNECT:
                 await self._stand_down(why)
-                await self._connect_after(0.0)
+                await self._connect_after(self._cycle.until_allowed())
             case Command.RENEW:
                 await self._start_renewal()
             case Command.STAND_DOWN:
@@ -368,7 +368,7 @@ class Session:
                 suspend=spec.suspend,
                 stay_closed=spec.stay_closed,
                 changed=before is None or self._is_to_be_brought(before, spec),
-                probing=spec.probe is not None,
+                probing=self._probing_from_now_on(before, spec),
             )
         )
         if self._state.phase is Phase.CONNECTED and before is not None:
@@ -377,6 +377,12 @@ class Session:
             if before.rotation != spec.rotation:
                 self._keeper.adjust(spec.rotation)
                 await self._start_ageing()
+
+    def _probing_from_now_on(self, before: SessionSpec | None, spec: SessionSpec) -> bool | None:
+        """Return whether blocks are looked for, None where they are if they were."""
+        if before is not None and before.probe is not None and before.probe == spec.probe:
+            return None  # a probe that was refused is not repeated for that
+        return spec.probe is not None
 
     def _is_to_be_brought(self, before: SessionSpec, spec: SessionSpec) -> bool:
         """Whether a renewal has to begin; one that is under way goes on as it was declared then."""
@@ -572,7 +578,8 @@ class Session:
 
     async def _revive_probe(self) -> None:
         """Probe again where the old credential was no longer allowed to."""
-        if self._state.blocked.reason is Reason.PROBE_DISABLED and self._probe_settings is not None:
+        # Not by what is shown: the broker may have spoken of a block since the probe has ended.
+        if self._probe_settings is not None and not self._helpers.is_at_work(Role.PROBER):
             await self._advance(state.ProbeRestarted())
             await self._start_probing()
 
@@ -610,6 +617,7 @@ class Session:
 
     def _let_go(self, close: CloseInfo, *, is_lost: bool = False) -> None:
         self._keeper.let_go()
+        self._unheard = None
         self._notes.close(close, is_lost=is_lost)
 
     async def _replace(self, success: Success, synced: Verdict, why: str) -> None:
@@ -655,7 +663,8 @@ class Session:
 
     def connection_unblocked(self, connection: ports.Connection) -> None:
         self._have_looked_at(connection)
-        self._unblocked = connection is self._unheard
+        if connection is self._unheard:
+            self._unblocked = True
 
     def connection_changed(self, connection: ports.Connection) -> None:
         self._have_looked_at(connection)

@@ -122,8 +122,8 @@ class Declared:
     stay_closed: bool = False
     changed: bool = True
     """Whether what an open session uses may no longer be what is declared."""
-    probing: bool = True
-    """Whether blocks are looked for."""
+    probing: bool | None = True
+    """Whether blocks are looked for; None where that is declared as before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -382,7 +382,8 @@ def _declared(state: SessionState, event: Declared) -> Transition:
         )
         return Transition(state=stopped, command=Command.STAND_DOWN)
     if state.phase is Phase.CONNECTED:
-        state = replace(state, blocked=_reprobed(state.blocked, probing=event.probing))
+        if event.probing is not None:
+            state = replace(state, blocked=_reprobed(state.blocked, probing=event.probing))
         if not event.changed:
             return Transition(state=state)
         # The open session stays until what is declared now has been brought to it.

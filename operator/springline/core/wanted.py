@@ -1,6 +1,6 @@
 """What a session is told to do: what is declared, and with what it is to be done."""
 
-import asyncio
+import contextlib
 from dataclasses import dataclass
 
 from springline.core import ports
@@ -20,7 +20,7 @@ class Desired:
     credentials: ports.CredentialSource
     tls: ports.TLSSource
     endpoints: ports.EndpointSource
-    limit: asyncio.Semaphore
+    limit: contextlib.AbstractAsyncContextManager[None]
     """Shared by the sessions of one broker: how many attempts run at once."""
 
     def means(self, environment: Environment) -> Means:

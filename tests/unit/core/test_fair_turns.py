@@ -1,6 +1,7 @@
 """How many attempts run at once: a namespace with very many keeps no other one waiting."""
 
 import asyncio
+import contextlib
 from random import Random
 
 import pytest
@@ -106,3 +107,27 @@ async def test_whatever_is_cancelled_no_turn_is_lost(seed: int) -> None:
     await again.start("b", 2)
     assert len(again.running) == 4
     await again.drop_all()
+
+
+async def test_who_waits_for_a_turn_of_the_process_has_no_more_than_a_share_of_a_broker() -> None:
+    """Or a namespace whose own brokers are silent would keep all others from a shared one."""
+    process, shared = FairTurns(8), FairTurns(4)
+    silent, done = asyncio.Event(), asyncio.Event()
+
+    async def attempt(limit: FairTurns | None, namespace: str, end: asyncio.Event) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            if limit is not None:
+                await stack.enter_async_context(limit.of(namespace))
+            await stack.enter_async_context(process.turn(namespace))
+            end.set() if end is done else await end.wait()
+
+    tasks = [asyncio.ensure_future(attempt(None, "many", silent)) for _ in range(20)]
+    await settle()
+    tasks += [asyncio.ensure_future(attempt(shared, "many", silent)) for _ in range(20)]
+    await settle()
+    tasks.append(asyncio.ensure_future(attempt(shared, "few", done)))
+    await settle()
+    assert done.is_set()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

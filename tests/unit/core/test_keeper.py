@@ -2,6 +2,8 @@
 
 import asyncio
 import dataclasses
+import gc
+import weakref
 from datetime import timedelta
 from typing import Any
 
@@ -218,6 +220,51 @@ async def test_a_token_that_hardly_lives_is_not_renewed_all_the_time(clock: Fake
     )
     await clock.advance(0.1)
     assert keeping.came[0] is Moment.DUE
+
+
+async def test_a_token_that_no_broker_asks_for_is_not_renewed_all_the_time(
+    clock: FakeClock,
+) -> None:
+    keeping = Keeping(clock, Limits(least_renewal_interval=5.0))
+    info = dataclasses.replace(an_open_info(), proved=False)
+    keeping.connection = FakeConnection(info, name="live")
+    keeping.open(a_token(issued_at=EIGHT, expires_at=EIGHT + timedelta(seconds=1)))
+    use = keeping.keeper.use
+    assert use is not None
+    assert use.renew_at == EIGHT + timedelta(seconds=5)
+
+
+async def test_renewals_are_as_far_apart_as_attempts_have_to_be(clock: FakeClock) -> None:
+    """Somebody may ask for one a thousand times a second, and each asks the broker."""
+    keeping = Keeping(clock, Limits(least_retry_delay=1.0))
+    keeping.open()
+    for _ in range(50):
+        if keeping.task is None or keeping.is_over:
+            for outcome in keeping.came:
+                assert not isinstance(outcome, Moment | Refusal)
+                keeping.keeper.heard(outcome)
+            keeping.came.clear()
+            keeping.keeper.ask()
+            assert keeping.plan()
+            await keeping.read(keeping.keeper.tries())
+        await clock.advance(0.1)
+    assert 4 <= len(keeping.driver.requests) <= 6
+
+
+async def test_what_was_replaced_is_not_kept(keeping: Keeping) -> None:
+    keeping.open()
+    keeping.credentials.answer = a_credential("second", username="another")
+    assert keeping.plan()
+    await keeping.read(keeping.keeper.tries())
+    [outcome] = keeping.came
+    assert isinstance(outcome, Replaced)
+    former = weakref.ref(keeping.connection)
+    keeping.keeper.open(outcome.success, keeping.rotation, method="Replaced")
+    keeping.keeper.heard(outcome)
+    keeping.connection = keeping.driver.connection
+    keeping.task = None
+    gc.collect()
+    assert former() is None
 
 
 async def test_a_token_that_lives_long_enough_is_renewed_in_its_own_time(clock: FakeClock) -> None:

@@ -5,10 +5,12 @@ from datetime import timedelta
 import pytest
 
 from springline.api.conditions import ConditionStatus
+from springline.core.backoff import Retry
 from springline.core.events import EventType
 from springline.core.state import Phase
+from springline.errors import ProbeRefusal
 from springline.reasons import Reason
-from support.builders import PROBE, a_target, probe_refused, transport_close
+from support.builders import PROBE, a_credential, a_target, probe_refused, transport_close
 from support.fake_clock import EIGHT
 from support.fakes import SILENCE, FakeConnection
 from support.stage import Stage
@@ -251,4 +253,37 @@ async def test_a_flood_that_ends_unblocked_is_shown_as_that(stage: Stage) -> Non
         connection.block()
         connection.unblock()
     await stage.clock.settle()
+    assert stage.state().blocked.reason is Reason.NOT_BLOCKED
+
+
+# --- a probe that has ended
+
+
+async def test_an_edit_of_something_else_leaves_it_told_that_the_probe_is_off(stage: Stage) -> None:
+    connection = await stage.connect(probe=PROBE)
+    connection.probe_answer = probe_refused()
+    await stage.clock.advance(60.0)
+    assert stage.state().blocked.reason is Reason.PROBE_DISABLED
+    await stage.declare(probe=PROBE, retry=Retry(delay=1.0, max_delay=4.0))
+    assert stage.state().blocked.reason is Reason.PROBE_DISABLED
+
+
+async def test_a_probe_that_an_expired_credential_ended_begins_again_whatever_was_edited(
+    stage: Stage,
+) -> None:
+    connection = await stage.connect(probe=PROBE)
+    connection.update_answer = SILENCE
+    connection.probe_answer = probe_refused("token expired", ProbeRefusal.CREDENTIAL_EXPIRED)
+    await stage.clock.advance(60.0)
+    await stage.declare(probe=PROBE, retry=Retry(delay=1.0, max_delay=4.0))
+    connection.probe_answer = 0.002
+    connection.confirm_update()
+    stage.credentials.answer = a_credential("second", version="2")
+    stage.session.credential_changed()
+    await stage.clock.advance(120.0)
+    live = stage.connection()
+    assert isinstance(live, FakeConnection)
+    before = len(live.probes)
+    await stage.clock.advance(120.0)
+    assert len(live.probes) > before
     assert stage.state().blocked.reason is Reason.NOT_BLOCKED

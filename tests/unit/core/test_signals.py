@@ -1,5 +1,7 @@
 """News for those who follow."""
 
+import pytest
+
 from springline.core.signals import Signal
 
 
@@ -19,3 +21,19 @@ def test_who_follows_later_is_told_what_comes_later() -> None:
     news.follow(told.append)
     news.tell("after")
     assert told == ["after"]
+
+
+def test_a_follower_that_fails_keeps_nothing_from_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told: list[str] = []
+
+    def defective(_: str) -> None:
+        raise ZeroDivisionError
+
+    news = Signal[str]()
+    news.follow(defective)
+    news.follow(told.append)
+    news.tell("something")
+    assert told == ["something"]
+    assert "news not taken in" in caplog.text
