@@ -6,11 +6,12 @@ import pytest
 
 from springline import errors
 from springline.core.backoff import Retry
+from springline.core.desired import RotationSettings
 from springline.core.events import EventType
 from springline.core.values import Credential
 from springline.reasons import Reason
-from support.builders import a_target, a_token, credential_refused, refused
-from support.fakes import FakeConnection
+from support.builders import a_target, a_token, credential_refused, limit_reached, refused
+from support.fakes import SILENCE, FakeConnection
 from support.stage import Stage
 
 RETRY = Retry(delay=10.0, max_delay=60.0, jitter=0.0)
@@ -92,3 +93,29 @@ async def test_nothing_is_sent_that_is_not_due(stage: Stage, seconds: float) -> 
     stage.session.credential_changed()
     await stage.clock.advance(seconds)
     assert not connection.updates
+
+
+async def test_what_is_declared_while_its_token_is_on_its_way_waits_for_no_more_than_that(
+    stage: Stage,
+) -> None:
+    """Not for the pause of what was declared before, which may be long."""
+    patient = Retry(delay=10.0, max_delay=600.0, jitter=0.0)
+    untried = RotationSettings(verify=False)
+    stage.credentials.answer = token(stage, "first")
+    connection = await stage.connect(retry=patient, rotation=untried)
+    stage.driver.refuses = lambda request: (
+        refused() if request.parameters.virtual_host == "other" else None
+    )
+    await stage.declare(generation=2, target=ELSEWHERE, retry=patient, rotation=untried)
+    connection.update_answer = SILENCE
+    stage.credentials.issue(token(stage, "second"))
+    while not connection.is_updating:
+        await stage.clock.advance(1.0)
+        assert stage.clock.elapsed < 3600.0, "the token was never sent"
+    stage.driver.then(limit_reached())  # in place of the update that is not answered
+    third = a_target(virtual_host="third")
+    await stage.declare(generation=3, target=third, retry=patient, rotation=untried)
+    assert stage.view.target == a_target()
+    await stage.clock.advance(15.0)
+    assert stage.view.target == third
+    assert stage.view.is_ready
