@@ -51,8 +51,13 @@ class Tree:
         done = subprocess.run(command, cwd=into, env=environment, check=False)
         if done.returncode != 0:
             raise SystemExit(f"the bench of {self.path} failed; its words are above")
-        files = sorted(into.glob("bench-results/*.json"))
-        return [row for each in files for row in json.loads(each.read_text())["rows"]]
+        return [row for each in sorted(into.glob("bench-results/*.json")) for row in _rows(each)]
+
+
+def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    """Yield what one part of the bench has measured; parts have rows of the same name."""
+    for row in json.loads(path.read_text())["rows"]:
+        yield {**row, "what": f"{path.stem}: {row['what'].strip()}"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,10 +114,10 @@ def _gathered(runs: Sequence[Run]) -> dict[tuple[str, int], list[Mapping[str, An
 
 def table(compared: Sequence[Comparison]) -> str:
     """Return the table: medians with the least and the most, and the ratios."""
-    head = f"{'what':<38}{'N':>6}{'before':>9}{'(range)':>15}{'after':>9}{'(range)':>15}"
+    head = f"{'what':<50}{'N':>6}{'before':>9}{'(range)':>15}{'after':>9}{'(range)':>15}"
     lines = [f"{head}{'ratio':>7}{'beside':>8}   unit"]
     lines += [
-        f"{each.what:<38}{each.count:>6}{_median(each.before):>24}{_median(each.after):>24}"
+        f"{each.what:<50}{each.count:>6}{_median(each.before):>24}{_median(each.after):>24}"
         f"{_shown(each.ratio):>7}{_shown(each.beside):>8}   {each.unit}"
         for each in compared
     ]

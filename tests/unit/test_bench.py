@@ -181,6 +181,8 @@ STAND_IN = """\
 mkdir -p bench-results
 echo '{"rows": [{"what": "opened", "connections": '$3', "unit": "s", "springline": SECONDS,
 "bare": null}]}' >bench-results/standalone.json
+echo '{"rows": [{"what": "opened", "connections": '$3', "unit": "s", "springline": 9SECONDS,
+"bare": null}]}' >bench-results/cluster.json
 """
 
 
@@ -199,10 +201,14 @@ def test_two_trees_are_measured_and_compared(
     monkeypatch.chdir(tmp_path)
     before, after = a_tree(tmp_path / "a", "2.0"), a_tree(tmp_path / "b", "3.0")
     compare.main(["--times", "2", str(before), str(after), "100"])
-    [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("opened ")]
+    shown = capsys.readouterr().out.splitlines()
+    [line] = [line for line in shown if line.startswith("standalone: opened ")]
     assert line.split() == [
-        *("opened", "100", "2.00", "(2.00-2.00)", "3.00", "(3.00-3.00)", "1.50", "-", "s")
+        *("standalone:", "opened", "100"),
+        *("2.00", "(2.00-2.00)", "3.00", "(3.00-3.00)", "1.50", "-", "s"),
     ]
+    [line] = [line for line in shown if line.startswith("cluster: opened ")]
+    assert "92.00" in line
     assert (compare.RESULTS / "after-2" / "bench-results" / "standalone.json").is_file()
 
 
