@@ -16,7 +16,6 @@ from springline.adapters import adapters
 from springline.clock import SystemClock
 from springline.core.environment import Environment
 from springline.core.event_bus import EventBus
-from springline.core.fair_turns import FairTurns
 from springline.core.limits import Limits
 from springline.core.logged_events import LoggedEvents
 from springline.core.manager import Manager
@@ -152,7 +151,6 @@ class _Parts:
                 events=bus,
                 meter=self._metrics,
                 limits=limits,
-                turns=FairTurns(limits.attempts_at_once),
             ),
             DeclaredSources(
                 reader,

@@ -27,6 +27,9 @@ class Environment:
     events: EventSink
     meter: ports.Meter = metering.NO_METER
     limits: Limits = field(default_factory=Limits)
-    turns: FairTurns = field(default_factory=lambda: FairTurns(Limits().attempts_at_once))
-    """Whose turn it is to connect."""
+    turns: FairTurns = field(init=False)
+    """Whose turn it is to connect, by these limits."""
     verifications: Verifications = field(default_factory=Verifications)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "turns", FairTurns(self.limits.attempts_at_once))  # it is frozen

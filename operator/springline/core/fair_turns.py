@@ -5,9 +5,7 @@ it may have: whoever is of another goes first.
 """
 
 import asyncio
-import contextlib
 from collections import Counter, deque
-from collections.abc import AsyncIterator
 
 __all__ = ["FairTurns", "Share"]
 
@@ -27,11 +25,9 @@ class FairTurns:
         """How many wait for their turn."""
         return len(self._waiting)
 
-    @contextlib.asynccontextmanager
-    async def turn(self, namespace: str) -> AsyncIterator[None]:
-        """Wait for a turn, and give it back at the end. Safe to cancel."""
-        async with self.of(namespace):
-            yield
+    def turn(self, namespace: str) -> "Share":
+        """Return the turns of one namespace: `async with` waits for one, and gives it back."""
+        return Share(self, namespace)
 
     async def take(self, namespace: str) -> None:
         """Wait for a turn, to be given back. Safe to cancel."""
@@ -39,10 +35,6 @@ class FairTurns:
             self._take(namespace)
         else:
             await self._wait(namespace)
-
-    def of(self, namespace: str) -> "Share":
-        """Return the turns of one namespace, for `async with`."""
-        return Share(self, namespace)
 
     async def _wait(self, namespace: str) -> None:
         given: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -307,7 +307,7 @@ class Manager:
         if known is None or known[0] != spec.concurrent:
             known = (spec.concurrent, FairTurns(spec.concurrent, share=_share(spec.broker)))
             self._limits[spec.broker] = known
-        return known[1].of(spec.key.namespace)
+        return known[1].turn(spec.key.namespace)
 
 
 def _share(broker: Identity) -> float:

@@ -6,9 +6,8 @@ Its writer keeps it, and puts everything in here; others only look.
 from collections.abc import Collection
 
 from springline.api.meta import Identity
-from springline.kube.holders import Life
 from springline.kube.projection import Entry
-from springline.kube.rivals import Lives
+from springline.kube.rivals import Lives, is_held_by_another
 
 __all__ = ["Elsewhere", "Entries"]
 
@@ -31,5 +30,4 @@ class Elsewhere:
     def holds(self, identity: Identity) -> bool:
         """Whether another live replica holds the object."""
         entry = self._entries.get(identity)
-        other = entry.other if entry is not None else ""
-        return bool(other) and self._lives.life(other) is Life.ALIVE
+        return entry is not None and is_held_by_another(entry, self._lives)

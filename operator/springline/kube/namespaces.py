@@ -59,10 +59,6 @@ class NamespaceWatch:
         """Follow until cancelled."""
         await self.watch.run()
 
-    def is_ending(self, name: str) -> bool:
-        """Whether a namespace is known to be being deleted, so that it takes nothing new."""
-        return name in self._ending
-
     def listed(self, items: Sequence[Metadata]) -> None:
         for item in items:
             self.changed(item)

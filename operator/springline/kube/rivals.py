@@ -18,7 +18,7 @@ from springline.kube.holders import Life
 from springline.kube.projection import Digest, Entry
 from springline.kube.stored import FIELD_MANAGER, StoredStatus
 
-__all__ = ["Claim", "Lives", "Rivals", "StatusNotices"]
+__all__ = ["Claim", "Lives", "Rivals", "StatusNotices", "is_held_by_another"]
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +64,11 @@ class Claim(enum.Enum):
     THEIRS = "theirs"  # its holder is another live replica
 
 
+def is_held_by_another(entry: Entry, lives: Lives) -> bool:
+    """Whether another live replica holds the object."""
+    return bool(entry.other) and lives.life(entry.other) is Life.ALIVE
+
+
 class Rivals:
     """Keeps in the entries of objects what is known of other writers of their status."""
 
@@ -104,7 +109,7 @@ class Rivals:
 
     def is_theirs(self, entry: Entry) -> bool:
         """Whether another live replica holds the object, for those who only look."""
-        return bool(entry.other) and self._lives.life(entry.other) is Life.ALIVE
+        return is_held_by_another(entry, self._lives)
 
     def is_unknown(self, entry: Entry) -> bool:
         """Whether it is not known yet if the replica lives that a status names."""

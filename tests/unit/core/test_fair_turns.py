@@ -117,7 +117,7 @@ async def test_who_waits_for_a_turn_of_the_process_has_no_more_than_a_share_of_a
     async def attempt(limit: FairTurns | None, namespace: str, end: asyncio.Event) -> None:
         async with contextlib.AsyncExitStack() as stack:
             if limit is not None:
-                await stack.enter_async_context(limit.of(namespace))
+                await stack.enter_async_context(limit.turn(namespace))
             await stack.enter_async_context(process.turn(namespace))
             end.set() if end is done else await end.wait()
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 import pytest
 
 from springline.kube.client import Client
-from springline.kube.namespaces import NamespaceWatch
+from springline.kube.namespaces import EndingNamespaces, NamespaceWatch
 from springline.kube.watching import Metadata
 from support.fake_apiserver import FakeAPIServer
 from support.fake_clock import FixedRandom
@@ -77,24 +77,25 @@ async def test_labels_that_change_are_told(
 async def test_a_namespace_that_is_being_deleted_is_known_until_it_is_gone(
     client: Client, notes: Notes
 ) -> None:
-    watch = NamespaceWatch(client, HastyClock(), FixedRandom(), notes)
+    doomed = EndingNamespaces()
+    watch = NamespaceWatch(client, HastyClock(), FixedRandom(), notes, doomed)
     there, ending = (
         Metadata.of({"metadata": {"name": "apps", "resourceVersion": "1", **more}})
         for more in ({}, {"deletionTimestamp": "2026-11-21T12:00:00Z"})
     )
     watch.changed(there)
-    assert not watch.is_ending("apps")
+    assert not doomed.is_ending("apps")
     watch.changed(ending)
-    assert watch.is_ending("apps")
+    assert doomed.is_ending("apps")
     watch.deleted(ending)
-    assert not watch.is_ending("apps")
+    assert not doomed.is_ending("apps")
     watch.listed([ending])
-    assert watch.is_ending("apps")
+    assert doomed.is_ending("apps")
     watch.listed([there])  # another one of that name
-    assert not watch.is_ending("apps")
+    assert not doomed.is_ending("apps")
     watch.listed([ending])
     watch.listed([])
-    assert not watch.is_ending("apps")
+    assert not doomed.is_ending("apps")
 
 
 async def test_what_changed_during_an_outage_is_told_after_it(
