@@ -1,6 +1,6 @@
 """`python -m springline` is `springline`."""
 
-from springline.cli import main
+from springline.entry import springline
 
 if __name__ == "__main__":
-    main()
+    springline()

@@ -6,28 +6,29 @@ broker, write the last status, leave.
 """
 
 import asyncio
-from functools import partial
+import logging
+from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 from typing import TextIO
 
-import click
-
 from springline import shutdown
 from springline.adapters import adapters
 from springline.clock import SystemClock
+from springline.core.addresses import LOOPBACK, AddressPolicy, Network
 from springline.core.event_bus import EventBus
 from springline.core.events import EventSink
 from springline.core.manager import Manager
 from springline.core.session import Environment, Session
 from springline.core.signals import Signal
 from springline.credentials.token_files import DirectoryOfTokens
+from springline.outlets import Output
 from springline.resolver import SystemResolver
 from springline.settings import RunSettings
 from springline.sources import DeclaredSources
 from springline.standalone import watcher
 from springline.standalone.binding import BindingFiles, NoBindings
-from springline.standalone.display import Display, LineDisplay, TableDisplay
+from springline.standalone.display import Display, LineDisplay, TableDisplay, log_unread
 from springline.standalone.loader import Manifests
 from springline.standalone.reconciler import ManifestReader, Reconciler
 from springline.standalone.report import Report
@@ -35,6 +36,11 @@ from springline.standalone.services import NoServices
 from springline.standalone.tokens import NoTokens
 
 __all__ = ["Standalone", "run"]
+
+logger = logging.getLogger(__name__)
+
+_LAST_STATUS_SECONDS = 5.0
+"""How long the last files of status may take, beside the time of the sessions to close."""
 
 
 class Standalone:
@@ -50,17 +56,21 @@ class Standalone:
         status_dir: Path | None = None,
         token_dir: Path | None = None,
         binding_dir: Path | None = None,
+        allow_addresses: Iterable[Network] = (),
     ) -> None:
         self.events = EventBus(events)
         clock = SystemClock()
         rng = Random()  # noqa: S311 - it spreads times, and hides nothing
         resolver = SystemResolver(rng)
+        # Whoever writes the manifests runs this, too, and most try it with a broker of their own.
+        addresses = AddressPolicy((*LOOPBACK, *allow_addresses))
         self.environment = Environment(
             adapters=adapters(),
             resolver=resolver,
             clock=clock,
             rng=rng,
             events=self.events,
+            addresses=addresses,
         )
         self.clock = clock
         self.reader = ManifestReader()
@@ -69,6 +79,7 @@ class Standalone:
             self.reader,
             clock=clock,
             resolver=resolver,
+            addresses=addresses,
             services=NoServices(),
             tokens=NoTokens(),
             token_files=self._token_files,
@@ -118,18 +129,39 @@ class Standalone:
 async def run(settings: RunSettings, out: TextIO) -> None:
     """Hold the sessions that a directory declares until SIGTERM or SIGINT.
 
-    A second signal drops the sessions without waiting for their brokers.
+    A second signal drops the sessions without waiting for their brokers. Nothing waits for whoever
+    reads `out`.
     """
+    output = Output(out, name="output", told=_missing, on_broken=log_unread)
+    try:
+        await _hold(settings, output)
+    finally:
+        output.finish()
+
+
+def _missing(count: int) -> str:
+    """Say in the output and in the log how many lines are missing."""
+    logger.warning("output read again", extra={"dropped": count})
+    return f"{count} line(s) are missing here, because nothing read them in time"
+
+
+async def _hold(settings: RunSettings, output: Output) -> None:
     display: Display
     if settings.table:
-        display = TableDisplay(SystemClock(), out, steps=settings.steps)
+        display = TableDisplay(
+            SystemClock(),
+            output.as_file(),
+            steps=settings.steps,
+            is_seen=lambda: output.is_idle,
+        )
     else:
-        display = LineDisplay(partial(click.echo, file=out), steps=settings.steps)
+        display = LineDisplay(output.line, steps=settings.steps)
     parts = Standalone(
         display,
         status_dir=settings.status_dir,
         token_dir=settings.token_dir,
         binding_dir=settings.binding_dir,
+        allow_addresses=settings.allow_addresses,
     )
 
     async with asyncio.TaskGroup() as tasks:
@@ -154,8 +186,8 @@ async def run(settings: RunSettings, out: TextIO) -> None:
                 hurry=stopping,
                 note=display.note,
             )
-            parts.report.flush()
             reporting.cancel()
+            await parts.report.finish(limit=_LAST_STATUS_SECONDS)
             showing.cancel()
 
 

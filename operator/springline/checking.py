@@ -5,11 +5,12 @@ session that somebody else holds is touched.
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from springline.api import core_v1, labels, v1alpha1
 from springline.api.documents import Document
@@ -28,8 +29,13 @@ from springline.settings import CheckSettings
 from springline.standalone import loader
 from springline.standalone.loader import Manifests
 from springline.standalone.report import Shown
+from springline.threads import Threads
 
 __all__ = ["Checked", "Rehearsed", "check", "rehearse"]
+
+
+_GOODBYE_SECONDS: Final = 5.0
+"""How long brokers may take to answer a goodbye, when a check is broken off."""
 
 
 class _Quiet:
@@ -62,25 +68,39 @@ async def check(settings: CheckSettings) -> Checked:
     """Open each declared connection once, note what its status would be, and close it again.
 
     Every wait is bounded by the connectTimeout and probe.timeout of what is checked. Raises
-    `ManifestError` if a file cannot be used or declares no connection.
+    `ManifestError` if a file cannot be used or declares no connection. Safe to cancel: what is open
+    is closed.
     """
-    manifests = _declared(settings)
-    parts = Standalone(_Quiet(), token_dir=settings.token_dir)
+    manifests = await _off_the_loop(partial(_declared, settings))
+    parts = Standalone(
+        _Quiet(), token_dir=settings.token_dir, allow_addresses=settings.allow_addresses
+    )
     news = asyncio.Event()
     parts.changes.follow(lambda _: news.set())
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(parts.manager.run(), name="manager")
+        managing = tasks.create_task(parts.manager.run(), name="manager")
         parts.apply(manifests)
-        while not all(session.view.has_result for session in parts.manager.sessions()):
-            await news.wait()
-            news.clear()
-        parts.report.flush()
+        try:
+            while not all(session.view.has_result for session in parts.manager.sessions()):
+                await news.wait()
+                news.clear()
+        except asyncio.CancelledError:
+            # What is open already gets its goodbye; leaving this block would drop it.
+            parts.manager.stop()
+            await asyncio.wait({managing}, timeout=_GOODBYE_SECONDS)
+            raise
+        parts.report.project()
         # Noted while the sessions are open; closing them is not part of the result.
         shown = tuple(parts.report.shown.values())
         documents = [parts.report.connection_document(each.view.key) for each in shown]
         parts.manager.stop()
     ignored = [str(problem) for problem in manifests.problems]
     return Checked(shown=shown, documents=documents, ignored=ignored, at=parts.clock.now())
+
+
+async def _off_the_loop(read: Callable[[], Manifests]) -> Manifests:
+    """Read files in a thread: standard input may be a terminal at which nobody types."""
+    return await Threads(at_once=1, name="manifests").run(read)
 
 
 def _declared(settings: CheckSettings) -> Manifests:
@@ -125,8 +145,11 @@ async def rehearse(settings: CheckSettings) -> Rehearsed:
     is bounded by the connectTimeout of what is tried. Raises `ManifestError` if a file cannot be
     used, or nothing reads what is new.
     """
-    manifests, new = _declared(settings), _loaded(settings.credentials)
-    parts = Standalone(_Quiet(), token_dir=settings.token_dir)
+    manifests = await _off_the_loop(partial(_declared, settings))
+    new = await _off_the_loop(partial(_loaded, settings.credentials))
+    parts = Standalone(
+        _Quiet(), token_dir=settings.token_dir, allow_addresses=settings.allow_addresses
+    )
     connections = _connections(manifests, parts.environment.adapters)
     _all_must_be_read(new.objects, connections)
     readers = [each for each in connections if each.reads & new.objects.keys()]
@@ -262,4 +285,5 @@ class _Trial:
             tls=sources.tls(self.spec),
             endpoints=sources.endpoints(self.spec),
             limit=limit,
+            addresses=environment.addresses,
         )

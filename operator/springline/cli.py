@@ -9,21 +9,24 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import yaml
 
 from springline import __version__, logs, many_connections, options
 from springline.errors import ManifestError
-from springline.settings import CheckSettings, OperatorSettings, RunSettings
+from springline.settings import CheckSettings, Network, OperatorSettings, RunSettings
 
 __all__ = ["main"]
 
+T = TypeVar("T")
+
 _NOT_READY = 1
 _UNUSABLE_INPUT = 2
+_SIGNALLED = 128
 _STANDARD_INPUT = Path("/dev/stdin")
 
 
@@ -74,6 +77,7 @@ def main() -> None:
     show_default=True,
     help="Seconds that sessions may take to close when Springline is stopped.",
 )
+@options.allow_addresses
 @options.log_level
 def run(
     manifests: Path,
@@ -83,6 +87,7 @@ def run(
     output: str,
     steps: bool,
     shutdown_timeout: float,
+    allow_addresses: tuple[Network, ...],
     log_level: str,
 ) -> None:
     """Hold the connections that a directory of manifests declares, without a cluster.
@@ -101,6 +106,7 @@ def run(
         status_dir=status_dir,
         token_dir=token_dir,
         binding_dir=binding_dir,
+        allow_addresses=allow_addresses,
         table=output == "table" or (output == "auto" and sys.stdout.isatty()),
         steps=steps,
         shutdown_seconds=shutdown_timeout,
@@ -157,6 +163,7 @@ def _prepare_status_dir(status_dir: Path, manifests: Path) -> None:
     is_flag=True,
     help='Use only Secrets with the label springline.dev/allowed: "true".',
 )
+@options.allow_addresses
 @options.token_dir
 @click.option(
     "--listen",
@@ -191,6 +198,13 @@ def _prepare_status_dir(status_dir: Path, manifests: Path) -> None:
         "Seconds after which this replica counts as gone when it does not renew its Lease; it does "
         "so three times within them."
     ),
+)
+@click.option(
+    "--name-lookups",
+    type=click.IntRange(min=2, max=1024),
+    default=64,
+    show_default=True,
+    help="Names that are looked up at once, each in a thread; those of one namespace take half.",
 )
 @click.option(
     "--per-object-metrics/--no-per-object-metrics",
@@ -252,11 +266,13 @@ def operator(
     namespaces: tuple[str, ...],
     cluster_brokers: bool | None,
     require_secret_label: bool,
+    allow_addresses: tuple[Network, ...],
     token_dir: Path | None,
     listen: str,
     holder: str,
     lease_namespace: str | None,
     lease_duration: int,
+    name_lookups: int,
     per_object_metrics: bool,
     least_retry_delay: float,
     least_renewal_interval: float,
@@ -285,12 +301,14 @@ def operator(
         namespaces=tuple(dict.fromkeys(namespaces)),
         cluster_brokers=not namespaces if cluster_brokers is None else cluster_brokers,
         require_secret_label=require_secret_label,
+        allow_addresses=allow_addresses,
         token_dir=token_dir,
         listen_host=address.host,
         listen_port=address.port,
         holder=holder,
         lease_namespace=lease_namespace or "",
         lease_seconds=lease_duration,
+        name_lookups=name_lookups,
         per_object_metrics=per_object_metrics,
         least_retry_delay=least_retry_delay,
         least_renewal_interval=least_renewal_interval,
@@ -314,6 +332,7 @@ def check(
     credentials: tuple[Path, ...],
     output: str,
     token_dir: Path | None,
+    allow_addresses: tuple[Network, ...],
     log_level: str,
 ) -> None:
     """Open each declared connection once and print its status.
@@ -329,6 +348,7 @@ def check(
         files=tuple(map(_input, files)),
         credentials=tuple(map(_input, credentials)),
         token_dir=token_dir,
+        allow_addresses=allow_addresses,
     )
     try:
         is_good = _rehearse(settings, output) if credentials else _check(settings, output)
@@ -348,7 +368,7 @@ def _check(settings: CheckSettings, output: str) -> bool:
     from springline import checking  # noqa: PLC0415
     from springline.standalone import table  # noqa: PLC0415
 
-    checked = asyncio.run(checking.check(settings))
+    checked = _answer(checking.check(settings))
     _print_ignored(checked.ignored)
     if output == "table":
         click.echo(table.plain(checked.shown, now=checked.at))
@@ -363,13 +383,26 @@ def _rehearse(settings: CheckSettings, output: str) -> bool:
     from springline import checking  # noqa: PLC0415
     from springline.standalone import rehearsals  # noqa: PLC0415
 
-    rehearsed = asyncio.run(checking.rehearse(settings))
+    rehearsed = _answer(checking.rehearse(settings))
     _print_ignored(rehearsed.ignored)
     if output == "table":
         click.echo(rehearsals.plain(rehearsed.rehearsals))
     else:
         _print_documents([rehearsals.document(each) for each in rehearsed.rehearsals], output)
     return rehearsed.all_would_succeed
+
+
+def _answer(work: Coroutine[Any, Any, T]) -> T:
+    """Return what the work returns. Broken off by a signal there is no answer, and 0 would be one.
+
+    The exit code is then that of a shell for a process that the signal has ended.
+    """
+    from springline import shutdown  # noqa: PLC0415
+
+    try:
+        return asyncio.run(shutdown.unless_signalled(work))
+    except shutdown.SignalledError as signalled:
+        raise SystemExit(_SIGNALLED + signalled.number) from None
 
 
 def _print_ignored(ignored: Sequence[str]) -> None:

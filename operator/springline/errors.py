@@ -189,6 +189,7 @@ class ProbeRefusal(enum.Enum):
     CREDENTIAL_EXPIRED = "credential expired"  # the lifetime of the credential is over
     LIMIT = "limit"  # the connection may carry no more than it does
     PLACE_MISSING = "place missing"  # what the probe goes to does not exist
+    TROUBLE = "trouble"  # the broker's own, which passes without anybody doing anything
     OTHER = "other"  # anything else, such as a broker that cannot confirm
 
 

@@ -1,5 +1,9 @@
-"""Logs of a process: constant messages with fields, one line each, to standard error."""
+"""Logs of a process: constant messages with fields, one line each, to standard error.
 
+Whoever logs does not wait for whoever reads: see `outlets`.
+"""
+
+import atexit
 import json
 import logging
 import math
@@ -8,9 +12,10 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
+from springline.outlets import Output
 from springline.protocols import PROTOCOLS
 
-__all__ = ["Format", "configure"]
+__all__ = ["Format", "configure", "dropped"]
 
 Format = Literal["plain", "json"]
 
@@ -68,6 +73,34 @@ _KEYS = frozenset({"time", "level", "logger", "message", "exception", "stack"})
 class _Handler(logging.StreamHandler[TextIO]):
     """Writes to what is standard error now: while a table is shown, that is above the table."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.output: Output | None = None
+        """The process' own standard error. What stands in its place waits for nobody either."""
+        own = sys.__stderr__
+        if own is not None and sys.stderr is own:
+            self.output = Output(own, name="log", told=self._missing)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.output is None or sys.stderr is not sys.__stderr__:
+            super().emit(record)
+            return
+        try:
+            self.output.line(self.format(record))
+        except Exception:  # noqa: BLE001 - as every handler of logging does it
+            self.handleError(record)
+
+    def _missing(self, count: int) -> str:
+        """Return a line of its own for those that could not be written."""
+        values = {
+            "name": __name__,
+            "levelno": logging.WARNING,
+            "levelname": "WARNING",
+            "msg": "lines of the log dropped, because nothing took them in time",
+            "dropped": count,
+        }
+        return self.format(logging.makeLogRecord(values))
+
     @property
     def stream(self) -> TextIO:
         return sys.stderr
@@ -77,9 +110,23 @@ class _Handler(logging.StreamHandler[TextIO]):
         """Do nothing: it is never another one."""
 
 
+_output: Output | None = None
+
+
+def dropped() -> int:
+    """Return how many lines were dropped since the start, because nothing took them."""
+    return _output.dropped if _output is not None else 0
+
+
 def configure(level: str, *, format: Format = "plain") -> None:  # noqa: A002  # as the option is called
-    """Send the logs of `level` and above to standard error."""
+    """Send the logs of `level` and above to standard error.
+
+    What is queued when the process ends is written, within a bounded time.
+    """
+    global _output
     handler = _Handler()
+    if (_output := handler.output) is not None:
+        atexit.register(_output.finish)
     if format == "json":
         handler.setFormatter(_JSONFormatter())
     else:

@@ -8,12 +8,15 @@ with a goodbye to its broker, writes what has become of them, gives the Lease ba
 import asyncio
 import contextlib
 import logging
+from collections.abc import Coroutine
 from functools import partial
 from random import Random
+from typing import Any
 
-from springline import shutdown
+from springline import logs, shutdown
 from springline.adapters import adapters
 from springline.clock import SystemClock
+from springline.core.addresses import AddressPolicy
 from springline.core.environment import Environment
 from springline.core.event_bus import EventBus
 from springline.core.limits import Limits
@@ -40,6 +43,7 @@ from springline.kube.namespaces import EndingNamespaces, NamespaceWatch
 from springline.kube.notices import Notices
 from springline.kube.objects import ObjectReader, ObjectWatch
 from springline.kube.operator import Operator
+from springline.kube.own_addresses import APIServerAddresses
 from springline.kube.readable import Readable
 from springline.kube.replicas import Replica
 from springline.kube.services import KubernetesServices
@@ -47,7 +51,7 @@ from springline.kube.status import StatusWriter
 from springline.kube.sweeping import Sweeper
 from springline.kube.tokens import KubernetesTokens
 from springline.metrics import Collector, Metrics
-from springline.resolver import SystemResolver
+from springline.resolver import LookupPool, SystemResolver
 from springline.settings import OperatorSettings
 from springline.sources import DeclaredSources
 from springline.web import Health, ListenAddress, serve
@@ -80,9 +84,29 @@ async def operate(settings: OperatorSettings) -> None:
     stopping = asyncio.Event()
     with shutdown.on_signal(stopping):
         access = Access(kubeconfig=settings.kubeconfig, context=settings.context)
-        await access.load()
+        if not await _unless(stopping, access.load()):
+            return
         async with Client(access) as client:
             await _Parts(settings, access, client, stopping).run()
+
+
+async def _unless(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Do the work to its end, and return True; or cancel it, when it is to stop before.
+
+    A kubeconfig may have a program asked for a token, which may take its time.
+    """
+    working = asyncio.ensure_future(work)
+    stopped = asyncio.ensure_future(stopping.wait())
+    try:
+        await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            return False
+        working.result()
+        return True
+    finally:
+        stopped.cancel()
+        working.cancel()
+        await asyncio.wait({working})
 
 
 class _Parts:
@@ -136,7 +160,10 @@ class _Parts:
             limited=partial(self._metrics.event_posted, Outcome.LIMITED),
         )
         bus = EventBus(LoggedEvents(clock), events)
-        resolver = SystemResolver(rng)
+        self._lookups = LookupPool(most=settings.name_lookups)
+        resolver = SystemResolver(rng, pool=self._lookups)
+        self._own_addresses = APIServerAddresses(access, resolver, clock)
+        addresses = AddressPolicy(settings.allow_addresses, api_server=self._own_addresses.known)
         services = KubernetesServices(client, rng)
         self._token_files = DirectoryOfTokens(settings.token_dir)
         reader = ObjectReader(
@@ -149,6 +176,7 @@ class _Parts:
                 clock=clock,
                 rng=rng,
                 events=bus,
+                addresses=addresses,
                 meter=self._metrics,
                 limits=limits,
             ),
@@ -156,6 +184,7 @@ class _Parts:
                 reader,
                 clock=clock,
                 resolver=resolver,
+                addresses=addresses,
                 services=services,
                 tokens=KubernetesTokens(client, access),
                 token_files=self._token_files,
@@ -245,6 +274,8 @@ class _Parts:
             per_object=settings.per_object_metrics,
             statuses=self._statuses,
             definitions=self._definitions,
+            lookups=self._lookups,
+            dropped_lines=logs.dropped,
         )
 
     async def run(self) -> None:
@@ -255,6 +286,7 @@ class _Parts:
                 ListenAddress(settings.listen_host, settings.listen_port),
                 self._health(),
                 self._collector,
+                dropped=self._metrics.http_dropped,
             ),
             asyncio.TaskGroup() as tasks,
         ):
@@ -262,6 +294,7 @@ class _Parts:
             living = tasks.create_task(self._lease.run(), name="lease")
             following = [
                 tasks.create_task(self._holders.run(), name="holders"),
+                tasks.create_task(self._own_addresses.run(), name="own-addresses"),
                 tasks.create_task(self._metrics.pulse.run(), name="pulse"),
                 tasks.create_task(self._definitions.run(), name="definitions"),
                 tasks.create_task(self._statuses.run(), name="statuses"),
@@ -303,6 +336,7 @@ class _Parts:
     async def _watch(self) -> None:
         """Follow the cluster: first what is referred to, then what refers to it."""
         await self._installed()
+        await self._own_addresses.look()
         await self._definitions.look()  # or the first status might have more than they take
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._objects.run(), name="watch/objects")

@@ -3,13 +3,15 @@
 They need nothing but click, so that a plugin that only completes a word need not load the rest.
 """
 
+import contextlib
+import ipaddress
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
-__all__ = ["given", "log_level", "of_check", "token_dir"]
+__all__ = ["allow_addresses", "given", "log_level", "of_check", "token_dir"]
 
 _Command = TypeVar("_Command", bound=Callable[..., None])
 
@@ -34,6 +36,37 @@ token_dir = click.option(
     metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
     help="Where credentials.tokenFile finds its file: DIR/NAMESPACE/NAME.",
+)
+
+
+class _Network(click.ParamType[Any]):
+    """A range of addresses, or one."""
+
+    name = "network"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+        if isinstance(value, ipaddress.IPv4Network | ipaddress.IPv6Network):
+            return value
+        with contextlib.suppress(ValueError):
+            return ipaddress.ip_network(value)
+        try:
+            advice = f'; did you mean "{ipaddress.ip_network(value, strict=False)}"?'
+        except ValueError:
+            advice = '; write it like "10.0.0.0/8" or "::1"'
+        raise click.BadParameter(f'"{value}" is no range of addresses{advice}', ctx, param)
+
+
+allow_addresses = click.option(
+    "--allow-addresses",
+    metavar="CIDR",
+    type=_Network(),
+    multiple=True,
+    help=(
+        "Connect to these addresses, too, although they are loopback, link-local, multicast, a "
+        "cloud's metadata service or the API server; may be repeated."
+    ),
 )
 
 
@@ -68,5 +101,6 @@ def of_check(command: _Command) -> _Command:
             help="How to print what was found.",
         ),
         token_dir,
+        allow_addresses,
         log_level,
     )

@@ -7,11 +7,14 @@ needed.
 
 import contextlib
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 __all__ = ["holding"]
+
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
 _NOWHERE = (
     "there is no place to hold a certificate or key for OpenSSL: this system has no files without "
@@ -39,9 +42,9 @@ def holding(content: bytes) -> Iterator[str]:
     except OSError as error:
         raise OSError(_NOWHERE) from error
     with temporary as directory:
-        path = Path(directory) / "pem"
-        path.touch(mode=0o600)
-        path.write_bytes(content)
+        path = Path(directory) / secrets.token_hex(8)
+        with os.fdopen(os.open(path, _NEW_FILE, 0o600), "wb") as file:
+            file.write(content)
         yield str(path)
 
 

@@ -30,6 +30,7 @@ class Reason(enum.StrEnum):
 
     # Connected, when not: the way to the broker
     NAME_RESOLUTION_FAILED = "NameResolutionFailed"  # no address of the broker is found
+    ADDRESS_NOT_ALLOWED = "AddressNotAllowed"  # it is one that Springline does not connect to
     CONNECTION_REFUSED = "ConnectionRefused"  # no listener, or no route
     CONNECT_TIMEOUT = "ConnectTimeout"  # spec.connectTimeout passed before the session was open
     TLS_FAILED = "TLSFailed"  # certificates, names or versions do not match
@@ -47,6 +48,7 @@ class Reason(enum.StrEnum):
 
     # Connected, when not: an open session ended
     HEARTBEAT_MISSED = "HeartbeatMissed"  # nothing was heard for two heartbeats
+    PEER_SILENT = "PeerSilent"  # without heartbeats, and one probe after the other is unanswered
     PEER_CLOSED = "PeerClosed"  # the transport ended without a Close, or with one not listed here
     CONNECTION_FORCED = "ConnectionForced"  # an operator or a policy of the broker closed it
     SERVER_SHUTDOWN = "ServerShutdown"  # the broker went down in an orderly way

@@ -1,9 +1,12 @@
 """Settings of a process, frozen: what the command line and SPRINGLINE_* variables said."""
 
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
-__all__ = ["CheckSettings", "OperatorSettings", "RunSettings"]
+__all__ = ["CheckSettings", "Network", "OperatorSettings", "RunSettings"]
+
+Network = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +25,8 @@ class RunSettings:
     """Where the files of `credentials.tokenFile` are, a directory for each namespace."""
     binding_dir: Path | None = None
     """Where bindings are written, a directory for each namespace."""
+    allow_addresses: tuple[Network, ...] = ()
+    """What may be connected to although no broker is expected there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +38,8 @@ class CheckSettings:
     """Files with the Secrets and ConfigMaps to rehearse a rotation with; none for a plain check."""
     token_dir: Path | None = None
     """Where the files of `credentials.tokenFile` are, a directory for each namespace."""
+    allow_addresses: tuple[Network, ...] = ()
+    """What may be connected to although no broker is expected there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +52,8 @@ class OperatorSettings:
     """Whether ClusterBrokers are looked after; that needs rights beyond namespaces."""
     require_secret_label: bool = False
     """Whether only Secrets with the opt-in label are used."""
+    allow_addresses: tuple[Network, ...] = ()
+    """What may be connected to although no broker is expected there."""
     listen_host: str
     listen_port: int
     """Where health and metrics are served."""
@@ -54,6 +63,8 @@ class OperatorSettings:
     """Where its Lease is; empty for the namespace of the pod, or of the kubeconfig's context."""
     lease_seconds: int = 15
     """How long after the last renewal of its Lease this replica counts as gone."""
+    name_lookups: int = 64
+    """How many names are looked up at once, each in a thread."""
     per_object_metrics: bool = True
     """Whether there are metrics for each connection."""
     token_dir: Path | None = None

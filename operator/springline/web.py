@@ -13,10 +13,11 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, cast
 
 from aiohttp import hdrs, web
 
+from springline.connection_limits import Guests, Limits
 from springline.errors import SpringlineError
 from springline.metrics import Collector
 
@@ -25,6 +26,9 @@ __all__ = ["Check", "Health", "ListenAddress", "ListenError", "serve"]
 logger = logging.getLogger(__name__)
 
 _STOP_SECONDS = 2.0
+
+_KEEP_SECONDS = 75.0
+"""How long a connection is kept for its next question, which has to be there by then."""
 
 Check = Callable[[], str | None]
 """Returns None, or a sentence that says what is wrong. Must return at once."""
@@ -94,23 +98,38 @@ class Health:
 
 @contextlib.asynccontextmanager
 async def serve(
-    address: ListenAddress, health: Health, metrics: Collector | None
+    address: ListenAddress,
+    health: Health,
+    metrics: Collector | None,
+    *,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    dropped: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[None]:
     """Serve within the block; requests under way may finish for a moment at its end.
 
-    Without `metrics` there is no `/metrics`. Raises `ListenError`.
+    Without `metrics` there is no `/metrics`. `dropped` is told why, whenever a connection does not
+    keep to the limits. Raises `ListenError`.
     """
+    guests = Guests(limits, dropped)
     runner = web.AppRunner(
-        _application(health, metrics), access_log=None, shutdown_timeout=_STOP_SECONDS
+        _application(health, metrics, guests),
+        access_log=None,
+        shutdown_timeout=_STOP_SECONDS,
+        keepalive_timeout=_KEEP_SECONDS,
     )
     await runner.setup()
     try:
-        site = web.TCPSite(runner, address.host or None, address.port)
+        handler = cast("web.Server", runner.server)  # which there is from setup on
         try:
-            await site.start()
+            listening = await asyncio.get_running_loop().create_server(
+                lambda: guests.admit(handler()), address.host or None, address.port
+            )
         except OSError as error:
             raise ListenError(address, _told(error)) from error
-        yield
+        try:
+            yield
+        finally:
+            listening.close()
     finally:
         await runner.cleanup()
 
@@ -123,8 +142,15 @@ def _told(error: OSError) -> str:
     return os.strerror(error.errno).lower()  # asyncio's own text says where once more
 
 
-def _application(health: Health, metrics: Collector | None) -> web.Application:
-    application = web.Application(middlewares=[_guarded])
+def _application(health: Health, metrics: Collector | None, guests: Guests) -> web.Application:
+    @web.middleware
+    async def noted(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        guests.asked(request.transport)
+        return await handler(request)
+
+    application = web.Application(middlewares=[noted, _guarded])
     application.on_response_prepare.append(_say_less)
     application.router.add_get("/healthz", _Checks(health.live).answer)
     application.router.add_get("/readyz", _Checks(health.ready).answer)

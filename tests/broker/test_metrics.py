@@ -12,6 +12,7 @@ import pytest
 from springline.adapters import adapters
 from springline.api import documents
 from springline.clock import SystemClock
+from springline.core.addresses import LOOPBACK, AddressPolicy
 from springline.core.environment import Environment
 from springline.core.events import Event
 from springline.core.manager import Manager
@@ -56,6 +57,7 @@ class Scraped:
             clock=clock,
             rng=rng,
             events=Unheard(),
+            addresses=AddressPolicy(LOOPBACK),
             meter=self.metrics,
         )
         reader = ManifestReader()
@@ -63,6 +65,7 @@ class Scraped:
             reader,
             clock=clock,
             resolver=resolver,
+            addresses=AddressPolicy(LOOPBACK),
             services=NoServices(),
             tokens=NoTokens(),
             token_files=DirectoryOfTokens(None),

@@ -4,6 +4,7 @@ import http.server
 import subprocess
 import sys
 import threading
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -250,6 +251,7 @@ def test_values_arrive_as_settings(helm4: Helm) -> None:
         "namespaces": (),
         "cluster_brokers": None,
         "require_secret_label": True,
+        "allow_addresses": (ip_network("169.254.20.0/24"), ip_network("::1")),
         "token_dir": None,
         "per_object_metrics": False,
         "least_retry_delay": 2.5,
@@ -261,6 +263,7 @@ def test_values_arrive_as_settings(helm4: Helm) -> None:
         "kubeconfig": None,
         "context": None,
         "lease_duration": 15,
+        "name_lookups": 64,
     }
 
 

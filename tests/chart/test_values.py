@@ -95,6 +95,7 @@ EFFECTS: dict[str, Effect] = {
     "watch.namespaces": effect(["orders"], ARGS, Has("--namespace=orders")),
     "watch.clusterBrokers": effect(False, ARGS, Has("--no-cluster-brokers")),
     "security.requireSecretLabel": effect(True, ARGS, Has("--require-secret-label")),
+    "security.allowAddresses": effect(["::1"], ARGS, Has("--allow-addresses=::1")),
     "binding.enabled": effect(False, "ClusterRole/springline-service-binding", None),
     "serviceAccountTokens.enabled": effect(
         True,

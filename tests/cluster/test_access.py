@@ -108,7 +108,7 @@ async def test_operator_reaches_it_from_a_read_only_root(
 ) -> None:
     """kopf's watches show a connection, and the other client writes its status."""
     with bare_operator.running(
-        tmp_path, kubeconfig, program=hardened.program("springline.cli:main")
+        tmp_path, kubeconfig, program=hardened.program("springline.entry:springline")
     ) as operator:
         await operator.until_ready()
         name = declared(server)
@@ -128,7 +128,7 @@ async def test_plugin_reaches_it_from_a_read_only_root(
     environment = Plugin(tmp_path / "plugin", kubeconfig).environment()
     done = await asyncio.to_thread(
         subprocess.run,
-        [*hardened.program("springline.plugin.cli:run"), "status"],
+        [*hardened.program("springline.entry:kubectl_springline"), "status"],
         env={**springline_process.environment(), **environment},
         capture_output=True,
         text=True,

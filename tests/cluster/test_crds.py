@@ -230,6 +230,11 @@ REFUSED: list[Any] = [
         "64",
         id="too many properties",
     ),
+    pytest.param(
+        with_spec(CONNECTION, clientProperties={f"p{n}": "é" * 100 for n in range(41)}),
+        "must not have more than 8192 bytes, names and values together",
+        id="properties too long together",
+    ),
     pytest.param(with_spec(CONNECTION, probe={"mode": "Ping"}), "probe.mode", id="a bad mode"),
     pytest.param(
         with_spec(CONNECTION, probe={"mode": "OwnQueue", "exchange": "probes"}),

@@ -20,6 +20,7 @@ from support.amqp091 import (
     SHORT,
     before_tune,
     certificates,
+    close_frame,
     opened,
     refused,
 )
@@ -124,6 +125,38 @@ async def test_a_servers_close_is_answered_and_told_once_with_its_codes() -> Non
     assert info.text == "CONNECTION_FORCED - bye"
     assert info.codes == {"code": 320, "classID": 60, "methodID": 40}
     assert peer.talk.count(spec.Connection.Close) == 0
+
+
+async def test_a_close_whose_text_is_cut_in_a_character_keeps_its_code() -> None:
+    """RabbitMQ cuts at 255 octets, wherever that falls."""
+
+    async def close(talk: Talk) -> None:
+        await talk.handshake()
+        talk.raw(close_frame(320, "CONNECTION_FORCED - virtual host 'aufträ".encode()[:-1]))
+        await talk.expect(spec.Connection.CloseOk)
+
+    async with asyncio.timeout(DEADLINE), fake_peer.serving(close) as peer:
+        _, recorder = await opened(peer)
+        await eventually(lambda: recorder.told)
+    [info] = recorder.closes
+    assert (info.by, info.reason) == (ClosedBy.SERVER, Reason.CONNECTION_FORCED)
+    assert info.text == "CONNECTION_FORCED - virtual host 'auftr\ufffd"
+    assert info.codes == {"code": 320, "classID": 0, "methodID": 0}
+
+
+async def test_a_blocked_whose_text_is_cut_in_a_character_is_a_block() -> None:
+    async def block(talk: Talk) -> None:
+        await talk.handshake()
+        text = "low on speicherplätze".encode()[:-4]
+        payload = b"\x00\x0a\x00\x3c" + bytes([len(text)]) + text
+        talk.raw(b"\x01\x00\x00" + len(payload).to_bytes(4) + payload + b"\xce")
+        await talk.serve()
+
+    async with asyncio.timeout(DEADLINE), fake_peer.serving(block) as peer:
+        connection, recorder = await opened(peer)
+        await eventually(lambda: recorder.told == ["blocked: low on speicherpl\ufffd"])
+        assert connection.is_open
+        await connection.close()
 
 
 async def test_an_end_before_anybody_looks_is_told_to_the_late_observer() -> None:

@@ -33,7 +33,7 @@ from support.amqp091 import (
     before_start,
     before_tune,
     certificates,
-    opened,
+    close_frame,
     refused,
 )
 from support.fake_peer import Script, Talk
@@ -244,6 +244,23 @@ async def test_a_peer_that_speaks_something_else_is_recognised(greeting: bytes, 
     assert says in error.message
 
 
+@pytest.mark.parametrize("leaves", [True, False], ids=["hangs up", "waits on"])
+async def test_a_silent_port_is_asked_for_what_it_speaks(leaves: bool) -> None:
+    """So does a server of HTTP, which waits for the end of a line."""
+
+    async def say_nothing(talk: Talk) -> None:
+        await talk.reader.readexactly(8)
+        if leaves:
+            talk.close()
+        else:
+            await talk.silent()
+
+    error = await refused(say_nothing, timeout=SHORT)
+    assert type(error) is TransientError
+    assert "the peer sent no AMQP greeting" in error.message
+    assert "does the port speak AMQP 0-9-1?" in error.message
+
+
 async def test_a_plaintext_peer_on_a_tls_connection_is_recognised() -> None:
     async def refuse(talk: Talk) -> None:
         await talk.reader.readexactly(8)
@@ -261,7 +278,7 @@ async def test_a_peer_that_never_completes_tls_costs_the_time_out() -> None:
     _, client = certificates()
     error = await refused(lambda talk: talk.silent(), tls=client, timeout=SHORT)
     assert error.reason is Reason.CONNECT_TIMEOUT
-    assert "TLS handshake" in error.message
+    assert "TLS handshake was not completed; does the port speak TLS?" in error.message
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
@@ -293,14 +310,7 @@ async def test_nobody_listening_is_connection_refused() -> None:
     finally:
         lease.release()
     assert caught.value.reason is Reason.CONNECTION_REFUSED
-    assert "127.0.0.1: connection refused" in caught.value.message
-
-
-async def test_the_next_address_is_tried() -> None:
-    async with asyncio.timeout(DEADLINE), fake_peer.serving() as peer:
-        connection, _ = await opened(peer, addresses=("127.0.0.2", "127.0.0.1"))
-        assert connection.info.address == "127.0.0.1"
-        await connection.close()
+    assert "(127.0.0.1): connection refused" in caught.value.message
 
 
 @contextlib.contextmanager
@@ -317,31 +327,25 @@ def unanswering(address: str, port: int) -> Iterator[None]:
         yield
 
 
-async def test_a_silent_address_leaves_time_for_the_next() -> None:
-    async with asyncio.timeout(DEADLINE), fake_peer.serving() as peer:
-        with unanswering("127.0.0.2", peer.port):
-            connection, _ = await opened(peer, addresses=("127.0.0.2", "127.0.0.1"), timeout=1)
-        assert connection.info.address == "127.0.0.1"
-        await connection.close()
-
-
-async def test_silent_addresses_cost_the_time_out() -> None:
+async def test_a_silent_address_costs_the_time_out() -> None:
     lease = ports.lease(1)
     (port,) = lease.ports
     try:
-        with unanswering("127.0.0.2", port), unanswering("127.0.0.3", port):
-            request = opening.request(port, addresses=("127.0.0.2", "127.0.0.3"), timeout=SHORT)
+        with unanswering("127.0.0.2", port):
+            request = opening.request(port, address="127.0.0.2", timeout=SHORT)
             with pytest.raises(TransientError) as caught:
                 await DRIVER.open(request)
     finally:
         lease.release()
     assert caught.value.reason is Reason.CONNECT_TIMEOUT
-    assert "nothing answered within 0.5 s (no TCP connection" in caught.value.message
+    assert caught.value.message == (
+        f"localhost:{port} (127.0.0.2): nothing answered within 0.5 s (no TCP connection)"
+    )
 
 
-async def test_a_host_name_among_the_addresses_is_not_looked_up() -> None:
+async def test_a_host_name_in_place_of_an_address_is_not_looked_up() -> None:
     with pytest.raises(TransientError) as caught:
-        await DRIVER.open(opening.request(5672, addresses=("localhost",)))
+        await DRIVER.open(opening.request(5672, address="localhost"))
     assert caught.value.reason is Reason.NAME_RESOLUTION_FAILED
 
 
@@ -355,6 +359,20 @@ async def test_a_name_that_no_certificate_can_have_is_a_tls_failure() -> None:
             await DRIVER.open(request)
     assert caught.value.reason is Reason.TLS_FAILED
     assert "'.example.com'" in caught.value.message
+
+
+async def test_a_server_name_may_end_in_a_dot_like_a_host() -> None:
+    """No certificate names one, and a broker refuses it in the handshake."""
+    asked: list[str] = []
+    server, client = certificates()
+    server.sni_callback = lambda _socket, name, _context: asked.append(name)
+    async with asyncio.timeout(DEADLINE), fake_peer.serving(tls=server) as peer:
+        request = opening.request(
+            peer.port, tls=dataclasses.replace(client, server_name="localhost.")
+        )
+        connection = await DRIVER.open(request)
+        await connection.close()
+    assert asked == ["localhost"]
 
 
 async def test_a_start_of_another_version_is_a_mismatch() -> None:
@@ -397,6 +415,19 @@ async def test_a_close_in_the_handshake_keeps_its_code_and_is_answered(
     assert f"{code} SOME_NAME - some text" in error.message
     assert error.authenticated is authenticated
     assert answered == [True]
+
+
+async def test_a_close_that_is_cut_in_a_character_keeps_its_meaning() -> None:
+    """A long name of a virtual host takes the end of RabbitMQ's sentence away."""
+
+    async def close(talk: Talk) -> None:
+        await before_open_ok(talk)
+        talk.raw(close_frame(530, "NOT_ALLOWED - vhost aufträ".encode()[:-1] + b" not found"))
+        await talk.expect(spec.Connection.CloseOk)
+
+    error = await refused(close)
+    assert error.reason is Reason.VIRTUAL_HOST_NOT_FOUND
+    assert "530 NOT_ALLOWED - vhost auftr\ufffd not found" in error.message
 
 
 async def test_what_can_be_seen_of_a_refused_login_is_said(

@@ -10,7 +10,7 @@ from pamqp.header import ContentHeader
 from springline.errors import NotOpenError, ProbeRefusal, ProbeRefusedError
 from support import fake_peer, opening
 from support.amqp091 import DEADLINE, channel_open, opened
-from support.fake_peer import Talk
+from support.fake_peer import Script, Talk
 from support.waiting import eventually
 
 
@@ -437,4 +437,93 @@ async def test_a_message_says_when_it_expires(own_queue: bool) -> None:
         assert await opening.probe(connection, **{**OWN, "own_queue": own_queue}) is not None
         [header] = seen
         assert header.properties.expiration == "7500"
+        await connection.close()
+
+
+async def too_many_channels(talk: Talk) -> None:
+    await talk.expect(spec.Channel.Open)
+    text = "NOT_ALLOWED - number of channels opened for user 'ann' has reached the maximum"
+    talk.send(spec.Connection.Close(530, text, 0, 0))
+
+
+async def no_confirms(talk: Talk) -> None:
+    await talk.expect(spec.Channel.Open)
+    talk.send(spec.Channel.OpenOk(), 1)
+    await talk.expect(spec.Confirm.Select)
+    talk.send(spec.Connection.Close(540, "NOT_IMPLEMENTED", 85, 10))
+
+
+@pytest.mark.parametrize(
+    "answer", [too_many_channels, no_confirms], ids=lambda script: script.__name__
+)
+async def test_a_probe_that_ends_the_connection_says_so(answer: Script) -> None:
+    """The connection after it has to do without."""
+
+    async def script(talk: Talk) -> None:
+        await talk.handshake()
+        await answer(talk)
+        await talk.until_gone()
+
+    async with asyncio.timeout(DEADLINE), fake_peer.serving(script) as peer:
+        connection, recorder = await opened(peer)
+        with pytest.raises(NotOpenError):
+            await opening.probe(connection, exchange="", routing_key="x", timeout=5)
+        await eventually(lambda: recorder.closes)
+        [close] = recorder.closes
+        assert close.probe_refused.startswith("the broker ended the connection because of the")
+
+
+async def test_a_connection_that_is_forced_to_end_during_a_probe_is_not_the_probes_fault() -> None:
+    async def script(talk: Talk) -> None:
+        await talk.handshake()
+        await talk.expect(spec.Channel.Open)
+        talk.send(spec.Connection.Close(320, "CONNECTION_FORCED - bye", 0, 0))
+        await talk.until_gone()
+
+    async with asyncio.timeout(DEADLINE), fake_peer.serving(script) as peer:
+        connection, recorder = await opened(peer)
+        with pytest.raises(NotOpenError):
+            await opening.probe(connection, exchange="", routing_key="x", timeout=5)
+        await eventually(lambda: recorder.closes)
+        assert not recorder.closes[0].probe_refused
+
+
+@pytest.mark.parametrize(
+    ("exchange", "passes"),
+    [
+        pytest.param("", True, id="the default exchange"),
+        pytest.param("probes", False, id="a declared exchange"),
+    ],
+)
+async def test_an_exchange_that_is_not_found_passes_where_there_always_is_one(
+    exchange: str, passes: bool
+) -> None:
+    async def script(talk: Talk) -> None:
+        await talk.handshake()
+        await channel_open(talk)
+        await talk.expect(spec.Basic.Publish)
+        await talk.frame()
+        talk.send(spec.Channel.Close(404, "NOT_FOUND - no exchange", 60, 40), 1)
+        await talk.serve()
+
+    async with asyncio.timeout(DEADLINE), fake_peer.serving(script) as peer:
+        connection, _ = await opened(peer)
+        with pytest.raises(ProbeRefusedError) as caught:
+            await opening.probe(connection, exchange=exchange, routing_key="x", timeout=5)
+        assert (caught.value.why is ProbeRefusal.TROUBLE) is passes
+        await connection.close()
+
+
+@pytest.mark.parametrize("tells", [True, False])
+async def test_whether_a_broker_tells_of_blocks_is_read_from_its_greeting(tells: bool) -> None:
+    async def script(talk: Talk) -> None:
+        await talk.greet(capabilities={"publisher_confirms": True, "connection.blocked": tells})
+        await talk.log_in()
+        await talk.tune()
+        talk.send(spec.Connection.OpenOk())
+        await talk.serve()
+
+    async with asyncio.timeout(DEADLINE), fake_peer.serving(script) as peer:
+        connection, _ = await opened(peer)
+        assert connection.info.server.tells_blocks is tells
         await connection.close()

@@ -6,8 +6,10 @@ The driver's own errors are tested in test_amqp091_peers.py; here everything run
 
 import asyncio
 import json
+import socket
 import struct
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from pamqp import commands as spec
@@ -266,6 +268,77 @@ async def test_the_next_endpoint_is_tried_when_the_first_never_answers() -> None
         assert EventType.CONNECT_FAILED not in held.types("orders")
 
 
+async def hangs_up(talk: Talk) -> None:
+    await talk.reader.readexactly(8)
+    talk.close()
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param(says_nothing, id="never answers"),
+        pytest.param(hangs_up, id="hangs up"),
+        pytest.param(speaks_http, id="speaks HTTP"),
+    ],
+)
+async def test_the_next_address_of_a_name_is_tried_like_an_endpoint(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That one accepts a TCP connection does not make it the broker."""
+    async with (
+        fake_peer.serving() as good,
+        fake_peer.serving(script, address="127.0.0.2", port=good.port) as bad,
+    ):
+        names_two_addresses(monkeypatch)
+        broker = a_broker(
+            good.port,
+            endpoints=[{"host": "rabbit.test", "port": good.port}],
+            connectTimeout="2s",
+        )
+        async with running(broker, LOGIN, a_connection("orders")) as held:
+            await held.until_ready("orders")
+            assert held.status("orders")["endpoint"] == f"rabbit.test:{good.port} (127.0.0.1)"
+            assert EventType.CONNECT_FAILED not in held.types("orders")
+            assert bad.talks, "the first address came first"
+
+
+async def test_every_address_of_a_name_is_named_with_its_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each in one message, and the attempt counts once."""
+    async with (
+        fake_peer.serving(speaks_http) as good,
+        fake_peer.serving(hangs_up, address="127.0.0.2", port=good.port),
+    ):
+        names_two_addresses(monkeypatch)
+        broker = a_broker(
+            good.port,
+            endpoints=[{"host": "rabbit.test", "port": good.port}],
+            retry={"delay": "1h", "maxDelay": "1h"},
+        )
+        async with running(broker, LOGIN, a_connection("orders")) as held:
+            message = await held.until_reason("orders", "Connected", "PeerClosed")
+            at = f"rabbit.test:{good.port}"
+            assert f"{at} (127.0.0.2): the peer closed the connection" in message
+            assert f"; {at} (127.0.0.1): the peer speaks HTTP" in message
+            assert held.status("orders")["attempts"] == 1
+
+
+def names_two_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let rabbit.test have two addresses, as a name server might say."""
+    look_up = socket.getaddrinfo
+
+    def answer(host: Any, port: Any, *args: Any, **options: Any) -> Any:
+        if host != "rabbit.test":
+            return look_up(host, port, *args, **options)
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
+            for address in ("127.0.0.2", "127.0.0.1")
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+
+
 @pytest.mark.parametrize("how", ["reset", "close"])
 async def test_a_lost_session_says_how_and_comes_back(how: str) -> None:
     """`lastClose` keeps how it ended after it is open again."""
@@ -309,6 +382,57 @@ async def test_a_session_that_is_closed_for_the_peers_mistake_names_it() -> None
         assert (close["by"], close["code"]) == ("Client", 503)
         assert (close["classID"], close["methodID"]) == (10, 30)
         assert close["text"] == "the peer sent Connection.Tune on channel 0 of an open connection"
+
+
+async def test_without_heartbeats_a_peer_that_has_vanished_is_peer_silent() -> None:
+    """Probes that nobody answers are all that shows it; a link over which no octet comes ends."""
+    mute = asyncio.Event()
+
+    async def falls_silent_once(talk: Talk) -> None:
+        await talk.greet()
+        await talk.log_in()
+        await talk.tune(heartbeat=0)
+        talk.send(spec.Connection.OpenOk())
+        if mute.is_set():
+            await talk.serve()
+        mute.set()
+        await talk.silent()
+
+    async with (
+        fake_peer.serving(falls_silent_once) as peer,
+        running(
+            a_broker(peer.port),
+            LOGIN,
+            a_connection("orders", heartbeat="0s", probe={"interval": "1s", "timeout": "1s"}),
+        ) as held,
+    ):
+        await until_closed(held, "PeerSilent")
+        assert "3 probes in a row" in held.status("orders")["lastClose"]["text"]
+        await held.until_ready("orders")
+
+
+async def test_a_probe_that_costs_the_connection_costs_one() -> None:
+    """The next one goes without, stays, and says why."""
+
+    async def one_channel_too_many(talk: Talk) -> None:
+        await talk.handshake()
+        if len(peer.talks) > 1:
+            await talk.serve()
+        await talk.expect(spec.Channel.Open)
+        text = "NOT_ALLOWED - number of channels opened for user 'ann' has reached the maximum"
+        talk.send(spec.Connection.Close(530, text, 0, 0))
+        await talk.until_gone()
+
+    async with (
+        fake_peer.serving(one_channel_too_many) as peer,
+        running(a_broker(peer.port), LOGIN, a_connection("orders")) as held,
+    ):
+        await until_closed(held, "ConnectionLimitReached")
+        message = await held.until_reason("orders", "Blocked", "ProbeDisabled")
+        assert "let the user open one channel more" in message
+        assert held.is_ready("orders")
+        assert len(peer.talks) == 2
+        assert peer.talk.count(spec.Channel.Open) == 0
 
 
 async def test_a_silent_peer_is_heartbeat_missed() -> None:

@@ -28,6 +28,7 @@ __all__ = [
     "before_tune",
     "certificates",
     "channel_open",
+    "close_frame",
     "opened",
     "refused",
 ]
@@ -47,9 +48,8 @@ DEADLINE = PATIENCE
 async def refused(script: Script, *, timeout: float = 5.0, **changes: Any) -> ConnectError:
     """Open against a script that does not let it, and return why."""
     async with asyncio.timeout(DEADLINE), fake_peer.serving(script) as peer:
-        request = opening.request(
-            peer.port, timeout=timeout, credential=opening.password("ann", PLANTED), **changes
-        )
+        changes = {"credential": opening.password("ann", PLANTED), **changes}
+        request = opening.request(peer.port, timeout=timeout, **changes)
         with pytest.raises(ConnectError) as caught:
             await DRIVER.open(request)
     assert PLANTED not in "".join(traceback.format_exception(caught.value))
@@ -58,9 +58,8 @@ async def refused(script: Script, *, timeout: float = 5.0, **changes: Any) -> Co
 
 async def opened(peer: FakePeer, **changes: Any) -> tuple[Amqp091Connection, Recorder]:
     """Open against a peer that lets it, observed."""
-    connection = await DRIVER.open(
-        opening.request(peer.port, credential=opening.password("ann", PLANTED), **changes)
-    )
+    changes = {"credential": opening.password("ann", PLANTED), **changes}
+    connection = await DRIVER.open(opening.request(peer.port, **changes))
     recorder = Recorder()
     connection.observe(recorder)
     return connection, recorder
@@ -102,3 +101,9 @@ async def channel_open(talk: Talk) -> None:
     await talk.expect(spec.Confirm.Select)
     talk.send(spec.Channel.OpenOk(), 1)
     talk.send(spec.Confirm.SelectOk(), 1)
+
+
+def close_frame(code: int, text: bytes) -> bytes:
+    """Return a Connection.Close with a text that need not be UTF-8."""
+    payload = b"\x00\x0a\x00\x32" + code.to_bytes(2) + bytes([len(text)]) + text + bytes(4)
+    return b"\x01\x00\x00" + len(payload).to_bytes(4) + payload + b"\xce"

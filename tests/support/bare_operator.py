@@ -70,6 +70,7 @@ def running(
         [
             *program,
             *("operator", "--kubeconfig", kubeconfig, "--listen", f"{LOOPBACK}:{port}"),
+            *springline_process.ALLOW_LOOPBACK,
         ],
         env=springline_process.environment(),
         output=output,

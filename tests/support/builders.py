@@ -152,7 +152,12 @@ def a_token(
 
 
 def an_open_info(
-    endpoint: Endpoint = RABBIT, *, address: str = "192.0.2.1", proved: bool = True
+    endpoint: Endpoint = RABBIT,
+    *,
+    address: str = "192.0.2.1",
+    proved: bool = True,
+    heartbeat_seconds: int = 60,
+    tells_blocks: bool = True,
 ) -> OpenInfo:
     return OpenInfo(
         endpoint=endpoint,
@@ -160,7 +165,7 @@ def an_open_info(
         negotiated=Amqp091Negotiated(
             mechanism="PLAIN" if proved else "ANONYMOUS",
             locale="en_US",
-            heartbeat_seconds=60,
+            heartbeat_seconds=heartbeat_seconds,
             channel_max=2047,
             frame_max=131072,
             client_properties={"connection_name": f"springline/{KEY}"},
@@ -173,6 +178,7 @@ def an_open_info(
             protocol_version="0-9-1",
             mechanisms=("PLAIN", "AMQPLAIN"),
             locales=("en_US",),
+            tells_blocks=tells_blocks,
         ),
         proved=proved,
     )
@@ -249,7 +255,10 @@ def a_block(text: str = "low on memory", reason: Reason = Reason.LOW_ON_MEMORY) 
 
 
 def server_close(
-    text: str = "CONNECTION_FORCED - by an operator", *, says_expired: bool = False
+    text: str = "CONNECTION_FORCED - by an operator",
+    *,
+    says_expired: bool = False,
+    probe_refused: str = "",
 ) -> CloseInfo:
     return CloseInfo(
         by=ClosedBy.SERVER,
@@ -257,6 +266,7 @@ def server_close(
         text=text,
         codes={"code": 320, "classID": 10, "methodID": 0},
         says_expired=says_expired,
+        probe_refused=probe_refused,
     )
 
 

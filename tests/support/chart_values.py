@@ -37,7 +37,7 @@ EVERYTHING: dict[str, Any] = {
     },
     "commonLabels": {"team": "platform"},
     "commonAnnotations": {"example.com/owner": "platform"},
-    "security": {"requireSecretLabel": True},
+    "security": {"requireSecretLabel": True, "allowAddresses": ["169.254.20.0/24", "::1"]},
     "serviceAccountTokens": {"enabled": True},
     "crds": {"annotations": {"example.com/why": "crds"}, "labels": {"kept": "yes"}},
     "image": {"digest": f"sha256:{'0' * 64}", "pullPolicy": "Always"},

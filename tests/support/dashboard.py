@@ -487,6 +487,34 @@ def _operator() -> tuple[Panel, ...]:
             width=6,
         ),
         graph(
+            "Name lookups",
+            "Lookups that have a thread, wait for one, or were given up without one (a minute). "
+            "Many that run for long are of names that get no answer.",
+            Query(
+                expression=f"sum by (state) (springline_name_lookups{{{_OF}}})", legend="{{state}}"
+            ),
+            Query(
+                expression=f"sum(increase(springline_name_lookups_not_started_total{{{_OF}}}[1m]))",
+                legend="given up",
+            ),
+            width=6,
+        ),
+        graph(
+            "Dropped",
+            "Lines of the log that nothing took in time, and connections to the port of health and "
+            "metrics that were dropped.",
+            Query(
+                expression=f"sum(increase(springline_log_lines_dropped_total{{{_OF}}}[1m]))",
+                legend="log lines",
+            ),
+            Query(
+                expression="sum by (why) "
+                f"(increase(springline_http_connections_dropped_total{{{_OF}}}[1m]))",
+                legend="connections: {{why}}",
+            ),
+            width=6,
+        ),
+        graph(
             "Kubernetes Events by outcome",
             "Events by what became of them; those that could not be posted delay nothing else.",
             Query(

@@ -8,12 +8,12 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import cast
 
-import dns.asyncresolver
 import dns.flags
 import dns.message
 import dns.name
 import dns.rcode
 import dns.rdatatype
+import dns.resolver
 import dns.rrset
 
 from support import ports
@@ -38,9 +38,9 @@ class DnsServer(asyncio.DatagramProtocol):
         self.questions: list[str] = []
         self._transport: asyncio.DatagramTransport | None = None
 
-    def resolver(self, *, search: Sequence[str] = ()) -> dns.asyncresolver.Resolver:
+    def resolver(self, *, search: Sequence[str] = ()) -> dns.resolver.Resolver:
         """Return a resolver that asks this server and no other."""
-        resolver = dns.asyncresolver.Resolver(configure=False)
+        resolver = dns.resolver.Resolver(configure=False)
         resolver.nameservers = [LOOPBACK]
         resolver.port = self.port
         resolver.search = [dns.name.from_text(domain) for domain in search]

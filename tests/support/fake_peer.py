@@ -231,14 +231,19 @@ class _Protocol(asyncio.StreamReaderProtocol):
 
 @contextlib.asynccontextmanager
 async def serving(
-    script: Script = broker, *, tls: ssl.SSLContext | None = None
+    script: Script = broker,
+    *,
+    tls: ssl.SSLContext | None = None,
+    address: str = ports.LOOPBACK,
+    port: int | None = None,
 ) -> AsyncIterator[FakePeer]:
     """Run `script` for every client that connects. At the end nothing of it is left.
 
-    An error in a script fails the test; that the client went away is none.
+    With `port`, it is the port of a peer at another address. An error in a script fails the test;
+    that the client went away is none.
     """
     lease = ports.lease(1)
-    peer = FakePeer(lease.ports[0])
+    peer = FakePeer(port or lease.ports[0])
     running: set[asyncio.Task[None]] = set()
     transports: set[asyncio.BaseTransport] = set()
     failures: list[BaseException] = []
@@ -260,7 +265,7 @@ async def serving(
             running.discard(task)
 
     server = await asyncio.get_running_loop().create_server(
-        lambda: _Protocol(converse, transports), ports.LOOPBACK, peer.port, ssl=tls
+        lambda: _Protocol(converse, transports), address, peer.port, ssl=tls
     )
     try:
         yield peer

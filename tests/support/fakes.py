@@ -296,6 +296,10 @@ class FakeDriver:
         """Whether the broker asks for the credential, or lets anybody in."""
         self.cannot_renew = ""
         """Why the connections that it opens cannot be renewed in place, if so."""
+        self.heartbeat_seconds = 60
+        """What is agreed on; 0 for no heartbeats."""
+        self.probe_answers: deque[float | Exception | Silence] = deque()
+        """What the next connections answer to probes, one by one."""
         self.witness: Witness = _Nobody()
         self._journal = journal if journal is not None else []
         self._script: deque[Exception | Silence | None] = deque()
@@ -344,12 +348,17 @@ class FakeDriver:
             self.running -= 1
         connection = FakeConnection(
             builders.an_open_info(
-                request.endpoint, address=request.addresses[0], proved=self.asks(request)
+                request.endpoint,
+                address=request.address,
+                proved=self.asks(request),
+                heartbeat_seconds=self.heartbeat_seconds,
             ),
             name=f"connection {len(self.connections) + 1}",
             journal=self._journal,
         )
         connection.cannot_renew = self.cannot_renew
+        if self.probe_answers:
+            connection.probe_answer = self.probe_answers.popleft()
         self.connections.append(connection)
         connection.witness, connection.credential = self.witness, request.credential
         self.witness.opened(connection, request)
@@ -381,14 +390,23 @@ class FakeResolver:
         """Hosts that are not here have one address."""
         self.names: dict[str, tuple[Endpoint, ...] | Exception | Silence] = {}
         self.lookups: list[str] = []
+        self.own_domain: list[bool] = []
+        """For each SRV lookup, whether only targets inside its own domain were asked for."""
         self._journal = journal if journal is not None else []
 
-    async def services(self, name: str) -> Sequence[Endpoint]:
+    async def services(
+        self,
+        name: str,
+        *,
+        namespace: str,  # noqa: ARG002 - nobody has to wait here
+        own_domain: bool = False,
+    ) -> Sequence[Endpoint]:
         self._look_up(name)
+        self.own_domain.append(own_domain)
         unknown = errors.TransientError(Reason.NAME_RESOLUTION_FAILED, f'no name "{name}"')
         return await _given(self.names.get(name, unknown))
 
-    async def addresses(self, endpoint: Endpoint) -> Sequence[str]:
+    async def addresses(self, endpoint: Endpoint, *, namespace: str) -> Sequence[str]:  # noqa: ARG002
         self._look_up(endpoint.host)
         return await _given(self.hosts.get(endpoint.host, ("192.0.2.1",)))
 

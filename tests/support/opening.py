@@ -48,7 +48,7 @@ def request(
     port: int,
     *,
     host: str = "localhost",
-    addresses: tuple[str, ...] = (LOOPBACK,),
+    address: str = LOOPBACK,
     credential: Credential | None = None,
     tls: TLSClient | None = None,
     timeout: float = 10.0,
@@ -62,7 +62,7 @@ def request(
     """Return a request that opens on a friendly broker; change what the test is about."""
     return OpenRequest(
         endpoint=Endpoint(host, port),
-        addresses=addresses,
+        address=address,
         tls=tls,
         credential=credential or password(),
         parameters=dataclasses.replace(

@@ -3,8 +3,9 @@
 The Deployment is read back from the API server, and its container's arguments and environment are
 what the process gets; it logs in with a bound token of the Deployment's ServiceAccount, so what the
 chart's roles do not allow fails the tests. Changed is only what a process beside others needs: it
-listens on a loopback port, and logs at the most talkative level. Everything it writes goes to one
-file, which is searched for secrets at the end. It installs nothing: see `helm`.
+listens on a loopback port, connects to brokers there, and logs at the most talkative level.
+Everything it writes goes to one file, which is searched for secrets at the end. It installs
+nothing: see `helm`.
 """
 
 import contextlib
@@ -48,16 +49,19 @@ class OperatorProcess:
         deployment: str = "springline",
         program: tuple[str, ...] = (sys.executable, "-m", "springline"),
         kubeconfig: Callable[..., str] | None = None,
+        with_loopback: bool = True,
     ) -> None:
         """Prepare the directory and lease a port; nothing runs yet.
 
         `kubeconfig`, in place of the server's own, leads to the API server by another way.
+        `with_loopback` lets it connect to brokers on this machine.
         """
         directory.mkdir(parents=True, exist_ok=True)
         self.namespace = namespace
         self.deployment = deployment
         self._server = server
         self._secrets = secrets
+        self._with_loopback = with_loopback
         self._program = program
         self._kubeconfig_text = kubeconfig or server.kubeconfig
         self._kubeconfig = directory / "kubeconfig"
@@ -107,6 +111,8 @@ class OperatorProcess:
         # Tests have no time to lose; what limits them is tested by itself.
         quick = ["--least-retry-delay", "0", "--least-renewal-interval", "0"]
         overriding = ["--listen", f"{LOOPBACK}:{self.port}", "--log-level", "debug", *quick]
+        if self._with_loopback:
+            overriding += springline_process.ALLOW_LOOPBACK
         environment = {**springline_process.environment(), **given}
         for name in ("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"):
             environment.pop(name, None)

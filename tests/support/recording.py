@@ -184,7 +184,11 @@ def _record(directory: Path) -> str:
         lease = ports.lease(1)
         stack.callback(lease.release)
         operator = processes.spawn(
-            springline_process.command("operator", "--listen", f"{LOOPBACK}:{lease.ports[0]}"),
+            springline_process.command(
+                "operator",
+                *("--listen", f"{LOOPBACK}:{lease.ports[0]}"),
+                *springline_process.ALLOW_LOOPBACK,
+            ),
             env={**springline_process.environment(), "KUBECONFIG": str(kubeconfig)},
             output=directory / "operator.log",
         )

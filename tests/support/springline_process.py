@@ -21,9 +21,11 @@ import springline
 from support import processes
 from support.waiting import PATIENCE, eventually
 
-__all__ = ["Springline", "command", "environment", "running", "searched"]
+__all__ = ["ALLOW_LOOPBACK", "Springline", "command", "environment", "running", "searched"]
 
 DEADLINE = PATIENCE
+ALLOW_LOOPBACK = ("--allow-addresses=127.0.0.0/8", "--allow-addresses=::1/128")
+"""For an operator whose brokers are on this machine."""
 _SOURCES = Path(springline.__file__).parents[1]
 
 

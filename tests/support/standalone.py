@@ -2,15 +2,16 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from springline.api import documents
 from springline.api.meta import Identity
 from springline.clock import SystemClock
+from springline.core.addresses import AddressPolicy
 from springline.core.environment import Environment
 from springline.core.manager import Manager
 from springline.core.session import Session
@@ -27,7 +28,22 @@ from springline.standalone.tokens import NoTokens
 from support.fake_clock import FakeClock, FixedRandom
 from support.fakes import FakeDriver, FakeResolver, RecordingEvents
 
-__all__ = ["Scene", "playing"]
+__all__ = ["AtOnce", "Scene", "playing"]
+
+T = TypeVar("T")
+
+
+class AtOnce:
+    """Makes calls at once, as `springline.threads.OffLoop`: the test's time waits for no thread."""
+
+    def __init__(self) -> None:
+        self.disk = asyncio.Event()
+        """Clear it to have the disk not answer."""
+        self.disk.set()
+
+    async def run(self, call: Callable[[], T]) -> T:
+        await self.disk.wait()
+        return call()
 
 
 class Scene:
@@ -41,6 +57,7 @@ class Scene:
         binding_dir: Path | None = None,
     ) -> None:
         self.clock = clock
+        self.off_loop = AtOnce()
         self.status_dir = status_dir
         self.driver = FakeDriver()
         self.events = RecordingEvents()
@@ -58,6 +75,7 @@ class Scene:
                 self.reader,
                 clock=SystemClock(),
                 resolver=resolver,
+                addresses=AddressPolicy(),
                 services=NoServices(),
                 tokens=NoTokens(),
                 token_files=DirectoryOfTokens(None),
@@ -74,6 +92,7 @@ class Scene:
                 reader=self.reader,
                 events=self.events,
                 on_change=lambda session: self.report.session_changed(session),  # noqa: PLW0108 - made below
+                off_loop=self.off_loop,
             )
         self.report = self.new_report()
 
@@ -90,6 +109,7 @@ class Scene:
             status_dir=self.status_dir,
             generation=self.reconciler.generation,
             publications=self.bindings or NoBindings(),
+            off_loop=self.off_loop,
         )
 
     async def apply(

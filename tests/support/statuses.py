@@ -349,12 +349,17 @@ class RecordingNotices:
         self.held: dict[Identity, tuple[str, str]] = {}
         """By whom an object is held, and which replica says so."""
         self.overwriters: list[tuple[Identity, str, str]] = []
+        self.large: set[Identity] = set()
+        """Those that have no room for their status."""
 
     def held_elsewhere(self, identity: Identity, *, holder: str, replica: str) -> None:
         self.held[identity] = (holder, replica)
 
     def ended(self, identity: Identity) -> None:
         self.held.pop(identity, None)
+
+    def too_large(self, identity: Identity) -> None:
+        self.large.add(identity)
 
     def overwritten(self, identity: Identity, *, manager: str, holder: str) -> None:
         self.overwriters.append((identity, manager, holder))

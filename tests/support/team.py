@@ -184,6 +184,17 @@ class Team:
         except AssertionError as error:
             raise AssertionError(f"{error}; it is {found}") from None
 
+    async def until_any(
+        self, names: Sequence[str], predicate: Callable[[dict[str, Any]], object], what: str
+    ) -> dict[str, Any]:
+        """Wait until the status of one of several connections is as wanted, and return it."""
+
+        async def looked() -> dict[str, Any] | None:
+            found = [await self.status(name) for name in names]
+            return next((each for each in found if predicate(each)), None)
+
+        return await _until(looked, what)
+
     async def until_condition(
         self, name: str, kind: str, status: str, reason: str = "", *, plural: str = CONNECTIONS
     ) -> dict[str, Any]:

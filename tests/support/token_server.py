@@ -223,12 +223,16 @@ def cut(sent: bytes, *, of: int) -> Answer:
 
 @contextlib.asynccontextmanager
 async def serving(
-    clients: Mapping[str, Registered], *, host: str = "localhost", path: str = "/token"
+    clients: Mapping[str, Registered],
+    *,
+    host: str = "localhost",
+    path: str = "/token",
+    authority: trustme.CA | None = None,
 ) -> AsyncIterator[TokenServer]:
-    """Serve a token endpoint on loopback, with a certificate of an authority of its own."""
+    """Serve a token endpoint on loopback, by default with an authority of its own."""
     lease = ports.lease(1)
     [port] = lease.ports
-    authority = trustme.CA()
+    authority = authority or trustme.CA()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
     server = TokenServer(

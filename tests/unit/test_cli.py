@@ -1,6 +1,7 @@
 """The command line: what it takes, what it prints where, and its exit codes."""
 
 import asyncio
+import fcntl
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TextIO
 
@@ -155,6 +157,7 @@ def test_run_takes_every_option(settings: list[RunSettings], folder: Path, tmp_p
         *("run", "--manifests", folder, "--status-dir", status_dir, "--output", "table"),
         *("--steps", "--shutdown-timeout", "2.5", "--log-level", "error"),
         *("--token-dir", tmp_path / "tokens"),
+        *("--allow-addresses", "169.254.20.0/24", "--allow-addresses", "fe80::1"),
     )
     assert result.exit_code == 0
     assert settings == [
@@ -165,6 +168,7 @@ def test_run_takes_every_option(settings: list[RunSettings], folder: Path, tmp_p
             steps=True,
             shutdown_seconds=2.5,
             token_dir=tmp_path / "tokens",  # which may come later
+            allow_addresses=(ip_network("169.254.20.0/24"), ip_network("fe80::1")),
         )
     ]
     assert status_dir.is_dir()
@@ -183,6 +187,7 @@ def test_every_option_of_run_is_a_variable_too(
             "SPRINGLINE_RUN_SHUTDOWN_TIMEOUT": "3",
             "SPRINGLINE_RUN_LOG_LEVEL": "debug",
             "SPRINGLINE_RUN_TOKEN_DIR": "tokens",
+            "SPRINGLINE_RUN_ALLOW_ADDRESSES": "169.254.20.0/24 fe80::1",
         },
     )
     assert result.exit_code == 0
@@ -194,6 +199,7 @@ def test_every_option_of_run_is_a_variable_too(
             steps=True,
             shutdown_seconds=3.0,
             token_dir=Path("tokens"),
+            allow_addresses=(ip_network("169.254.20.0/24"), ip_network("fe80::1")),
         )
     ]
 
@@ -265,6 +271,20 @@ def test_value_that_an_option_does_not_have_is_refused(
     folder: Path, option: str, value: str
 ) -> None:
     assert f"Invalid value for '{option}'" in refused("run", "--manifests", folder, option, value)
+
+
+@pytest.mark.parametrize(
+    ("value", "advice"),
+    [
+        ("10.0.0.1/8", 'did you mean "10.0.0.0/8"?'),
+        ("rabbit.example", 'write it like "10.0.0.0/8" or "::1"'),
+        ("", 'write it like "10.0.0.0/8" or "::1"'),
+    ],
+)
+def test_what_is_no_range_of_addresses_is_refused(folder: Path, value: str, advice: str) -> None:
+    assert refused("run", "--manifests", folder, "--allow-addresses", value) == (
+        f"Invalid value for '--allow-addresses': \"{value}\" is no range of addresses; {advice}"
+    )
 
 
 def test_unknown_option_and_command_are_refused() -> None:
@@ -561,13 +581,15 @@ def test_changed_credentials_may_come_from_standard_input(unreachable: Path) -> 
 # --- as a process
 
 
-def start(*args: str | Path, stdout: int, encoding: str = "utf-8") -> "subprocess.Popen[bytes]":
+def start(
+    *args: str | Path, stdout: int, encoding: str = "utf-8", stderr: int = subprocess.PIPE
+) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         [sys.executable, "-m", "springline", *map(str, args)],
         env={**os.environ, "PYTHONPATH": str(SOURCES), "PYTHONIOENCODING": encoding},
         stdin=subprocess.DEVNULL,
         stdout=stdout,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
     )
 
 
@@ -623,3 +645,34 @@ async def test_run_goes_on_when_nobody_reads_its_output(unreachable: Path, tmp_p
 
 def exists_with(path: Path, text: str) -> bool:
     return path.exists() and text in path.read_text()
+
+
+# --- when nothing reads what it writes
+
+
+async def test_run_goes_on_and_ends_while_nothing_reads_its_output(
+    folder: Path, tmp_path: Path
+) -> None:
+    """A pager that waits, Ctrl-S, a collector that hangs: sessions, files and signals go on."""
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    # More than the pipe holds, so that a write waits: on both, as on a terminal.
+    for number in range(200):
+        (folder / f"{number}.yaml").write_text(a_connection(f"orders-{number}"))
+    status_dir = tmp_path / "status"
+    options = ("--log-level", "debug", "--manifests", folder, "--status-dir", status_dir)
+    process = start("run", *options, stdout=writing, stderr=writing)
+    os.close(writing)
+    try:
+        path = status_dir / "BrokerConnection.default.orders-199.yaml"
+        await waiting.eventually(lambda: exists_with(path, "BrokerNotFound"), what="a status")
+        (folder / "more.yaml").write_text(a_connection("late"))
+        path = status_dir / "BrokerConnection.default.late.yaml"
+        await waiting.eventually(lambda: exists_with(path, "BrokerNotFound"), what="a late one")
+        process.send_signal(signal.SIGTERM)
+        await asyncio.to_thread(process.wait, 60)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reading)
+    assert process.returncode == 0

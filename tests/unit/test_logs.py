@@ -4,16 +4,21 @@ import enum
 import io
 import json
 import logging
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import kopf
 import pytest
 
+import springline
 from springline import logs
 from springline.core.values import SessionKey
+from support.waiting import PATIENCE
 
 PLANTED = "pl4nted-s3cret"
 
@@ -308,3 +313,44 @@ def test_json_holds_where_a_line_came_from_on_request(capsys: pytest.CaptureFixt
     logging.getLogger("x").info("session connected", stack_info=True)
     [line] = lines(capsys)
     assert line["stack"].startswith("Stack (most recent call last)")
+
+
+# --- when nothing takes them
+
+TALKATIVE = """
+import logging, sys
+from springline import logs
+
+logs.configure("info", format=sys.argv[1])
+logger = logging.getLogger("x")
+for number in range(100_000):
+    logger.info("a line of the log", extra={"number": number, "more": "x" * 200})
+print(logs.dropped(), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("form", ["plain", "json"])
+def test_log_that_nothing_takes_is_bounded_and_says_what_is_missing(form: str) -> None:
+    """Whoever logs goes on. Once it is taken again, a line says how many were dropped."""
+    with subprocess.Popen(
+        [sys.executable, "-c", TALKATIVE, form],
+        env={**os.environ, "PYTHONPATH": str(Path(springline.__file__).parents[1])},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        dropped = int(process.stdout.readline())
+        assert dropped > 0
+        _, err = process.communicate(timeout=PATIENCE)
+    lines = err.splitlines()
+    shown = [line for line in lines if "a line of the log" in line]
+    assert len(shown) + dropped == 100_000
+    remarks = [line for line in lines if "lines of the log dropped" in line]
+    assert sum(int(re.findall(r'dropped[="]+:? ?(\d+)', each)[-1]) for each in remarks) == dropped
+    assert all("WARNING" in each.upper() for each in remarks)
+    numbers = [int(re.findall(r'number[="]+:? ?(\d+)', each)[-1]) for each in shown]
+    assert numbers == sorted(numbers)
+    assert process.returncode == 0

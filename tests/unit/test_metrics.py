@@ -56,12 +56,22 @@ class PlayedComparison:
         self.missing: dict[tuple[str, str], int] = {}
 
 
+class PlayedLookups:
+    """Name lookups as the test plays them, as `metrics.collector.Lookups`."""
+
+    def __init__(self) -> None:
+        self.running = 0
+        self.waiting = 0
+        self.not_started = 0
+
+
 class Scene:
     """One session among fakes, and the metrics that are made of it."""
 
     def __init__(self, clock: FakeClock, *, per_object: bool) -> None:
         self.backlog = PlayedBacklog()
         self.comparison = PlayedComparison()
+        self.lookups = PlayedLookups()
         self.metrics = Metrics(clock)
         self.collector = Collector(
             self.metrics,
@@ -69,6 +79,7 @@ class Scene:
             per_object=per_object,
             statuses=self.backlog,
             definitions=self.comparison,
+            lookups=self.lookups,
         )
         self.stage: Stage | None = None
         self.more: list[SessionView] = []
@@ -514,6 +525,13 @@ async def test_a_scrape_is_of_one_moment(scene: Scene) -> None:
 
 
 # --- the catalogue
+
+
+async def test_name_lookups_are_counted_as_they_run_and_wait(scene: Scene) -> None:
+    scene.lookups.running, scene.lookups.waiting, scene.lookups.not_started = 64, 36, 5
+    assert scene.value("springline_name_lookups", state="running") == 64
+    assert scene.value("springline_name_lookups", state="waiting") == 36
+    assert scene.value("springline_name_lookups_not_started_total") == 5
 
 
 @pytest.mark.parametrize("accept", ["", "application/openmetrics-text"], ids=["text", "open"])

@@ -5,20 +5,19 @@ import collections
 import socket
 import threading
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from random import Random
 from typing import Any
 
-import dns.asyncresolver
 import dns.exception
 import dns.rcode
+import dns.resolver
 import pytest
 
-from springline import resolver
 from springline.core.values import Endpoint
-from springline.errors import TransientError
+from springline.errors import RejectedError, TransientError
 from springline.reasons import Reason
-from springline.resolver import SystemResolver
+from springline.resolver import LookupPool, SystemResolver, pool
 from support import dns_server, leaks
 from support.dns_server import DnsServer
 
@@ -186,6 +185,164 @@ def test_lookup_that_hangs_does_not_keep_the_process_alive(system: FakeSystem) -
     assert not thread.is_alive()
 
 
+# --- many that hang
+
+
+class MuteSystem:
+    """A system whose lookups get no answer before they are let go, as `getaddrinfo`."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.answered: set[str] = set()
+        """Hosts that are answered at once."""
+        self.let_go = threading.Event()
+
+    def getaddrinfo(self, host: str, port: int, **_: Any) -> list[Any]:
+        self.asked.append(host)
+        if host not in self.answered:
+            assert self.let_go.wait(30)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", port))]
+
+
+@pytest.fixture
+def mute(monkeypatch: pytest.MonkeyPatch) -> Iterator[MuteSystem]:
+    mute = MuteSystem()
+    monkeypatch.setattr(socket, "getaddrinfo", mute.getaddrinfo)
+    yield mute
+    mute.let_go.set()
+    for thread in lookup_threads():
+        thread.join(10)
+
+
+def lookup_threads() -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if each.name == "name-lookup"]
+
+
+def looking_up(
+    names: SystemResolver, host: str, namespace: str = "apps"
+) -> "asyncio.Task[Sequence[str]]":
+    lookup = names.addresses(Endpoint(host, 5672), namespace=namespace)
+    return asyncio.ensure_future(lookup)
+
+
+async def given_up(lookups: "list[asyncio.Task[Sequence[str]]]") -> None:
+    for each in lookups:
+        each.cancel()
+    await asyncio.wait(lookups)
+
+
+async def test_lookups_without_an_answer_take_a_bounded_number_of_threads(
+    names: SystemResolver, mute: MuteSystem
+) -> None:
+    """Each attempt gives up and the next one asks again, while the system still waits."""
+    for _ in range(5):
+        lookups = [looking_up(names, f"{number}.example") for number in range(100)]
+        await asyncio.sleep(0)
+        await given_up(lookups)
+    assert len(lookup_threads()) <= pool.MOST_LOOKUPS
+    assert len(mute.asked) == len(set(mute.asked))
+
+
+async def test_a_host_is_looked_up_once_for_all_who_ask_meanwhile(
+    names: SystemResolver, mute: MuteSystem
+) -> None:
+    first = [looking_up(names, "slow.example") for _ in range(50)]
+    await asyncio.sleep(0)
+    await given_up(first)
+    later = [looking_up(names, "slow.example", f"ns-{number}") for number in range(50)]
+    await asyncio.sleep(0)
+    mute.let_go.set()
+    assert await asyncio.gather(*later) == [["192.0.2.1"]] * 50
+    assert mute.asked == ["slow.example"]
+
+
+async def test_one_namespace_does_not_hold_up_the_others(
+    names: SystemResolver, mute: MuteSystem
+) -> None:
+    """However many of its names are never answered."""
+    mute.answered.add("quick.example")
+    hanging = [
+        looking_up(names, f"{number}.{namespace}.example", namespace)
+        for namespace in ("mute", "silent")
+        for number in range(500)
+    ]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(20):
+        assert await looking_up(names, "quick.example", "orders") == ["192.0.2.1"]
+    await given_up(hanging)
+
+
+async def test_a_name_that_two_namespaces_ask_for_waits_for_neither_alone(
+    mute: MuteSystem,
+) -> None:
+    lookups = LookupPool(most=4)
+    names = SystemResolver(seeded(), pool=lookups)
+    mute.answered.add("quick.example")
+    hanging = [looking_up(names, f"{number}.example", "mute") for number in range(10)]
+    await asyncio.sleep(0)
+    shared = looking_up(names, "quick.example", "mute")
+    await asyncio.sleep(0)
+    assert not shared.done()
+    async with asyncio.timeout(20):
+        assert await looking_up(names, "quick.example", "orders") == ["192.0.2.1"]
+        assert await shared == ["192.0.2.1"]
+    await given_up(hanging)
+
+
+async def test_what_waits_goes_on_when_threads_are_free_again(mute: MuteSystem) -> None:
+    lookups = LookupPool(most=4)
+    names = SystemResolver(seeded(), pool=lookups)
+    waiting = [looking_up(names, f"{number}.example") for number in range(20)]
+    await asyncio.sleep(0)
+    assert (lookups.running, lookups.waiting) == (2, 18)
+    mute.let_go.set()
+    async with asyncio.timeout(20):
+        assert await asyncio.gather(*waiting) == [["192.0.2.1"]] * 20
+    assert (lookups.running, lookups.waiting) == (0, 0)
+
+
+async def test_a_lookup_whose_turn_does_not_come_says_so(
+    mute: MuteSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not mute.asked
+    monkeypatch.setattr(pool, "MOST_SECONDS_TO_WAIT", 0.05)
+    lookups = LookupPool(most=2)
+    names = SystemResolver(seeded(), pool=lookups)
+    hanging = looking_up(names, "slow.example")
+    await asyncio.sleep(0)
+    assert await failure(names.addresses(Endpoint("late.example", 5672), namespace="apps")) == (
+        'looking up "late.example" waited 0.05 s for its turn; other lookups without an answer: 1'
+    )
+    assert (lookups.running, lookups.waiting, lookups.not_started) == (1, 0, 1)
+    await given_up([hanging])
+
+
+async def test_nothing_is_kept_of_lookups_that_were_given_up(mute: MuteSystem) -> None:
+    lookups = LookupPool(most=2)
+    names = SystemResolver(seeded(), pool=lookups)
+    hanging = [looking_up(names, f"{number}.example") for number in range(10)]
+    await asyncio.sleep(0)
+    await given_up(hanging)
+    assert (lookups.running, lookups.waiting) == (1, 0)
+    assert mute.asked == ["0.example"]
+
+
+async def test_a_system_without_threads_is_a_failure_that_passes(
+    names: SystemResolver, mute: MuteSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mute.answered.add("quick.example")
+
+    def start(thread: threading.Thread) -> None:  # noqa: ARG001 - none is started
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        assert await failure(names.addresses(Endpoint("quick.example", 5672))) == (
+            'looking up "quick.example" found no thread: the system has no more'
+        )
+    assert await names.addresses(Endpoint("quick.example", 5672)) == ["192.0.2.1"]
+
+
 # --- SRV
 
 
@@ -299,7 +456,7 @@ async def test_server_that_cannot_answer_is_quoted(
 async def test_silent_server_is_given_up(
     server: DnsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resolver, "_SRV_SECONDS", 0.2)
+    monkeypatch.setattr("springline.resolver.system._SRV_SECONDS", 0.2)
     server.is_silent = True
     async with asyncio.timeout(10):
         message = await failure(asking(server).services(NAME))
@@ -318,13 +475,84 @@ async def test_lookup_of_a_silent_server_can_be_cancelled(server: DnsServer) -> 
     assert lookup.cancelled()
 
 
+async def test_a_silent_server_takes_a_bounded_number_of_threads(server: DnsServer) -> None:
+    server.is_silent = True
+    names = asking(server)
+    for _ in range(3):
+        lookups = [
+            asyncio.ensure_future(names.services(f"_amqps._tcp.{number}.example"))
+            for number in range(100)
+        ]
+        await asyncio.sleep(0)
+        for each in lookups:
+            each.cancel()
+        await asyncio.wait(lookups)
+    assert len(lookup_threads()) <= pool.MOST_LOOKUPS
+
+
+async def test_records_are_drawn_for_each_who_shares_a_lookup(server: DnsServer) -> None:
+    server.records[NAME] = [f"1 1 {port} a.example." for port in range(1, 9)]
+    names = asking(server)
+    draws = await asyncio.gather(*(names.services(NAME) for _ in range(20)))
+    assert server.questions == [NAME]
+    assert len({tuple(draw) for draw in draws}) > 1
+
+
+# --- whose names are believed
+
+
+async def test_targets_inside_the_domain_of_the_name_are_its_own(server: DnsServer) -> None:
+    server.records[NAME] = ["1 1 5671 a.rabbit.example.", "2 1 5671 rabbit.example."]
+    assert await asking(server).services(NAME, own_domain=True) == [
+        Endpoint("a.rabbit.example", 5671),
+        Endpoint("rabbit.example", 5671),
+    ]
+
+
+@pytest.mark.parametrize("target", ["evil.test", "evilrabbit.example", "example"])
+async def test_a_forged_target_is_not_believed(server: DnsServer, target: str) -> None:
+    """Whoever forges the record has a certificate for the host that it names."""
+    server.records[NAME] = [f"1 1 5671 {target}."]
+    assert await asking(server).services(NAME) == [Endpoint(target, 5671)]
+    with pytest.raises(RejectedError) as caught:
+        await asking(server).services(NAME, own_domain=True)
+    assert caught.value.reason is Reason.TLS_FAILED
+    assert caught.value.message == (
+        f'the SRV record of "{NAME}" names the host "{target}", which is not inside'
+        ' "rabbit.example"; a forged record could name any host, so set tls.serverName to the name'
+        " that the broker's certificate has"
+    )
+
+
+async def test_a_forged_target_among_others_is_left_out(server: DnsServer) -> None:
+    server.records[NAME] = ["1 1 5671 evil.test.", "2 1 5671 a.rabbit.example."]
+    found = await asking(server).services(NAME, own_domain=True)
+    assert found == [Endpoint("a.rabbit.example", 5671)]
+
+
+async def test_a_search_domain_of_this_machine_counts_as_part_of_the_name(
+    server: DnsServer,
+) -> None:
+    full = "_amqp._tcp.rabbit.orders.svc.cluster.local"
+    server.records[full] = ["1 1 5672 rabbit-0.rabbit.orders.svc.cluster.local."]
+    names = asking(server, search=("cluster.local",))
+    [found] = await names.services("_amqp._tcp.rabbit.orders.svc", own_domain=True)
+    assert found.host == "rabbit-0.rabbit.orders.svc.cluster.local"
+
+
+async def test_a_name_without_a_domain_has_no_targets_of_its_own(server: DnsServer) -> None:
+    server.records["_amqps._tcp"] = ["1 1 5671 a.example."]
+    with pytest.raises(RejectedError):
+        await asking(server).services("_amqps._tcp.", own_domain=True)
+
+
 async def test_machine_without_name_servers_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
     class Unconfigured:
         def __init__(self) -> None:
             error = dns.exception.DNSException
             raise error("cannot open /etc/resolv.conf")  # type: ignore[no-untyped-call]
 
-    monkeypatch.setattr(dns.asyncresolver, "Resolver", Unconfigured)
+    monkeypatch.setattr(dns.resolver, "Resolver", Unconfigured)
     message = await failure(SystemResolver(seeded()).services(NAME))
     assert message == f'the SRV lookup of "{NAME}" failed: cannot open /etc/resolv.conf'
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from springline import shutdown
+from springline.early_end import SIGNALS
 from support.fake_clock import FakeClock
 from support.fakes import SILENCE
 from support.fleet import Fleet, running
@@ -58,12 +59,58 @@ async def test_each_signal_asks_for_the_end(number: signal.Signals) -> None:
         await eventually(stopping.is_set)
 
 
-async def test_afterwards_the_signals_do_what_they_do_to_any_program() -> None:
+async def test_afterwards_the_signals_mean_what_they_meant_before() -> None:
+    """Those of a program that listened from its start still end it in an orderly way."""
+    before = [signal.getsignal(number) for number in SIGNALS]
     with shutdown.on_signal(asyncio.Event()):
-        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+        assert [signal.getsignal(number) for number in SIGNALS] != before
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, []) & set(SIGNALS)
+
+
+async def test_work_that_nothing_interrupts_is_returned() -> None:
+    assert await shutdown.unless_signalled(asyncio.sleep(0, "done")) == "done"
+
+
+async def test_signalled_work_is_cancelled_and_closes_what_it_has_open() -> None:
+    started, closed = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await asyncio.sleep(0)  # a goodbye
+            closed.set()
+            raise
+
+    waiting = asyncio.ensure_future(shutdown.unless_signalled(work()))
+    await started.wait()
+    os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(shutdown.SignalledError) as signalled:
+        await waiting
+    assert signalled.value.number == signal.SIGTERM
+    assert closed.is_set()
+
+
+async def test_a_second_signal_does_not_wait_for_work_to_close() -> None:
+    started, closing = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            closing.set()
+            await asyncio.Event().wait()  # a broker that answers no goodbye
+
+    waiting = asyncio.ensure_future(shutdown.unless_signalled(work()))
+    await started.wait()
+    os.kill(os.getpid(), signal.SIGTERM)
+    await closing.wait()
+    os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(shutdown.SignalledError):
+        await waiting
 
 
 async def test_whoever_listened_last_is_told() -> None:

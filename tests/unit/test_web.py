@@ -5,16 +5,19 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 
 from springline.clock import SystemClock
+from springline.connection_limits import Limits
 from springline.metrics import Collector, Metrics
 from springline.web import Health, ListenAddress, ListenError, serve
 from support import ports
 from support.leaks import checked
 from support.ports import LOOPBACK
+from support.waiting import PATIENCE, eventually
 
 
 @pytest.fixture(autouse=True)
@@ -48,10 +51,13 @@ class Client:
 
 @contextlib.asynccontextmanager
 async def serving(
-    address: ListenAddress, health: Health | None = None, metrics: Collector | None = None
+    address: ListenAddress,
+    health: Health | None = None,
+    metrics: Collector | None = None,
+    **options: Any,
 ) -> AsyncIterator[Client]:
     async with (
-        serve(address, health or Health(), metrics),
+        serve(address, health or Health(), metrics, **options),
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session,
     ):
         yield Client(session, address)
@@ -243,6 +249,100 @@ async def test_connections_that_are_kept_do_not_hold_up_the_end(address: ListenA
 
 
 @pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="there is no IPv6 here")
+# --- those who mean no good
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    address: ListenAddress, sent: bytes = b""
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection that has sent so much and waits."""
+    reader, writer = await asyncio.open_connection(address.host, address.port, limit=1024)
+    writer.write(sent)
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+async def ended(reader: asyncio.StreamReader) -> bytes:
+    """Return what comes until the other side ends it."""
+    async with asyncio.timeout(PATIENCE):
+        try:
+            return await reader.read()
+        except ConnectionError:
+            return b""
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"G", b"GET /metrics HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nX: "],
+    ids=["nothing", "a letter", "its first line", "half of its headers"],
+)
+async def test_who_asks_nothing_or_only_half_is_dropped(
+    address: ListenAddress, sent: bytes
+) -> None:
+    dropped: list[str] = []
+    limits = Limits(ask_seconds=0.2)
+    async with serving(address, limits=limits, dropped=dropped.append) as client:
+        async with connected(address, sent) as (reader, _):
+            assert await ended(reader) == b""
+        assert dropped == ["silent"]
+        assert (await client.ask("/healthz"))[0] == 200
+
+
+async def test_who_sends_a_letter_now_and_then_is_dropped_all_the_same(
+    address: ListenAddress,
+) -> None:
+    dropped: list[str] = []
+    limits = Limits(ask_seconds=0.5)
+    async with (
+        serving(address, limits=limits, dropped=dropped.append),
+        connected(address, b"GET / HTTP/1.1\r\nX: ") as (reader, writer),
+    ):
+        reading = asyncio.ensure_future(ended(reader))
+
+        def sent() -> bool:
+            writer.write(b"x")
+            return reading.done()
+
+        await eventually(sent, what="it is dropped")
+        assert dropped == ["silent"]
+
+
+async def test_who_does_not_take_the_answer_is_dropped(address: ListenAddress) -> None:
+    dropped: list[str] = []
+    limits = Limits(answer_seconds=0.2)
+    # More than the kernel takes for somebody who does not read.
+    health = Health(live={"x": lambda: "x" * 10_000_000})
+    async with (
+        serving(address, health, limits=limits, dropped=dropped.append),
+        connected(address, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"),
+    ):
+        await eventually(lambda: dropped, what="it is dropped")
+        assert dropped == ["unread"]
+
+
+async def test_newest_connection_is_let_in_for_the_one_that_waited_longest(
+    address: ListenAddress,
+) -> None:
+    """It may be the kubelet's, and the others somebody's who keeps the port busy."""
+    dropped: list[str] = []
+    limits = Limits(most=5)
+    async with contextlib.AsyncExitStack() as held:
+        client = await held.enter_async_context(
+            serving(address, limits=limits, dropped=dropped.append)
+        )
+        assert (await client.ask("/healthz"))[0] == 200  # and is kept for more
+        waiting = [await held.enter_async_context(connected(address)) for _ in range(20)]
+        for reader, _ in waiting[:-4]:
+            assert await ended(reader) == b""
+        assert dropped == ["over_limit"] * 16
+        assert (await client.ask("/healthz"))[0] == 200
+
+
 async def test_ipv6_is_served(address: ListenAddress) -> None:
     loopback = ListenAddress.parse(f"[::1]:{address.port}")
     async with serving(loopback, HEALTH) as client:

@@ -27,7 +27,6 @@ NOT_HELD = {
     "endpoints": "so are the Secrets that say where it is",
     "protocols.py": "it is the table",
     "reasons.py": "reasons are of the contract",
-    "resolver.py": "a comment has a name in DNS as an example",
 }
 """Packages and modules that may have such words, and why. All others may not."""
 

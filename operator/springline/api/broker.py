@@ -151,7 +151,8 @@ class EndpointsFrom(ApiModel):
         alias="dnsSRV",
         description=(
             "Name of DNS SRV records, such as _amqps._tcp.rabbit.example.com. They are looked up"
-            " before every attempt and tried in the order of their priority and weight."
+            " before every attempt and tried in the order of their priority and weight. With TLS,"
+            " hosts outside of the domain of this name need tls.serverName."
         ),
     )
     secret_ref: EndpointsSecretReference | None = Field(

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from springline.api.texts import shortened
+from springline.api import texts
 from springline.api.times import rfc3339
 from springline.reasons import Reason
 
@@ -55,14 +55,17 @@ class Condition:
     type: ConditionType
     status: ConditionStatus
     reason: Reason
-    message: str  # a longer one than the API server accepts is cut
+    message: str  # printable, and cut where it is long
     last_transition_time: datetime  # when `status` became what it is; aware of its time zone
     observed_generation: int  # the generation of the object that was looked at
 
     def __post_init__(self) -> None:
         if self.last_transition_time.utcoffset() is None:
             raise ValueError("last_transition_time needs a time zone")
-        object.__setattr__(self, "message", shortened(self.message, LONGEST_MESSAGE))
+        # Lines are kept: each is one problem of a declaration.
+        lines = self.message[: texts.LONGEST_MESSAGE + 1].split("\n")
+        message = "\n".join(map(texts.printable, lines))
+        object.__setattr__(self, "message", texts.shortened(message, texts.LONGEST_MESSAGE))
 
     def says_the_same(self, other: "Condition") -> bool:
         """Whether the other differs in nothing but its time."""

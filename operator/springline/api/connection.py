@@ -35,13 +35,25 @@ __all__ = [
 
 
 MOST_PROPERTIES: Final = 64
+LONGEST_PROPERTIES: Final = 8192
+"""Bytes of all names and values: more than that no RabbitMQ reads before a login, unless it is
+configured to."""
 
 
 def _not_too_many(properties: dict[str, str]) -> dict[str, str]:
     if len(properties) > MOST_PROPERTIES:
         limit = f"more than {MOST_PROPERTIES} entries"
         raise problems.refused("", expected=f"must not have {limit}")
+    size = sum(len(text.encode()) for pair in properties.items() for text in pair)
+    if size > LONGEST_PROPERTIES:
+        limit = f"{LONGEST_PROPERTIES} bytes, names and values together"
+        raise problems.refused("", expected=f"must not have more than {limit}")
     return properties
+
+
+PropertyText = Annotated[
+    PlainText, Field(json_schema_extra={"maxLength": LONGEST_PROPERTIES})  # the API server needs it
+]
 
 
 class BrokerReference(ApiModel):
@@ -60,10 +72,11 @@ class Probe(ApiModel):
         default="Publish",
         description=(
             "Publish sends an empty message again and again, because a broker tells only those"
-            " who publish that it has blocked them. OwnQueue sends it into an exclusive queue of"
-            " the connection's own, which holds one at most, so that none is counted as"
-            " unroutable; the user needs permission to configure that queue. None sends nothing,"
-            " and the condition Blocked stays Unknown until the broker says something."
+            " who publish that it has blocked them. It takes one channel. OwnQueue sends it into"
+            " an exclusive queue of the connection's own, which holds one at most, so that none"
+            " is counted as unroutable; the user needs permission to configure that queue. None"
+            " sends nothing, and the condition Blocked stays Unknown until the broker says"
+            " something."
         ),
     )
     interval: Annotated[timedelta, Span(minimum="1s", maximum="1h")] = Field(
@@ -153,7 +166,8 @@ class BrokerConnectionSpec(ApiModel):
         default=timedelta(seconds=60),
         description=(
             "Longest silence of the peer, in whole seconds; after two of them it counts as gone."
-            " The broker may ask for less. 0s turns heartbeats off."
+            " The broker may ask for less. 0s turns heartbeats off; then three probes in a row"
+            " without an answer mean that it is gone."
         ),
     )
     channel_max: Annotated[int, Between(1, 65535)] = Field(
@@ -162,30 +176,40 @@ class BrokerConnectionSpec(ApiModel):
     frame_max: Annotated[int, Between(4096, 2147483647)] = Field(
         default=131072, description="Largest frame in bytes. The broker may ask for less."
     )
-    client_properties: Annotated[dict[PropertyName, PlainText], AfterValidator(_not_too_many)] = (
-        Field(
-            default_factory=dict,
-            description=(
-                "Text that the broker shows with the connection. Springline itself sets"
-                " connection_name, product, version, platform, capabilities and information."
-            ),
-            json_schema_extra={
-                # The API server's schemas say nothing of keys.
-                "maxProperties": MOST_PROPERTIES,
-                "x-kubernetes-validations": [
-                    {
-                        "rule": "self.all(key, size(key) > 0 && size(bytes(key)) <= 255)",
-                        "message": "names must have between 1 and 255 bytes",
-                    },
-                    {
-                        "rule": f"self.all(key, !(key in {sorted(RESERVED)}))",
-                        "message": (
-                            f"{', '.join(sorted(RESERVED))} are set by Springline; use another name"
-                        ),
-                    },
-                ],
-            },
-        )
+    client_properties: Annotated[
+        dict[PropertyName, PropertyText], AfterValidator(_not_too_many)
+    ] = Field(
+        default_factory=dict,
+        description=(
+            "Text that the broker shows with the connection. Springline itself sets"
+            " connection_name, product, version, platform, capabilities and information."
+        ),
+        json_schema_extra={
+            # The API server's schemas say nothing of keys.
+            "maxProperties": MOST_PROPERTIES,
+            "x-kubernetes-validations": [
+                {
+                    "rule": "self.all(key, size(key) > 0 && size(bytes(key)) <= 255)",
+                    "message": "names must have between 1 and 255 bytes",
+                },
+                {
+                    "rule": (
+                        "self.map(key, size(bytes(key)) + size(bytes(self[key]))).sum()"
+                        f" <= {LONGEST_PROPERTIES}"
+                    ),
+                    "message": (
+                        f"must not have more than {LONGEST_PROPERTIES} bytes, names and values"
+                        " together"
+                    ),
+                },
+                {
+                    "rule": f"self.all(key, !(key in {sorted(RESERVED)}))",
+                    "message": (
+                        f"{', '.join(sorted(RESERVED))} are set by Springline; use another name"
+                    ),
+                },
+            ],
+        },
     )
     probe: Shared[Probe] = Field(
         default=Probe(),

@@ -7,7 +7,7 @@ password is usable (not empty, no NUL, text) is the business of whoever asks for
 import base64
 import functools
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -15,7 +15,27 @@ from springline.api import problems
 from springline.api.fields import DataKey, NamespaceName, PlainText
 from springline.api.meta import ClusterObjectMeta, Resource
 
-__all__ = ["ConfigMap", "Namespace", "Secret"]
+__all__ = ["ConfigMap", "Namespace", "Secret", "why_not_used"]
+
+_FOREIGN_TYPES: Final[Mapping[str, str]] = {
+    "kubernetes.io/service-account-token": "a token of the API server",
+    "bootstrap.kubernetes.io/token": "a token that nodes join the cluster with",
+    "kubernetes.io/dockerconfigjson": "logins of image registries",
+    "kubernetes.io/dockercfg": "logins of image registries",
+    "kubernetes.io/ssh-auth": "a private SSH key",
+    "helm.sh/release.v1": "the values of a Helm release",
+}
+"""Types of Secrets that never hold anything for a broker, and what they hold."""
+
+
+def why_not_used(kind: str, type_: object) -> str:
+    """Return why no broker gets anything of an object of this kind and type; empty if it may."""
+    holds = _FOREIGN_TYPES.get(type_) if kind == "Secret" and isinstance(type_, str) else None
+    return (
+        f'its type {type_} says that it holds {holds}; use one of the type "Opaque"'
+        if holds
+        else ""
+    )
 
 
 def _decoded(value: object, *, clear_text: str) -> bytes:

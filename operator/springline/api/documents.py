@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, NoReturn
 
 from pydantic import ValidationError
 
-from springline.api import problems, rules
+from springline.api import problems, rules, texts
 from springline.api.core_v1 import ConfigMap, Namespace, Secret
 from springline.api.meta import DEFAULT_NAMESPACE, Identity
 from springline.api.problems import Problem
@@ -107,7 +107,7 @@ def _kind(document: Mapping[object, object], where: str) -> str:
     if not isinstance(kind, str):
         _refuse("must be a string", "kind", where=where)
     if kind not in MODELS:
-        group = f" ({problems.printable(version[:60])})" if isinstance(version, str) else ""
+        group = f" ({texts.printable(version[:60])})" if isinstance(version, str) else ""
         _refuse(
             f"kind {problems.quoted(kind)}{group} is not one Springline reads; it reads {READ}",
             where=where,

@@ -22,12 +22,13 @@ from typing import Any, Final, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from springline.api.texts import printable
+
 __all__ = [
     "NOT_TEXT",
     "Path",
     "Problem",
     "from_validation",
-    "printable",
     "quoted",
     "refused",
     "sentences",
@@ -243,8 +244,3 @@ def _without_login(text: str) -> str:
 
 def _cut(text: str) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
-
-
-def printable(text: str) -> str:
-    """Keep control characters and lone surrogates off the terminal."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

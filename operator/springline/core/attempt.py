@@ -1,4 +1,5 @@
-"""One attempt to open a connection: credential, endpoints in order, name lookup, one overall limit.
+"""One attempt to open a connection: credential, endpoints in order, name lookup, the addresses of
+each in order, one overall limit.
 
 It neither retries nor remembers anything; the session decides when the next one starts.
 """
@@ -10,12 +11,16 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from springline import errors
-from springline.core import lifetime, metering, ports
+from springline.api import texts
+from springline.core import lifetime, metering, ports, tries
+from springline.core.addresses import AddressPolicy
 from springline.core.desired import SessionSpec, Target
 from springline.core.fair_turns import FairTurns
+from springline.core.tries import FailedTry
 from springline.core.values import Credential, Endpoint, OpenRequest, TLSClient
 from springline.core.verification import Verifications
 from springline.reasons import Reason
+from springline.veil import Veil
 
 __all__ = [
     "AsRead",
@@ -31,6 +36,9 @@ __all__ = [
 
 _T = TypeVar("_T")
 
+_A_MOMENT = 0.001
+"""Seconds that a try has when the time is over; never less than nothing."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Means:
@@ -44,11 +52,15 @@ class Means:
     endpoints: ports.EndpointSource
     limit: contextlib.AbstractAsyncContextManager[None]
     """How many attempts run at once; shared by the sessions of one broker."""
+    addresses: AddressPolicy = field(default_factory=AddressPolicy)
+    """Which addresses may be connected to."""
     verifications: Verifications = field(default_factory=Verifications)
     """Throw-away handshakes; shared by the sessions of a process."""
     meter: ports.Meter = metering.NO_METER
     turns: FairTurns = field(default_factory=lambda: FairTurns(1))
     """How many attempts run at once in all; shared by the sessions of a process."""
+    veil: Veil = field(default_factory=Veil)
+    """What drivers show of a peer's texts goes through it; the session's own."""
 
 
 class Progress(Protocol):
@@ -110,9 +122,11 @@ async def attempt(
 
     `instead_of` is a credential that has been refused, for sources that can have another issued.
 
-    Endpoints are tried in their order. The time that is left is shared evenly among the endpoints
-    that are left, so one that accepts and never answers cannot use up the turn of the next. Raises
-    `ConnectError` or `CredentialError`. Safe to cancel: nothing stays open.
+    Endpoints are tried in their order, and the addresses of each in theirs, up to the end of the
+    open handshake. The time that is left is shared evenly among the endpoints that are left, and an
+    endpoint's share among its addresses, so one that accepts and never answers cannot use up the
+    turn of the next. What every one of them would answer ends the attempt. Raises `ConnectError` or
+    `CredentialError`. Safe to cancel: nothing stays open.
     """
     async with means.limit, means.turns.turn(spec.key.namespace):
         await progress.started()
@@ -141,32 +155,49 @@ async def _attempt(
     parameters = spec.target.parameters
     if name_suffix:
         parameters = parameters.with_name(parameters.connection_name + name_suffix)
-    failures: list[tuple[Endpoint, errors.ConnectError]] = []
+    failures: list[FailedTry] = []
     for position, resolved in enumerate(endpoints):
         endpoint = resolved.endpoint
-        remaining = max(deadline - means.clock.monotonic(), 0.001)
-        turn_ends = means.clock.monotonic() + remaining / (len(endpoints) - position)
+        turn_ends = _share_ends(means.clock, deadline, among=len(endpoints) - position)
         try:
-            addresses = resolved.addresses or await _addresses(endpoint, means, until=turn_ends)
-            await progress.resolved(endpoint, addresses)
+            addresses = resolved.addresses or await _addresses(
+                endpoint, means, namespace=spec.key.namespace, until=turn_ends
+            )
+            addresses = means.addresses.permitted(endpoint.host, addresses)
+        except errors.ConnectError as error:
+            failures.append(FailedTry(endpoint=endpoint, error=error))
+            if tries.speaks_for_all(error):
+                break
+            continue
+        await progress.resolved(endpoint, addresses)
+        for number, address in enumerate(addresses):
+            ends = _share_ends(means.clock, turn_ends, among=len(addresses) - number)
             request = OpenRequest(
                 endpoint=endpoint,
-                addresses=tuple(addresses),
+                address=address,
                 tls=tls,
                 credential=credential,
                 parameters=parameters,
-                timeout=max(turn_ends - means.clock.monotonic(), 0.001),
+                timeout=max(ends - means.clock.monotonic(), _A_MOMENT),
+                veil=means.veil,
             )
-            connection = await means.driver.open(request)
-        except errors.ConnectError as error:
-            failures.append((endpoint, error))
-            if _speaks_for_all(error):
-                break
-        else:
-            return Success(
-                connection=connection, credential=credential, tls=tls, target=spec.target
-            )
-    raise _combined(failures)
+            try:
+                connection = await means.driver.open(request)
+            except errors.ConnectError as error:
+                failures.append(FailedTry(endpoint=endpoint, address=address, error=error))
+                if tries.speaks_for_all(error):
+                    raise tries.combined(failures) from error
+            else:
+                return Success(
+                    connection=connection, credential=credential, tls=tls, target=spec.target
+                )
+    raise tries.combined(failures)
+
+
+def _share_ends(clock: ports.Clock, deadline: float, *, among: int) -> float:
+    """Return when the turn of the next of so many ends, all of which have until `deadline`."""
+    now = clock.monotonic()
+    return now + max(deadline - now, _A_MOMENT) / among
 
 
 @contextlib.asynccontextmanager
@@ -186,41 +217,18 @@ async def preparing(spec: SessionSpec) -> AsyncIterator[None]:
         ) from error
 
 
-async def _addresses(endpoint: Endpoint, means: Means, *, until: float) -> Sequence[str]:
-    limit = max(until - means.clock.monotonic(), 0.001)
+async def _addresses(
+    endpoint: Endpoint, means: Means, *, namespace: str, until: float
+) -> Sequence[str]:
+    limit = max(until - means.clock.monotonic(), _A_MOMENT)
     try:
         async with asyncio.timeout(limit):
-            return await means.resolver.addresses(endpoint)
+            return await means.resolver.addresses(endpoint, namespace=namespace)
     except TimeoutError as error:
         raise errors.TransientError(
             Reason.NAME_RESOLUTION_FAILED,
             f'looking up "{endpoint.host}" took longer than {limit:.3g} s',
         ) from error
-
-
-def _speaks_for_all(error: errors.ConnectError) -> bool:
-    """Whether the other endpoints of the same broker would answer the same."""
-    match error:
-        case errors.TerminalError() | errors.CredentialRejectedError():
-            return True
-        case _:
-            return error.authenticated
-
-
-def _combined(failures: Sequence[tuple[Endpoint, errors.ConnectError]]) -> errors.ConnectError:
-    """Make one error of several: what may pass by itself decides over what may not."""
-    last = failures[-1][1]
-    if len(failures) == 1 or _speaks_for_all(last):
-        return last
-    transient = [error for _, error in failures if isinstance(error, errors.TransientError)]
-    decisive = transient[-1] if transient else last
-    message = "; ".join(_told_where(endpoint, error.message) for endpoint, error in failures)
-    return type(decisive)(decisive.reason, message)
-
-
-def _told_where(endpoint: Endpoint, message: str) -> str:
-    """Put the endpoint in front, unless the driver has done so."""
-    return message if message.startswith(str(endpoint)) else f"{endpoint}: {message}"
 
 
 def attempting_message(spec: SessionSpec) -> str:
@@ -233,7 +241,7 @@ def opened_message(success: Success, *, why_new: str = "") -> str:
     """Say in an event what came of it, and why the session before was not renewed in place."""
     info = success.connection.info
     # A name that nobody has looked at may be a password that was put under the wrong key.
-    username = success.credential.username if info.proved else ""
+    username = texts.shown(success.credential.username) if info.proved else ""
     user = f" as {username}" if username else ""
     product = f"{info.server.product} {info.server.version}".strip() or "the broker"
     why = f"; not renewed in place: {why_new}" if why_new else ""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from springline.core import metering, ports
+from springline.core.addresses import AddressPolicy
 from springline.core.events import EventSink
 from springline.core.fair_turns import FairTurns
 from springline.core.limits import Limits
@@ -15,8 +16,8 @@ __all__ = ["Environment"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """Adapters by protocol, name lookup, time, randomness, where events go, who counts, what is
-    limited, and what is known of credentials.
+    """Adapters by protocol, name lookup, time, randomness, where events go, which addresses may be
+    connected to, who counts, what is limited, and what is known of credentials.
     """
 
     adapters: Mapping[str, ports.Adapter]
@@ -25,6 +26,7 @@ class Environment:
     rng: Random | None
     """None leaves nothing to chance: retry delays and the interval of probes are as declared."""
     events: EventSink
+    addresses: AddressPolicy = field(default_factory=AddressPolicy)
     meter: ports.Meter = metering.NO_METER
     limits: Limits = field(default_factory=Limits)
     turns: FairTurns = field(init=False)

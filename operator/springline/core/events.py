@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
+from springline.api import texts
 from springline.api.meta import Identity
 from springline.core.values import SessionKey
 from springline.reasons import Reason
@@ -98,6 +99,9 @@ class Event:
     """Whether it happens again and again by itself, such as the renewal of a token in time."""
     broker: Identity | None = None
     """What was declared to be connected to when it happened; None where nothing usable was yet."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", texts.shortened(self.message, texts.LONGEST_MESSAGE))
 
     @property
     def server_name(self) -> str:

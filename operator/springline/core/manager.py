@@ -9,7 +9,7 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from springline.api import labels, v1alpha1
@@ -23,6 +23,7 @@ from springline.core.state import Failure
 from springline.core.values import SessionKey
 from springline.core.view import SessionView
 from springline.reasons import Reason
+from springline.veil import Veil
 
 __all__ = ["Manager", "Sources"]
 
@@ -50,6 +51,8 @@ class _Entry:
     declaration: v1alpha1.BrokerConnection | Failure
     generation: int
     broker: Identity | None = None
+    veil: Veil = field(default_factory=Veil)
+    """What brokers say is shown through it, also where it is of a secret that was replaced."""
 
 
 class Manager:
@@ -295,6 +298,7 @@ class Manager:
             tls=self._sources.tls(spec),
             endpoints=self._sources.endpoints(spec),
             limit=self._limit(spec),
+            veil=entry.veil,
         )
 
     def _limit(self, spec: SessionSpec) -> Share:

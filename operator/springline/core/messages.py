@@ -19,6 +19,7 @@ __all__ = [
     "Confirmed",
     "ConnectionNews",
     "Declare",
+    "LinkSilent",
     "Message",
     "News",
     "Request",
@@ -69,11 +70,21 @@ class SaidExpired:
     words: str
 
 
+@dataclass(frozen=True, slots=True)
+class LinkSilent:
+    """So many probes in a row were not answered, and nothing else shows a link that is dead."""
+
+    probes: int
+
+
 News = (
     state.ProbeUnanswered
+    | state.ProbeFailed
     | state.ProbeRefused
+    | state.ProbeRestarted
     | Changed
     | Confirmed
+    | LinkSilent
     | SaidExpired
     | Moment
     | CloseInfo

@@ -138,8 +138,12 @@ class Driver(Protocol):
     async def open(self, request: OpenRequest[Any]) -> Connection:
         """Connect, log in and reach the declared place within `request.timeout` seconds.
 
-        Raises a `ConnectError` of the family that says what to do next. If cancelled, or on any
-        error, no socket and no task stays behind.
+        It is asked for one address at a time. Whether and where it goes on after an error is
+        decided by the family of the error, and by whether the login had been accepted.
+
+        Raises a `ConnectError` of the family that says what to do next, with the endpoint and the
+        address in its message where that is not the broker's own. If cancelled, or on any error, no
+        socket and no task stays behind.
         """
 
 
@@ -208,15 +212,22 @@ class ServiceLookup(Protocol):
 
 
 class Resolver(Protocol):
-    """Name lookup, asked again before every attempt."""
+    """Name lookup, asked again before every attempt.
 
-    async def services(self, name: str) -> Sequence[Endpoint]:
+    `namespace` is the one whose share of the lookups it takes.
+    """
+
+    async def services(
+        self, name: str, *, namespace: str, own_domain: bool = False
+    ) -> Sequence[Endpoint]:
         """Return the endpoints of a DNS SRV name in the order to try (RFC 2782).
 
-        Raises `TransientError` with reason NameResolutionFailed.
+        With `own_domain`, only those whose hosts are inside the domain of the name. Raises
+        `TransientError` with reason NameResolutionFailed, and `RejectedError` TLSFailed where
+        `own_domain` leaves none.
         """
 
-    async def addresses(self, endpoint: Endpoint) -> Sequence[str]:
+    async def addresses(self, endpoint: Endpoint, *, namespace: str) -> Sequence[str]:
         """Return the IP addresses of an endpoint's host, at least one.
 
         Raises `TransientError` with reason NameResolutionFailed.
@@ -266,6 +277,9 @@ class ServiceAccountTokens(Protocol):
         Raises `CredentialError` TokenRequestFailed; where that may pass by itself it is a
         `CredentialUnavailableError`.
         """
+
+    async def own_audiences(self) -> frozenset[str]:
+        """Return what the API server takes for its own audience; no broker gets such a token."""
 
 
 class TokenFile(Protocol):

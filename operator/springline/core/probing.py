@@ -2,28 +2,45 @@
 
 A broker may tell a connection that it is blocked only when that connection publishes, so every
 session tries now and then whether anything is taken in. What that is, and where it goes, the
-protocol knows (`ProbeTarget`). A refused probe is not repeated: each refusal may be an error in the
-broker's log. Where it is refused because the credential has expired, the session renews that, and
-starts the probe again.
+protocol knows (`ProbeTarget`). Each refusal may be an error in the broker's log, so a refused probe
+is repeated only after a long pause. Where it is refused because the credential has expired, the
+session renews that, and starts the probe again.
+
+Where there are no heartbeats, nothing but a probe shows that the peer has vanished.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from random import Random
+from typing import Final
 
 from springline import errors
 from springline.core import ports
 from springline.core.desired import ProbeSettings
-from springline.core.messages import Confirmed, SaidExpired
-from springline.core.state import ProbeRefused, ProbeUnanswered
+from springline.core.messages import Confirmed, LinkSilent, SaidExpired
+from springline.core.state import ProbeFailed, ProbeRefused, ProbeUnanswered
 
-__all__ = ["Answer", "probe_forever"]
+__all__ = ["MOST_UNANSWERED", "Answer", "pauses", "probe_forever"]
 
-Answer = Confirmed | ProbeUnanswered | ProbeRefused | SaidExpired
+Answer = Confirmed | ProbeUnanswered | ProbeFailed | ProbeRefused | SaidExpired | LinkSilent
+
+MOST_UNANSWERED: Final = 3
+"""Probes in a row without an answer that end a connection without heartbeats."""
 
 _LIFETIME_SHARE = 0.5
 """Of the interval: wherever a probe is routed to, it is gone before the next one comes."""
 
+_FIRST_PAUSE = 300.0
+_LONGEST_PAUSE = 3600.0
+
 _TICK_SECONDS = 0.125  # a power of two, so that whole seconds are ticks too
+
+
+def pauses(rng: Random | None) -> Iterator[float]:
+    """Yield the seconds after each refusal in a row: twice the last, less up to a fifth."""
+    pause = _FIRST_PAUSE
+    while True:
+        yield pause * (1.0 if rng is None else rng.uniform(0.8, 1.0))
+        pause = min(pause * 2, _LONGEST_PAUSE)
 
 
 async def probe_forever(
@@ -31,35 +48,95 @@ async def probe_forever(
 ) -> AsyncIterator[Answer]:
     """Probe at once and then every `settings.interval` seconds, less up to a fifth by chance.
 
-    Yields what each probe shows. Ends if the connection has ended, and if probing cannot go on:
-    then after it has said why. Safe to cancel.
+    Yields what each probe shows. Goes on after a long pause where it is refused. Ends if the
+    connection has ended, and after it has said that the credential has expired or that the link is
+    silent. Safe to cancel.
     """
+    prober = _Prober(connection, settings, rng)
     while True:
-        if connection.blocked is None:
-            try:
-                seconds = await connection.probe(
-                    settings.target,
-                    lifetime=settings.interval * _LIFETIME_SHARE,
-                    timeout=settings.timeout,
-                )
-            except TimeoutError:
-                # A slow broker is not a blocked one; if it is gone, the heartbeat will tell.
-                yield ProbeUnanswered(seconds=settings.timeout)
-            except errors.ProbeRefusedError as error:
-                if error.why is errors.ProbeRefusal.CREDENTIAL_EXPIRED:
-                    yield SaidExpired(error.text)
-                else:
-                    yield ProbeRefused(message=settings.target.refusal(error))
-                return
-            except errors.NotOpenError:
-                return
-            else:
-                # A block read together with the confirm has been told by now, and holds.
-                if seconds is not None and connection.blocked is None:
-                    yield Confirmed(seconds)
+        try:
+            answer = await prober.probe()
+        except errors.NotOpenError:
+            return
+        if answer is not None:
+            yield answer
+        if isinstance(answer, SaidExpired | LinkSilent):
+            return
+        await clock.sleep(_until_tick(clock, prober.next_pause()))
+
+
+class _Prober:
+    """What the answers in a row come to."""
+
+    __slots__ = ("_connection", "_is_refused", "_pauses", "_rng", "_settings", "_unanswered")
+
+    def __init__(
+        self, connection: ports.Connection, settings: ProbeSettings, rng: Random | None
+    ) -> None:
+        self._connection = connection
+        self._settings = settings
+        self._rng = rng
+        self._unanswered = 0
+        self._pauses = pauses(rng)
+        self._is_refused = False
+
+    def next_pause(self) -> float:
+        """Return the seconds until the next probe."""
+        if self._is_refused:
+            return next(self._pauses)
         # Only ever earlier than the interval, so that a block is seen within it.
-        share = 1.0 if rng is None else rng.uniform(0.8, 1.0)
-        await clock.sleep(_until_tick(clock, settings.interval * share))
+        share = 1.0 if self._rng is None else self._rng.uniform(0.8, 1.0)
+        return self._settings.interval * share
+
+    async def probe(self) -> Answer | None:
+        """Probe once, unless the connection is blocked, and return what that shows, if anything.
+
+        Raises `NotOpenError`.
+        """
+        self._is_refused = False
+        settings = self._settings
+        if self._connection.blocked is not None:
+            self._unanswered = 0  # a broker that has stopped reading on purpose is there
+            return None
+        try:
+            seconds = await self._connection.probe(
+                settings.target,
+                lifetime=settings.interval * _LIFETIME_SHARE,
+                timeout=settings.timeout,
+            )
+        except TimeoutError:
+            self._unanswered += 1
+            if self._unanswered >= MOST_UNANSWERED and _is_only_witness(self._connection):
+                return LinkSilent(self._unanswered)
+            # A slow broker is not a blocked one; if it is gone, the heartbeat will tell.
+            return ProbeUnanswered(seconds=settings.timeout)
+        except errors.ProbeRefusedError as error:
+            self._unanswered = 0
+            return self._refused(error)
+        self._unanswered = 0
+        # A block read together with the confirm has been told by now, and holds.
+        if seconds is None or self._connection.blocked is not None:
+            return None
+        self._pauses = pauses(self._rng)
+        return Confirmed(seconds)
+
+    def _refused(self, error: errors.ProbeRefusedError) -> Answer:
+        if error.why is errors.ProbeRefusal.CREDENTIAL_EXPIRED:
+            return SaidExpired(error.text)
+        message = self._settings.target.refusal(error)
+        if error.why is errors.ProbeRefusal.TROUBLE:
+            return ProbeFailed(message=message)
+        self._is_refused = True
+        return ProbeRefused(message=message)
+
+
+def _is_only_witness(connection: ports.Connection) -> bool:
+    """Whether nothing but a probe shows that the peer is gone, and only that can be the matter.
+
+    A broker that does not tell of blocks may have stopped reading because of one.
+    """
+    info = connection.info
+    return info.negotiated.heartbeat_seconds == 0 and info.server.tells_blocks
 
 
 def _until_tick(clock: ports.Clock, seconds: float) -> float:

@@ -11,12 +11,20 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from springline import errors
+from springline.api import texts
 from springline.core import rotation
 from springline.core.attempt import AsRead, Means, Silent, attempt, preparing
 from springline.core.closing import close_quietly
 from springline.core.desired import SessionSpec
 from springline.core.rotation import Situation, Step
-from springline.core.values import Credential, CredentialKind, Endpoint, SessionKey, TLSClient
+from springline.core.values import (
+    Credential,
+    CredentialKind,
+    Endpoint,
+    SessionKey,
+    TLSClient,
+    same_tls,
+)
 from springline.reasons import Reason
 
 __all__ = ["Reading", "Rehearsal", "RotationOutcome", "not_tried", "read", "rehearse"]
@@ -63,7 +71,7 @@ class Rehearsal:
     @property
     def username(self) -> str:
         """The user that the broker has accepted, empty otherwise."""
-        return self.credential.username if self.credential is not None else ""
+        return texts.shown(self.credential.username) if self.credential is not None else ""
 
     @property
     def expires_at(self) -> datetime | None:
@@ -147,7 +155,7 @@ def _step(before: Reading, now: Reading) -> Step | None:
             current=before.credential,
             new=now.credential,
             # Prepared TLS clients are shared while the certificates stay the same.
-            same_certificates=before.tls is now.tls,
+            same_certificates=same_tls(before.tls, now.tls),
             # Which of them it uses nobody knows here; it stays if it may stay wherever it is.
             same_endpoint=set(before.endpoints) <= set(now.endpoints),
             is_verified=True,
@@ -168,7 +176,7 @@ def _accepted(
     why = [cannot_renew] if step is Step.UPDATE else []
     if before.credential.username != now.credential.username:
         why.append(f"another user: {_users(before.credential, now.credential)}")
-    if before.tls is not now.tls:
+    if not same_tls(before.tls, now.tls):
         why.append("other certificates")
     if not set(before.endpoints) <= set(now.endpoints):
         why.append("another endpoint")
@@ -182,10 +190,10 @@ def _users(before: Credential, now: Credential) -> str:
     that was put under the wrong key, which is just what is being corrected; the subject of a token
     cannot be that.
     """
-    new = now.username or "(unnamed)"
+    new = texts.shown(now.username) or "(unnamed)"
     if before.kind is not CredentialKind.TOKEN:
         return new
-    return f"{before.username or '(unnamed)'} → {new}"
+    return f"{texts.shown(before.username) or '(unnamed)'} → {new}"
 
 
 def _refused(spec: SessionSpec, reason: Reason, message: str, *, step: Step | None) -> Rehearsal:

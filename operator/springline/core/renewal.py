@@ -19,7 +19,7 @@ from springline.core.closing import close_quietly
 from springline.core.desired import SessionSpec
 from springline.core.outcomes import UpdateOutcome
 from springline.core.rotation import Situation, Step
-from springline.core.values import Credential, ResolvedEndpoint, TLSClient
+from springline.core.values import Credential, ResolvedEndpoint, TLSClient, same_tls
 from springline.core.verification import Question
 from springline.reasons import Reason
 
@@ -324,7 +324,7 @@ class Renewal:
             new=read.credential,
             is_blocked=self._connection.blocked is not None,
             # Prepared TLS clients are shared while the certificates stay the same.
-            same_certificates=read.tls is self._live.opened.tls,
+            same_certificates=same_tls(read.tls, self._live.opened.tls),
             same_endpoint=read.same_endpoint,
             same_target=self._live.opened.target.fits(
                 spec.target, connected_to=self._connection.info.endpoint

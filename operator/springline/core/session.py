@@ -31,6 +31,7 @@ from springline.core.messages import (
     Confirmed,
     ConnectionNews,
     Declare,
+    LinkSilent,
     Message,
     News,
     Request,
@@ -39,6 +40,7 @@ from springline.core.messages import (
     Tried,
 )
 from springline.core.notes import Notes
+from springline.core.probe_trials import ProbeHold
 from springline.core.reporter import Reporter
 from springline.core.state import Command, Failure, Phase, SessionState, StateEvent
 from springline.core.told import Tale, Told
@@ -98,6 +100,7 @@ class Session:
         self._unheard: ports.Connection | None = None
         self._unblocked = False
         self._block_reported = False
+        self._probe_hold = ProbeHold()
         self._awaiting_connection: Waiters[ports.Connection] = Waiters()
         self._awaiting_result: Waiters[ports.Connection | Failure] = Waiters()
         self._awaiting_end: Waiters[None] = Waiters()
@@ -363,6 +366,8 @@ class Session:
     async def _handle_spec(self, before: SessionSpec | None, spec: SessionSpec) -> None:
         if before is not None and before.same_but_generation(spec):
             return  # the same declaration again is no reason to hurry
+        is_refused = self._state.blocked.reason is Reason.PROBE_DISABLED
+        self._probe_hold.declared()
         await self._advance(
             state.Declared(
                 suspend=spec.suspend,
@@ -372,7 +377,7 @@ class Session:
             )
         )
         if self._state.phase is Phase.CONNECTED and before is not None:
-            if before.probe != spec.probe:
+            if before.probe != spec.probe or is_refused:
                 await self._start_probing()
             if before.rotation != spec.rotation:
                 self._keeper.adjust(spec.rotation)
@@ -404,6 +409,7 @@ class Session:
             return
         self._cycle.end()
         await self._take_over(result, method="Handshake", report=EventType.CONNECTED)
+        await self._start_probing()
 
     async def _handle_news(self, news: News) -> None:
         match news:
@@ -414,24 +420,46 @@ class Session:
                 await self._look_for_block(is_unblocked=is_unblocked)
             case Confirmed():
                 await self._handle_unblocked()
-            case state.ProbeUnanswered():
+            case state.ProbeUnanswered() | state.ProbeFailed():
                 await self._advance(news)
-            case state.ProbeRefused() | SaidExpired():
+            case state.ProbeRefused() | state.ProbeRestarted() | SaidExpired():
                 await self._handle_refused_probe(news)
+            case LinkSilent(probes=probes):
+                await self._handle_silence(probes)
             case Moment():
                 await self._handle_moment(news)
             case _:
                 assert_never(news)
 
-    async def _handle_refused_probe(self, news: state.ProbeRefused | SaidExpired) -> None:
+    async def _handle_refused_probe(
+        self, news: state.ProbeRefused | state.ProbeRestarted | SaidExpired
+    ) -> None:
         match news:
-            case state.ProbeRefused(message=message):
+            case state.ProbeRefused():
+                self._probe_hold.tried(is_let=False)
+                await self._refuse_probe(news)
+            case state.ProbeRestarted():
+                self._probe_hold.tried(is_let=True)
                 await self._advance(news)
-                await self._emit(EventType.PROBE_REFUSED, message)
             case SaidExpired(words=words):
                 await self._handle_expired_probe(words)
             case _:
                 assert_never(news)
+
+    async def _refuse_probe(self, refused: state.ProbeRefused) -> None:
+        """Show why there is no probe, and tell it once while it stays so."""
+        before = self._state.blocked
+        await self._advance(refused)
+        if before.reason is not Reason.PROBE_DISABLED or before.message != refused.message:
+            await self._emit(EventType.PROBE_REFUSED, refused.message)
+
+    async def _handle_silence(self, probes: int) -> None:
+        """End a connection whose peer has vanished; there are no heartbeats that would."""
+        if (connection := self.connection) is not None:
+            connection.abort()
+        text = f"heartbeats are off, and the broker left {probes} probes in a row unanswered"
+        close = CloseInfo(by=ClosedBy.TRANSPORT, reason=Reason.PEER_SILENT, text=text)
+        await self._handle_loss(close)
 
     async def _handle_expired_probe(self, words: str) -> None:
         await self._advance(state.ProbeRefused(message=_PROBE_WAITS))
@@ -479,7 +507,11 @@ class Session:
         if close.says_expired:
             self._keeper.lost_as_expired(close.text)
             await self._tell_age(self._keeper.expiry())
-        await self._advance(state.Lost(failure=Failure(reason=close.reason, message=close.text)))
+        if close.probe_refused:
+            self._probe_hold.begin(close.probe_refused)
+            await self._emit(EventType.PROBE_REFUSED, close.probe_refused)
+        failure = Failure(reason=close.reason, message=close.text)
+        await self._advance(state.Lost(failure=failure, by_probe=bool(close.probe_refused)))
 
     # --- renewals
 
@@ -578,9 +610,14 @@ class Session:
 
     async def _revive_probe(self) -> None:
         """Probe again where the old credential was no longer allowed to."""
-        # Not by what is shown: the broker may have spoken of a block since the probe has ended.
-        if self._probe_settings is not None and not self._helpers.is_at_work(Role.PROBER):
-            await self._advance(state.ProbeRestarted())
+        if self._probe_settings is None:
+            return
+        # Not by what is shown alone: the broker may have spoken of a block since the probe has
+        # ended.
+        is_refused = self._state.blocked.reason is Reason.PROBE_DISABLED
+        if is_refused or not self._helpers.is_at_work(Role.PROBER):
+            if not self._probe_hold.why:
+                await self._advance(state.ProbeRestarted())
             await self._start_probing()
 
     # --- the connection
@@ -595,14 +632,16 @@ class Session:
         is_proved = success.connection.info.proved
         self._keeper.open(success, self._desired.spec.rotation, method=method)
         self._notes.open()
-        opened = state.Opened(probing=self._probe_settings is not None, proved=is_proved)
-        await self._use(opened, *also)
+        is_probing = self._probe_settings is not None
+        opened: list[StateEvent] = [state.Opened(probing=is_probing, proved=is_proved)]
+        if is_probing and self._probe_hold.why:
+            opened.append(state.ProbeRefused(message=self._probe_hold.why))
+        await self._use(*opened, *also)
         await self._emit(report, opened_message(success, why_new=why))
         self._awaiting_connection.tell(success.connection)
         self._awaiting_result.tell(success.connection)
         # Observed only now: whatever happened to it meanwhile is reported after `connected`.
         success.connection.observe(self)
-        await self._start_probing()
 
     async def _use(self, *steps: StateEvent) -> None:
         """Take the steps that follow from the credential that is in use now.
@@ -637,6 +676,8 @@ class Session:
             raise
         if old is not None:
             await close_quietly(old, "replaced by a newer session")
+        # Only now: a limit may let one connection alone be probed.
+        await self._start_probing()
 
     async def _stand_down(self, text: str) -> None:
         """Drop every helper and close the connection in an orderly way, if there is one."""
@@ -713,12 +754,13 @@ class Session:
 
     async def _start_probing(self) -> None:
         """Probe the connection from now on as is declared, or no longer."""
-        connection, settings = self.connection, self._probe_settings
-        if connection is None:
+        live, settings = self._keeper.live, self._probe_settings
+        if live is None:
             return
         probing = None
-        if settings is not None:
-            probing = streams.probes(self.key, self._environment, connection, settings)
+        if settings is not None and self._desired is not None:
+            trial = self._probe_hold.trial(live, self._desired, self._environment)
+            probing = streams.probes(self.key, self._environment, live.connection, settings, trial)
         await self._helpers.start(Role.PROBER, probing)
 
     async def _start_ageing(self) -> None:

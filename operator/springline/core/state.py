@@ -31,6 +31,7 @@ __all__ = [
     "Lost",
     "Opened",
     "Phase",
+    "ProbeFailed",
     "ProbeRefused",
     "ProbeRestarted",
     "ProbeUnanswered",
@@ -185,6 +186,8 @@ class Lost:
     """The open connection ended, not by our doing."""
 
     failure: Failure
+    by_probe: bool = False
+    """Whether it ended because of a probe, which is worth no session."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,15 +210,22 @@ class ProbeUnanswered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeFailed:
+    """The probe was answered, but not with what shows anything; the next one comes as usual."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeRefused:
-    """The probe may not publish; it stays off until the next connection."""
+    """The probe may not publish, or there is none; that is tried again after a long pause."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeRestarted:
-    """The probe may publish again, with the new credential."""
+    """The probe may publish again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,6 +286,7 @@ StateEvent = (
     | Blocked
     | Unblocked
     | ProbeUnanswered
+    | ProbeFailed
     | ProbeRefused
     | ProbeRestarted
     | Renewed
@@ -329,14 +340,16 @@ def _react(state: SessionState, event: StateEvent) -> Transition:  # noqa: C901 
             return _attempt_failed(state, error, has_expired=has_expired)
         case Opened(probing=probing, proved=proved):
             return _opened(state, probing=probing, proved=proved)
-        case Lost(failure=failure):
-            return _lost(state, failure)
+        case Lost(failure=failure, by_probe=by_probe):
+            return _lost(state, failure, by_probe=by_probe)
         case Blocked(block=block):
             return _while_connected(state, blocked=verdicts.blocked(block))
         case Unblocked():
             return _while_connected(state, blocked=verdicts.NOT_BLOCKED)
         case ProbeUnanswered(seconds=seconds):
-            return _probe_unanswered(state, seconds)
+            return _not_shown(state, f"the broker has not confirmed a publish within {seconds:g} s")
+        case ProbeFailed(message=message):
+            return _not_shown(state, message)
         case ProbeRefused(message=message):
             return _probe_refused(state, message)
         case ProbeRestarted():
@@ -498,9 +511,12 @@ def _opened(state: SessionState, *, probing: bool, proved: bool) -> Transition:
     return Transition(state=opened)
 
 
-def _lost(state: SessionState, failure: Failure) -> Transition:
+def _lost(state: SessionState, failure: Failure, *, by_probe: bool) -> Transition:
     if state.phase is not Phase.CONNECTED:
         return Transition(state=state)
+    if by_probe:
+        # What is lost by our own doing is no result, and the next one is not probed.
+        return Transition(state=_fresh(state), command=Command.CONNECT_NOW)
     if state.stay_closed:
         closed = replace(
             state,
@@ -527,10 +543,10 @@ def _lost(state: SessionState, failure: Failure) -> Transition:
     return Transition(state=waiting, command=command)
 
 
-def _probe_unanswered(state: SessionState, seconds: float) -> Transition:
+def _not_shown(state: SessionState, message: str) -> Transition:
+    """Return the state after a probe that showed nothing; a block stays known."""
     if state.blocked.status is ConditionStatus.TRUE:
         return Transition(state=state)
-    message = f"the broker has not confirmed a publish within {seconds:g} s"
     return _while_connected(
         state,
         blocked=Verdict(status=ConditionStatus.UNKNOWN, reason=Reason.NOT_CHECKED, message=message),

@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncIterator
 
 from springline import errors
-from springline.core import ports, probing, state
+from springline.core import ports, probe_trials, probing, state
 from springline.core.attempt import Progress, Success, attempt
 from springline.core.desired import ProbeSettings
 from springline.core.environment import Environment
@@ -20,6 +20,7 @@ from springline.core.messages import (
     TimerRang,
     Tried,
 )
+from springline.core.probe_trials import Trial
 from springline.core.values import Credential, SessionKey
 from springline.core.wanted import Desired
 from springline.reasons import Reason
@@ -64,14 +65,22 @@ async def attempts(
 
 
 async def probes(
-    key: SessionKey, environment: Environment, connection: ports.Connection, settings: ProbeSettings
+    key: SessionKey,
+    environment: Environment,
+    connection: ports.Connection,
+    settings: ProbeSettings,
+    trial: Trial | None,
 ) -> AsyncIterator[ConnectionNews]:
-    """Probe the connection from now on, and yield what that shows."""
-    answers = probing.probe_forever(
-        connection, settings, clock=environment.clock, rng=environment.rng
-    )
+    """Probe the connection from now on, and yield what that shows.
+
+    With a trial, not before that has shown that the connection outlives it.
+    """
+    clock, rng = environment.clock, environment.rng
     try:
-        async for answer in answers:
+        if trial is not None:
+            async for outcome in probe_trials.until_let(trial, settings, clock=clock, rng=rng):
+                yield ConnectionNews(connection, outcome)
+        async for answer in probing.probe_forever(connection, settings, clock=clock, rng=rng):
             if isinstance(answer, Confirmed):
                 environment.meter.probed(answer.seconds)
             yield ConnectionNews(connection, answer)

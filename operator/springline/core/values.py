@@ -16,6 +16,7 @@ from springline.api.status import NegotiatedStatus, ServerStatus, TLSStatus
 from springline.core.protocol_values import Parameters
 from springline.reasons import Reason
 from springline.redaction import Secret
+from springline.veil import Veil
 
 __all__ = [
     "Block",
@@ -33,6 +34,7 @@ __all__ = [
     "SessionKey",
     "TLSClient",
     "TLSInfo",
+    "same_tls",
 ]
 
 ParametersT_co = TypeVar("ParametersT_co", bound=Parameters, covariant=True)
@@ -119,21 +121,35 @@ class TLSClient:
     server_name: str | None = None
     """Name to ask for and to verify; the endpoint's host where None."""
     has_client_certificate: bool = False
+    left_out: str = ""
+    """What of the declared authorities is not trusted because it is no certificate, as part of a
+    sentence; empty if nothing is left out."""
+
+    def same_as(self, other: "TLSClient | None") -> bool:
+        """Whether both are made of the same certificates."""
+        return other is not None and self.context is other.context
+
+
+def same_tls(one: TLSClient | None, other: TLSClient | None) -> bool:
+    """Whether both are no TLS, or TLS with the same certificates."""
+    return other is None if one is None else one.same_as(other)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRequest(Generic[ParametersT_co]):
-    """Everything one `Driver.open` needs. One endpoint, the addresses looked up for it just now."""
+    """Everything one `Driver.open` needs. One endpoint, at one of its addresses."""
 
     endpoint: Endpoint
-    addresses: tuple[str, ...]
-    """IP addresses in the order to try; at least one."""
+    address: str
+    """The IP address to connect to, looked up just now."""
     tls: TLSClient | None
     credential: Credential
     parameters: ParametersT_co
     """The protocol's own."""
     timeout: float
     """Seconds for everything: connect, TLS and the open handshake."""
+    veil: Veil = field(default_factory=Veil, compare=False)
+    """The session's own: what the peer says is shown through it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +194,8 @@ class ServerInfo:
     cluster_name: str = ""
     protocol_version: str = ""
     mechanisms: tuple[str, ...] = ()
+    tells_blocks: bool = False
+    """Whether it tells a connection that it blocks it; else an unanswered probe may be a block."""
 
     def as_status(self) -> ServerStatus:
         """Return how status shows it; a protocol with more to say has a class of its own."""
@@ -234,3 +252,6 @@ class CloseInfo:
     nobody said anything, or the protocol has none."""
     says_expired: bool = False
     """Whether the broker ended it because the lifetime of its credential is over."""
+    probe_refused: str = ""
+    """Where the broker ended it because of what a probe asks for: a sentence that says so, and what
+    to do. Else empty."""

@@ -16,7 +16,7 @@ from springline.core import backoff, metering, ports
 from springline.core.backoff import Retry
 from springline.core.desired import SessionSpec
 from springline.core.outcomes import VerificationOutcome
-from springline.core.values import Credential, TLSClient
+from springline.core.values import Credential, TLSClient, same_tls
 
 __all__ = ["Question", "Verifications"]
 
@@ -50,7 +50,7 @@ class Question:
         """Whether one answer serves both. Prepared TLS clients are shared while they are equal."""
         return (
             self.topic == other.topic
-            and self.tls is other.tls
+            and same_tls(self.tls, other.tls)
             and self.credential.same_value(other.credential)
         )
 

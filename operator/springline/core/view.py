@@ -6,6 +6,7 @@ The session makes it, status.py and the standalone table read it. Nothing decide
 from dataclasses import dataclass
 from datetime import datetime
 
+from springline.api import texts
 from springline.api.conditions import ConditionStatus
 from springline.core.desired import SessionSpec, Target
 from springline.core.state import Phase, SessionState
@@ -33,7 +34,7 @@ class CredentialUse:
 
         Until then nobody can tell a user name from a password that was put under the wrong key.
         """
-        return self.credential.username if self.method is not None else ""
+        return texts.shown(self.credential.username) if self.method is not None else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

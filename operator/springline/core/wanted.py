@@ -1,13 +1,14 @@
 """What a session is told to do: what is declared, and with what it is to be done."""
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from springline.core import ports
 from springline.core.attempt import Means
 from springline.core.desired import SessionSpec
 from springline.core.environment import Environment
 from springline.core.state import Failure
+from springline.veil import Veil
 
 __all__ = ["Desired", "Unusable"]
 
@@ -22,6 +23,8 @@ class Desired:
     endpoints: ports.EndpointSource
     limit: contextlib.AbstractAsyncContextManager[None]
     """Shared by the sessions of one broker: how many attempts run at once."""
+    veil: Veil = field(default_factory=Veil, compare=False)
+    """The session's own, whatever is declared of it."""
 
     def means(self, environment: Environment) -> Means:
         """Return what an attempt is made with."""
@@ -33,9 +36,11 @@ class Desired:
             tls=self.tls,
             endpoints=self.endpoints,
             limit=self.limit,
+            addresses=environment.addresses,
             verifications=environment.verifications,
             meter=environment.meter,
             turns=environment.turns,
+            veil=self.veil,
         )
 
 

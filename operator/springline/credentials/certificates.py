@@ -1,31 +1,43 @@
 """The TLS client side that a broker's `tls` declares: CA certificates and client certificate.
 
 A prepared TLS client is expensive in time and memory, so sessions with the same certificates share
-one. It is kept only as long as a session holds it.
+one. It is kept only as long as a session holds it. OpenSSL reads files for it, so it is made off
+the event loop.
 """
 
+import asyncio
+import dataclasses
+import functools
 import hashlib
+import logging
 import ssl
 import weakref
 from dataclasses import dataclass
 
-from springline import errors, private_files
+from springline import ca_bundles, errors, private_files
 from springline.api import v1alpha1
 from springline.api.meta import Identity
 from springline.core import ports
 from springline.core.values import TLSClient
 from springline.reasons import Reason
+from springline.threads import OffLoop, Threads
 
-__all__ = ["CertificateSource", "PreparedClients"]
+__all__ = ["CertificateSource", "PreparedClients", "place"]
+
+logger = logging.getLogger(__name__)
 
 
 class PreparedClients:
     """Prepared TLS clients by what they were made of; shared by all sources of a process."""
 
-    def __init__(self) -> None:
+    def __init__(self, off_loop: OffLoop | None = None) -> None:
         self._clients: weakref.WeakValueDictionary[bytes, TLSClient] = weakref.WeakValueDictionary()
+        self._bundles = ca_bundles.Bundles()
+        self._told: dict[str, str] = {}  # what was left out of which bundle
+        self._off_loop = off_loop or Threads(at_once=1, name="certificates")
+        self._making = asyncio.Lock()
 
-    def client(
+    async def client(
         self,
         *,
         ca: bytes | None,
@@ -33,21 +45,60 @@ class PreparedClients:
         key: bytes | None,
         server_name: str | None,
         verify: bool,
+        ca_place: str = "tls.caRef",
     ) -> TLSClient:
         """Return the TLS client of these parts, made anew if nobody holds one.
 
-        Raises `ConnectError` TLSFailed for parts that OpenSSL does not take.
+        Authorities count by their certificates, whatever else is in the bundle. A block in it that
+        is none is left out, logged once, and named by `TLSClient.left_out`. `ca_place` is where the
+        bundle is, for the log.
+
+        Raises `ConnectError` TLSFailed for parts that OpenSSL does not take. Safe to cancel.
         """
-        digest = _digest(ca, certificate, key, server_name, verify)
+        left_out = ""
+        authorities: tuple[bytes, ...] | None = None
+        if ca is not None:
+            bundle = self._bundles.read(ca)
+            authorities, ca = bundle.identity, bundle.pem.encode()
+            left_out = bundle.left_out
+            self._tell(ca_place, left_out)
+        digest = _digest(authorities, _chain(certificate), key, server_name, verify)
+        client = self._known(digest, left_out)
+        if client is not None:
+            return client
+        # One after the other: of many who want the same, the first makes it.
+        async with self._making:
+            client = self._known(digest, left_out)
+            if client is None:
+                making = functools.partial(
+                    _context, ca=ca, certificate=certificate, key=key, verify=verify
+                )
+                client = TLSClient(
+                    context=await self._off_loop.run(making),
+                    server_name=server_name,
+                    has_client_certificate=certificate is not None,
+                    left_out=left_out,
+                )
+                self._clients[digest] = client
+            return client
+
+    def _known(self, digest: bytes, left_out: str) -> TLSClient | None:
         client = self._clients.get(digest)
-        if client is None:
-            client = TLSClient(
-                context=_context(ca=ca, certificate=certificate, key=key, verify=verify),
-                server_name=server_name,
-                has_client_certificate=certificate is not None,
-            )
-            self._clients[digest] = client
+        if client is not None and client.left_out != left_out:
+            client = self._clients[digest] = dataclasses.replace(client, left_out=left_out)
         return client
+
+    def _tell(self, place: str, left_out: str) -> None:
+        if left_out == self._told.get(place, ""):
+            return
+        if not left_out:
+            del self._told[place]
+            return
+        self._told[place] = left_out
+        logger.warning(
+            "part of a bundle of certificate authorities is left out",
+            extra={"bundle": place, "detail": left_out},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +119,25 @@ class CertificateSource:
         if not tls.enabled:
             return None
         ca = certificate = key = None
+        ca_place = ""
         if tls.ca_ref is not None:
             identity = Identity(
                 tls.ca_ref.kind, tls.ca_ref.namespace_for(self.namespace), tls.ca_ref.name
             )
             ca = await self._value(identity, tls.ca_ref.key)
+            ca_place = place(identity)
         if tls.client_certificate_ref is not None:
             reference = tls.client_certificate_ref
             identity = Identity("Secret", reference.namespace_for(self.namespace), reference.name)
             certificate = await self._value(identity, "tls.crt")
             key = await self._value(identity, "tls.key")
-        return self.clients.client(
+        return await self.clients.client(
             ca=ca,
             certificate=certificate,
             key=key,
             server_name=tls.server_name,
             verify=not tls.insecure_skip_verify,
+            ca_place=ca_place,
         )
 
     async def _value(self, identity: Identity, key: str) -> bytes:
@@ -104,7 +158,20 @@ class CertificateSource:
         return value
 
 
-def _digest(*parts: bytes | str | bool | None) -> bytes:
+def place(identity: Identity) -> str:
+    """Return where an object is, for the log."""
+    return f"{identity.kind} {identity.namespace}/{identity.name}"
+
+
+def _chain(certificate: bytes | None) -> bytes | tuple[bytes, ...] | None:
+    """Return what counts of a client certificate: the chain, without what stands around it."""
+    if certificate is None:
+        return None
+    bundle = ca_bundles.parsed(certificate)
+    return certificate if bundle.left_out else bundle.certificates or certificate
+
+
+def _digest(*parts: bytes | tuple[bytes, ...] | str | bool | None) -> bytes:
     digest = hashlib.blake2b()
     for part in parts:
         value = repr(part).encode()  # with the type: b'None' is not None
@@ -121,6 +188,9 @@ def _context(
     # and a manifest that works must not stop to because the image has a newer Python.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    # As Go has it and Python from 3.13 on: whoever names an intermediate authority trusts that one,
+    # and need not know the root above it.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if not verify:
         context.check_hostname = False
@@ -129,8 +199,7 @@ def _context(
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     else:
         try:
-            # Bundles have comments with names in any language; PEM itself is ASCII.
-            context.load_verify_locations(cadata=ca.decode("ascii", "ignore"))
+            context.load_verify_locations(cadata=ca.decode())
         except (ssl.SSLError, ValueError) as error:
             raise _failed("tls.caRef does not hold certificates in PEM") from error
     if certificate is not None and key is not None:

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from springline.api import texts
 from springline.redaction import Secret
 
-__all__ = ["expires_at", "issued_at", "read", "subject"]
+__all__ = ["audiences", "expires_at", "issued_at", "read", "subject"]
 
 
 def read(token: Secret) -> Mapping[str, Any]:
@@ -28,12 +29,21 @@ def read(token: Secret) -> Mapping[str, Any]:
     return claims if isinstance(claims, dict) else {}
 
 
+def audiences(claims: Mapping[str, Any]) -> frozenset[str]:
+    """Return for whom it is: `aud` (RFC 7519 §4.1.3), one or several."""
+    value = claims.get("aud")
+    listed = value if isinstance(value, list) else [value]
+    return frozenset(each for each in listed if isinstance(each, str))
+
+
 def subject(claims: Mapping[str, Any]) -> str:
     """Return whom RabbitMQ takes the token's bearer for by default: `sub`, else `client_id`."""
     for claim in ("sub", "client_id"):
         value = claims.get(claim)
         # Printable: it is shown, and sent as a user name, and nobody has verified it.
-        if isinstance(value, str) and value and value.isprintable():
+        if not isinstance(value, str) or not value.isprintable():
+            continue
+        if value and not texts.is_too_long(value):
             return value
     return ""
 

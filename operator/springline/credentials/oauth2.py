@@ -15,12 +15,13 @@ from springline.api import v1alpha1
 from springline.api.meta import Identity
 from springline.api.times import rfc3339
 from springline.core import deadline, ports
+from springline.core.addresses import AddressPolicy
 from springline.core.values import Credential, CredentialKind, TLSClient
-from springline.credentials import claims, lifetimes, reading, token_endpoint
-from springline.credentials.certificates import PreparedClients
+from springline.credentials import api_server, claims, lifetimes, reading, token_endpoint
+from springline.credentials.certificates import PreparedClients, place
 from springline.credentials.issued import SharedIssuer, SharedIssuers
 from springline.credentials.rate_limits import EndpointLimits, RateLimits
-from springline.credentials.token_endpoint import Client
+from springline.credentials.token_endpoint import Client, Names
 from springline.reasons import Reason
 from springline.redaction import Secret
 
@@ -31,11 +32,24 @@ class OAuth2Sources:
     """Makes sources that have tokens issued; what is declared alike in a namespace has one."""
 
     def __init__(
-        self, reader: ports.ObjectReader, clients: PreparedClients, clock: ports.Clock
+        self,
+        reader: ports.ObjectReader,
+        clients: PreparedClients,
+        clock: ports.Clock,
+        tokens: ports.ServiceAccountTokens,
+        *,
+        resolver: ports.Resolver,
+        addresses: AddressPolicy,
     ) -> None:
+        """`tokens` knows which ones the API server takes, and no client has for its secret;
+        `addresses` says where tokens may be asked for.
+        """
         self._reader = reader
+        self._tokens = tokens
         self._clients = clients
         self._clock = clock
+        self._resolver = resolver
+        self._addresses = addresses
         self._limits = RateLimits(clock)
         self._shared: SharedIssuers[_OAuth2Source] = SharedIssuers()
 
@@ -43,9 +57,10 @@ class OAuth2Sources:
         """Return the source of what is declared in a namespace."""
 
         def make() -> _OAuth2Source:
-            reader = _ClientReader(self._reader, self._clients, namespace, declared)
+            reader = _ClientReader(self._reader, self._clients, self._tokens, namespace, declared)
             limits = self._limits.of(namespace, declared.token_url)
-            return _OAuth2Source(reader, declared, limits, self._clock)
+            names = Names(resolver=self._resolver, namespace=namespace, policy=self._addresses)
+            return _OAuth2Source(reader, declared, limits, self._clock, names)
 
         return self._shared.shared((namespace, declared), make)
 
@@ -59,11 +74,13 @@ class _OAuth2Source:
         declared: v1alpha1.OAuth2,
         limits: EndpointLimits,
         clock: ports.Clock,
+        names: Names,
     ) -> None:
         self._reader = reader
         self._declared = declared
         self._limits = limits
         self._clock = clock
+        self._names = names
         self._current: _Current | None = None
         # That of the client before, until the one of now has been given a token.
         self._former: SharedIssuer | None = None
@@ -124,6 +141,7 @@ class _OAuth2Source:
                 self._declared.token_url,
                 client,
                 clock=self._clock,
+                names=self._names,
                 scopes=self._declared.scopes,
                 audience=self._declared.audience,
             )
@@ -170,6 +188,7 @@ class _ClientReader:
 
     reader: ports.ObjectReader
     clients: PreparedClients
+    tokens: ports.ServiceAccountTokens
     namespace: str
     declared: v1alpha1.OAuth2
 
@@ -180,6 +199,8 @@ class _ClientReader:
         identifier, secret = (
             self._text(found, key) for key in (reference.id_key, reference.secret_key)
         )
+        for text in (identifier, secret):
+            await api_server.check(text, self.tokens, where="credentials.oauth2.clientRef")
         return Client(
             identifier=_sent(identifier).reveal(),
             secret=_sent(secret),
@@ -199,10 +220,19 @@ class _ClientReader:
 
     async def _tls(self) -> TLSClient:
         reference = self.declared.ca_ref
-        ca = await self._ca(reference) if reference is not None else None
+        ca, ca_place = None, ""
+        if reference is not None:
+            ca = await self._ca(reference)
+            namespace = reference.namespace_for(self.namespace)
+            ca_place = place(Identity(reference.kind, namespace, reference.name))
         try:
-            return self.clients.client(
-                ca=ca, certificate=None, key=None, server_name=None, verify=True
+            return await self.clients.client(
+                ca=ca,
+                certificate=None,
+                key=None,
+                server_name=None,
+                verify=True,
+                ca_place=ca_place,
             )
         except errors.ConnectError as error:
             raise _unusable("what it names holds no certificates in PEM; correct it") from error

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from springline.api import v1alpha1
+from springline.api import texts, v1alpha1
 from springline.core import ports
 from springline.core.values import Credential, CredentialKind
 from springline.credentials import reading
@@ -23,6 +23,11 @@ class SecretSource:
         reference = self.reference
         found = await reading.read(self.reader, self.namespace, reference.name)
         username = reading.text(found, reference.username_key, name=reference.name)
+        if texts.is_too_long(username.reveal()):
+            raise reading.malformed(
+                reading.place(reference.name, reference.username_key),
+                f"is longer than {texts.LONGEST_NAME} bytes, which no user name is",
+            )
         return Credential(
             kind=CredentialKind.PASSWORD,
             source="secretRef",

@@ -1,6 +1,7 @@
 """From a declaration to its sources. A new source of credentials is added here."""
 
 from springline.core import ports
+from springline.core.addresses import AddressPolicy
 from springline.core.desired import SessionSpec
 from springline.credentials.certificates import CertificateSource, PreparedClients
 from springline.credentials.external import ExternalSource
@@ -23,12 +24,16 @@ class CredentialSources:
         clock: ports.Clock,
         tokens: ports.ServiceAccountTokens,
         token_files: ports.TokenFiles,
+        resolver: ports.Resolver,
+        addresses: AddressPolicy,
     ) -> None:
         self._reader = reader
         self._service_accounts = ServiceAccountSources(tokens, clock)
         self._token_files = token_files
         self._clients = PreparedClients()
-        self._oauth2 = OAuth2Sources(reader, self._clients, clock)
+        self._oauth2 = OAuth2Sources(
+            reader, self._clients, clock, tokens, resolver=resolver, addresses=addresses
+        )
 
     def credentials(self, spec: SessionSpec) -> ports.CredentialSource:
         """Return the source of the one kind of credentials that is declared."""

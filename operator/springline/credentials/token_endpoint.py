@@ -16,30 +16,35 @@ What is done with a token is the business of `oauth2`.
 
 import asyncio
 import base64
+import dataclasses
 import errno
-import html
+import ipaddress
 import json
 import logging
 import math
 import os
 import re
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Literal
-from urllib.parse import quote, quote_plus
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from urllib.parse import quote_plus, urlsplit
 
 from springline import errors
 from springline.core import ports
-from springline.core.values import TLSClient
+from springline.core.addresses import AddressPolicy
+from springline.core.values import Endpoint, TLSClient
 from springline.credentials import http_times, lifetimes
 from springline.reasons import Reason
 from springline.redaction import Secret
+from springline.veil import WITHHELD, Veil
 
 if TYPE_CHECKING:
     import aiohttp
+    import aiohttp.abc
 
-__all__ = ["Client", "Granted", "request_token"]
+__all__ = ["Client", "Granted", "Names", "request_token"]
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +95,44 @@ class Granted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """Looks up the hosts of token endpoints for one namespace, as aiohttp asks for it.
+
+    Where `policy` is None, any address will do.
+    """
+
+    resolver: ports.Resolver
+    namespace: str
+    policy: AddressPolicy | None
+
+    async def resolve(
+        self,
+        host: str,
+        port: int = 0,
+        family: int = socket.AF_UNSPEC,  # noqa: ARG002 - aiohttp tries those that there are
+    ) -> "list[aiohttp.abc.ResolveResult]":
+        """Return the addresses of a host. Raises `ConnectError`."""
+        endpoint = Endpoint(host, port)
+        addresses = await self.resolver.addresses(endpoint, namespace=self.namespace)
+        if self.policy is not None:
+            addresses = self.policy.permitted(host, addresses)
+        return [
+            {
+                "hostname": host,
+                "host": address,
+                "port": port,
+                "family": socket.AF_INET6 if ":" in address else socket.AF_INET,
+                "proto": 0,
+                "flags": socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            }
+            for address in addresses
+        ]
+
+    async def close(self) -> None:
+        """Keep nothing open."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Answer:
     """What came back."""
 
@@ -104,6 +147,7 @@ async def request_token(
     client: Client,
     *,
     clock: ports.Clock,
+    names: Names,
     scopes: Sequence[str] = (),
     audience: str | None = None,
 ) -> Granted:
@@ -112,7 +156,8 @@ async def request_token(
     Raises `CredentialError` TokenRequestFailed where somebody has to do something, and
     `CredentialUnavailableError` where it may pass by itself. Redirects are not followed: the
     secret goes to the declared URL and to no other. A proxy is used where the environment names
-    one (HTTPS_PROXY, NO_PROXY). `clock` is ours, for a server that does not tell its own time.
+    one (HTTPS_PROXY, NO_PROXY); it looks names up itself, so that only an address that stands in
+    the URL is checked. `clock` is ours, for a server that does not tell its own time.
     """
     # Neither library with the module: they cost memory where nothing else needs them, as in
     # standalone mode.
@@ -130,7 +175,7 @@ async def request_token(
         include_client_id=in_body,
         client_secret=client.secret.reveal() if in_body else None,
     )
-    answer = await _exchange(url, body.encode(), headers, client.tls, where, clock)
+    answer = await _exchange(url, body.encode(), headers, client.tls, where, clock, names)
     try:
         return _granted(answer, client, where)
     except errors.CredentialError as error:
@@ -155,15 +200,24 @@ async def _exchange(
     tls: TLSClient,
     where: str,
     clock: ports.Clock,
+    names: Names,
 ) -> _Answer:
-    """Return the answer. Raises `CredentialUnavailableError`."""
+    """Return the answer. Raises `CredentialError`."""
     import aiohttp  # noqa: PLC0415 - as above
 
+    proxy = _proxy_for(url)
+    _check_literal(url, names, where)
+    if proxy is not None:  # which the administrator has named
+        names = dataclasses.replace(names, policy=None)
     try:
         async with (
             asyncio.timeout(MOST_SECONDS),
             aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=tls.context, force_close=True),
+                connector=aiohttp.TCPConnector(
+                    ssl=tls.context,
+                    force_close=True,
+                    resolver=cast("aiohttp.abc.AbstractResolver", names),
+                ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=MOST_SECONDS_TO_CONNECT),
                 auto_decompress=False,  # a small answer could become a huge one
@@ -173,7 +227,7 @@ async def _exchange(
                 data=body,
                 headers={"Content-Type": "application/x-www-form-urlencoded", **headers},
                 allow_redirects=False,
-                proxy=_proxy_for(url),
+                proxy=proxy,
             ) as response,
         ):
             sent_at = http_times.date(response.headers.get("Date"))
@@ -185,10 +239,37 @@ async def _exchange(
                     response.headers.get("Retry-After"), sent_at=sent_at, now=clock.now()
                 ),
             )
+    except errors.RejectedError as error:
+        raise _refused(f"{where} is not asked: {error.message}") from error
+    except errors.TransientError as error:
+        raise _unavailable(f"{where} has no address: {error.message}") from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        finding = _finding(aiohttp, error)
+        finding = _finding(aiohttp, error, tls)
     # Outside of `except`: errors of aiohttp may hold the request with its secret.
     raise _unavailable(f"{where} {finding}")
+
+
+def _check_literal(url: str, names: Names, where: str) -> None:
+    """Refuse an address that stands in the URL itself: nobody looks that up."""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        return  # the request says so
+    address = host if ":" in host else _numeric(host)
+    if names.policy is None or not address:
+        return
+    try:
+        names.policy.permitted(host, (address,))
+    except errors.RejectedError as error:
+        raise _refused(f"{where} is not asked: {error.message}") from error
+
+
+def _numeric(host: str) -> str:
+    """Return the IPv4 address that a host is, also as one number or in octal; else nothing."""
+    try:
+        return str(ipaddress.IPv4Address(socket.inet_aton(host)))
+    except (OSError, UnicodeError):
+        return ""
 
 
 async def _limited(content: "aiohttp.StreamReader", where: str) -> bytes:
@@ -215,7 +296,7 @@ def _proxy_for(url: str) -> str | None:
     return None if proxy_bypass(_host_of(url)) else getproxies().get("https")
 
 
-def _finding(aiohttp: Any, error: Exception) -> str:
+def _finding(aiohttp: Any, error: Exception, tls: TLSClient) -> str:
     """Return what an error means, following the name of the endpoint; most specific first.
 
     The errors' own texts are not shown: some hold the URL of a proxy with its password.
@@ -227,11 +308,10 @@ def _finding(aiohttp: Any, error: Exception) -> str:
             return f"gave no answer within {MOST_SECONDS:g} s"
         case aiohttp.ClientConnectorCertificateError(certificate_error=cause):
             why = getattr(cause, "verify_message", "") or "it is not valid"
-            return f"has a certificate that is not accepted: {why}; check oauth2.caRef"
+            flaw = f": {tls.left_out}" if tls.left_out else ""
+            return f"has a certificate that is not accepted: {why}; check oauth2.caRef{flaw}"
         case aiohttp.ClientSSLError():
             return "does not agree on TLS"
-        case aiohttp.ClientConnectorDNSError():
-            return "has no address: its name is not found"
         case aiohttp.ClientHttpProxyError() | aiohttp.ClientProxyConnectionError():
             return "is not reached through the proxy of HTTPS_PROXY"
         case aiohttp.ClientConnectorError(os_error=cause):
@@ -287,8 +367,7 @@ def _granted(received: _Answer, client: Client, where: str) -> Granted:
 
 def _value(value: Any, client: Client, token: Secret) -> str:
     """Return the beginning of a value of an answer, as JSON has it."""
-    text = json.dumps(value).replace(token.reveal(), "***")
-    shown = _shown(text, client)
+    shown = _shown(json.dumps(value), client, token)
     return shown if len(shown) <= LONGEST_VALUE else f"{shown[:LONGEST_VALUE]}…"
 
 
@@ -385,24 +464,15 @@ def _seconds(value: Any) -> float | None:
     return None if math.isnan(seconds) else seconds
 
 
-def _shown(text: str, client: Client) -> str:
+def _shown(text: str, client: Client, *more: Secret) -> str:
     """Return what a server says, fit to be shown to everybody."""
-    clean = "".join(
-        character if character.isprintable() else " " for character in _without_secret(text, client)
-    )
-    clean = _without_secret(" ".join(clean.split()), client)
+    veil = Veil()
+    veil.know(client.identifier)
+    for secret in (client.secret, Secret(_basic(client)), *more):
+        veil.note(secret)
+    clean = "".join(character if character.isprintable() else " " for character in veil.over(text))
+    clean = veil.over(" ".join(clean.split()), is_known=WITHHELD.__eq__)
     return clean if len(clean) <= LONGEST_SAYING else f"{clean[:LONGEST_SAYING]}…"
-
-
-def _without_secret(text: str, client: Client) -> str:
-    """Return `text` without the client's secret in any of the forms in which it was sent."""
-    secret = client.secret.reveal()
-    forms = {secret, quote(secret, safe=""), quote_plus(secret), html.escape(secret)}
-    forms |= {_basic(client), base64.b64encode(secret.encode()).decode()}
-    # The longest first: one form can be a part of another.
-    for form in sorted(forms, key=len, reverse=True):
-        text = text.replace(form, "***")
-    return text
 
 
 def _refused(message: str) -> errors.CredentialError:

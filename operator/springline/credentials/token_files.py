@@ -22,8 +22,8 @@ from springline.api.meta import Identity
 from springline.core import ports
 from springline.core.desired import TOKEN_FILE
 from springline.credentials import files, reading
-from springline.credentials.threads import Threads
 from springline.reasons import Reason
+from springline.threads import Threads
 
 __all__ = ["DirectoryOfTokens", "FileAsRead"]
 
@@ -66,10 +66,16 @@ class DirectoryOfTokens:
             )
         path = directory / _part(namespace) / _part(name)
         # As found before it is read: what happens meanwhile is a change.
-        found = await self._threads.run(functools.partial(_stamp, path))
-        # Another session may have read it when it was another one, and is still to be told.
-        self._seen.setdefault(Identity(TOKEN_FILE, namespace, name), found)
-        return await self._threads.run(functools.partial(_read, directory, path))
+        try:
+            found = await self._threads.run(functools.partial(_stamp, path))
+            # Another session may have read it when it was another one, and is still to be told.
+            self._seen.setdefault(Identity(TOKEN_FILE, namespace, name), found)
+            return await self._threads.run(functools.partial(_read, directory, path))
+        except OSError as error:
+            raise errors.CredentialUnavailableError(
+                Reason.SECRET_UNREADABLE,
+                f"{reading.place_of_file(path)} cannot be read: {error.strerror}",
+            ) from error
 
     async def watch(
         self,
@@ -86,7 +92,12 @@ class DirectoryOfTokens:
             if not self._seen:
                 continue
             compare = functools.partial(_stamps, self._directory, tuple(self._seen))
-            for identity, found in (await self._threads.run(compare)).items():
+            try:
+                stamps = await self._threads.run(compare)
+            except OSError as error:
+                logger.warning("token files not compared", extra={"error": error.strerror})
+                continue
+            for identity, found in stamps.items():
                 if self._seen.get(identity, found) != found:
                     self._seen[identity] = found
                     logger.debug("token file changed", extra={"file": identity})

@@ -35,4 +35,10 @@ class EndpointSources:
         if (secret := declared.secret_ref) is not None:
             namespace = secret.namespace_for(spec.key.namespace)
             return SecretEndpoints(self._reader, namespace, secret, target.default_port)
-        return SRVEndpoints(self._resolver, declared.dns_srv or "")
+        tls = target.tls
+        return SRVEndpoints(
+            self._resolver,
+            declared.dns_srv or "",
+            namespace=spec.key.namespace,
+            own_domain=(tls.enabled and tls.server_name is None and not tls.insecure_skip_verify),
+        )

@@ -15,7 +15,18 @@ class SRVEndpoints:
 
     resolver: ports.Resolver
     name: str
+    namespace: str
+    """The one of the connection."""
+    own_domain: bool
+    """Whether hosts outside of the domain of the name are left out: where a certificate is
+    expected to have the name of the host that DNS gives, a forged record must not choose it."""
 
     async def fetch(self) -> Sequence[ResolvedEndpoint]:
-        """Return the endpoints in the order to try (RFC 2782). Raises `TransientError`."""
-        return [ResolvedEndpoint(endpoint) for endpoint in await self.resolver.services(self.name)]
+        """Return the endpoints in the order to try (RFC 2782).
+
+        Raises `TransientError` NameResolutionFailed and `RejectedError` TLSFailed.
+        """
+        found = await self.resolver.services(
+            self.name, namespace=self.namespace, own_domain=self.own_domain
+        )
+        return [ResolvedEndpoint(endpoint) for endpoint in found]

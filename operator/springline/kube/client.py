@@ -74,6 +74,10 @@ _TOO_MANY_REQUESTS = 429
 _FIRST_ERROR = 400
 _FIRST_SERVER_ERROR = 500
 
+_TOO_LARGE = 413
+_TOO_LARGE_TEXTS = ("etcdserver: request is too large", "trying to send message larger than max")
+"""What the API server passes on, with code 500, of an etcd that does not take an object."""
+
 _TERMINATING = "NamespaceTerminating"
 """A cause of a refusal, by the API server's admission of namespaces."""
 
@@ -124,7 +128,14 @@ class RefusedError(RequestError):
     @property
     def may_pass(self) -> bool:
         """Whether the same request may succeed later without anybody's doing."""
+        if self.is_too_large:
+            return False
         return self.code in (_UNAUTHORIZED, _TOO_MANY_REQUESTS) or self.code >= _FIRST_SERVER_ERROR
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether the object would be larger than can be stored."""
+        return self.code == _TOO_LARGE or any(text in self.message for text in _TOO_LARGE_TEXTS)
 
     @property
     def is_denial(self) -> bool:

@@ -28,6 +28,7 @@ class Notice(enum.StrEnum):
     """What an Event says. The value is its `reason`."""
 
     HELD_ELSEWHERE = "HeldElsewhere"  # another live replica holds the object
+    STATUS_TOO_LARGE = "StatusTooLarge"  # the object is too large to take its status
     STATUS_OVERWRITTEN = "StatusOverwritten"  # another writer writes over the status
 
 
@@ -80,6 +81,15 @@ class Notices:
             Notice.STATUS_OVERWRITTEN,
             f"{by}{replica} writes over this status; it was written again and is now left as it is "
             "for some minutes at a time",
+        )
+
+    def too_large(self, identity: Identity) -> None:
+        """Say that an object has no room for its status. Idempotent."""
+        self._tell(
+            identity,
+            Notice.STATUS_TOO_LARGE,
+            "the API server stores no object as large as this one with its status, so only the "
+            "conditions are written; remove labels, annotations or finalizers from it",
         )
 
     def _tell(self, identity: Identity, notice: Notice, message: str) -> None:

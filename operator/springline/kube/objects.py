@@ -13,6 +13,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from springline import errors
+from springline.api import core_v1
 from springline.api.meta import Identity
 from springline.core import ports
 from springline.kube.client import Client, RefusedError, RequestError
@@ -72,6 +73,8 @@ class _Refusal:
     message: str
     may_pass: bool = False
     """Whether the API server could not say, so that the last answer still counts."""
+    version: str = ""
+    """That of the object, where the watch knows it."""
 
 
 @dataclass(slots=True)
@@ -196,6 +199,8 @@ class ObjectReader:
                 errors.ObjectNotAllowedError,
                 f'it is not labelled for it; set its label {ALLOWED_LABEL} to "true"',
             )
+        if why := core_v1.why_not_used(kind, document.get("type")):
+            return _Refusal(errors.ObjectNotAllowedError, why, version=metadata.version)
         if kind == "Secret":
             return _Object(metadata.version, {}, _values(document, "data"))
         return _Object(metadata.version, _values(document, "data"), _values(document, "binaryData"))
@@ -352,5 +357,7 @@ def _leaves_open(outcome: _Object | _Refusal | None) -> bool:
 def _version_of(outcome: _Object | _Refusal | None) -> str:
     if isinstance(outcome, _Object):
         return outcome.version
-    # What may not be used is for the watch, which selects by the label, as if it were not there.
+    if isinstance(outcome, _Refusal) and not _leaves_open(outcome):
+        # Without the label it is for the watch, which selects by that, as if it were not there.
+        return outcome.version or _ABSENT
     return _UNREAD if _leaves_open(outcome) else _ABSENT

@@ -39,7 +39,7 @@ class Digest:
         rest = _encode({key: value for key, value in status.items() if key != "attempts"})
         hashed = hashlib.blake2b(rest.encode(), digest_size=16)
         without_count = hashed.digest()
-        hashed.update(f" {status.get('attempts')}".encode())
+        hashed.update(_encode(status.get("attempts")).encode())
         return cls(hashed.digest(), without_count)
 
 
@@ -62,6 +62,8 @@ class Entry:
     """Whether a count is left to write; a status with nothing else new can wait."""
     is_cut: bool = False
     """Whether something of it is left out that the API server's definitions do not take."""
+    small_until: float = float("-inf")
+    """Until when only the least of it is written, because the object has no room for the rest."""
     refusals: int = 0
     """How often in a row the API server did not take the write of this object."""
     not_before: float = float("-inf")

@@ -52,6 +52,9 @@ class StatusNotices(Protocol):
     def ended(self, identity: Identity) -> None:
         """That is no longer so, or the object is gone. Idempotent."""
 
+    def too_large(self, identity: Identity) -> None:
+        """The object has no room for its status. Idempotent."""
+
     def overwritten(self, identity: Identity, *, manager: str, holder: str) -> None:
         """A status is written over again and again: by whom, and for which replica if for one."""
 

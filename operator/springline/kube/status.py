@@ -21,6 +21,7 @@ from springline.core.binding import Publications
 from springline.core.budgets import Allowance, Budget
 from springline.core.manager import Manager
 from springline.core.session import Session
+from springline.kube import small_status
 from springline.kube.applying import Applier, StatusAPI
 from springline.kube.client import RefusedError, RequestError, UnreachableError
 from springline.kube.entries import Entries
@@ -40,6 +41,10 @@ _GATHER_SECONDS = 0.05
 
 _GATHER_BROKER_SECONDS = 0.5
 """The same for a broker, whose counts change with each of its sessions."""
+
+_SMALL_SECONDS = 600.0
+"""How long an object that had no room for its status gets the least of it; the rest is tried again
+with the next change after that, or with another declaration."""
 
 _SETTLE_SECONDS = 3.0
 """How long a session may take to get its first result before "Connecting" is worth a write."""
@@ -132,6 +137,7 @@ class StatusWriter:
         self._clock = clock
         self._projection = Projection(manager, clock, holder=holder, publications=publications)
         self._definitions = definitions
+        self._notices = notices
         self._rivals = Rivals(lives, notices, clock, holder=holder)
         self._counted = counted
         self._entries = entries if entries is not None else Entries()
@@ -158,6 +164,7 @@ class StatusWriter:
         if entry is not None and entry.uid == stored.uid:
             if entry.generation != generation:
                 entry.generation = generation
+                entry.small_until = float("-inf")
                 self._changed(entry)
             self.shown(identity, stored)
             return
@@ -414,9 +421,11 @@ class StatusWriter:
             return None
         fitted = self._definitions.fitted(identity.kind, status)
         entry.is_cut = bool(fitted.left_out)
+        is_small = now < entry.small_until
         if not fitted.value:  # the definitions have no status
             return None
-        digest = Digest.of(fitted.value)
+        written = small_status.smallest(fitted.value) if is_small else fitted.value
+        digest = Digest.of(written)
         entry.made = digest.whole
         if entry.written is not None:
             if digest.whole == entry.written.whole:
@@ -428,7 +437,7 @@ class StatusWriter:
                 entry.is_deferred = True
                 self._schedule(identity, at=count_at)
                 return None
-        return fitted.value, digest
+        return written, digest
 
     # --- writing
 
@@ -456,6 +465,8 @@ class StatusWriter:
             entry.written = None  # whatever was answered, it may have been done
             if error.code == _CONFLICT:
                 return await self._decide_again(entry)
+            if error.is_too_large:
+                return self._too_large(entry, error)
             if await self._is_outdated(error, edition=edition):
                 self._counted("failed")
                 # At once only the first time: of several API servers, each may have others.
@@ -576,8 +587,27 @@ class StatusWriter:
         logger.log(level, _SENTENCES.get(error.code, _REFUSED), extra=shown)
         self._told.add(error.code)
         self._counted("failed")
-        if self._is_flushing:
-            return None
+        return None if self._is_flushing else self._pause_of(entry)
+
+    def _too_large(self, entry: Entry, error: RefusedError) -> float | None:
+        """Return in how many seconds to write less of it; None for never.
+
+        That is the object's own trouble: whoever declares it has made it that large.
+        """
+        now = self._clock.monotonic()
+        was_small, entry.small_until = now < entry.small_until, now + _SMALL_SECONDS
+        self._answered()
+        self._counted("failed")
+        self._notices.too_large(entry.identity)
+        level = logging.DEBUG if was_small else logging.WARNING
+        shown = {"object": str(entry.identity), "error": str(error)}
+        logger.log(level, "the object has no room for its status", extra=shown)
+        if not was_small:
+            return 0.0  # with the least of it
+        return None if self._is_flushing else self._pause_of(entry)
+
+    def _pause_of(self, entry: Entry) -> float:
+        """Return for how long a write of this object is not tried again."""
         retry_in = _REFUSED_SECONDS[min(entry.refusals, len(_REFUSED_SECONDS) - 1)]
         entry.refusals += 1
         entry.not_before = self._clock.monotonic() + retry_in
@@ -602,6 +632,8 @@ class StatusWriter:
         500 is what it answers to a field that its schema does not have. So that is the object's
         own trouble, until others have it too.
         """
+        if error.is_too_large:
+            return False
         if error.code == _INTERNAL_ERROR:
             self._ailing.add(entry.identity)
             return len(self._ailing) >= _SEVERAL

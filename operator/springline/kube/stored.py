@@ -15,6 +15,9 @@ FIELD_MANAGER: Final = "springline"
 _LONGEST_SHOWN = 128
 """Characters of a field manager's name; the API server takes no more."""
 
+_MOST_DIGITS = 40
+"""Of a version; etcd's have 19, and Python makes no number of thousands."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredStatus:
@@ -61,9 +64,13 @@ def is_newer(version: str, known: str) -> bool:
 
     Versions are numbers that grow. Where they are not, any other one counts as newer.
     """
-    if version.isdecimal() and known.isdecimal():
+    if _is_number(version) and _is_number(known):
         return int(version) > int(known)
     return bool(version) and version != known
+
+
+def _is_number(version: str) -> bool:
+    return version.isdecimal() and len(version) <= _MOST_DIGITS
 
 
 def leftovers(stored: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,6 +94,6 @@ def _without_others(stored: object, ours: Sequence[Mapping[str, Any]]) -> list[A
     """Return conditions without those of types that are not ours; None if there are none."""
     if not isinstance(stored, Sequence):
         return None
-    types = {each["type"] for each in ours}
+    types = [each["type"] for each in ours]  # what another one has for a type may be no text
     kept = [each for each in stored if isinstance(each, Mapping) and each.get("type") in types]
     return kept if len(kept) < len(stored) else None

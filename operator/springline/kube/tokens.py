@@ -7,7 +7,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from springline import errors
-from springline.credentials import claims
+from springline.credentials import api_server, claims
 from springline.kube.access import Access, AccessError
 from springline.kube.client import Client, RefusedError, RequestError
 from springline.kube.kubernetes_client import ConfigException
@@ -17,11 +17,6 @@ from springline.redaction import Secret
 __all__ = ["KubernetesTokens", "ServiceAccountToken"]
 
 _API_VERSION: Final = "authentication.k8s.io/v1"
-
-# What an API server takes for itself unless it is configured otherwise.
-_USUAL_AUDIENCES: Final = frozenset(
-    {"https://kubernetes.default.svc", "https://kubernetes.default.svc.cluster.local"}
-)
 
 _BAD_REQUEST = 400
 _FORBIDDEN = 403
@@ -53,7 +48,7 @@ class KubernetesTokens:
         and a declaration names both the broker and the audience.
         """
         where = f'ServiceAccount "{name}" in namespace "{namespace}"'
-        if audience in await self._own_audiences():
+        if audience in await self.own_audiences():
             raise _refused(
                 f'the audience "{audience}" is that of the API server, which no broker may get a '
                 "token for; choose another for the broker, such as rabbitmq"
@@ -72,15 +67,14 @@ class KubernetesTokens:
             raise _unavailable(f"the API server answered without a token of {where}")
         return ServiceAccountToken(Secret(value), _lifetime(answer, asked=seconds))
 
-    async def _own_audiences(self) -> frozenset[str]:
+    async def own_audiences(self) -> frozenset[str]:
         """Return the audiences of the API server, as far as our own token tells."""
         try:
             own = await self._access.token()
         except (AccessError, ConfigException, OSError):
             own = None  # the request that follows says what is the matter
-        audiences = claims.read(Secret(own)).get("aud") if own else None
-        listed = audiences if isinstance(audiences, list) else [audiences]
-        return _USUAL_AUDIENCES | {each for each in listed if isinstance(each, str)}
+        told = claims.audiences(claims.read(Secret(own))) if own else frozenset()
+        return api_server.USUAL_AUDIENCES | told
 
 
 def _path(namespace: str, name: str) -> str:

@@ -4,11 +4,16 @@ Both clients, kopf's and the Kubernetes one, get the same context, so what one o
 other does. Where its parts come from is the business of `access`.
 """
 
+import logging
 import ssl
+from pathlib import Path
 
+from springline import ca_bundles
 from springline.errors import SpringlineError
 
 __all__ = ["TrustError", "context"]
+
+logger = logging.getLogger(__name__)
 
 
 class TrustError(SpringlineError):
@@ -76,13 +81,15 @@ def context(
 
 
 def _trust(made: ssl.SSLContext, authority: str) -> None:
-    try:
-        made.load_verify_locations(cafile=authority)
-    except ssl.SSLError:
-        problem = "its certificate authority holds no certificates in PEM"
-    else:
-        return
-    raise TrustError(problem)
+    bundle = ca_bundles.parsed(Path(authority).read_bytes())
+    if not bundle.certificates:
+        raise TrustError("its certificate authority holds no certificates in PEM")
+    if bundle.left_out:
+        logger.warning(
+            "part of a bundle of certificate authorities is left out",
+            extra={"bundle": authority, "detail": bundle.left_out},
+        )
+    made.load_verify_locations(cadata=bundle.pem)
 
 
 def _show(made: ssl.SSLContext, certificate: str, key: str | None) -> None:

@@ -618,6 +618,39 @@ LOOP_LAG: Final = MetricInfo(
         Query(question="does the process keep up?", text="springline_event_loop_lag_seconds > 1"),
     ),
 )
+HTTP_DROPPED: Final = MetricInfo(
+    name="springline_http_connections_dropped_total",
+    kind=Kind.COUNTER,
+    meaning="Connections to the port of health and metrics that were dropped.",
+    labels=(
+        Label(
+            name="why",
+            values={
+                "silent": "it asked nothing within ten seconds, or not to the end",
+                "unread": "it did not take its answer within thirty seconds",
+                "over_limit": "there were more than 256, and it had waited longest",
+            },
+        ),
+    ),
+    queries=(
+        Query(
+            question="does somebody hold connections to the port?",
+            text="sum by (why) (increase(springline_http_connections_dropped_total[15m])) > 0",
+        ),
+    ),
+)
+LOG_DROPPED: Final = MetricInfo(
+    name="springline_log_lines_dropped_total",
+    kind=Kind.COUNTER,
+    meaning="Lines of the log that were dropped, because nothing took them in time.",
+    remark="Sessions do not wait for whoever collects the log; 8 MiB of it do.",
+    queries=(
+        Query(
+            question="is the log complete?",
+            text="increase(springline_log_lines_dropped_total[1h]) > 0",
+        ),
+    ),
+)
 TASKS: Final = MetricInfo(
     name="springline_tasks",
     kind=Kind.GAUGE,
@@ -626,6 +659,38 @@ TASKS: Final = MetricInfo(
         Query(
             question="how many tasks does a session take?",
             text="sum(springline_tasks) / sum(springline_sessions)",
+        ),
+    ),
+)
+
+LOOKUPS: Final = MetricInfo(
+    name="springline_name_lookups",
+    kind=Kind.GAUGE,
+    meaning="Name lookups that run, each in a thread, or wait for one.",
+    labels=(
+        Label(
+            name="state",
+            values={
+                "running": "asked, and not answered yet; at most as many as `--name-lookups` says",
+                "waiting": "they have not begun",
+            },
+        ),
+    ),
+    queries=(
+        Query(
+            question="do names of some namespace get no answer?",
+            text='min_over_time(springline_name_lookups{state="running"}[5m]) > 16',
+        ),
+    ),
+)
+LOOKUPS_NOT_STARTED: Final = MetricInfo(
+    name="springline_name_lookups_not_started_total",
+    kind=Kind.COUNTER,
+    meaning="Times that an attempt was told that its name lookup did not get its turn.",
+    queries=(
+        Query(
+            question="do lookups wait too long for their turn?",
+            text="increase(springline_name_lookups_not_started_total[15m]) > 0",
         ),
     ),
 )
@@ -774,7 +839,11 @@ SECTIONS: Final = (
             DEFINITIONS_MISSING,
             BUILD_INFO,
             LOOP_LAG,
+            HTTP_DROPPED,
+            LOG_DROPPED,
             TASKS,
+            LOOKUPS,
+            LOOKUPS_NOT_STARTED,
         ),
     ),
     Section(name="process", metrics=_PROCESS),

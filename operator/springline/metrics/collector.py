@@ -13,10 +13,10 @@ from prometheus_client import Metric
 from springline.core.view import SessionView
 from springline.metrics import each
 from springline.metrics.exposition import Snapshot
-from springline.metrics.families import State, Unwritten, families
+from springline.metrics.families import LookedUp, State, Unwritten, families
 from springline.metrics.registry import Metrics
 
-__all__ = ["Backlog", "Collector", "Comparison"]
+__all__ = ["Backlog", "Collector", "Comparison", "Lookups"]
 
 
 class Backlog(Protocol):
@@ -43,6 +43,22 @@ class Comparison(Protocol):
         """How many fields they lack, by kind and part of its objects; only of what was read."""
 
 
+class Lookups(Protocol):
+    """Knows how name lookups go."""
+
+    @property
+    def running(self) -> int:
+        """How many have a thread."""
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for one."""
+
+    @property
+    def not_started(self) -> int:
+        """How often one was given up that got none."""
+
+
 class Collector:
     """All metrics of a process: its counters, and what its parts say at a scrape."""
 
@@ -54,17 +70,21 @@ class Collector:
         per_object: bool,
         statuses: Backlog | None = None,
         definitions: Comparison | None = None,
+        lookups: Lookups | None = None,
+        dropped_lines: Callable[[], int] = lambda: 0,
     ) -> None:
-        """`sessions` gives what there is at a scrape.
+        """`sessions` gives what there is at a scrape, `dropped_lines` what the log lacks.
 
         `statuses` is the writer of status and `definitions` the comparison of definitions, where
-        there is an API server.
+        there is an API server; `lookups` are those of names.
         """
         self._metrics = metrics
         self._sessions = sessions
         self._per_object = per_object
         self._statuses = statuses
         self._definitions = definitions
+        self._lookups = lookups
+        self._dropped_lines = dropped_lines
 
     def collect(self) -> Snapshot:
         """Read everything as it is now. Call it from the event loop that the sessions run on.
@@ -74,8 +94,10 @@ class Collector:
         state = State(
             views=tuple(self._sessions()),
             lag_seconds=self._metrics.pulse.lag(),
+            dropped_lines=self._dropped_lines(),
             tasks=len(asyncio.all_tasks()),
             unwritten=self._unwritten(),
+            lookups=self._looked_up(),
             missing=self._definitions.missing if self._definitions is not None else None,
         )
         return Snapshot(
@@ -94,6 +116,14 @@ class Collector:
             objects=statuses.waiting,
             oldest_seconds=statuses.oldest_seconds,
             held_elsewhere=statuses.held_elsewhere,
+        )
+
+    def _looked_up(self) -> LookedUp | None:
+        lookups = self._lookups
+        if lookups is None:
+            return None
+        return LookedUp(
+            running=lookups.running, waiting=lookups.waiting, not_started=lookups.not_started
         )
 
     def _families(self, state: State) -> Iterator[Metric]:

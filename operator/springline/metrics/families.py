@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import Metric
-from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 
 from springline import __version__
 from springline.api.conditions import ConditionStatus
@@ -19,7 +19,7 @@ from springline.core.view import SessionView
 from springline.metrics import catalogue
 from springline.metrics.catalogue import MetricInfo
 
-__all__ = ["State", "Unwritten", "families"]
+__all__ = ["LookedUp", "State", "Unwritten", "families"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,14 +32,25 @@ class Unwritten:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LookedUp:
+    """How many name lookups run and wait, and how many were given up that never began."""
+
+    running: int
+    waiting: int
+    not_started: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class State:
     """What a scrape reads on the event loop. Nothing in it changes any more."""
 
     views: Sequence[SessionView]
     lag_seconds: float
+    dropped_lines: int
     tasks: int
     unwritten: Unwritten | None
     """None where no status is written to an API server."""
+    lookups: LookedUp | None
     missing: Mapping[tuple[str, str], int] | None
     """How many fields the API server's definitions lack, by kind and part; None as above."""
 
@@ -91,10 +102,24 @@ def _operator(state: State) -> Iterator[Metric]:
         for labels, number in sorted(state.missing.items()):
             family.add_metric(labels, number)
         yield family
+    if state.lookups is not None:
+        family = _gauge(catalogue.LOOKUPS)
+        family.add_metric(("running",), state.lookups.running)
+        family.add_metric(("waiting",), state.lookups.waiting)
+        yield family
+        counted = CounterMetricFamily(
+            catalogue.LOOKUPS_NOT_STARTED.name.removesuffix("_total"),
+            catalogue.LOOKUPS_NOT_STARTED.help,
+            state.lookups.not_started,
+        )
+        yield counted
     build = _info(catalogue.BUILD_INFO)
     build.add_metric((), {"version": __version__, "python": platform.python_version()})
     yield build
     yield _single(catalogue.LOOP_LAG, state.lag_seconds)
+    dropped = catalogue.LOG_DROPPED
+    name = dropped.name.removesuffix("_total")
+    yield CounterMetricFamily(name, dropped.help, state.dropped_lines)
     yield _single(catalogue.TASKS, state.tasks)
 
 

@@ -61,6 +61,7 @@ class Metrics:
         self._probing = self._histogram(catalogue.PROBE_DURATION, _PROBE_SECONDS)
         self._status_writes = self._counter(catalogue.STATUS_WRITES)
         self._events = self._counter(catalogue.EVENTS)
+        self._http_dropped = self._counter(catalogue.HTTP_DROPPED)
         for method, outcome in _UPDATES:
             self._updates.labels(method, outcome)
         for reason in _ENDS:
@@ -69,6 +70,7 @@ class Metrics:
         _begin(self._verifications, catalogue.VERIFICATIONS)
         _begin(self._status_writes, catalogue.STATUS_WRITES)
         _begin(self._events, catalogue.EVENTS)
+        _begin(self._http_dropped, catalogue.HTTP_DROPPED)
 
     def _counter(self, metric: MetricInfo) -> Counter:
         return Counter(metric.name, metric.help, metric.label_names, registry=self._registry)
@@ -112,6 +114,10 @@ class Metrics:
     def event_posted(self, outcome: str, events: int = 1) -> None:
         """Count Kubernetes Events by what became of them, which may be that they were not."""
         self._events.labels(outcome).inc(events)
+
+    def http_dropped(self, why: str) -> None:
+        """Count a connection to the port of health and metrics that was dropped."""
+        self._http_dropped.labels(why).inc()
 
     def families(self) -> Iterator[Metric]:
         """Yield what was counted, to be written."""

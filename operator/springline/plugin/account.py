@@ -12,8 +12,8 @@ from typing import Any, Final, Literal
 
 from springline import protocols
 from springline.api import places
-from springline.api.problems import printable
 from springline.api.status import SELF_EVIDENT, NegotiatedStatus
+from springline.api.texts import printable
 from springline.api.times import rfc3339
 from springline.kube import notices
 from springline.kube.notices import Notice

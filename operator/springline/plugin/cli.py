@@ -21,6 +21,7 @@ from springline.plugin.errors import Exit, PluginError
 if TYPE_CHECKING:
     from springline.plugin.actions import Action
     from springline.plugin.cluster import Target
+    from springline.settings import Network
 
 __all__ = ["main", "run"]
 
@@ -28,6 +29,7 @@ T = TypeVar("T")
 Command = Callable[..., None]
 
 _PROGRAM = "kubectl springline"
+_SIGNALLED = 128
 
 
 def _of_the_cluster(command: Command) -> Command:
@@ -176,7 +178,7 @@ def watch(target: "Target", selector: str, wide: bool) -> None:
     from springline.plugin import commands  # noqa: PLC0415 - large libraries
     from springline.plugin.choices import Choice  # noqa: PLC0415 - large libraries
 
-    _run(commands.watch(target, Choice(selector=selector), wide=wide))
+    _run(commands.watch(target, Choice(selector=selector), wide=wide), when_signalled=Exit.DONE)
 
 
 @main.command()
@@ -220,6 +222,7 @@ def check(
     credentials: tuple[Path, ...],
     output: str,
     token_dir: Path | None,
+    allow_addresses: "tuple[Network, ...]",
     log_level: str,
     in_cluster: bool,
     operator_namespace: str | None,
@@ -233,6 +236,7 @@ def check(
     how = [f"--output={output}", f"--log-level={log_level}"]
     if token_dir is not None:
         how.append(f"--token-dir={token_dir}")
+    how += [f"--allow-addresses={each}" for each in allow_addresses]
     if not in_cluster:
         from springline import cli  # noqa: PLC0415 - large libraries
 
@@ -356,15 +360,22 @@ def completion_(shell: str) -> None:
 # ---
 
 
-def _run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a command; what keeps it from being done is said, and is its exit code."""
-    from springline import logs  # noqa: PLC0415 - not for --help
+def _run(coroutine: Coroutine[Any, Any, T], *, when_signalled: int | None = None) -> T:
+    """Run a command; what keeps it from being done is said, and is its exit code.
+
+    `when_signalled` is the exit code for a signal, by default that of a shell for a process that
+    the signal has ended.
+    """
+    from springline import logs, shutdown  # noqa: PLC0415 - not for --help
 
     logs.configure("error")
     try:
-        return asyncio.run(coroutine)
+        return asyncio.run(shutdown.unless_signalled(coroutine))
     except PluginError as error:
         _fail(error)
+    except shutdown.SignalledError as signalled:
+        code = _SIGNALLED + signalled.number if when_signalled is None else when_signalled
+        raise SystemExit(code) from None
 
 
 def _fail(error: PluginError) -> NoReturn:

@@ -1,15 +1,18 @@
 """What the commands do, one by one. They print to standard output, and notes to standard error."""
 
+import asyncio
 import json
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import click
 import yaml
 
+from springline.outlets import Output
 from springline.plugin import account, actions, cluster, columns, live, remote
 from springline.plugin.account import Entry, Tone
 from springline.plugin.actions import Action
@@ -18,6 +21,7 @@ from springline.plugin.cluster import Cluster, Target
 from springline.plugin.connection import Connection
 from springline.plugin.errors import Exit, PluginError
 from springline.standalone.table import aligned
+from springline.threads import Threads
 
 __all__ = ["act", "check_in_cluster", "status", "watch"]
 
@@ -156,13 +160,27 @@ async def watch(target: Target, choice: Choice, *, wide: bool) -> None:
     """Follow connections until a signal asks for the end."""
     choice = choice.checked(all_namespaces=target.all_namespaces, one_is_needed=False)
     async with cluster.opened(target) as there:
+        loop = asyncio.get_running_loop()
+        unread: asyncio.Future[None] = loop.create_future()
+        output = Output(
+            sys.stdout,
+            name="output",
+            told=lambda count: f"{count} line(s) are missing here: nothing read them in time",
+            on_broken=lambda error: loop.call_soon_threadsafe(unread.set_exception, error),
+        )
         if sys.stdout.isatty():
             screen: live.Lines | live.Table = live.Table(
-                sys.stdout, namespaces=target.all_namespaces, wide=wide
+                output.as_file(),
+                namespaces=target.all_namespaces,
+                wide=wide,
+                is_seen=lambda: output.is_idle,
             )
         else:
-            screen = live.Lines(click.echo)
-        await live.until_stopped(there.follow(selector=choice.selector), screen)
+            screen = live.Lines(output.line)
+        try:
+            await live.until_stopped(there.follow(selector=choice.selector), screen, unread)
+        finally:
+            output.finish()
 
 
 # --- actions
@@ -235,8 +253,9 @@ async def check_in_cluster(
     operator_namespace: str | None,
 ) -> int:
     """Run `springline check` in the operator's pod, and return its exit code."""
-    given = remote.manifests(files)
+    # In a thread: standard input may be a terminal at which nobody types.
+    given = await Threads(at_once=1, name="manifests").run(partial(remote.manifests, files))
     async with cluster.opened(target) as there:
         pod = remote.usable(await there.operator_pods(operator_namespace))
     click.echo(f"checking in pod {pod.name} in namespace {pod.namespace}", err=True)
-    return remote.run(remote.command(pod, target, options), given)
+    return await remote.run(remote.command(pod, target, options), given)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from springline.api.problems import printable
+from springline.api.texts import printable
 
 __all__ = ["ConditionView", "Connection", "moment"]
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final, Protocol, TextIO, assert_never
 
@@ -105,8 +105,17 @@ class Lines:
 class Table:
     """A table that is drawn anew, with what is wrong and what happened last below it."""
 
-    def __init__(self, out: TextIO, *, namespaces: bool, wide: bool) -> None:
+    def __init__(
+        self,
+        out: TextIO,
+        *,
+        namespaces: bool,
+        wide: bool,
+        is_seen: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """A picture is drawn only if the one before `is_seen`."""
         self._out = out
+        self._is_seen = is_seen
         self._namespaces = namespaces
         self._wide = wide
         self._board = Board()
@@ -123,7 +132,9 @@ class Table:
         live = Live(console=console, auto_refresh=False, vertical_overflow="crop")
         with live:
             while True:
-                live.update(self.picture(console.height, now=datetime.now(UTC)), refresh=True)
+                if self._is_seen():
+                    picture = self.picture(console.height, now=datetime.now(UTC))
+                    live.update(picture, refresh=True)
                 await asyncio.sleep(_REFRESH_SECONDS)
 
     def picture(self, height: int, *, now: datetime) -> RenderableType:
@@ -155,8 +166,13 @@ class Table:
         ]
 
 
-async def until_stopped(all_news: AsyncGenerator[News, None], screen: Screen) -> None:
-    """Show the news until a signal, such as Ctrl-C, asks for the end."""
+async def until_stopped(
+    all_news: AsyncGenerator[News, None], screen: Screen, unread: Awaitable[None]
+) -> None:
+    """Show the news until a signal, such as Ctrl-C, asks for the end.
+
+    Raises what `unread` raises, once nobody reads what is shown any more.
+    """
     board = Board()
 
     async def take() -> None:
@@ -164,17 +180,21 @@ async def until_stopped(all_news: AsyncGenerator[News, None], screen: Screen) ->
             async for news in all_news:
                 screen.show(board, board.take(news))
 
+    async def read() -> None:
+        await unread
+
     with shutdown.on_signal(asyncio.Event()) as stopping:
         try:
             async with asyncio.TaskGroup() as tasks:
                 running = [
                     tasks.create_task(take(), name="watch/news"),
                     tasks.create_task(screen.run(), name="watch/screen"),
+                    tasks.create_task(read(), name="watch/output"),
                 ]
                 await stopping.wait()
                 for task in running:
                     task.cancel()
-        except* (PluginError, BrokenPipeError) as group:
+        except* (PluginError, OSError) as group:
             problem = group.exceptions[0]
         else:
             return

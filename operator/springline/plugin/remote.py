@@ -4,9 +4,10 @@ kubectl carries it there, because it knows how to reach into a pod. The manifest
 standard input, so nothing is written on the way.
 """
 
+import asyncio
+import contextlib
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,14 +58,22 @@ def manifests(files: Sequence[Path]) -> str:
     try:
         for file in files:
             for path in loader.manifest_files(file) if file.is_dir() else [file]:
-                text = sys.stdin.read() if path == Path("-") else path.read_text(encoding="utf-8")
-                texts.append(text)
+                # Not `sys.stdin`: whoever waits for it holds it when the process is to end.
+                given = Path("/dev/stdin") if path == Path("-") else path
+                texts.append(given.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise PluginError(f"a manifest cannot be read: {error}", Exit.UNUSABLE) from None
     return _SEPARATOR.join(texts)
 
 
-def run(arguments: Sequence[str], given: str) -> int:
-    """Run it with the terminal's output, and return its exit code."""
-    done = subprocess.run(arguments, input=given.encode(), check=False)  # noqa: S603 - kubectl
-    return done.returncode
+async def run(arguments: Sequence[str], given: str) -> int:
+    """Run it with the terminal's output, and return its exit code. Cancelled, it is ended."""
+    process = await asyncio.create_subprocess_exec(*arguments, stdin=subprocess.PIPE)
+    try:
+        await process.communicate(given.encode())
+    except asyncio.CancelledError:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        await process.wait()
+        raise
+    return process.returncode or 0

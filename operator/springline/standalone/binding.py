@@ -1,13 +1,14 @@
 """The bindings without a cluster: a directory of files for each, as a volume would show it.
 
 `--binding-dir` is Springline's own. What is no longer declared is removed from it, what was not
-written by Springline is left alone.
+written by Springline is left alone. Files are read and written off the event loop.
 """
 
 import asyncio
 import contextlib
+import functools
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,6 +28,7 @@ from springline.errors import SpringlineError
 from springline.reasons import Reason
 from springline.standalone import binding_directory
 from springline.standalone.loader import Manifests
+from springline.threads import OffLoop, Threads
 
 __all__ = ["BindingFiles", "NoBindings"]
 
@@ -37,6 +39,8 @@ _GATHER_SECONDS = 0.05
 
 _LOOK_AGAIN_SECONDS = 30.0
 """How often it is looked whether somebody else has changed the files."""
+
+_ADVICE: Final = "give spec.binding another secretName"
 
 _NEEDS_DIRECTORY: Final = binding.failed(
     "without a cluster a binding needs --binding-dir of springline run"
@@ -80,8 +84,10 @@ class BindingFiles:
         reader: ports.ObjectReader,
         events: EventSink,
         on_change: Callable[[Session], None],
+        off_loop: OffLoop | None = None,
     ) -> None:
         """`on_change` is told whenever a publication is not what it was."""
+        self._off_loop = off_loop or Threads(at_once=1, name="binding-files")
         self._directory = directory
         self._manager = manager
         self._clock = clock
@@ -90,6 +96,8 @@ class BindingFiles:
         self._on_change = on_change
         self._entries: dict[SessionKey, _Entry] = {}
         self._changed: set[SessionKey] = set()
+        self._declared: frozenset[Path] | None = None
+        """What may be there; None as long as nothing is to be removed."""
         self._wake = asyncio.Event()
 
     def publication(self, key: SessionKey) -> Publication | None:
@@ -105,15 +113,11 @@ class BindingFiles:
         """Say what is declared now; the files of everything else are removed."""
         if not all(problem.is_foreign for problem in manifests.problems):
             return  # what cannot be read may declare what is there from an earlier run
-        declared = {
+        self._declared = frozenset(
             self._path(document.namespace, document.spec.binding.secret_name)
             for document in manifests.objects.values()
             if isinstance(document, v1alpha1.BrokerConnection) and document.spec.binding is not None
-        }
-        for path in self._written():
-            if path not in declared:
-                binding_directory.remove(path)
-                logger.info("binding deleted", extra={"path": path})
+        )
         self._touch(self._entries)
 
     async def run(self) -> None:
@@ -124,6 +128,7 @@ class BindingFiles:
                     await self._wake.wait()
                     await self._clock.sleep(_GATHER_SECONDS)
             self._wake.clear()
+            await self._remove_others()
             changed, self._changed = self._changed, set()
             for key in changed or list(self._entries):
                 try:
@@ -138,9 +143,11 @@ class BindingFiles:
     def _path(self, namespace: str, name: str) -> Path:
         return self._directory / namespace / name
 
-    def _written(self) -> list[Path]:
-        """Return every binding that there is, also from an earlier run."""
-        return [path for path in self._directory.glob("*/*") if binding_directory.is_ours(path)]
+    async def _remove_others(self) -> None:
+        """Remove every binding that is not declared, also those of an earlier run."""
+        declared, self._declared = self._declared, None
+        if declared is not None:
+            await self._off_loop.run(functools.partial(_tidy, self._directory, declared))
 
     # --- one binding
 
@@ -160,37 +167,37 @@ class BindingFiles:
         entry.path = path = self._path(key.namespace, spec.binding)
         was_written = False
         try:
-            self._require_own(spec, path)
+            self._require_name(spec, path)
             await entry.verified.note(session.view)
-            was_written = _written(path, entry.verified.content)
+            update = functools.partial(_brought_up_to_date, path, entry.verified.content)
+            found = await self._off_loop.run(update)
+            was_written = found.was_written
         except _NotOursError as error:
             news = binding.not_ours(error.message)
         except IncompleteError as error:
-            news = binding.failed(error.message, name=_name(path))
+            news = binding.failed(error.message, name=await self._name(path))
         except OSError as error:
             message = f"{path} cannot be written: {error.strerror}"
-            news = binding.failed(message, name=_name(path))
+            news = binding.failed(message, name=await self._name(path))
         else:
-            is_there = binding_directory.is_ours(path)
-            news = binding.published(path.name) if is_there else binding.NOTHING_VERIFIED
+            news = binding.published(path.name) if found.is_there else binding.NOTHING_VERIFIED
         await self._show(session, entry, news)
         if was_written:
             await self._report(key, EventType.BINDING_PUBLISHED, f"{path} was written")
 
-    def _require_own(self, spec: SessionSpec, path: Path) -> None:
-        advice = "give spec.binding another secretName"
+    async def _name(self, path: Path) -> str | None:
+        is_there = await self._off_loop.run(functools.partial(binding_directory.is_ours, path))
+        return path.name if is_there else None
+
+    def _require_name(self, spec: SessionSpec, path: Path) -> None:
         if Identity("Secret", path.parent.name, path.name) in desired.references(spec):
-            raise _NotOursError(f'Secret "{path.name}" is what is read here; {advice}')
+            raise _NotOursError(f'Secret "{path.name}" is what is read here; {_ADVICE}')
         for other, entry in self._entries.items():
             # Whoever came first keeps it.
             if other != spec.key and entry.path == path and entry.has_the_name:
                 raise _NotOursError(
-                    f'"{path.name}" is the binding of BrokerConnection "{other.name}"; {advice}'
+                    f'"{path.name}" is the binding of BrokerConnection "{other.name}"; {_ADVICE}'
                 )
-        if path.exists() and not binding_directory.is_ours(path) and any(path.iterdir()):
-            raise _NotOursError(
-                f"{path} is there already and was not written by Springline; remove it, or {advice}"
-            )
 
     # --- telling
 
@@ -220,18 +227,38 @@ class BindingFiles:
         await self._events.report(event)
 
 
-def _written(path: Path, content: Content | None) -> bool:
-    """Write the files if they are not as they should be, and return whether that was so."""
-    if content is None:
-        return False
-    if binding_directory.is_ours(path) and binding_directory.read(path) == content.entries:
-        return False
+# --- off the event loop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What there is at a path, after it was seen to."""
+
+    was_written: bool
+    is_there: bool
+
+
+def _brought_up_to_date(path: Path, content: Content | None) -> _Found:
+    """Write the files if they are not as they should be.
+
+    Raises `_NotOursError` for what somebody else has put there, and `OSError`.
+    """
+    is_ours = binding_directory.is_ours(path)
+    if not is_ours and path.exists() and any(path.iterdir()):
+        raise _NotOursError(
+            f"{path} is there already and was not written by Springline; remove it, or {_ADVICE}"
+        )
+    if content is None or (is_ours and binding_directory.read(path) == content.entries):
+        return _Found(was_written=False, is_there=is_ours)
     binding_directory.write(path, content.entries)
-    return True
+    return _Found(was_written=True, is_there=True)
 
 
-def _name(path: Path) -> str | None:
-    return path.name if binding_directory.is_ours(path) else None
+def _tidy(directory: Path, declared: Collection[Path]) -> None:
+    for path in directory.glob("*/*"):
+        if path not in declared and binding_directory.is_ours(path):
+            binding_directory.remove(path)
+            logger.info("binding deleted", extra={"path": path})
 
 
 class _NotOursError(SpringlineError):

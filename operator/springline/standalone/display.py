@@ -10,13 +10,13 @@ from typing import Protocol, TextIO
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from springline.api.problems import printable
+from springline.api.texts import printable
 from springline.core import event_texts, ports
 from springline.core.events import Event, EventType
 from springline.standalone import table
 from springline.standalone.report import Report
 
-__all__ = ["Display", "LineDisplay", "TableDisplay", "line"]
+__all__ = ["Display", "LineDisplay", "TableDisplay", "line", "log_unread"]
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +54,11 @@ def line(event: Event) -> str:
     )
 
 
+def log_unread(error: OSError) -> None:
+    """Say in the log that nobody will see what is shown any more; sessions go on without that."""
+    logger.warning("output not written any more", extra={"error": error.strerror})
+
+
 class LineDisplay:
     """One line for each event: for pipes, files and logs.
 
@@ -83,7 +88,7 @@ class LineDisplay:
             self._write(text)
         except OSError as error:
             self._is_read = False
-            logger.warning("output not written any more", extra={"error": error.strerror})
+            log_unread(error)
 
     async def run(self, report: Report) -> None:  # noqa: ARG002 - events say it all
         await asyncio.Event().wait()
@@ -92,9 +97,18 @@ class LineDisplay:
 class TableDisplay:
     """A table that follows the sessions, with problems and the last events below it."""
 
-    def __init__(self, clock: ports.Clock, out: TextIO, *, steps: bool = False) -> None:
+    def __init__(
+        self,
+        clock: ports.Clock,
+        out: TextIO,
+        *,
+        steps: bool = False,
+        is_seen: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """A picture is drawn only if the one before `is_seen`: nobody needs the old ones."""
         self._clock = clock
         self._out = out
+        self._is_seen = is_seen
         self._steps = steps
         self._problems: Sequence[str] = ()
         self._recent: deque[str] = deque(maxlen=_RECENT_EVENTS)
@@ -123,7 +137,8 @@ class TableDisplay:
             try:
                 while True:
                     started = self._clock.monotonic()
-                    live.update(self._picture(report, console.height), refresh=True)
+                    if self._is_seen():
+                        live.update(self._picture(report, console.height), refresh=True)
                     spent = self._clock.monotonic() - started
                     await asyncio.sleep(max(_REFRESH_SECONDS, spent / _SHARE_FOR_DRAWING))
             finally:

@@ -13,7 +13,7 @@ from pathlib import Path
 from springline.api import documents, v1alpha1
 from springline.api.documents import Document
 from springline.api.meta import Identity
-from springline.api.problems import printable
+from springline.api.texts import printable
 from springline.errors import ManifestError
 from springline.standalone import yaml_documents
 

@@ -13,6 +13,7 @@ from springline.api.meta import Identity
 from springline.core import ports
 from springline.core.manager import Manager
 from springline.core.values import SessionKey
+from springline.errors import ObjectNotAllowedError
 from springline.standalone.loader import Manifests
 
 __all__ = ["ManifestReader", "Reconciler"]
@@ -36,7 +37,13 @@ class ManifestReader:
         self._objects: dict[Identity, _Versioned] = {}
 
     async def read(self, identity: Identity) -> ports.DataObject | None:
-        return self._objects.get(identity)
+        """Return the object. Raises `ObjectNotAllowedError` for what is never for a broker."""
+        found = self._objects.get(identity)
+        if found is not None and isinstance(found.document, core_v1.Secret):
+            why = core_v1.why_not_used(identity.kind, found.document.type)
+            if why:
+                raise ObjectNotAllowedError(identity, why)
+        return found
 
     def put(
         self, identity: Identity, document: core_v1.Secret | core_v1.ConfigMap, *, version: int

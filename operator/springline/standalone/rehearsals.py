@@ -7,8 +7,8 @@ from pydantic import Field
 
 from springline.api import v1alpha1
 from springline.api.meta import ApiModel
-from springline.api.problems import printable
 from springline.api.status import Timestamp
+from springline.api.texts import printable
 from springline.core.rehearsal import Rehearsal
 from springline.standalone import table
 

@@ -1,21 +1,19 @@
 """Keeps the status of every declared resource, and writes it to files where that is asked for.
 
 Sessions say that they changed; what they have become is projected once for all changes of the last
-moment, so a burst costs one projection and one write.
+moment, so a burst costs one projection and one write. Files are written off the event loop, because
+a disk may take its time. Meanwhile only the newest status of each waits.
 """
 
 import asyncio
 import contextlib
-import hashlib
+import functools
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
-from urllib.parse import quote
-
-import yaml
+from typing import Any, TypeVar
 
 from springline.api import status as api_status
 from springline.api import v1alpha1
@@ -29,8 +27,12 @@ from springline.core.session import Session
 from springline.core.state import Phase
 from springline.core.values import SessionKey
 from springline.core.view import SessionView
+from springline.standalone import status_files
+from springline.threads import OffLoop, Threads
 
 __all__ = ["Report", "Shown"]
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -41,15 +43,10 @@ _RETRY_SECONDS = 5.0
 """How long to wait before a status that could not be written is written again."""
 
 _BATCH = 25
-"""How many files are written before others get a turn on the event loop."""
+"""How many files are written in one call."""
 
-_KINDS = ("Broker", "ClusterBroker", "BrokerConnection")
-
-_LONGEST_NAME = 200
-"""Of a file; file systems take 255 bytes, and the temporary file's name is longer."""
-
-# The C one where PyYAML was built with it: ten times as fast, the same text.
-_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_SLOW_SECONDS = 10.0
+"""After so long it is told that the disk does not answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +84,9 @@ class Report:
         status_dir: Path | None = None,
         generation: Callable[[Identity], int] = lambda _: 1,
         publications: Publications,
+        off_loop: OffLoop | None = None,
     ) -> None:
+        self._off_loop = off_loop or Threads(at_once=1, name="status-files")
         self._manager = manager
         self._clock = clock
         self._status_dir = status_dir
@@ -103,6 +102,9 @@ class Report:
         self._wake = asyncio.Event()
         self._written: dict[Path, dict[str, Any]] = {}
         self._unwritten: dict[Path, dict[str, Any]] = {}
+        self._declared_names: frozenset[str] | None = None
+        """The files that there may be; None as long as none is to be removed."""
+        self._writing = asyncio.Lock()
         self._is_failing = False
 
     @property
@@ -137,7 +139,7 @@ class Report:
         `unusable` says what is wrong with those among them that cannot be used.
         """
         self._problems = unusable
-        declared = {identity for identity in identities if identity.kind in _KINDS}
+        declared = {identity for identity in identities if identity.kind in status_files.KINDS}
         for key in list(self._shown):
             if Identity("BrokerConnection", key.namespace, key.name) not in declared:
                 del self._shown[key]
@@ -152,13 +154,10 @@ class Report:
                 self._brokers.setdefault(identity, _empty_broker_status())
                 self._changed_brokers.add(identity)
         if self._status_dir is not None:
-            names = {_file_name(identity) for identity in declared}
-            _remove_others(self._status_dir, names)
+            names = frozenset(map(status_files.name, declared))
+            self._declared_names = names
             self._unwritten = {
                 path: content for path, content in self._unwritten.items() if path.name in names
-            }
-            self._written = {
-                path: content for path, content in self._written.items() if path.exists()
             }
         self._wake.set()
 
@@ -170,10 +169,8 @@ class Report:
                     await self._wake.wait()
             await asyncio.sleep(_GATHER_SECONDS)
             try:
-                self._project_changed()
-                for batch in _batches(self._unwritten):
-                    self._write_out(batch)
-                    await asyncio.sleep(0)
+                self.project()
+                await self._write_out()
             except Exception:  # a defect of ours must not end the sessions that it reports on
                 logger.exception("status not reported")
 
@@ -186,12 +183,20 @@ class Report:
             pauses.append(max(first, 0.0))
         return min(pauses, default=None)
 
-    def flush(self) -> None:
-        """Project and write what has changed, now."""
-        self._project_changed()
-        self._write_out(list(self._unwritten))
+    async def finish(self, *, limit: float) -> None:
+        """Project and write what has changed, now; what takes longer than `limit` is left."""
+        self.project()
+        try:
+            async with asyncio.timeout(limit):
+                await self._write_out()
+        except TimeoutError:
+            logger.warning(
+                "last status not written in time",
+                extra={"path": self._status_dir, "waiting": len(self._unwritten)},
+            )
 
-    def _project_changed(self) -> None:
+    def project(self) -> None:
+        """Project what has changed since the last time."""
         self._wake.clear()
         changed, self._changed = self._changed, {}
         now = self._clock.monotonic()
@@ -249,7 +254,7 @@ class Report:
             return True
         key = view.key
         identity = Identity("BrokerConnection", key.namespace, key.name)
-        path = self._status_dir / _file_name(identity)
+        path = self._status_dir / status_files.name(identity)
         return path in self._written or path in self._unwritten
 
     def _project_broker(self, broker: Identity) -> None:
@@ -269,22 +274,40 @@ class Report:
     def _write(self, identity: Identity, document: Callable[[], dict[str, Any]]) -> None:
         if self._status_dir is None:
             return
-        path = self._status_dir / _file_name(identity)
+        path = self._status_dir / status_files.name(identity)
         content = document()
         if self._written.get(path) == content:
             self._unwritten.pop(path, None)
         else:
             self._unwritten[path] = content
 
-    def _write_out(self, paths: Sequence[Path]) -> None:
-        """Write these files. What cannot be written stays to be written later."""
-        for path in paths:
-            content = self._unwritten.get(path)
-            if content is None:
-                continue  # no longer declared
-            try:
-                _write_atomically(path, content)
-            except OSError as error:
+    async def _write_out(self) -> None:
+        """Write what has changed. What cannot be written stays to be written later."""
+        async with self._writing:
+            await self._remove_others()
+            for batch in _batches(self._unwritten):
+                contents = {
+                    path: self._unwritten[path]
+                    for path in batch
+                    if path in self._unwritten  # else no longer declared
+                }
+                failures = await self._patiently(functools.partial(_written, contents))
+                self._note_written(contents, failures)
+
+    async def _remove_others(self) -> None:
+        names, self._declared_names = self._declared_names, None
+        if names is None or self._status_dir is None:
+            return
+        there = await self._patiently(functools.partial(_tidied, self._status_dir, names))
+        self._written = {
+            path: content for path, content in self._written.items() if path.name in there
+        }
+
+    def _note_written(
+        self, contents: Mapping[Path, dict[str, Any]], failures: Mapping[Path, OSError]
+    ) -> None:
+        for path, content in contents.items():
+            if (error := failures.get(path)) is not None:
                 # Sessions matter more than their reports.
                 if not self._is_failing:
                     logger.warning(
@@ -292,12 +315,47 @@ class Report:
                         extra={"path": path, "error": error.strerror},
                     )
                 self._is_failing = True
-            else:
-                self._written[path] = content
+                continue
+            self._written[path] = content
+            if self._unwritten.get(path) is content:  # or it has changed meanwhile
                 del self._unwritten[path]
         if self._is_failing and not self._unwritten:
             logger.info("status written again", extra={"path": self._status_dir})
             self._is_failing = False
+
+    async def _patiently(self, call: Callable[[], T]) -> T:
+        """Return what the call returns, however long that takes; that it takes long is told."""
+        calling = asyncio.ensure_future(self._off_loop.run(call))
+        try:
+            await asyncio.wait({calling}, timeout=_SLOW_SECONDS)
+            if not calling.done() and not self._is_failing:
+                logger.warning(
+                    "status not written: the disk does not answer",
+                    extra={"path": self._status_dir},
+                )
+                self._is_failing = True
+            return await calling
+        finally:
+            calling.cancel()
+
+
+def _written(contents: Mapping[Path, Mapping[str, Any]]) -> Mapping[Path, OSError]:
+    """Write these files, and return what kept which from being written."""
+    failures = {}
+    for path, content in contents.items():
+        try:
+            status_files.write(path, content)
+        except OSError as error:
+            failures[path] = error
+    return failures
+
+
+def _tidied(directory: Path, names: Collection[str]) -> Collection[str]:
+    """Remove all files of status but these, and return the names of those that are there."""
+    status_files.remove_others(directory, names)
+    with contextlib.suppress(OSError):
+        return {path.name for path in directory.iterdir()}
+    return ()
 
 
 def _batches(paths: Iterable[Path]) -> list[list[Path]]:
@@ -320,43 +378,3 @@ def _document(identity: Identity, status: dict[str, Any]) -> dict[str, Any]:
         "metadata": metadata,
         "status": status,
     }
-
-
-def _file_name(identity: Identity) -> str:
-    # Of a document that cannot be used the name may be anything, a path for example.
-    parts = [quote(part, safe="", errors="surrogatepass") for part in identity if part]
-    name = ".".join(parts)
-    if len(name) > _LONGEST_NAME:
-        digest = hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
-        name = f"{name[:_LONGEST_NAME]}-{digest}"
-    return f"{name}.yaml"
-
-
-def _write_atomically(path: Path, content: dict[str, Any]) -> None:
-    """A reader sees the old status or the new one, never half of one."""
-    temporary = path.with_name(f".{path.name}.new")
-    text = _text(content)
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
-
-
-def _text(content: dict[str, Any]) -> str:
-    for dumper in (_Dumper, yaml.SafeDumper):
-        # The C one cannot escape what is no text, such as half of a character in a broker's words.
-        with contextlib.suppress(UnicodeEncodeError):
-            return str(yaml.dump(content, Dumper=dumper, sort_keys=False, allow_unicode=True))
-    raise AssertionError("SafeDumper escapes everything")
-
-
-def _remove_others(directory: Path, names: Collection[str]) -> None:
-    """Remove status files, also those of an earlier run, of what is no longer declared."""
-    for path in [*directory.glob("*.yaml"), *directory.glob(".*.yaml.new")]:
-        kind = path.name.lstrip(".").split(".", 1)[0]
-        if kind in _KINDS and path.name not in names:
-            with contextlib.suppress(OSError):
-                path.unlink()

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from springline.api import places
 from springline.api.conditions import ConditionStatus, ConditionType
-from springline.api.problems import printable
+from springline.api.texts import printable
 from springline.core.state import Phase
 from springline.core.view import SessionView
 from springline.standalone.report import Shown

@@ -2,6 +2,7 @@
 
 from springline import errors
 from springline.core import ports
+from springline.credentials import api_server
 from springline.reasons import Reason
 
 __all__ = ["NoTokens"]
@@ -24,3 +25,7 @@ class NoTokens:
             "credentials.serviceAccount needs an API server, and standalone mode has none; use "
             "credentials.tokenFile with a projected token",
         )
+
+    async def own_audiences(self) -> frozenset[str]:
+        """Return the usual ones: tokens of a cluster may be in files here, too."""
+        return api_server.USUAL_AUDIENCES

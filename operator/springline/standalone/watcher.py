@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import watchfiles
@@ -14,6 +15,7 @@ import watchfiles
 from springline.errors import ManifestError
 from springline.standalone import loader
 from springline.standalone.loader import Manifests, Problem
+from springline.threads import Threads
 
 __all__ = ["follow"]
 
@@ -33,15 +35,17 @@ async def follow(directory: Path) -> AsyncIterator[Manifests]:
     reported with it. Safe to cancel.
     """
     manifests = Manifests()
-    events = _changes(directory)
+    files = Threads(at_once=2, name="manifests")
+    events = _changes(directory, files)
     try:
         while True:
             # The watch is on before the files are read, so that no change falls between the two.
             next_change = asyncio.ensure_future(_next(events))
             try:
                 await asyncio.sleep(0)
-                # In a thread, because sessions have to go on while thousands of documents are read.
-                manifests = await asyncio.to_thread(_loaded, directory, manifests)
+                # In a thread, because sessions have to go on while thousands of documents are read,
+                # and the disk may not answer.
+                manifests = await files.run(partial(_loaded, directory, manifests))
                 yield manifests
                 await next_change
             finally:
@@ -63,33 +67,33 @@ def _loaded(directory: Path, before: Manifests) -> Manifests:
         return Manifests(objects=before.objects, problems=(problem,), files=before.files)
 
 
-async def _changes(directory: Path) -> AsyncGenerator[None, None]:
+async def _changes(directory: Path, files: Threads) -> AsyncGenerator[None, None]:
     """Yield whenever something in the directory may have changed.
 
     The kernel tells of changes of what the path meant when the watch began: not of a directory
     that took its place, not of what a symbolic link in it points at, and on some network file
     systems of nothing. So what is there is compared with what was there, too.
     """
-    seen = _signature(directory)
+    seen = await files.run(partial(_signature, directory))
     complaint = ""
     while True:
-        watched = _identity(directory)
+        watched = await files.run(partial(_identity, directory))
         try:
             async with contextlib.aclosing(_watch(directory)) as watching:
                 async for changes in watching:
                     complaint = ""
-                    found = await asyncio.to_thread(_signature, directory)
+                    found = await files.run(partial(_signature, directory))
                     if changes or found != seen:
                         seen = found
                         yield
-                    if _identity(directory) != watched:
+                    if await files.run(partial(_identity, directory)) != watched:
                         break
         except (OSError, RuntimeError) as error:  # RuntimeError: watchfiles' own
             if str(error) != complaint and watched is not None:
                 logger.warning("directory not watched", extra={"path": directory, "error": error})
             complaint = str(error)
             await asyncio.sleep(_UNWATCHED_SECONDS)
-            if (found := await asyncio.to_thread(_signature, directory)) != seen:
+            if (found := await files.run(partial(_signature, directory))) != seen:
                 seen = found
                 yield
 

@@ -135,7 +135,7 @@ def _construct_scalar(loader: _Loader, node: yaml.ScalarNode) -> Any:
     """Construct a bool, int or float, for which PyYAML's own errors quote the text."""
     try:
         return yaml.SafeLoader.yaml_constructors[node.tag](loader, node)
-    except (ValueError, LookupError):
+    except (ValueError, LookupError, OverflowError):  # of a float to the base of 60
         kind = node.tag.rpartition(":")[2]
     # Outside of `except`: the original error holds the value.
     return _refuse(f"a value is no usable {kind}; if it is text, quote it", node)

@@ -53,7 +53,7 @@ class Hub:
         """Return a request that reaches it."""
         return OpenRequest(
             endpoint=Endpoint("localhost", self.port),
-            addresses=(LOOPBACK,),
+            address=LOOPBACK,
             tls=None,
             credential=changes.get("credential") or opening.password(),
             parameters=EchoParameters(

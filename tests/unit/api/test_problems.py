@@ -192,6 +192,11 @@ def found(document: object) -> list[str]:
             id="a client property without a value",
         ),
         pytest.param(
+            connection(clientProperties={"a": "é" * 4096}),
+            "spec.clientProperties: must not have more than 8192 bytes, names and values together",
+            id="client properties that are too long together",
+        ),
+        pytest.param(
             connection(clientProperties={5: "x"}),
             "spec.clientProperties[5]: 5 is not a string; put it in quotes",
             id="a client property with a number for a name",

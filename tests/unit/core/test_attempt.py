@@ -125,7 +125,7 @@ async def test_the_driver_is_asked_for_what_is_declared(bench: Bench) -> None:
     await bench.success()
     [request] = bench.driver.requests
     assert request.endpoint == RABBIT
-    assert request.addresses == ("192.0.2.7", "192.0.2.8")
+    assert request.address == "192.0.2.7"
     assert request.credential == a_credential()
     assert request.parameters == a_target().parameters
     assert request.tls is None
@@ -162,7 +162,7 @@ async def test_an_endpoint_whose_addresses_are_known_is_not_looked_up(bench: Ben
     await bench.success(**behind())
     [request] = bench.driver.requests
     assert request.endpoint == RABBIT
-    assert request.addresses == ("192.0.2.7", "192.0.2.8")
+    assert request.address == "192.0.2.7"
     assert not bench.resolver.lookups
     assert f"{RABBIT} is at 192.0.2.7, 192.0.2.8" in bench.journal
 
@@ -189,6 +189,84 @@ async def test_endpoints_and_names_are_looked_up_again_in_every_attempt(bench: B
     success = await bench.success(**target)
     assert success.connection.info.endpoint == OTHER_RABBIT
     assert success.connection.info.address == "192.0.2.9"
+
+
+# --- addresses
+
+
+TWO = ("192.0.2.7", "192.0.2.8")
+
+
+async def test_addresses_of_a_name_are_tried_in_their_order(bench: Bench) -> None:
+    """Each to the end of the handshake: one that only accepts is no broker."""
+    bench.resolver.hosts[RABBIT.host] = TWO
+    bench.driver.then(errors.RejectedError(Reason.PROTOCOL_MISMATCH, "HTTP"), None)
+    success = await bench.success()
+    assert [request.address for request in bench.driver.requests] == list(TWO)
+    assert success.connection.info.address == "192.0.2.8"
+    assert bench.journal.count("started") == 1, "it is one attempt"
+    assert bench.resolver.lookups == [RABBIT.host]
+
+
+async def test_the_time_of_an_endpoint_is_shared_among_its_addresses(bench: Bench) -> None:
+    bench.resolver.hosts[RABBIT.host] = TWO
+    bench.driver.then(SILENCE, unreachable(), None)
+    await bench.success(within=3.0, connect_timeout=12.0, **behind(RABBIT, OTHER_RABBIT))
+    assert [each.endpoint for each in bench.driver.requests] == [RABBIT, RABBIT, OTHER_RABBIT]
+    assert [each.timeout for each in bench.driver.requests] == [
+        pytest.approx(3.0),
+        pytest.approx(3.0),
+        pytest.approx(9.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(terminal(), id="the declaration cannot work"),
+        pytest.param(credential_refused(), id="the credential was refused"),
+        pytest.param(refused(), id="logged in, and the virtual host was refused"),
+    ],
+)
+async def test_what_every_address_would_answer_is_not_asked_twice(
+    bench: Bench, error: errors.ConnectError
+) -> None:
+    bench.resolver.hosts[RABBIT.host] = TWO
+    bench.driver.then(error)
+    assert await bench.failure(**behind(RABBIT, OTHER_RABBIT)) is error
+    assert len(bench.driver.requests) == 1
+
+
+async def test_every_address_is_named_with_its_answer(bench: Bench) -> None:
+    bench.resolver.hosts[RABBIT.host] = TWO
+    bench.driver.then(
+        unreachable(f"{RABBIT} (192.0.2.7): connection refused"),
+        errors.TransientError(Reason.CONNECT_TIMEOUT, "nothing answered"),
+        unreachable(f"{OTHER_RABBIT} (192.0.2.1): no route to host"),
+    )
+    error = await bench.failure(**behind(RABBIT, OTHER_RABBIT))
+    assert error.message == (
+        f"{RABBIT} (192.0.2.7): connection refused; {RABBIT} (192.0.2.8): nothing answered; "
+        f"{OTHER_RABBIT} (192.0.2.1): no route to host"
+    )
+
+
+async def test_addresses_that_answer_the_same_are_named_together(bench: Bench) -> None:
+    bench.resolver.hosts[RABBIT.host] = TWO
+    bench.driver.then(
+        *(unreachable(f"{RABBIT} ({address}): connection refused") for address in TWO)
+    )
+    error = await bench.failure()
+    assert error.message == f"{RABBIT} (192.0.2.7, 192.0.2.8): connection refused"
+
+
+async def test_many_different_answers_are_not_all_told(bench: Bench) -> None:
+    """A name can have a hundred addresses, and a message is to be read."""
+    bench.resolver.hosts[RABBIT.host] = tuple(f"192.0.2.{number}" for number in range(100, 112))
+    bench.driver.then(*(unreachable(f"answer {number}") for number in range(12)))
+    error = await bench.failure()
+    assert "answer 7" in error.message
+    assert error.message.endswith("; and 4 more")
 
 
 # --- time
@@ -364,13 +442,15 @@ async def test_several_failures_are_told_endpoint_by_endpoint(bench: Bench) -> N
     bench.driver.then(unreachable("nobody listens"), unreachable("no route"))
     error = await bench.failure(**behind(RABBIT, OTHER_RABBIT))
     assert isinstance(error, errors.TransientError)
-    assert error.message == f"{RABBIT}: nobody listens; {OTHER_RABBIT}: no route"
+    assert error.message == (
+        f"{RABBIT} (192.0.2.1): nobody listens; {OTHER_RABBIT} (192.0.2.1): no route"
+    )
 
 
 async def test_an_endpoint_that_the_driver_has_named_is_not_named_again(bench: Bench) -> None:
     bench.driver.then(unreachable(f"{RABBIT} does not answer"), unreachable("no route"))
     error = await bench.failure(**behind(RABBIT, OTHER_RABBIT))
-    assert error.message == f"{RABBIT} does not answer; {OTHER_RABBIT}: no route"
+    assert error.message == f"{RABBIT} does not answer; {OTHER_RABBIT} (192.0.2.1): no route"
 
 
 @pytest.mark.parametrize(
@@ -416,3 +496,39 @@ async def test_no_failure_shows_a_secret(bench: Bench) -> None:
     bench.driver.otherwise = unreachable()
     error = await bench.failure(**behind(RABBIT, OTHER_RABBIT))
     assert "hunter2" not in f"{error!r} {error} {bench.driver.requests!r}"
+
+
+# --- where nothing is connected to
+
+
+async def test_an_address_that_no_broker_has_is_not_connected_to(bench: Bench) -> None:
+    """It is checked after the lookup: a name can point anywhere."""
+    bench.resolver.hosts[RABBIT.host] = ("169.254.169.254",)
+    error = await bench.failure(**behind(RABBIT))
+    assert isinstance(error, errors.RejectedError)
+    assert error.reason is Reason.ADDRESS_NOT_ALLOWED
+    assert bench.driver.requests == []
+
+
+async def test_an_address_that_came_with_its_endpoint_is_checked_as_well(bench: Bench) -> None:
+    """What stands behind a Service is written by whoever may write EndpointSlices."""
+    bench.endpoints.answer = [ResolvedEndpoint(RABBIT, ("127.0.0.1",))]
+    error = await bench.failure(**behind())
+    assert error.reason is Reason.ADDRESS_NOT_ALLOWED
+    assert bench.driver.requests == []
+
+
+async def test_the_other_endpoints_are_tried_all_the_same(bench: Bench) -> None:
+    bench.resolver.hosts[RABBIT.host] = ("127.0.0.1",)
+    success = await bench.success(**behind(RABBIT, OTHER_RABBIT))
+    assert success.connection.info.endpoint == OTHER_RABBIT
+
+
+async def test_the_failures_of_many_endpoints_are_told_in_one_short_message(bench: Bench) -> None:
+    hosts = [Endpoint(f"{'x' * 60}.{'y' * 60}.{number}.example", 5672) for number in range(64)]
+    bench.driver.otherwise = unreachable("nobody listens, " + "and nobody ever did " * 20)
+    error = await bench.failure(**behind(*hosts))
+    assert isinstance(error, errors.ConnectError)
+    assert len(error.message.encode()) <= 1024
+    assert error.message.startswith(f"{hosts[0]} (")
+    assert "): nobody listens" in error.message

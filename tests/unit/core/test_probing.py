@@ -6,9 +6,9 @@ import pytest
 
 from springline.core import probing
 from springline.core.desired import ProbeSettings
-from springline.core.messages import Confirmed, SaidExpired
-from springline.core.state import ProbeRefused, ProbeUnanswered
-from springline.errors import ProbeRefusal
+from springline.core.messages import Confirmed, LinkSilent, SaidExpired
+from springline.core.state import ProbeFailed, ProbeRefused, ProbeUnanswered
+from springline.errors import ProbeRefusal, ProbeRefusedError
 from support.builders import PROBE, a_probe, an_open_info, probe_refused, server_close
 from support.fake_clock import FakeClock, FixedRandom
 from support.fakes import SILENCE, FakeConnection
@@ -24,16 +24,22 @@ class Probing:
         self.settings = settings
         self.news: list[float | None] = []
         """Seconds of every confirm; None for an answer that did not come in time."""
+        self.refusals: list[str] = []
+        """What was said each time that it was refused."""
+        self.failures: list[str] = []
+        """What was said of answers that pass."""
+        self.silent: list[int] = []
+        """How many probes in a row were unanswered when it said so."""
         self.expired: list[str] = []
         """What the broker said of the credential."""
-        self.task: asyncio.Task[str] | None = None
+        self.task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         self.task = asyncio.get_running_loop().create_task(self.run())
         await self.clock.settle()
 
-    async def run(self) -> str:
-        """Return why it has ended, as far as it says; what came before is noted."""
+    async def run(self) -> None:
+        """Note what it says until it has ended."""
         async for answer in probing.probe_forever(
             self.connection, self.settings, clock=self.clock, rng=self.rng
         ):
@@ -45,14 +51,19 @@ class Probing:
                 case SaidExpired(words=words):
                     self.expired.append(words)
                 case ProbeRefused(message=message):
-                    return message
-        return ""
+                    self.refusals.append(message)
+                case ProbeFailed(message=message):
+                    self.failures.append(message)
+                case LinkSilent(probes=probes):
+                    self.silent.append(probes)
 
     @property
     def refusal(self) -> str | None:
-        """Why it has ended, None if it has not."""
+        """Why it was refused; empty if it has ended for another reason, None if it has not."""
         assert self.task is not None
-        return self.task.result() if self.task.done() else None
+        if self.refusals:
+            return self.refusals[-1]
+        return "" if self.task.done() else None
 
 
 @pytest.fixture
@@ -199,7 +210,7 @@ async def test_a_confirm_that_a_block_has_overtaken_is_no_news(prober: Probing) 
         pytest.param("probes", 'publish to exchange "probes" was refused', id="named exchange"),
     ],
 )
-async def test_a_refused_probe_is_not_repeated_and_says_what_to_do(
+async def test_a_refused_probe_is_not_repeated_soon_and_says_what_to_do(
     clock: FakeClock, exchange: str, words: str
 ) -> None:
     """Each refusal is an error in the broker's log."""
@@ -213,6 +224,120 @@ async def test_a_refused_probe_is_not_repeated_and_says_what_to_do(
     assert "spec.probe.mode" in prober.refusal
     await clock.advance(60.0)
     assert len(prober.connection.probes) == 1
+
+
+NO_PERMISSION = ProbeRefusedError(ProbeRefusal.NO_PERMISSION, "403 ACCESS_REFUSED")
+
+
+async def test_a_refused_probe_is_repeated_after_ever_longer_pauses(prober: Probing) -> None:
+    """The permission may be granted, and nothing else would tell."""
+    prober.connection.probe_answer = NO_PERMISSION
+    await prober.start()
+    for number, minutes in enumerate((5, 10, 20, 40, 60, 60), start=1):
+        await prober.clock.advance(minutes * 60 - 1)
+        assert len(prober.connection.probes) == number
+        await prober.clock.advance(1)
+        assert len(prober.connection.probes) == number + 1
+
+
+async def test_a_probe_that_is_let_again_comes_at_every_interval(prober: Probing) -> None:
+    prober.connection.probe_answer = NO_PERMISSION
+    await prober.start()
+    prober.connection.probe_answer = 0.5
+    await prober.clock.advance(300)
+    assert prober.news == [0.5]
+    prober.connection.probe_answer = NO_PERMISSION
+    await prober.clock.advance(15)
+    assert len(prober.refusals) == 2
+    await prober.clock.advance(300)
+    assert len(prober.refusals) == 3, "what was refused before is over"
+
+
+async def test_a_broker_in_trouble_is_probed_on(prober: Probing) -> None:
+    """What passes by itself is no refusal, and a block is still to be seen within the interval."""
+    prober.connection.probe_answer = ProbeRefusedError(ProbeRefusal.TROUBLE, "404 NOT_FOUND")
+    await prober.start()
+    await prober.clock.advance(15)
+    assert (
+        prober.failures
+        == ["the broker could not take in the probe (404 NOT_FOUND); it is tried again"] * 2
+    )
+    prober.connection.probe_answer = 0.5
+    await prober.clock.advance(15)
+    assert prober.news == [0.5]
+    assert not prober.refusals
+
+
+# --- a link that is dead
+
+
+def without_heartbeats(prober: Probing, *, tells_blocks: bool = True) -> None:
+    info = an_open_info(heartbeat_seconds=0, tells_blocks=tells_blocks)
+    prober.connection = FakeConnection(info)
+    prober.connection.probe_answer = SILENCE
+
+
+async def test_without_heartbeats_three_probes_without_an_answer_are_the_end(
+    prober: Probing,
+) -> None:
+    without_heartbeats(prober)
+    await prober.start()
+    await prober.clock.advance(44)
+    assert prober.news == [None, None]
+    await prober.clock.advance(1)
+    assert prober.silent == [3]
+    assert prober.refusal == ""
+
+
+async def test_with_heartbeats_they_decide(prober: Probing) -> None:
+    prober.connection.probe_answer = SILENCE
+    await prober.start()
+    await prober.clock.advance(600)
+    assert not prober.silent
+
+
+async def test_a_broker_that_does_not_tell_of_blocks_is_never_taken_for_gone(
+    prober: Probing,
+) -> None:
+    """It may have stopped reading because of one."""
+    without_heartbeats(prober, tells_blocks=False)
+    await prober.start()
+    await prober.clock.advance(600)
+    assert not prober.silent
+
+
+@pytest.mark.parametrize("sign", ["a confirm", "a refusal", "a block"], ids=str)
+async def test_a_sign_of_life_begins_the_count_anew(prober: Probing, sign: str) -> None:
+    without_heartbeats(prober)
+    await prober.start()
+    await prober.clock.advance(30)
+    assert prober.news == [None, None]
+    match sign:
+        case "a confirm":
+            prober.connection.probe_answer = 0.5
+            await prober.clock.advance(20)
+        case "a refusal":
+            prober.connection.probe_answer = ProbeRefusedError(
+                ProbeRefusal.TROUBLE, "506 RESOURCE_ERROR"
+            )
+            await prober.clock.advance(20)
+        case _:
+            prober.connection.block()
+            await prober.clock.advance(60)
+            prober.connection.unblock()
+    prober.connection.probe_answer = SILENCE
+    await prober.clock.advance(45)
+    assert not prober.silent
+    await prober.clock.advance(15)
+    assert prober.silent == [3]
+
+
+async def test_a_blocked_link_is_never_taken_for_dead(prober: Probing) -> None:
+    without_heartbeats(prober)
+    await prober.start()
+    prober.connection.block()
+    await prober.clock.advance(3600)
+    assert not prober.silent
 
 
 async def test_a_probe_that_an_expired_credential_is_refused_for_is_told_apart(

@@ -45,10 +45,10 @@ async def test_the_address_is_looked_up_again_before_every_attempt(stage: Stage)
     await stage.clock.advance(10.0)
     stage.resolver.hosts[RABBIT.host] = ("192.0.2.3", "192.0.2.4")
     await stage.clock.advance(20.0)
-    assert [request.addresses for request in stage.driver.requests] == [
-        ("192.0.2.1",),
-        ("192.0.2.2",),
-        ("192.0.2.3", "192.0.2.4"),
+    assert [request.address for request in stage.driver.requests] == [
+        "192.0.2.1",
+        "192.0.2.2",
+        "192.0.2.3",
     ]
     assert stage.resolver.lookups == [RABBIT.host] * 3
 

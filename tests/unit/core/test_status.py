@@ -1,6 +1,7 @@
 """From a session's view to the `status` of its BrokerConnection."""
 
 import dataclasses
+import json
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +16,10 @@ from springline.core.binding import failed, published
 from springline.core.state import Phase, SessionState
 from springline.core.values import CloseInfo, ServerInfo, TLSInfo
 from springline.core.view import CredentialUse, LastClose, SessionView
+from springline.drivers.amqp091 import greeting
+from springline.drivers.amqp091.negotiated import Amqp091Negotiated
 from springline.reasons import Reason
+from springline.veil import Veil
 from support.builders import (
     KEY,
     a_block,
@@ -436,3 +440,43 @@ def test_who_keeps_the_session_and_what_was_asked_of_it_are_shown_where_they_are
     assert held["holder"] == "springline-0"
     assert held["lastHandled"] == {"reconnectRequestedAt": "2026-11-21T08:00:00Z"}
     assert not {"holder", "lastHandled"} & shown(view).keys()
+
+
+# --- however much others say
+
+
+def test_no_status_is_large_whatever_is_declared_and_said() -> None:
+    """64 endpoints with the longest names, and a megabyte of each text that others choose."""
+    much = "\x00é" * 500_000
+    properties = {f"\x01{number}": "\x02" * 120 for number in range(64)}
+    info = dataclasses.replace(
+        an_open_info(),
+        server=greeting.server_info(
+            {"product": much, "version": much, "platform": much, "cluster_name": much},
+            mechanisms=much,
+            locales="é " * 500_000,
+            veil=Veil(),
+        ),
+        negotiated=Amqp091Negotiated(
+            mechanism="PLAIN",
+            locale="en_US",
+            heartbeat_seconds=60,
+            channel_max=2047,
+            frame_max=131072,
+            client_properties=properties,
+        ),
+    )
+    failed = after(state.AttemptFailed(error=terminal(much)))
+    use = CredentialUse(credential=a_credential(username=much), method="Handshake")
+    view = a_view(failed, info=info, credential=use)
+    document = shown(view)
+    assert len(json.dumps(document)) < 64 * 1024
+    for each in document["conditions"]:
+        assert len(each["message"].encode()) <= 1024
+    assert len(document["credentials"]["username"].encode()) <= 255
+
+
+def test_a_user_name_is_shown_with_escapes() -> None:
+    use = CredentialUse(credential=a_credential(username="ann\n\x1b[31m"), method="Handshake")
+    document = shown(a_view(credential=use))
+    assert document["credentials"]["username"] == r"ann\n\x1b[31m"

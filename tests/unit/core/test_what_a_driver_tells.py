@@ -338,8 +338,10 @@ async def refused(stage: Stage, why: ProbeRefusal) -> FakeConnection:
     return connection
 
 
-@pytest.mark.parametrize("why", set(ProbeRefusal) - {ProbeRefusal.CREDENTIAL_EXPIRED})
-async def test_a_refused_probe_stays_off_and_says_why_in_the_drivers_words(
+@pytest.mark.parametrize(
+    "why", set(ProbeRefusal) - {ProbeRefusal.CREDENTIAL_EXPIRED, ProbeRefusal.TROUBLE}
+)
+async def test_a_refused_probe_pauses_and_says_why_in_the_drivers_words(
     stage: Stage, why: ProbeRefusal
 ) -> None:
     connection = await refused(stage, why)
@@ -349,8 +351,10 @@ async def test_a_refused_probe_stays_off_and_says_why_in_the_drivers_words(
     [event] = stage.events.of(EventType.PROBE_REFUSED)
     assert event.message == f"{why.value}: no"
     probes = len(connection.probes)
-    await stage.clock.advance(3600.0)
+    await stage.clock.advance(200.0)
     assert len(connection.probes) == probes
+    await stage.clock.advance(200.0)
+    assert len(connection.probes) == probes + 1
     assert connection.is_open
 
 

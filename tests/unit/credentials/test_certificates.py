@@ -1,11 +1,13 @@
 """The TLS client side: what certificates are taken, what is said of others, and who shares them."""
 
+import asyncio
 import contextlib
 import errno
 import gc
 import os
 import ssl
 import tempfile
+import threading
 import traceback
 import weakref
 from collections.abc import Iterator
@@ -21,12 +23,15 @@ from springline.api import v1alpha1
 from springline.api.broker import ClusterTLS
 from springline.api.meta import Identity
 from springline.core.values import TLSClient
+from springline.credentials import certificates
 from springline.credentials.certificates import CertificateSource, PreparedClients
+from springline.drivers.shared import tls_failures
 from springline.errors import RejectedError
 from springline.reasons import Reason
 from support import authorities
 from support.authorities import Authority, PlainAuthority
 from support.objects import FakeReader
+from support.waiting import PATIENCE, eventually
 
 AUTHORITY = trustme.CA()
 CA = AUTHORITY.cert_pem.bytes()
@@ -262,7 +267,6 @@ BROKEN = {
     "a word that Python would print": b"None",
     "a certificate cut off": CA[: len(CA) // 2],
     "a certificate with wrong bytes": CA.replace(b"MII", b"!!!", 1),
-    "a second certificate with wrong bytes": CA + CA.replace(b"MII", b"AAA", 1),
     "DER": ssl.PEM_cert_to_DER_cert(CA.decode()),
     "a private key": KEY,
 }
@@ -273,6 +277,53 @@ async def test_what_holds_no_certificates_is_no_ca(tls: Tls, content: bytes) -> 
     await tls.client()  # what is prepared without a CA is never taken for it
     tls.put_ca(content)
     assert await tls.refused(caRef=CA_REF) == "tls.caRef does not hold certificates in PEM"
+
+
+DAMAGED = {
+    "wrong bytes": CA.replace(b"MII", b"AAA", 1),
+    "no base64": CA.replace(b"MII", b"!!!", 1),
+    "cut off": CA[: len(CA) // 2] + b"\n",
+    "a first line with a dash too few": CA.replace(b"-----BEGIN", b"----BEGIN", 1),
+}
+
+
+@pytest.mark.parametrize("damaged", DAMAGED.values(), ids=DAMAGED.keys())
+async def test_a_damaged_block_is_left_out_and_named(
+    tls: Tls, damaged: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The others are trusted: a bundle is put together from many places."""
+    first, third = trustme.CA().cert_pem.bytes(), trustme.CA().cert_pem.bytes()
+    tls.put_ca(b"# ours\n" + first + damaged + third)
+    client = await tls.client(caRef=CA_REF)
+    assert len(client.context.get_ca_certs()) == 2
+    line = 2 + len(first.splitlines())
+    said = f"what begins at line {line} is no certificate in PEM and was left out"
+    assert client.left_out == said
+    await tls.client(caRef=CA_REF)
+    [record] = caplog.records
+    assert (record.__dict__["bundle"], record.__dict__["detail"]) == ("ConfigMap apps/ca", said)
+
+
+async def test_what_is_left_out_is_said_where_a_certificate_is_then_refused(tls: Tls) -> None:
+    tls.put_ca(trustme.CA().cert_pem.bytes() + DAMAGED["wrong bytes"])
+    client = await tls.client(caRef=CA_REF)
+    with serving() as server, pytest.raises(ssl.SSLCertVerificationError) as caught:
+        shake_hands(client, server)
+    error = tls_failures.translated(caught.value, where="there", left_out=client.left_out)
+    assert "(see tls.caRef and tls.serverName; of tls.caRef, what begins at line" in error.message
+    assert error.message.endswith("is no certificate in PEM and was left out)")
+
+
+async def test_intermediate_authority_is_trusted_without_its_root(tls: Tls) -> None:
+    """As Go and `openssl verify -partial_chain` have it, and on every version of Python."""
+    intermediate = AUTHORITY.create_child_ca()
+    tls.put_ca(intermediate.cert_pem.bytes())
+    tls.put_client()
+    client = await tls.client(caRef=CA_REF, clientCertificateRef=CLIENT_REF)
+    with serving(intermediate) as server:
+        shake_hands(client, server)
+    with serving(trustme.CA()) as server, pytest.raises(ssl.SSLCertVerificationError):
+        shake_hands(client, server)
 
 
 PAIRS = {
@@ -309,6 +360,27 @@ async def test_same_certificates_are_prepared_once(tls: Tls) -> None:
     assert await tls.client(**declared) is first
     tls.put_ca()  # another version of the same content
     assert await tls.client(**declared) is first
+
+
+async def test_a_changed_comment_is_no_change(tls: Tls) -> None:
+    """No session is replaced for it, and no token asked for."""
+    other = trustme.CA().cert_pem.bytes()
+    tls.put_ca(CA + other)
+    tls.put_client()
+    declared = {"caRef": CA_REF, "clientCertificateRef": CLIENT_REF}
+    first = await tls.client(**declared)
+    tls.put_ca(b"# renewed\r\n" + other + b"\n\n" + CA.replace(b"\n", b"\r\n") + CA)
+    tls.put_client(b"subject=client\n" + CERTIFICATE)
+    assert await tls.client(**declared) is first
+
+
+async def test_a_damaged_block_that_is_added_is_no_change_either(tls: Tls) -> None:
+    tls.put_ca()
+    first = await tls.client(caRef=CA_REF)
+    tls.put_ca(CA + DAMAGED["cut off"])
+    second = await tls.client(caRef=CA_REF)
+    assert second.left_out
+    assert first.same_as(second)
 
 
 async def test_whatever_differs_is_prepared_on_its_own(tls: Tls) -> None:
@@ -358,3 +430,28 @@ async def test_certificates_that_nobody_has_allowed_wait_for_somebody(tls: Tls) 
     assert await tls.refused(clientCertificateRef=CLIENT_REF) == (
         'Secret "client" in namespace "apps" may not be used: label it'
     )
+
+
+async def test_preparing_holds_nobody_up_and_is_done_once(
+    tls: Tls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenSSL reads files, and a disk may not answer."""
+    entered, answer = threading.Event(), threading.Event()
+    made: list[ssl.SSLContext] = []
+    real = certificates._context
+
+    def slow(**parts: Any) -> ssl.SSLContext:
+        entered.set()
+        answer.wait(PATIENCE)
+        made.append(real(**parts))
+        return made[-1]
+
+    monkeypatch.setattr(certificates, "_context", slow)
+    tls.put_ca()
+    fetching = [asyncio.ensure_future(tls.client(caRef=CA_REF)) for _ in range(5)]
+    await eventually(entered.is_set, what="the disk is asked")
+    assert not any(each.done() for each in fetching)
+    answer.set()
+    clients = await asyncio.gather(*fetching)
+    assert len(made) == 1
+    assert all(each is clients[0] for each in clients)

@@ -46,3 +46,10 @@ def test_token_issued_after_its_expiry_does_not_say_when(later: int) -> None:
 @pytest.mark.parametrize("value", ["1795251600", True, None, [], 1e400, -1e18], ids=repr)
 def test_time_of_issue_that_is_no_time_is_none(value: object) -> None:
     assert claims.issued_at({"iat": value}) is None
+
+
+def test_a_subject_that_is_no_name_is_none() -> None:
+    """Nobody has verified it, and it is shown."""
+    assert claims.subject({"sub": "x" * 255}) == "x" * 255
+    assert claims.subject({"sub": "x" * 256, "client_id": "ann"}) == "ann"
+    assert claims.subject({"sub": "x" * 700_000}) == ""

@@ -9,11 +9,13 @@ import email.utils
 import html
 import logging
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import timedelta
+from random import Random
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, urlsplit
 
+import jwt
 import pytest
 import trustme
 
@@ -21,12 +23,15 @@ from springline import errors
 from springline.api import v1alpha1
 from springline.api.meta import Identity
 from springline.core import deadline, ports
+from springline.core.addresses import LOOPBACK, AddressPolicy, Network
 from springline.core.values import Credential, CredentialKind
 from springline.credentials import token_endpoint
 from springline.credentials.certificates import PreparedClients
 from springline.credentials.oauth2 import OAuth2Sources
 from springline.errors import CredentialError, CredentialUnavailableError
 from springline.reasons import Reason
+from springline.resolver import SystemResolver
+from springline.standalone.tokens import NoTokens
 from support import leaks, token_server
 from support.fake_clock import EIGHT, FakeClock
 from support.identities import Issuer
@@ -37,6 +42,8 @@ from support.waiting import eventually
 
 SECRET = "pl4nted secret:100%+ü&<b>"
 TEN_YEARS = 10 * 365 * 86400
+
+OTHER_CA = trustme.CA().cert_pem.bytes()
 
 
 @pytest.fixture
@@ -55,10 +62,24 @@ def clock() -> FakeClock:
 class Sources:
     """Sources of the namespace `apps`, whose client and authority are in place."""
 
-    def __init__(self, reader: FakeReader, server: TokenServer, clock: FakeClock) -> None:
+    def __init__(
+        self,
+        reader: FakeReader,
+        server: TokenServer,
+        clock: FakeClock,
+        *,
+        allowed: Iterable[Network] = LOOPBACK,
+    ) -> None:
         self.reader = reader
         self.server = server
-        self._sources = OAuth2Sources(reader, PreparedClients(), clock)
+        self._sources = OAuth2Sources(
+            reader,
+            PreparedClients(),
+            clock,
+            NoTokens(),
+            resolver=SystemResolver(Random(1)),  # noqa: S311 - nothing is drawn
+            addresses=AddressPolicy(allowed),
+        )
         self.client(secret=SECRET)
         reader.put("idp-ca", {"ca.crt": server.ca}, kind="ConfigMap")
 
@@ -757,9 +778,28 @@ async def test_nobody_listens(sources: Sources) -> None:
 async def test_name_that_nobody_knows(sources: Sources) -> None:
     error = await failed(sources.declared(token_url="https://login.invalid/token"))
     assert isinstance(error, CredentialUnavailableError)
-    assert error.message == (
-        "the token endpoint login.invalid has no address: its name is not found"
+    assert error.message.startswith(
+        'the token endpoint login.invalid has no address: looking up "login.invalid" failed: '
     )
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "127.1", "2130706433", "0x7f000001"],
+)
+async def test_no_token_is_asked_for_where_nothing_is_connected_to(
+    reader: FakeReader, server: TokenServer, clock: FakeClock, host: str
+) -> None:
+    """Whoever declares the URL would have a request sent from where the operator is."""
+    sources = Sources(reader, server, clock, allowed=())
+    port = urlsplit(server.url).port
+    error = await failed(sources.declared(token_url=f"https://{host}:{port}/token"))
+    assert error.reason is Reason.TOKEN_REQUEST_FAILED
+    assert not isinstance(error, CredentialUnavailableError)
+    assert error.message.startswith(f"the token endpoint {host}:{port} is not asked: ")
+    assert "a loopback address" in error.message
+    assert "--allow-addresses" in error.message
+    assert server.requests == []
 
 
 @pytest.mark.parametrize("host", ["localhost:99999", "[:::::]", "a..b", "-"])
@@ -805,6 +845,28 @@ async def test_authorities_of_the_system_are_trusted_by_default(
     error = await failed(sources.declared(ca_ref=None))
     assert "has a certificate that is not accepted" in error.message
     assert server.seen == 0
+
+
+async def test_damaged_authority_is_left_out_and_named(
+    sources: Sources, server: TokenServer
+) -> None:
+    """The others count, and what is missing is said where it is missed."""
+    damaged = OTHER_CA.replace(b"MII", b"AAA", 1)
+    sources.reader.put("idp-ca", {"ca.crt": damaged + server.ca}, kind="ConfigMap")
+    await sources.declared().fetch()
+    sources.reader.put("idp-ca", {"ca.crt": OTHER_CA + damaged}, kind="ConfigMap")
+    error = await failed(sources.declared(scopes=("others",)))
+    assert "check oauth2.caRef: what begins at line" in error.message
+    assert error.message.endswith("is no certificate in PEM and was left out")
+
+
+async def test_intermediate_authority_is_trusted_without_its_root(
+    reader: FakeReader, clock: FakeClock
+) -> None:
+    intermediate = trustme.CA().create_child_ca()
+    known = {"orders": Registered(secret=SECRET)}
+    async with leaks.checked(), serving(known, authority=intermediate) as server:
+        await Sources(reader, server, clock).declared().fetch()
 
 
 async def test_authority_may_be_in_a_secret(sources: Sources, server: TokenServer) -> None:
@@ -1038,7 +1100,7 @@ async def test_other_authority_asks_for_another_token(
     """So that it shows at once whether the new one is right."""
     source = sources.declared()
     await source.fetch()
-    sources.reader.put("idp-ca", {"ca.crt": server.ca + b"\n"}, kind="ConfigMap")
+    sources.reader.put("idp-ca", {"ca.crt": server.ca + OTHER_CA}, kind="ConfigMap")
     await source.fetch()
     assert len(server.requests) == 2
 
@@ -1087,3 +1149,15 @@ async def test_renewal_gives_a_new_token(sources: Sources, server: TokenServer) 
     first: Credential = await source.fetch()
     second = await source.fetch(instead_of=first)
     assert [first.secret.reveal(), second.secret.reveal()] == server.tokens
+
+
+async def test_token_of_the_api_server_is_no_clients_secret(
+    sources: Sources, server: TokenServer
+) -> None:
+    """It would go to whatever oauth2.tokenURL names."""
+    claims = {"iss": "x", "aud": ["https://kubernetes.default.svc"], "sub": "pl4nted"}
+    sources.client(secret=jwt.encode(claims, "k" * 32, algorithm="HS256"))
+    error = await failed(sources.declared())
+    assert error.reason is Reason.SECRET_NOT_ALLOWED
+    assert "credentials.oauth2.clientRef is a token that the API server itself takes" in str(error)
+    assert not server.requests

@@ -82,9 +82,9 @@ async def test_secret_is_read_anew_every_time(reader: FakeReader) -> None:
 )
 async def test_value_is_taken_as_it_is(reader: FakeReader, value: str) -> None:
     """Nothing is decoded, trimmed or escaped: what the broker gets is what the Secret holds."""
-    reader.put("login", {"username": value.encode(), "password": value.encode()})
+    reader.put("login", {"username": value[:255].encode(), "password": value.encode()})
     credential = await source(reader).fetch()
-    assert credential.username == value
+    assert credential.username == value[:255]
     assert credential.secret.reveal() == value
 
 
@@ -145,3 +145,21 @@ async def test_a_secret_that_nobody_has_allowed_waits_for_somebody(reader: FakeR
     assert not isinstance(error, errors.CredentialUnavailableError)
     assert error.reason is Reason.SECRET_NOT_ALLOWED
     assert error.message == 'Secret "login" in namespace "apps" may not be used: label it'
+
+
+@pytest.mark.parametrize("size", [256, 700_000])
+async def test_a_user_name_that_no_broker_has_is_refused(reader: FakeReader, size: int) -> None:
+    """It would be shown in the status of every connection that uses it."""
+    reader.put("login", {"username": b"u" * size, "password": PLANTED})
+    error = await refused(reader)
+    assert error.reason is Reason.SECRET_MALFORMED
+    assert error.message == (
+        'key "username" of Secret "login" is longer than 255 bytes, which no user name is; '
+        "correct it"
+    )
+
+
+async def test_a_user_name_may_have_255_bytes(reader: FakeReader) -> None:
+    name = "é" * 127 + "x"
+    reader.put("login", {"username": name.encode(), "password": PLANTED})
+    assert (await source(reader).fetch()).username == name

@@ -58,6 +58,9 @@ class Tokens:
         }
         return Token(Secret(jwt.encode(claims, KEY, algorithm="HS256")), float(seconds))
 
+    async def own_audiences(self) -> frozenset[str]:
+        return frozenset({"https://kubernetes.default.svc"})
+
 
 @pytest.fixture
 async def clock() -> AsyncIterator[FakeClock]:

@@ -4,6 +4,7 @@ import pytest
 
 from springline.api import v1alpha1
 from springline.clock import SystemClock
+from springline.core.addresses import AddressPolicy
 from springline.credentials.certificates import CertificateSource
 from springline.credentials.external import ExternalSource
 from springline.credentials.issued import SharedIssuer
@@ -14,6 +15,7 @@ from springline.credentials.token_file import TokenFileSource
 from springline.credentials.token_files import DirectoryOfTokens
 from springline.standalone.tokens import NoTokens
 from support import builders
+from support.fakes import FakeResolver
 from support.objects import FakeReader
 
 DECLARED = {
@@ -43,6 +45,8 @@ def made(reader: FakeReader) -> CredentialSources:
         clock=SystemClock(),
         tokens=NoTokens(),
         token_files=DirectoryOfTokens(None),
+        resolver=FakeResolver(),
+        addresses=AddressPolicy(),
     )
 
 

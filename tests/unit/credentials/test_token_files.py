@@ -7,7 +7,7 @@ import shutil
 import socket
 import threading
 import traceback
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -460,3 +460,44 @@ async def test_file_system_that_hangs_holds_nothing_up(
                 await read(directory)
     finally:
         go_on.set()
+
+
+@pytest.fixture
+def no_threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Call it, and the system has no more threads."""
+
+    def start(thread: threading.Thread) -> None:  # noqa: ARG001 - none is started
+        raise RuntimeError("can't start new thread")
+
+    return lambda: monkeypatch.setattr(threading.Thread, "start", start)
+
+
+async def test_file_is_read_again_later_where_the_system_has_no_more_threads(
+    directory: Path, no_threads: Callable[[], None]
+) -> None:
+    no_threads()
+    error = await refusal(directory)
+    assert isinstance(error, CredentialUnavailableError)
+    assert error.reason is Reason.SECRET_UNREADABLE
+    assert "the system has no more threads" in error.message
+
+
+async def test_watch_outlives_a_system_without_threads(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, failures = threading.Thread.start, 0
+
+    def start(thread: threading.Thread) -> None:
+        nonlocal failures
+        if thread.name == "token-files" and failures < 3:
+            failures += 1
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    write(directory / "orders" / "rabbit", "first")
+    async with watching(directory) as watched:
+        await watched.content()
+        monkeypatch.setattr(threading.Thread, "start", start)
+        await eventually(lambda: failures == 3, what="no thread was to be had")
+        write(directory / "orders" / "rabbit", "another")
+        await watched.until_told()

@@ -79,3 +79,28 @@ async def test_a_cluster_broker_names_the_namespace(
         spec = builders.a_spec(target=builders.a_target(endpoints_from=declared))
         [found] = await sources.endpoints(spec).fetch()
         assert found.endpoint == expected
+
+
+@pytest.mark.parametrize(
+    ("tls", "own_domain"),
+    [
+        pytest.param(v1alpha1.TLS(), False, id="without TLS, which proves nothing"),
+        pytest.param(v1alpha1.TLS(enabled=True), True, id="the certificate has the host's name"),
+        pytest.param(
+            v1alpha1.TLS(enabled=True, server_name="rabbit.example"),
+            False,
+            id="the certificate has a name that is declared",
+        ),
+        pytest.param(
+            v1alpha1.TLS(enabled=True, insecure_skip_verify=True), False, id="nothing is verified"
+        ),
+    ],
+)
+async def test_srv_targets_must_be_inside_the_domain_where_they_name_the_certificate(
+    sources: EndpointSources, resolver: FakeResolver, tls: v1alpha1.TLS, own_domain: bool
+) -> None:
+    resolver.names["_amqps._tcp.example"] = (builders.RABBIT,)
+    declared = v1alpha1.EndpointsFrom(dns_srv="_amqps._tcp.example")
+    target = builders.a_target(endpoints_from=declared, tls=tls)
+    await sources.endpoints(builders.a_spec(target=target)).fetch()
+    assert resolver.own_domain == [own_domain]

@@ -221,6 +221,7 @@ async def test_credentials_that_cannot_be_read_again_are_an_error(
         (429, "TooManyRequests", True),
         (500, "InternalError", True),
         (503, "ServiceUnavailable", True),
+        (413, "RequestEntityTooLarge", False),
     ],
 )
 async def test_refusal_is_told_with_code_and_reason(
@@ -234,6 +235,24 @@ async def test_refusal_is_told_with_code_and_reason(
     assert error.retry_after is None
     assert str(error) == f"the API server answered {code} {reason}: because"
     assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (413, "Request entity too large: limit is 3145728"),
+        (500, "etcdserver: request is too large"),
+        (500, "rpc error: code = ResourceExhausted desc = trying to send message larger than max"),
+    ],
+)
+async def test_too_large_is_no_outage(
+    server: FakeAPIServer, client: Client, code: int, message: str
+) -> None:
+    """What etcd says comes with the code of a server that is in trouble."""
+    server.script.append(refusing(code, "", message))
+    error = await refused(client.get(SECRET))
+    assert error.is_too_large
+    assert not error.may_pass
 
 
 @pytest.mark.parametrize(

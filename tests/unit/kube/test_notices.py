@@ -95,6 +95,16 @@ async def test_who_writes_over_a_status_has_a_name(notices: Notices, posted: Pos
     assert by_replica.startswith('field manager "springline", which names a/pod-1 as holder,')
 
 
+async def test_an_object_with_no_room_for_its_status_is_told_what_to_remove(
+    notices: Notices, posted: Posted
+) -> None:
+    notices.too_large(ORDERS)
+    notices.too_large(ORDERS)
+    [(identity, reason, message)] = posted.events
+    assert (identity, reason) == (ORDERS, "StatusTooLarge")
+    assert message.endswith("remove labels, annotations or finalizers from it")
+
+
 async def test_what_could_not_be_posted_is_posted_later(notices: Notices, posted: Posted) -> None:
     posted.takes = False
     tell(notices)

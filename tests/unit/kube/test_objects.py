@@ -87,6 +87,43 @@ async def refusal(reader: ObjectReader, identity: Identity = SECRET) -> errors.O
     return caught.value
 
 
+# --- what no broker ever gets
+
+
+FOREIGN = (
+    "kubernetes.io/service-account-token",
+    "bootstrap.kubernetes.io/token",
+    "kubernetes.io/dockerconfigjson",
+    "kubernetes.io/dockercfg",
+    "kubernetes.io/ssh-auth",
+    "helm.sh/release.v1",
+)
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+async def test_secret_of_a_type_for_something_else_is_not_handed_over(
+    server: FakeAPIServer, reader: ObjectReader, kind: str
+) -> None:
+    version = server.put("secrets", "apps", "rabbit", data={"password": ENCODED}, type=kind)
+    error = await refusal(reader)
+    assert isinstance(error, errors.ObjectNotAllowedError)
+    assert f"may not be used: its type {kind} says that it holds " in str(error)
+    assert not reader.noticed(SECRET, version), "it is no news to the watch"
+    version = server.put("secrets", "apps", "rabbit", data={"password": ENCODED}, type="Opaque")
+    assert reader.noticed(SECRET, version)
+    assert await value(reader) == PASSWORD.encode()
+
+
+@pytest.mark.parametrize(
+    "kind", ["Opaque", "kubernetes.io/basic-auth", "kubernetes.io/tls", "example.com/own"]
+)
+async def test_secret_of_any_other_type_is(
+    server: FakeAPIServer, reader: ObjectReader, kind: str
+) -> None:
+    server.put("secrets", "apps", "rabbit", data={"password": ENCODED}, type=kind)
+    assert await value(reader) == PASSWORD.encode()
+
+
 # --- what an object says
 
 

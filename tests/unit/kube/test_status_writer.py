@@ -628,6 +628,72 @@ async def test_a_field_of_a_newer_schema_is_the_objects_own_trouble(connected: S
     assert len(connected.written(RABBIT_BROKER)) < 70
 
 
+TOO_LARGE = RefusedError(500, "", "etcdserver: request is too large")
+
+
+async def test_an_object_with_no_room_for_its_status_gets_the_least_of_it(
+    connected: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Never nothing; and its owner is told."""
+    caplog.set_level(logging.WARNING, logger=module.__name__)
+    connected.api.then(TOO_LARGE)
+    connected.driver.otherwise = unreachable("x" * 1000)
+    connected.lose()
+    await connected.clock.advance(1)
+    whole, small = connected.written()
+    assert whole["credentials"]
+    assert small.keys() <= {"observedGeneration", "state", "conditions", "attempts", "holder"}
+    assert [each["type"] for each in small["conditions"]] == [
+        each["type"] for each in whole["conditions"]
+    ]
+    assert all(len(each["message"].encode()) <= 64 for each in small["conditions"])
+    assert connected.notices.large == {ORDERS}
+    [record] = caplog.records
+    assert "no room for its status" in record.message
+
+
+async def test_the_whole_status_is_tried_again_with_another_declaration(connected: Scene) -> None:
+    connected.api.then(TOO_LARGE)
+    connected.lose()
+    await connected.clock.advance(60)
+    assert "credentials" not in connected.written()[-1]
+    await connected.show(a_connection(generation=2))
+    await connected.clock.advance(60)
+    assert "credentials" in connected.written()[-1]
+
+
+async def test_the_whole_status_is_tried_again_after_a_while(connected: Scene) -> None:
+    connected.api.then(TOO_LARGE)
+    connected.lose()
+    await connected.clock.advance(60)
+    connected.lose()
+    await connected.clock.advance(60)
+    assert "credentials" not in connected.written()[-1]
+    await connected.clock.advance(600)
+    connected.lose()
+    await connected.clock.advance(60)
+    assert "credentials" in connected.written()[-1]
+
+
+@pytest.mark.parametrize("error", [TOO_LARGE, RefusedError(413, "RequestEntityTooLarge", "x")])
+async def test_objects_that_are_too_large_hold_nobody_up(
+    connected: Scene, error: RefusedError
+) -> None:
+    """However many there are: it is no trouble of the API server's."""
+    large = [ORDERS._replace(name=f"c{number}") for number in range(20)]
+    connected.api.at = {paths.status_of(each): error for each in large}
+    await connected.show(*(a_connection(each.name, uid=f"uid-{each.name}") for each in large))
+    await connected.show(a_connection("billing", uid="connection-2"))
+    await connected.clock.advance(1)
+    assert connected.written(OTHER)
+    assert not connected.is_behind()
+    assert connected.notices.large == set(large)
+    before = len(connected.api.writes)
+    await connected.clock.advance(600)
+    assert len(connected.api.writes) - before < 20 * 14
+    assert not connected.is_behind()
+
+
 async def test_500_for_several_is_an_outage(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
     """As when the API server has lost its etcd."""
     caplog.set_level(logging.INFO, logger=module.__name__)

@@ -58,6 +58,7 @@ def test_the_writer_of_a_status_has_a_name(managers: list[Any], expected: str) -
         ("", "", False),
         ("b", "a", True),
         ("a", "a", False),
+        ("9" * 5000, "9", True),
     ],
 )
 def test_versions_have_an_order(version: str, known: str, expected: bool) -> None:
@@ -96,3 +97,9 @@ OURS = {
 def test_what_others_have_added_is_taken_out(others: dict[str, Any], patch: dict[str, Any]) -> None:
     """By a merge patch: a server-side apply leaves what another field manager owns."""
     assert stored.leftovers({**OURS, **others}, OURS) == patch
+
+
+def test_a_condition_of_no_readable_type_is_removed() -> None:
+    """Whatever stands in its place: the API server shows what others have written."""
+    found = {"conditions": [{"type": ["Ready"]}, {"type": "Ready"}, {"type": "Blocked"}]}
+    assert stored.leftovers(found, OURS) == {"conditions": OURS["conditions"]}

@@ -18,6 +18,7 @@ import trustme
 
 from springline.api.meta import Identity
 from springline.clock import SystemClock
+from springline.kube import trust
 from springline.kube.access import Access, AccessError
 from springline.kube.client import Client, UnreachableError
 from springline.kube.operator import Operator
@@ -357,3 +358,20 @@ async def test_what_is_of_no_use_is_named_and_not_quoted(
     assert str(caught.value).endswith(f"cannot be used: {problem}")
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
+
+
+def test_damaged_block_among_authorities_is_left_out_and_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As kubectl does, but for the log."""
+    good = trustme.CA().cert_pem.bytes()
+    path = tmp_path / "ca.crt"
+    path.write_bytes(trustme.CA().cert_pem.bytes().replace(b"MII", b"AAA", 1) + good)
+    made = trust.context(
+        verify=True, authority=str(path), certificate=None, key=None, server_name=None
+    )
+    assert made.get_ca_certs(binary_form=True) == [ssl.PEM_cert_to_DER_cert(good.decode())]
+    [record] = caplog.records
+    assert record.__dict__["detail"] == (
+        "what begins at line 1 is no certificate in PEM and was left out"
+    )

@@ -1,5 +1,7 @@
 """Bindings as files: written like a Secret in a volume, and nobody else's are touched."""
 
+import os
+import secrets
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -296,3 +298,64 @@ def test_a_write_that_fails_leaves_what_was_there(
         binding_directory.write(directory, {"password": "second"})
     assert binding_directory.read(directory) == {"password": "first"}
     assert len(list(directory.glob("..springline-*"))) == 1
+
+
+@pytest.mark.parametrize("what", ["the directory of the namespace", "its own directory"])
+def test_link_in_the_place_of_a_directory_is_not_followed(tmp_path: Path, what: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    directory = tmp_path / "bindings" / "apps" / "a"
+    link = directory.parent if what == "the directory of the namespace" else directory
+    link.parent.mkdir(parents=True)
+    link.symlink_to(elsewhere)
+    with pytest.raises(NotADirectoryError):
+        binding_directory.write(directory, {"password": "pl4nted"})
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_link_in_the_place_of_a_new_file_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    directory = tmp_path / "bindings" / "apps" / "a"
+    binding_directory.write(directory, {"password": "first"})
+    monkeypatch.setattr(secrets, "token_hex", lambda _: "guessed")
+    (directory / "..springline-guessed").symlink_to(tmp_path)
+    with pytest.raises(FileExistsError):
+        binding_directory.write(directory, {"password": "second"})
+    assert victim.read_text() == "precious"
+    assert binding_directory.read(directory) == {"password": "first"}
+
+
+def test_link_that_was_left_by_a_write_that_was_cut_off_goes(tmp_path: Path) -> None:
+    directory = tmp_path / "bindings" / "apps" / "a"
+    binding_directory.write(directory, {"password": "first"})
+    (directory / "..springline-new").symlink_to("..data/password")
+    binding_directory.write(directory, {"password": "second"})
+    assert binding_directory.read(directory) == {"password": "second"}
+    assert len(list(directory.glob("..springline-*"))) == 1
+
+
+def test_directory_of_somebody_else_is_not_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its owner could put other files in the place of ours."""
+    directory = tmp_path / "bindings" / "apps" / "a"
+    directory.mkdir(parents=True)
+    monkeypatch.setattr(os, "geteuid", lambda: directory.stat().st_uid + 1)
+    monkeypatch.setattr(binding_directory, "_ROOT", -1)
+    with pytest.raises(PermissionError):
+        binding_directory.write(directory, {"password": "pl4nted"})
+    assert list(directory.iterdir()) == []
+
+
+async def test_disk_that_does_not_answer_keeps_nobody_waiting(scene: Scene, bound: Path) -> None:
+    await scene.apply(BROKER, secret(), connection(**BINDING))
+    scene.off_loop.disk.clear()
+    await scene.apply(BROKER, secret("second"), connection(**BINDING))
+    assert scene.shown("orders").is_ready
+    assert values(bound)["password"] == "first"
+    scene.off_loop.disk.set()
+    await scene.clock.advance(60)
+    assert values(bound)["password"] == "second"

@@ -10,6 +10,7 @@ from springline.api import documents, v1alpha1
 from springline.api.meta import Identity
 from springline.core.manager import Manager
 from springline.core.values import SessionKey
+from springline.errors import ObjectNotAllowedError
 from springline.standalone.loader import Manifests, Problem
 from springline.standalone.reconciler import ManifestReader, Reconciler
 from support.running import a_broker, a_connection, a_secret
@@ -253,3 +254,12 @@ def test_the_labels_of_a_namespace_are_told_before_the_brokers_that_ask_for_them
     assert scene.manager.take() == ["put namespace shop with {}"]
     scene.apply(a_broker(5672))
     assert scene.manager.take() == ["drop namespace shop"]
+
+
+async def test_secret_of_a_type_for_something_else_is_not_handed_over(scene: Scene) -> None:
+    secret = {**a_secret("ann", "x"), "type": "kubernetes.io/service-account-token"}
+    scene.apply(secret)
+    with pytest.raises(ObjectNotAllowedError, match="holds a token of the API server"):
+        await scene.reader.read(LOGIN)
+    scene.apply({**secret, "type": "Opaque"})
+    assert await scene.reader.read(LOGIN) is not None

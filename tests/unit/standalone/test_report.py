@@ -1,18 +1,29 @@
 """Status files: what is in them, when they are written, and when they go."""
 
+import asyncio
 import logging
+import secrets
+import stat
+import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from springline.api.meta import Identity
+from springline.app import Standalone
+from springline.clock import SystemClock
 from springline.core import status
 from springline.core.view import SessionView
-from springline.standalone import report
+from springline.standalone import status_files
+from springline.standalone.binding import NoBindings
+from springline.standalone.report import Report
 from support import builders
+from support.fakes import RecordingEvents
 from support.running import a_broker, a_connection, a_secret
 from support.standalone import Scene
+from support.waiting import PATIENCE, eventually
 
 PLANTED = "pl4nted-s3cret"
 
@@ -172,13 +183,13 @@ async def test_changes_of_one_moment_are_written_once(
 ) -> None:
     await scene.apply(*EVERYTHING)
     writes: list[str] = []
-    real = report._write_atomically
+    real = status_files.write
 
-    def noted(path: Path, content: dict[str, Any]) -> None:
+    def noted(path: Path, content: Mapping[str, Any]) -> None:
         writes.append(path.name)
         real(path, content)
 
-    monkeypatch.setattr(report, "_write_atomically", noted)
+    monkeypatch.setattr(status_files, "write", noted)
     for _ in range(3):
         scene.driver.connection.block()
         await scene.clock.settle()
@@ -224,7 +235,7 @@ async def test_status_after_the_last_moment_is_written_when_the_program_ends(sce
     await scene.apply(*EVERYTHING)
     scene.driver.connection.block("low on memory")
     await scene.clock.settle()
-    scene.report.flush()
+    await scene.report.finish(limit=1)
     assert scene.written(ORDERS_FILE)["status"]["blocked"]["reason"]
 
 
@@ -288,7 +299,7 @@ async def test_half_of_a_character_in_the_words_of_a_broker_is_escaped(scene: Sc
     scene.driver.otherwise = builders.unreachable("half of a character: \ud800")
     await scene.apply(*EVERYTHING)
     assert scene.status_dir is not None
-    assert '"half of a character: \\uD800"' in (scene.status_dir / ORDERS_FILE).read_text()
+    assert r"half of a character: \ud800" in (scene.status_dir / ORDERS_FILE).read_text()
 
 
 # --- when it cannot be written
@@ -344,20 +355,119 @@ async def test_full_disk_leaves_no_half_written_file(
 ) -> None:
     await scene.apply(*EVERYTHING)
     before = scene.written(ORDERS_FILE)
-    real = Path.write_text
+    real = status_files._fill
 
-    def full(path: Path, text: str, encoding: str) -> int:
-        real(path, text[: len(text) // 2], encoding=encoding)
+    def full(descriptor: int, text: str) -> None:
+        real(descriptor, text[: len(text) // 2])
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "write_text", full)
+        patched.setattr(status_files, "_fill", full)
         scene.driver.connection.block()
         await scene.clock.advance(1)
         assert scene.written(ORDERS_FILE) == before
         assert scene.files == {BROKER_FILE, ORDERS_FILE}
     await scene.clock.advance(10)
     assert scene.written(ORDERS_FILE) != before
+
+
+async def test_disk_that_does_not_answer_keeps_nobody_waiting(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Sessions go on, the newest status waits for it, and the end waits for it a moment only."""
+    caplog.set_level(logging.INFO)
+    await scene.apply(*EVERYTHING)
+    before = scene.written(ORDERS_FILE)
+    scene.off_loop.disk.clear()
+    for number in range(100):
+        scene.driver.connection.block(f"alarm {number}")
+        await scene.clock.advance(1)
+        scene.driver.connection.unblock()
+        await scene.clock.advance(1)
+    assert scene.shown("orders").is_ready
+    assert [record.message for record in caplog.records] == [
+        "status not written: the disk does not answer"
+    ]
+    finishing = asyncio.ensure_future(scene.report.finish(limit=5))
+    await scene.clock.result(finishing, within=5)
+    assert caplog.records[-1].message == "last status not written in time"
+    assert scene.written(ORDERS_FILE) == before
+    scene.driver.connection.block("the last")
+    scene.off_loop.disk.set()
+    await scene.clock.advance(1)
+    assert scene.written(ORDERS_FILE)["status"]["blocked"]["reason"] == "the last"
+    assert caplog.records[-1].message == "status written again"
+
+
+async def test_real_disk_that_does_not_answer_does_not_hold_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files are written by a thread, and the end does not wait for it for long."""
+    entered, answer = threading.Event(), threading.Event()
+
+    def slow(*_: object) -> None:
+        entered.set()
+        answer.wait(PATIENCE)
+
+    monkeypatch.setattr(status_files, "remove_others", slow)
+    clock = SystemClock()
+    report = Report(
+        Standalone(RecordingEvents()).manager,
+        clock,
+        status_dir=tmp_path,
+        publications=NoBindings(),
+    )
+    report.declare([Identity("Broker", "default", "rabbit")])
+    running = asyncio.ensure_future(report.run())
+    try:
+        await eventually(entered.is_set, what="the disk is asked")
+        assert not running.done()
+        running.cancel()
+        await asyncio.wait({running})
+        await report.finish(limit=0.1)
+    finally:
+        answer.set()
+
+
+# --- in a directory that others may write to, too
+
+
+async def test_link_in_the_place_of_a_new_file_is_not_followed(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    assert scene.status_dir is not None
+    monkeypatch.setattr(secrets, "token_hex", lambda _: "guessed")
+    for name in (f".{ORDERS_FILE}.new", f".{ORDERS_FILE}.guessed.new", ORDERS_FILE):
+        (scene.status_dir / name).symlink_to(victim)
+    status_files.write(scene.status_dir / BROKER_FILE, {"kind": "Broker"})
+    with pytest.raises(FileExistsError):
+        status_files.write(scene.status_dir / ORDERS_FILE, {"kind": "BrokerConnection"})
+    await scene.apply(*EVERYTHING)
+    assert victim.read_text() == "precious"
+    assert not (scene.status_dir / ORDERS_FILE).is_symlink()
+    assert scene.written(ORDERS_FILE)["status"]
+    assert scene.files == {BROKER_FILE, ORDERS_FILE}
+
+
+async def test_name_of_a_new_file_cannot_be_known_before(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: set[str] = set()
+    real = Path.replace
+
+    def noted(path: Path, target: Path) -> Path:
+        seen.add(path.name)
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "replace", noted)
+    assert scene.status_dir is not None
+    for number in range(10):
+        status_files.write(scene.status_dir / ORDERS_FILE, {"number": number})
+    assert len(seen) == 10
+    mode = (scene.status_dir / ORDERS_FILE).stat().st_mode
+    assert not mode & (stat.S_IWGRP | stat.S_IWOTH | stat.S_IXUSR)
 
 
 async def test_a_confirm_that_says_nothing_new_is_current_and_costs_no_projection(

@@ -222,7 +222,7 @@ async def test_problems_and_recent_events_stand_below_the_table(scene: Scene) ->
 
 
 async def test_very_long_message_is_wrapped_and_shown_whole(scene: Scene) -> None:
-    message = " ".join(f"word{number}" for number in range(500))
+    message = " ".join(f"word{number}" for number in range(125))
     scene.driver.otherwise = builders.unreachable(message)
     await scene.apply(*EVERYTHING)
     lines = rendered(scene, width=100)

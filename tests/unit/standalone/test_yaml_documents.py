@@ -225,6 +225,10 @@ MISTAKES = {
         f"password: {'9' * 5000}\n",
         "is not usable YAML at line 1, column 11: a value is no usable int" + QUOTE_IT,
     ),
+    "a float with more parts to the base of 60 than fit": (
+        f"password: {'1:' * 300}1.5\n",
+        "is not usable YAML at line 1, column 11: a value is no usable float" + QUOTE_IT,
+    ),
     "a timestamp that is declared as one": (
         f"password: !!timestamp {PLANTED}\n",
         "is not valid YAML at line 1, column 11: a tag is not known",

@@ -6,6 +6,7 @@ waited for under a time-out.
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import Mapping
 
 from pamqp import commands as spec
@@ -24,10 +25,12 @@ from springline.drivers.amqp091.wire import Listener, WireConnection
 from springline.drivers.shared.line import CLOSE_GRACE
 from springline.errors import (
     NotOpenError,
+    ProbeRefusedError,
     SecretNotSentError,
     SecretUpdateTimeoutError,
 )
 from springline.reasons import Reason
+from springline.veil import Veil
 
 __all__ = ["Amqp091Connection"]
 
@@ -45,20 +48,33 @@ class Amqp091Connection(Listener):
         "_observer",
         "_over",
         "_probe",
+        "_probe_cost",
+        "_probe_target",
         "_secret_answer",
         "_secret_unanswered",
+        "_veil",
         "_wire",
     )
 
     def __init__(
-        self, wire: WireConnection, info: OpenInfo, *, frame_max: int, can_confirm: bool
+        self,
+        wire: WireConnection,
+        info: OpenInfo,
+        *,
+        frame_max: int,
+        can_confirm: bool,
+        veil: Veil,
     ) -> None:
         self._wire = wire
+        self._veil = veil
         self._info = info
         self._frame_max = frame_max
         self._can_confirm = can_confirm
         self._observer: ConnectionObserver | None = None
         self._probe: Probe | None = None
+        self._probe_target: Amqp091ProbeTarget | None = None
+        self._probe_cost = ""
+        """Why the broker ended the connection, if it was because of a probe."""
         self._closed_by_us: CloseInfo | None = None
         self._over: asyncio.Future[None] | None = None
         self._secret_answer: asyncio.Future[None] | None = None
@@ -106,13 +122,17 @@ class Amqp091Connection(Listener):
         self._require_open()
         if self._probe is None:
             self._probe = Probe(self._wire, can_confirm=self._can_confirm)
-        return await self._probe.run(
-            exchange=target.exchange,
-            routing_key=target.routing_key,
-            own_queue=target.own_queue,
-            lifetime=lifetime,
-            timeout=timeout,
-        )
+        self._probe_target = target
+        try:
+            return await self._probe.run(
+                exchange=target.exchange,
+                routing_key=target.routing_key,
+                own_queue=target.own_queue,
+                lifetime=lifetime,
+                timeout=timeout,
+            )
+        except ProbeRefusedError as error:
+            raise target.judged(error) from None
 
     async def renew(self, credential: Credential, *, timeout: float) -> None:
         """Renew the secret in place; returns at update-secret-ok (R1.12, R1.13).
@@ -128,6 +148,7 @@ class Amqp091Connection(Listener):
             raise BlockedSecretUpdateError(seconds=timeout)
         if self._secret_answer is not None:
             raise RuntimeError("one update-secret at a time")
+        self._veil.note(credential.secret)
         self._send_secret(credential.secret.reveal().encode())
         answer = self._secret_answer = asyncio.get_running_loop().create_future()
         try:
@@ -189,12 +210,13 @@ class Amqp091Connection(Listener):
 
     def on_ending(self) -> None:
         """Fail what waits: nothing will be answered any more."""
+        close = self._wire.closed_by_server
         if self._probe is not None:
+            self._note_probe_cost(self._probe, close)
             self._probe.ended()
         answer = self._secret_answer
         if answer is None or answer.done():
             return
-        close = self._wire.closed_by_server
         # 320 is somebody else's decision, a shutdown for example; it says nothing of the secret.
         if close is None or close.code == _CONNECTION_FORCED:
             answer.set_exception(NotOpenError())
@@ -232,6 +254,13 @@ class Amqp091Connection(Listener):
             spec.Connection.UpdateSecret(new_secret=RawText(secret), reason=lengths.UPDATE_REASON)
         )
 
+    def _note_probe_cost(self, probe: Probe, close: Close | None) -> None:
+        target = self._probe_target
+        if close is None or target is None or self._closed_by_us is not None:
+            return
+        if replies.blames_probe(close, is_waiting=probe.is_waiting):
+            self._probe_cost = target.cost(close)
+
     def _begin_end(self, close: Close | None, text: str) -> None:
         """Note that we end it, with a Close frame or without a word."""
         if not self.is_open:
@@ -257,8 +286,10 @@ class Amqp091Connection(Listener):
 
     def _tell_closed(self) -> None:
         observer, self._observer = self._observer, None
-        if observer is not None:
-            observer.connection_closed(self, self._closed_by_us or self._wire.end_info())
+        if observer is None:
+            return
+        info = self._closed_by_us or self._wire.end_info()
+        observer.connection_closed(self, dataclasses.replace(info, probe_refused=self._probe_cost))
 
 
 def _short(text: str) -> str:

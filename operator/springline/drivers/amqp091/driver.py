@@ -39,18 +39,28 @@ class Amqp091Driver:
         sasl.check(mechanisms.TABLE, parameters.sasl, request.credential, request.tls)
         _check(parameters)
         progress = HandshakeProgress(endpoint=request.endpoint, timeout=request.timeout)
+        request.veil.note(request.credential.secret)
+        request.veil.know(
+            request.credential.username,
+            parameters.virtual_host,
+            request.endpoint.host,
+            request.address,
+        )
         with errors.translated(progress):
             async with asyncio.timeout(request.timeout):
                 reader = FrameReader(asyncio.get_running_loop())
                 line = await dialling.dial(request, progress, reader)
                 handshake = Handshake(request, progress)
-                wire = WireConnection(line, handshake, name=parameters.connection_name)
+                wire = WireConnection(
+                    line, handshake, name=parameters.connection_name, veil=request.veil
+                )
                 agreed = await wire.establish()
         return Amqp091Connection(
             wire,
             _info(request, progress, agreed, line),
             frame_max=agreed.limits.frame_max,
             can_confirm=agreed.can_confirm,
+            veil=request.veil,
         )
 
 

@@ -20,7 +20,7 @@ from pamqp import exceptions as pamqp_errors
 from springline.core.values import ClosedBy, CloseInfo
 from springline.drivers.amqp091.lengths import Login
 from springline.drivers.amqp091.replies import RESOURCE_ERROR, Close
-from springline.drivers.shared import failures, tls_failures
+from springline.drivers.shared import failures, peers, tls_failures
 from springline.drivers.shared.progress import Progress, TransportStep
 from springline.errors import (
     ConnectError,
@@ -49,7 +49,10 @@ __all__ = [
 class HandshakeStep(enum.Enum):
     """The steps after the transport's; the value says what was missing when an attempt ended."""
 
-    START = "connected, but the peer sent no AMQP greeting (Connection.Start)"
+    START = (
+        "connected, but the peer sent no AMQP greeting (Connection.Start);"
+        " does the port speak AMQP 0-9-1?"
+    )
     LOGIN = "greeted, but the login (Connection.Start-Ok) was not answered"
     OPEN = "logged in, but opening the virtual host was not answered"
 
@@ -85,7 +88,7 @@ _UNDECODABLE = (
     ArithmeticError,
     LookupError,
     RecursionError,
-    UnicodeError,
+    ValueError,
 )
 _FOREIGN = (OSError, EOFError, StopAsyncIteration, aiormq_errors.AMQPError, *_UNDECODABLE)
 
@@ -103,9 +106,9 @@ def translated(progress: HandshakeProgress) -> Iterator[None]:
             # aiormq ends its own connect task by cancelling it and hangs that on our exception.
             raise error from None
         raise
-    except _UNDECODABLE as error:
-        raise undecodable(error) from None
     except _FOREIGN as error:
+        if is_undecodable(error):
+            raise undecodable(error) from None
         cause = _origin(error)
         raise _translate(cause, progress) from cause
 
@@ -122,7 +125,8 @@ def mismatch(what: str) -> RejectedError:
 
 def is_undecodable(error: BaseException) -> bool:
     """Whether an error is about a frame whose inside makes no sense."""
-    return isinstance(error, _UNDECODABLE)
+    # A certificate that is refused is a ValueError, too.
+    return isinstance(error, _UNDECODABLE) and not isinstance(error, ssl.SSLError)
 
 
 def undecodable(error: BaseException) -> RejectedError:
@@ -181,11 +185,16 @@ def _dropped(error: BaseException, progress: HandshakeProgress) -> ConnectError:
     step = progress.step
     match step:
         case TransportStep():
-            return failures.dropped_transport(error, step, where=progress.where)
+            return failures.dropped_transport(
+                error,
+                step,
+                where=progress.where,
+                port_use=peers.usual_use(progress.endpoint.port),
+            )
         case HandshakeStep.START | HandshakeStep.OPEN:
             return TransientError(
                 Reason.PEER_CLOSED,
-                f"{progress.where}: {failures.os_text(error)} ({step.value})",
+                f"{progress.where}: {failures.os_text(error)} ({_missing(progress)})",
                 authenticated=progress.authenticated,
             )
         case HandshakeStep.LOGIN:
@@ -197,10 +206,18 @@ def _dropped(error: BaseException, progress: HandshakeProgress) -> ConnectError:
 def _unanswered(progress: HandshakeProgress) -> str:
     """Return what was missing when the time was over, with a reason where there is one."""
     login = progress.login
-    missing: str = progress.step.value
+    missing = _missing(progress)
     if progress.step is HandshakeStep.LOGIN and login is not None and login.is_too_long:
         # RabbitMQ takes three seconds to hang up on it; the time-out can be shorter.
         return f"{missing}; it has {login.comparison}"
+    return missing
+
+
+def _missing(progress: HandshakeProgress) -> str:
+    """Return what was missing, with what the port is usually for where it may be the wrong one."""
+    missing: str = progress.step.value
+    if progress.step in (TransportStep.TLS, HandshakeStep.START):
+        missing += peers.usual_use(progress.endpoint.port)
     return missing
 
 

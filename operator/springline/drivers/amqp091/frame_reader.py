@@ -10,7 +10,7 @@ from typing import SupportsIndex
 
 from pamqp.constants import FRAME_END, FRAME_METHOD
 
-from springline.drivers.amqp091 import errors, objections
+from springline.drivers.amqp091 import errors, objections, texts
 from springline.drivers.amqp091.lengths import FRAME_OVERHEAD
 from springline.drivers.amqp091.objections import NO_METHOD, Method, Violation
 from springline.drivers.amqp091.replies import RESOURCE_ERROR, Close
@@ -23,7 +23,7 @@ from springline.reasons import Reason
 __all__ = ["FrameReader"]
 
 _FRAME_TYPES = frozenset({1, 2, 3, 8})  # method, header, body, heartbeat: AMQP 0-9-1 §4.2.3
-_PIECES = 3  # the type, the rest of the header, payload with frame end
+_HEADER_REST = 6  # after the type: the channel and the length
 _GREETING_FRAME_MAX = 128 * 1024  # Start has whatever the broker says of itself
 _MOST = 16 * 1024
 """Octets of a frame after the greeting, whatever frame-max was agreed on.
@@ -40,14 +40,15 @@ class FrameReader(asyncio.StreamReader):
     """A stream that refuses what cannot be a frame before it buffers it.
 
     aiormq reads a frame as one octet, six octets with the length, and the rest; it would buffer
-    whatever length it is told, and everything up to the end of the stream after a zero octet.
+    whatever length it is told, and everything up to the end of the stream after a zero octet. Here
+    a frame is read as a whole, and handed out in such pieces.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
         self._frame_max = _GREETING_FRAME_MAX
         self._budget = InboundBudget(loop)
-        self._piece = 0
+        self._pieces = b""
         self._kind = self._channel = 0
         self._at_start = True
         self._sought = self._tail = b""
@@ -66,23 +67,10 @@ class FrameReader(asyncio.StreamReader):
 
     async def readexactly(self, n: int) -> bytes:
         """Read a piece of a frame. Raises `RejectedError` if it cannot be one."""
-        if n > self._frame_max - FRAME_OVERHEAD + 1:
-            what = f"a frame of {n - 1 + FRAME_OVERHEAD} octets where {self._frame_max} are allowed"
-            raise self._object(Violation(objections.FRAME_ERROR, what))
-        data = await super().readexactly(n)
-        match self._piece:
-            case 0:
-                self._kind, self.method = data[0], NO_METHOD
-                if self._kind not in _FRAME_TYPES:
-                    await self._refuse(data)
-            case 1:
-                self._channel = int.from_bytes(data[:2])
-            case _:
-                self._examine(data)
-                await self._budget.give_way()
-        self._piece = (self._piece + 1) % _PIECES
-        self._at_start = False
-        return data
+        if not self._pieces:
+            self._pieces = texts.repaired(await self._frame())
+        piece, self._pieces = self._pieces[:n], self._pieces[n:]
+        return piece
 
     async def read(self, n: int = -1) -> bytes:
         """Read nothing: aiormq asks for the rest of the stream to quote it in an error."""
@@ -117,6 +105,23 @@ class FrameReader(asyncio.StreamReader):
         found, self._found = self._found, None
         if found is not None:
             found()
+
+    async def _frame(self) -> bytes:
+        first = await super().readexactly(1)
+        self._kind, self.method = first[0], NO_METHOD
+        if self._kind not in _FRAME_TYPES:
+            await self._refuse(first)
+        self._at_start = False
+        rest = await super().readexactly(_HEADER_REST)
+        self._channel, length = int.from_bytes(rest[:2]), int.from_bytes(rest[2:])
+        octets = length + FRAME_OVERHEAD
+        if octets > self._frame_max:
+            what = f"a frame of {octets} octets where {self._frame_max} are allowed"
+            raise self._object(Violation(objections.FRAME_ERROR, what))
+        payload = await super().readexactly(length + 1)
+        self._examine(payload)
+        await self._budget.give_way()
+        return first + rest + payload
 
     def _examine(self, payload: bytes) -> None:
         """Raise what is wrong with a frame that is there as a whole."""

@@ -9,8 +9,10 @@ from pamqp.base import Frame
 from pamqp.constants import REPLY_SUCCESS
 from pamqp.frame import FrameTypes
 
+from springline.drivers.amqp091 import replies
 from springline.drivers.amqp091.replies import Close
 from springline.drivers.shared import peer_text
+from springline.veil import Veil
 
 __all__ = ["marshalled", "name", "read_close"]
 
@@ -25,11 +27,12 @@ def name(frame: FrameTypes) -> str:
     return type(frame).name if isinstance(frame, Frame) else type(frame).__name__
 
 
-def read_close(frame: spec.Connection.Close) -> Close:
-    """Return what a Close says, with its text fit to be shown."""
+def read_close(frame: spec.Connection.Close, veil: Veil) -> Close:
+    """Return what a Close says, with what is shown of its text."""
     return Close(
         code=frame.reply_code or REPLY_SUCCESS,
         text=peer_text.cleaned(frame.reply_text),
+        veiled=replies.shown(frame.reply_text, veil),
         class_id=frame.class_id or 0,
         method_id=frame.method_id or 0,
     )

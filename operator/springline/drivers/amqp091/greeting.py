@@ -5,6 +5,7 @@ Pure. The mechanism is chosen in mechanisms.py.
 
 import functools
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from springline.drivers.amqp091.parameters import Amqp091Parameters, LocalePrefe
 from springline.drivers.shared import peer_text
 from springline.errors import RejectedError
 from springline.reasons import Reason
+from springline.veil import WITHHELD, Veil
 
 __all__ = [
     "CAPABILITIES",
@@ -40,35 +42,57 @@ CAPABILITIES: Final[FieldTable] = {
     "consumer_cancel_notify": True,
 }
 
-_MAX_WORDS = 32
+# Products, versions, platforms, SASL mechanisms and locales.
+_USUAL: Final = re.compile(
+    r"RabbitMQ|[0-9.]+|Erlang/OTP [0-9.]+|PLAIN|AMQPLAIN|EXTERNAL|ANONYMOUS|RABBIT-CR-DEMO"
+    r"|[a-z]{2}_[A-Z]{2}"
+)
 
 
 def server_info(
-    properties: Mapping[str, Any], *, mechanisms: object, locales: object
+    properties: Mapping[str, Any], *, mechanisms: object, locales: object, veil: Veil
 ) -> Amqp091ServerInfo:
-    """Return what Start says of the broker (R1.1). Equal brokers share one value."""
+    """Return what Start says of the broker (R1.1). Equal brokers share one value.
+
+    It comes before our login; a broker that has had one before may say it all the same.
+    """
+
+    def shown(name: str) -> str:
+        text = peer_text.cleaned(properties.get(name), veil=veil, is_known=_is_usual)
+        return "" if text == WITHHELD else text
+
     return _shared(
         Amqp091ServerInfo(
-            product=peer_text.cleaned(properties.get("product")),
-            version=peer_text.cleaned(properties.get("version")),
-            platform=peer_text.cleaned(properties.get("platform")),
-            cluster_name=peer_text.cleaned(properties.get("cluster_name")),
+            product=shown("product"),
+            version=shown("version"),
+            platform=shown("platform"),
+            cluster_name=shown("cluster_name"),
             protocol_version="0-9-1",
-            mechanisms=words(mechanisms),
-            locales=words(locales),
+            mechanisms=words(mechanisms, veil),
+            locales=words(locales, veil),
+            tells_blocks=_can(properties, "connection.blocked"),
         )
     )
 
 
 def can_confirm(properties: Mapping[str, Any]) -> bool:
     """Whether Start's properties say that the broker confirms what is published."""
+    return _can(properties, "publisher_confirms")
+
+
+def _can(properties: Mapping[str, Any], capability: str) -> bool:
     capabilities = properties.get("capabilities")
-    return isinstance(capabilities, dict) and bool(capabilities.get("publisher_confirms"))
+    return isinstance(capabilities, dict) and bool(capabilities.get(capability))
 
 
-def words(text: object) -> tuple[str, ...]:
+def words(text: object, veil: Veil | None = None) -> tuple[str, ...]:
     """Split a list as Start has it: words between spaces (AMQP 0-9-1, connection.start)."""
-    return tuple(peer_text.cleaned(text, limit=4096).split()[:_MAX_WORDS])
+    return peer_text.words(text, veil=veil, is_known=_is_usual)
+
+
+def _is_usual(text: str) -> bool:
+    """Whether a text of Start is one that many brokers say."""
+    return _USUAL.fullmatch(text) is not None
 
 
 def choose_locale(preference: LocalePreference, offered: Sequence[str]) -> str:

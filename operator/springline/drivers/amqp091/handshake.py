@@ -156,7 +156,10 @@ class Handshake:
         if version != _VERSION:
             raise errors.mismatch(f"a Connection.Start of version {version[0]}-{version[1]}")
         server = self._server = greeting.server_info(
-            frame.server_properties, mechanisms=frame.mechanisms, locales=frame.locales
+            frame.server_properties,
+            mechanisms=frame.mechanisms,
+            locales=frame.locales,
+            veil=request.veil,
         )
         self._can_confirm = greeting.can_confirm(frame.server_properties)
         self._locale = greeting.choose_locale(parameters.locale, server.locales)
@@ -227,7 +230,7 @@ class Handshake:
 
     def _close(self, frame: spec.Connection.Close) -> bytes:
         """Keep what a Close says, and answer it (R1.8)."""
-        self._closed = frames.read_close(frame)
+        self._closed = frames.read_close(frame, self._request.veil)
         return frames.marshalled(spec.Connection.CloseOk())
 
     def _go_to(self, step: HandshakeStep) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from springline.api import texts
 from springline.api.status import NegotiatedStatus, ServerStatus
 from springline.core.values import Negotiated, ServerInfo
 
@@ -27,7 +28,10 @@ class Amqp091Negotiated(Negotiated):
             heartbeat=f"{self.heartbeat_seconds}s",
             channel_max=self.channel_max,
             frame_max=self.frame_max,
-            client_properties=dict(self.client_properties),
+            client_properties={
+                texts.shown(name): texts.shown(value)
+                for name, value in self.client_properties.items()
+            },
             tls=self.tls.as_status() if self.tls is not None else None,
         )
 

@@ -153,6 +153,11 @@ class Probe:
             self._give_up()
             raise
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an answer of the broker is due."""
+        return self._answer is not None and not self._answer.done()
+
     def blocked(self) -> None:
         """End a wait: the broker has said that it does not take in what was published."""
         if self._answer is not None and not self._answer.done():
@@ -260,7 +265,8 @@ class Probe:
         self._state = _State.CLOSED
         if self._answer is not None and not self._answer.done():
             code, text = frame.reply_code or 0, peer_text.cleaned(frame.reply_text)
-            self._answer.set_exception(replies.probe_refused(code, text))
+            shown = replies.shown(frame.reply_text, self._wire.veil)
+            self._answer.set_exception(replies.probe_refused(code, text, shown=shown))
 
     def _is_latest(self, frame: spec.Basic.Ack | spec.Basic.Nack) -> bool:
         tag = frame.delivery_tag or 0

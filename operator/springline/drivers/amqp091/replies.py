@@ -6,11 +6,12 @@ one by one; anything unknown falls back to what its code says. It reads no frame
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from springline.core.values import Block, ClosedBy, CloseInfo
+from springline.drivers.shared import peer_text
 from springline.errors import (
     ConnectError,
     CredentialRejectedError,
@@ -22,20 +23,28 @@ from springline.errors import (
     TransientError,
 )
 from springline.reasons import Reason
+from springline.veil import Veil
 
 __all__ = [
     "RESOURCE_ERROR",
     "Close",
     "at_open",
+    "blames_probe",
     "block",
+    "is_channel_limit",
     "probe_refused",
     "says_expired",
     "secret_refused",
+    "shown",
     "when_open",
 ]
 
 
 RESOURCE_ERROR: Final = 506
+_NOT_ALLOWED: Final = 530
+_CHANNEL_LIMIT: Final = "number of channels opened"
+_NOT_UNDERSTOOD: Final = frozenset({501, 502, 503, 504, 505, 540})
+_PROBE_CLASSES: Final = frozenset({20, 50, 60, 85})  # channel, queue, basic, confirm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +52,17 @@ class Close:
     """A Close frame, as received (its text is cut and printable) or as sent."""
 
     code: int
-    text: str
+    text: str = field(repr=False)
+    """What it says, which decides what it means. A broker may have put our secret into it."""
+    veiled: str | None = None
+    """What is shown of that, if something else."""
     class_id: int = 0
     method_id: int = 0
+
+    @property
+    def shown(self) -> str:
+        """What is shown of its text."""
+        return self.text if self.veiled is None else self.veiled
 
     @property
     def codes(self) -> Mapping[str, int]:
@@ -126,7 +143,7 @@ _RULES = (
     Rule(
         # Opening the probe's channel can meet this one; it ends the whole connection.
         code=530,
-        text=r"number of channels opened",
+        text=_CHANNEL_LIMIT,
         family=TransientError,
         reason=Reason.CONNECTION_LIMIT_REACHED,
         says="the broker allows no further channel",
@@ -172,7 +189,7 @@ _RULES = (
             reason=Reason.PROTOCOL_MISMATCH,
             says="the broker does not understand what was sent to it",
         )
-        for code in (501, 502, 503, 504, 505, 540)
+        for code in sorted(_NOT_UNDERSTOOD)
     ),
 )
 
@@ -188,7 +205,12 @@ _EXPIRIES = (
 )
 
 # What a probe's channel is closed with; a channel that is one too many closes the connection (530).
-_PROBE_REFUSALS = {403: ProbeRefusal.NO_PERMISSION, 404: ProbeRefusal.PLACE_MISSING}
+_PROBE_REFUSALS = {
+    403: ProbeRefusal.NO_PERMISSION,
+    404: ProbeRefusal.PLACE_MISSING,
+    RESOURCE_ERROR: ProbeRefusal.TROUBLE,
+    541: ProbeRefusal.TROUBLE,  # internal-error
+}
 
 # What RabbitMQ's alarms say in a Blocked. It joins those that hold with " & ", in either order;
 # 3.10 says "low on" only once.
@@ -201,6 +223,25 @@ _BLOCKS = {
     "low on disk & low on memory": Reason.LOW_ON_MEMORY_AND_DISK,
 }
 
+# RabbitMQ's sentences, with its names in groups. Whatever else a group holds may be a secret.
+_SENTENCES = (
+    (
+        r"ACCESS_REFUSED - Login was refused using authentication mechanism [A-Z0-9-]+\."
+        r" For details see the broker logfile\."
+    ),
+    r"NOT_ALLOWED - vhost (.*) not found",
+    (
+        r"NOT_ALLOWED - access to vhost '(.*)' refused for user '(.*)'"
+        r"(?:: (?:connection limit \(\d+\) is reached|vhost '(.*)' is down))?"
+    ),
+    r"NOT_ALLOWED - [Ss]ecret (?:was refused|update failed)\.?",
+    r"INTERNAL_ERROR - access to vhost '(.*)' refused for user '(.*)': vhost '(.*)' is down",
+    r"CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'",
+    r"CONNECTION_FORCED - Node was put into maintenance mode",
+    r"CONNECTION_FORCED - Closed via management plugin",
+    r"CONNECTION_FORCED - vhost '(.*)' is (?:down|deleted)",
+)
+
 # 311 to 313, 405 and 406 belong to channels; 506 and 541 are the broker's own trouble, and pass.
 _OTHERWISE = Rule(
     code=0,
@@ -208,6 +249,23 @@ _OTHERWISE = Rule(
     reason=Reason.PEER_CLOSED,
     says="the broker closed the connection",
 )
+
+
+def shown(text: object, veil: Veil) -> str:
+    """Return what is shown of a broker's text: without our secrets."""
+    return peer_text.cleaned(text, veil=veil, is_known=lambda each: _is_known(each, veil.names))
+
+
+def _is_known(text: str, names: Collection[str]) -> bool:
+    """Whether RabbitMQ says just that, of nothing but names that we have told it."""
+    if text.strip().lower() in _BLOCKS:
+        return True
+    matches = (re.fullmatch(pattern, text) for pattern in _SENTENCES)
+    return any(
+        all(name in names for name in match.groups() if name is not None)
+        for match in matches
+        if match is not None
+    )
 
 
 def at_open(close: Close, *, authenticated: bool, hint: str = "") -> ConnectError:
@@ -218,7 +276,7 @@ def at_open(close: Close, *, authenticated: bool, hint: str = "") -> ConnectErro
     rule = _rule(close)
     family = rule.family
     says = rule.says
-    shown = _shown(close)
+    shown = f"{close.code} {close.shown}".strip()
     if says_expired(close.code, close.text):
         return CredentialRejectedError(Reason.ACCESS_REFUSED, f"{says}: {shown}", says_expired=True)
     if issubclass(family, CredentialRejectedError):
@@ -236,10 +294,26 @@ def when_open(close: Close) -> CloseInfo:
     return CloseInfo(
         by=ClosedBy.SERVER,
         reason=_rule(close).reason,
-        text=close.text,
+        text=close.shown,
         codes=close.codes,
         says_expired=says_expired(close.code, close.text),
     )
+
+
+def blames_probe(close: Close, *, is_waiting: bool) -> bool:
+    """Whether a Close of the connection is the answer to what a probe sent.
+
+    `is_waiting` is whether an answer was due. Most of what can be wrong with a probe ends its
+    channel alone; that there is one too many, and what a broker does not implement, does not.
+    """
+    if is_channel_limit(close):
+        return True  # nothing but a probe opens channels
+    return is_waiting and (close.class_id in _PROBE_CLASSES or close.code in _NOT_UNDERSTOOD)
+
+
+def is_channel_limit(close: Close) -> bool:
+    """Whether a Close says that there is a channel too many."""
+    return close.code == _NOT_ALLOWED and _CHANNEL_LIMIT in close.text
 
 
 def block(text: str) -> Block:
@@ -252,17 +326,17 @@ def says_expired(code: int, text: str) -> bool:
     return any(code == each and re.search(pattern, text) for each, pattern in _EXPIRIES)
 
 
-def probe_refused(code: int, text: str) -> ProbeRefusedError:
-    """Return what a Close of the probe's channel means."""
+def probe_refused(code: int, text: str, *, shown: str | None = None) -> ProbeRefusedError:
+    """Return what a Close of the probe's channel means; `shown` is what is shown of its text."""
     why = _PROBE_REFUSALS.get(code, ProbeRefusal.OTHER)
     if says_expired(code, text):
         why = ProbeRefusal.CREDENTIAL_EXPIRED
-    return ProbeRefusedError(why, f"{code} {text}")
+    return ProbeRefusedError(why, f"{code} {text if shown is None else shown}")
 
 
 def secret_refused(close: Close) -> SecretRefusedError:
     """Return what a Close instead of update-secret-ok means."""
-    return SecretRefusedError(f"{close.code} {close.text}")
+    return SecretRefusedError(f"{close.code} {close.shown}")
 
 
 def _rule(close: Close) -> Rule:
@@ -270,7 +344,3 @@ def _rule(close: Close) -> Rule:
         if rule.code == close.code and re.search(rule.text, close.text):
             return rule
     return _OTHERWISE
-
-
-def _shown(close: Close) -> str:
-    return f"{close.code} {close.text}".strip()

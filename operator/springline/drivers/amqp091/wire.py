@@ -20,9 +20,9 @@ from springline.drivers.amqp091.frame_reader import FrameReader
 from springline.drivers.amqp091.handshake import Agreed, Handshake
 from springline.drivers.amqp091.objections import Rules
 from springline.drivers.amqp091.replies import Close
-from springline.drivers.shared import peer_text
 from springline.drivers.shared.line import Line
 from springline.reasons import Reason
+from springline.veil import Veil
 
 __all__ = ["Listener", "WireConnection"]
 
@@ -53,9 +53,15 @@ class Listener:
 class WireConnection:
     """A connection for one attempt."""
 
-    def __init__(self, line: Line[FrameReader], handshake: Handshake, *, name: str) -> None:
-        """Take over a connected line. All-tasks dumps show the name."""
+    def __init__(
+        self, line: Line[FrameReader], handshake: Handshake, *, name: str, veil: Veil
+    ) -> None:
+        """Take over a connected line. All-tasks dumps show the name.
+
+        What the peer says is shown through the veil.
+        """
         self.line = line
+        self.veil = veil
         self.listener = Listener()
         self.blocked: str | None = None
         self.closed_by_server: Close | None = None
@@ -164,7 +170,7 @@ class WireConnection:
         match frame:
             case spec.Connection.Close():
                 # Close-Ok leaves before the end begins, and the codes are kept (R2.6).
-                self.closed_by_server = frames.read_close(frame)
+                self.closed_by_server = frames.read_close(frame, self.veil)
                 self.send(spec.Connection.CloseOk())
                 self._end()
                 return False
@@ -173,7 +179,7 @@ class WireConnection:
                 self._end()
                 return False
             case spec.Connection.Blocked():  # R1.10
-                self.blocked = peer_text.cleaned(frame.reason) or "no reason given"
+                self.blocked = replies.shown(frame.reason, self.veil) or "no reason given"
                 self.listener.on_blocked()
             case spec.Connection.Unblocked():  # R1.11
                 self.blocked = None

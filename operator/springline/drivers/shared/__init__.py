@@ -3,7 +3,7 @@
 The idea: a driver dials, gets a line, and speaks its protocol on it. Whatever would be the same in
 another protocol is here, each thing in one file, so that all drivers say the same of the same.
 
-    dialling       one address after the other, and TLS where declared, to a line
+    dialling       an address, and TLS where declared, to a line
     line           a connected transport: writes without waiting, ends within a bounded time
     tls_handshake  TLS on a connected socket, and what it agreed on
     progress       how far an attempt has come; a driver adds its own steps

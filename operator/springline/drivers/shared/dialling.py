@@ -1,4 +1,4 @@
-"""From the addresses of an endpoint to a connected line, with TLS where declared.
+"""From an address to a connected line, with TLS where declared.
 
 It looks up no names and sends nothing of a protocol. The reader is the driver's, and so is what may
 be buffered.
@@ -12,13 +12,17 @@ from typing import Any, TypeVar
 
 from springline.core.protocol_values import Parameters
 from springline.core.values import OpenRequest
-from springline.drivers.shared import failures, tls_handshake
+from springline.drivers.shared import tls_handshake
 from springline.drivers.shared.line import Line, LineProtocol
 from springline.drivers.shared.progress import Progress, TransportStep
 from springline.errors import TransientError
 from springline.reasons import Reason
 
 __all__ = ["dial"]
+
+KEEPALIVE_IDLE_SECONDS = 60
+KEEPALIVE_INTERVAL_SECONDS = 15
+KEEPALIVE_PROBES = 4
 
 ReaderT = TypeVar("ReaderT", bound=asyncio.StreamReader)
 StepT = TypeVar("StepT", bound=enum.Enum)
@@ -27,13 +31,13 @@ StepT = TypeVar("StepT", bound=enum.Enum)
 async def dial(
     request: OpenRequest[Parameters], progress: Progress[StepT], reader: ReaderT
 ) -> Line[ReaderT]:
-    """Connect to the first address that answers, with TLS where declared; `reader` is fed from it.
+    """Connect to the address, with TLS where declared; `reader` is fed from it.
 
-    The caller's own deadline ends it: `request.timeout` is only shared out between the addresses.
-    Raises `ConnectError`s and what the operating system and ssl raise. Safe to cancel: on any
-    exception the socket is released before it leaves.
+    It has no limit of its own. Raises `ConnectError`s and what the operating system and ssl raise.
+    Safe to cancel: on any exception the socket is released before it leaves.
     """
-    connected = await _connect_any(request, progress)
+    progress.address = request.address
+    connected = await _connect(request.address, request.endpoint.port)
     loop = asyncio.get_running_loop()
     protocol = LineProtocol(reader, loop)
     try:
@@ -41,49 +45,43 @@ async def dial(
             transport, _ = await loop.create_connection(lambda: protocol, sock=connected)
         else:
             progress.step = TransportStep.TLS
-            transport = await tls_handshake.secure(connected, protocol, request, request.tls)
+            transport = await tls_handshake.secure(
+                connected, protocol, request, request.tls, where=progress.where
+            )
     except BaseException:
         await _released(connected)
         raise
     return Line(reader, asyncio.StreamWriter(transport, protocol, reader, loop), protocol)
 
 
-async def _connect_any(
-    request: OpenRequest[Parameters], progress: Progress[StepT]
-) -> socket.socket:
-    """Try the addresses in order; each gets its share of the time that is left.
-
-    A single silent address must not use up what the others need.
-    """
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + request.timeout
-    refusals: list[tuple[str, OSError]] = []
-    for index, address in enumerate(request.addresses):
-        progress.address = address
-        left = len(request.addresses) - index
-        # The last one may take all that the caller's deadline leaves.
-        share = (deadline - loop.time()) / left if left > 1 else None
-        try:
-            async with asyncio.timeout(share):
-                return await _connect_one(address, request.endpoint.port)
-        except OSError as error:
-            refusals.append((address, error))
-    raise failures.refused_addresses(refusals, progress) from refusals[-1][1]
-
-
-async def _connect_one(address: str, port: int) -> socket.socket:
+async def _connect(address: str, port: int) -> socket.socket:
     family, target = _numeric(address, port)
     connecting = socket.socket(family, socket.SOCK_STREAM)
     try:
         connecting.setblocking(False)
-        # With heartbeats off, this is all that notices a peer that has vanished.
-        connecting.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        _keep_alive(connecting)
         await asyncio.get_running_loop().sock_connect(connecting, target)
         _refuse_oneself(connecting)
     except BaseException:
         connecting.close()
         raise
     return connecting
+
+
+def _keep_alive(connecting: socket.socket) -> None:
+    """Have the system ask a silent peer whether it is there.
+
+    Where a protocol has no heartbeats, or they are off, this is all that notices that a peer has
+    vanished while nothing is sent. The system's own settings take two hours for it.
+
+    TCP_USER_TIMEOUT would do the same while something is sent, and is never set: a broker that has
+    stopped reading on purpose, because of a block, closes its window, and then it ends a connection
+    that is well (RFC 5482 §3.1, tcp(7)).
+    """
+    connecting.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_SECONDS)
+    connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_SECONDS)
+    connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
 
 
 def _refuse_oneself(connected: socket.socket) -> None:

@@ -13,27 +13,9 @@ from springline.drivers.shared.progress import Progress, TransportStep
 from springline.errors import ConnectError, TransientError
 from springline.reasons import Reason
 
-__all__ = ["dropped_transport", "os_text", "refused_addresses", "timed_out"]
+__all__ = ["dropped_transport", "os_text", "timed_out"]
 
 StepT = TypeVar("StepT", bound=enum.Enum)
-
-
-def refused_addresses(
-    failures: list[tuple[str, OSError]], progress: Progress[StepT]
-) -> ConnectError:
-    """Return why none of an endpoint's addresses could be connected to."""
-    if all(isinstance(error, TimeoutError) for _, error in failures):
-        addresses = ", ".join(address for address, _ in failures)
-        return TransientError(
-            Reason.CONNECT_TIMEOUT,
-            f"{progress.endpoint}: nothing answered within {_seconds(progress.timeout)} s"
-            f" ({TransportStep.TCP.value} to {addresses})",
-        )
-    each = "; ".join(
-        os_text(error) if address == progress.endpoint.host else f"{address}: {os_text(error)}"
-        for address, error in failures
-    )
-    return TransientError(Reason.CONNECTION_REFUSED, f"{progress.endpoint}: {each}")
 
 
 def timed_out(progress: Progress[StepT], *, missing: str) -> ConnectError:
@@ -45,12 +27,17 @@ def timed_out(progress: Progress[StepT], *, missing: str) -> ConnectError:
     )
 
 
-def dropped_transport(error: BaseException, step: TransportStep, *, where: str) -> ConnectError:
-    """Return what an end of file or a reset means before a driver's own steps."""
+def dropped_transport(
+    error: BaseException, step: TransportStep, *, where: str, port_use: str = ""
+) -> ConnectError:
+    """Return what an end of file or a reset means before a driver's own steps.
+
+    `port_use` is what the port is usually for, as `peers` says it.
+    """
     text = f"{where}: {os_text(error)}"
     if step is TransportStep.TCP:
         return TransientError(Reason.CONNECTION_REFUSED, text)
-    return TransientError(Reason.TLS_FAILED, f"{text} ({step.value}; does the port speak TLS?)")
+    return TransientError(Reason.TLS_FAILED, f"{text} ({step.value}{port_use})")
 
 
 def os_text(error: BaseException) -> str:

@@ -1,11 +1,20 @@
-"""What the peer speaks, told by its first bytes. Pure; used for the sentence in an error.
+"""What the peer speaks, told by its first bytes, or else by its port; used for the sentence in an
+error.
 
-Only bytes that came before our login are looked at: later ones could be our own secret, echoed.
+Only bytes that came before our login are looked at: later ones could be our own secret, echoed. The
+bytes themselves go to the debug log alone: who may declare a connection could read the banner of
+any service in status otherwise.
 """
 
+import logging
 from dataclasses import dataclass
+from typing import Final
 
-__all__ = ["MAX_SAMPLE", "Expected", "describe"]
+from springline import protocols
+
+__all__ = ["MAX_SAMPLE", "Expected", "describe", "usual_use"]
+
+logger = logging.getLogger(__name__)
 
 MAX_SAMPLE = 32
 """Bytes that are enough to recognise a protocol."""
@@ -27,24 +36,35 @@ class _AmqpHeader:
 
     protocol: str
     wants: str = ""
-    otherwise: str = ", which is not supported"
-    """What follows where another protocol is expected."""
 
 
-_SET_AMQP10 = ": set protocol: amqp10"
 _AMQP_HEADERS = {
-    b"\0\0\x09\x01": _AmqpHeader(protocol="AMQP 0-9-1", otherwise=": set protocol: amqp091"),
-    b"\0\x01\0\0": _AmqpHeader(protocol="AMQP 1.0", otherwise=_SET_AMQP10),
-    b"\x03\x01\0\0": _AmqpHeader(
-        protocol="AMQP 1.0", wants=" and wants SASL first", otherwise=_SET_AMQP10
-    ),
-    b"\x02\x01\0\0": _AmqpHeader(
-        protocol="AMQP 1.0", wants=" and wants TLS first", otherwise=_SET_AMQP10
-    ),
+    b"\0\0\x09\x01": _AmqpHeader(protocol="AMQP 0-9-1"),
+    b"\0\x01\0\0": _AmqpHeader(protocol="AMQP 1.0"),
+    b"\x03\x01\0\0": _AmqpHeader(protocol="AMQP 1.0", wants=" and wants SASL first"),
+    b"\x02\x01\0\0": _AmqpHeader(protocol="AMQP 1.0", wants=" and wants TLS first"),
     b"\x01\x01\x00\x0a": _AmqpHeader(protocol="AMQP 0-10"),
     b"\x01\x01\x00\x09": _AmqpHeader(protocol="AMQP 0-9"),
     b"\x01\x01\x08\x00": _AmqpHeader(protocol="AMQP 0-8"),
 }
+_USUAL_USES: Final = {
+    80: "HTTP",
+    443: "HTTPS",
+    1883: "MQTT",
+    4369: "Erlang's port mapper",
+    5552: "RabbitMQ streams",
+    8080: "HTTP",
+    8161: "ActiveMQ's console, which speaks HTTP",
+    8883: "MQTT with TLS",
+    15671: "RabbitMQ's management interface, which speaks HTTPS",
+    15672: "RabbitMQ's management interface, which speaks HTTP",
+    15691: "RabbitMQ's metrics, which speak HTTPS",
+    15692: "RabbitMQ's metrics, which speak HTTP",
+    25672: "the nodes of a RabbitMQ cluster among themselves",
+    61613: "STOMP",
+}
+"""What brokers' machines have ports for beside the protocols that there are drivers for."""
+
 _TLS_RECORD_TYPES = frozenset({0x14, 0x15, 0x16, 0x17})
 
 
@@ -58,7 +78,20 @@ def describe(sample: bytes, expected: Expected) -> str:
         return f"the peer speaks HTTP: the port is not the broker's {expected.port} port"
     if sample.startswith(b"SSH-"):
         return f"the peer speaks SSH: the port is not the broker's {expected.port} port"
-    return f"the peer does not speak {expected.protocol}; its first bytes are {sample[:16]!r}"
+    logger.debug("peer speaks something else", extra={"first_bytes": sample[:16]})
+    return (
+        f"the peer does not speak {expected.protocol}; Springline's debug log has its first bytes"
+    )
+
+
+def usual_use(port: int) -> str:
+    """Return what a port is usually for, to follow a sentence; empty where nothing is known.
+
+    Some peers say nothing to what they do not understand: a server of HTTP waits for the end of the
+    line.
+    """
+    use = _USUAL_USES.get(port)
+    return f" Port {port} is usually for {use}." if use is not None else ""
 
 
 def _amqp_version(octets: bytes, expected: Expected) -> str:
@@ -66,5 +99,13 @@ def _amqp_version(octets: bytes, expected: Expected) -> str:
     if header is None:
         return f"AMQP in another version ({'-'.join(map(str, octets[1:])) or 'cut off'})"
     if header.protocol != expected.protocol:
-        return f"{header.protocol}{header.wants}{header.otherwise}"
+        return f"{header.protocol}{header.wants}{_advice(header.protocol)}"
     return f"{header.protocol}{header.wants or ', and refuses our version of it'}"
+
+
+def _advice(title: str) -> str:
+    """Return what to declare for a protocol, if it can be declared."""
+    for known in protocols.PROTOCOLS.values():
+        if known.title == title:
+            return f": set protocol: {known.name}"
+    return ", which is not supported"

@@ -19,7 +19,7 @@ class TransportStep(enum.Enum):
     """The steps before a driver's own; the value says what was missing when it ended there."""
 
     TCP = "no TCP connection"
-    TLS = "connected, but the TLS handshake was not completed"
+    TLS = "connected, but the TLS handshake was not completed; does the port speak TLS?"
 
 
 @dataclass(slots=True, kw_only=True)

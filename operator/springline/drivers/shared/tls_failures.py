@@ -48,10 +48,13 @@ _CLIENT_CERTIFICATE = frozenset(
 )
 
 
-def translated(error: ssl.SSLError, *, where: str) -> ConnectError:
-    """Return what a failure of TLS with the peer at `where` means."""
+def translated(error: ssl.SSLError, *, where: str, left_out: str = "") -> ConnectError:
+    """Return what a failure of TLS with the peer at `where` means.
+
+    `left_out` is what of the declared authorities is not trusted, as `TLSClient` has it.
+    """
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _refused_certificate(error, where)
+        return _refused_certificate(error, where, left_out)
     reason = error.reason or ""
     if reason in _NOT_TLS:
         return RejectedError(
@@ -71,11 +74,14 @@ def translated(error: ssl.SSLError, *, where: str) -> ConnectError:
     return TransientError(Reason.TLS_FAILED, f"{where}: {_text(error)}")
 
 
-def _refused_certificate(error: ssl.SSLCertVerificationError, where: str) -> RejectedError:
+def _refused_certificate(
+    error: ssl.SSLCertVerificationError, where: str, left_out: str
+) -> RejectedError:
+    flaw = f"; of tls.caRef, {left_out}" if left_out else ""
     return RejectedError(
         Reason.TLS_FAILED,
         f"{where}: the broker's certificate is not accepted: {error.verify_message}"
-        " (see tls.caRef and tls.serverName)",
+        f" (see tls.caRef and tls.serverName{flaw})",
     )
 
 

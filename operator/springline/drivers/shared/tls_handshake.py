@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from springline.core.protocol_values import Parameters
 from springline.core.values import OpenRequest, TLSClient, TLSInfo
+from springline.drivers.shared import tls_failures
 from springline.drivers.shared.line import CLOSE_GRACE
 from springline.errors import RejectedError
 from springline.reasons import Reason
@@ -23,13 +24,16 @@ async def secure(
     protocol: asyncio.StreamReaderProtocol,
     request: OpenRequest[Parameters],
     tls: TLSClient,
+    *,
+    where: str,
 ) -> asyncio.Transport:
     """Make the TLS handshake and return the transport.
 
-    Raises `RejectedError` for a name that cannot be verified, and what ssl and the system raise.
+    Raises `RejectedError` for a name that cannot be verified, and for a certificate that may be
+    refused because of what was left out of the authorities; and what ssl and the system raise.
     """
     # A name in DNS may end in a dot; no certificate names one (RFC 5280 §4.2.1.6).
-    name = tls.server_name or request.endpoint.host.removesuffix(".")
+    name = (tls.server_name or request.endpoint.host).removesuffix(".")
     try:
         transport, _ = await asyncio.get_running_loop().create_connection(
             lambda: protocol,
@@ -40,8 +44,10 @@ async def secure(
             ssl_handshake_timeout=request.timeout + 1,
             ssl_shutdown_timeout=CLOSE_GRACE,
         )
-    except ssl.SSLCertVerificationError:
-        raise  # a ValueError, too
+    except ssl.SSLCertVerificationError as error:  # a ValueError, too
+        if not tls.left_out:
+            raise
+        raise tls_failures.translated(error, where=where, left_out=tls.left_out) from error
     except ValueError as error:
         raise RejectedError(
             Reason.TLS_FAILED, f"{name!r} cannot be verified as a server name: {error}"

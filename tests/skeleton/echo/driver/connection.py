@@ -14,6 +14,7 @@ from springline.drivers.shared import peer_text
 from springline.drivers.shared.line import CLOSE_GRACE, Line
 from springline.errors import NotOpenError, SecretNotSentError
 from springline.reasons import Reason
+from springline.veil import Veil
 
 __all__ = ["EchoConnection"]
 
@@ -27,8 +28,9 @@ _BLOCKS: Final = {
 class EchoConnection:
     """One open Echo connection."""
 
-    def __init__(self, line: Line[asyncio.StreamReader], info: OpenInfo) -> None:
+    def __init__(self, line: Line[asyncio.StreamReader], info: OpenInfo, veil: Veil) -> None:
         self._line = line
+        self._veil = veil
         self._info = info
         self._blocked: Block | None = None
         self._observer: ConnectionObserver | None = None
@@ -157,7 +159,7 @@ class EchoConnection:
         while True:
             async with asyncio.timeout(2 * beat if beat else None):
                 said = await lines.received(self._line.reader)
-            text = peer_text.cleaned(said.get("text"))
+            text = peer_text.cleaned(said.get("text"), veil=self._veil)
             match said["say"]:
                 case "echo" if self._echo is not None and not self._echo.done():
                     self._echo.set_result(True)

@@ -16,6 +16,7 @@ from springline.drivers.shared.sasl import MechanismTable
 from springline.errors import CredentialRejectedError, RejectedError
 from springline.protocols import PROTOCOLS
 from springline.reasons import Reason
+from springline.veil import Veil
 
 __all__ = ["EchoDriver"]
 
@@ -34,6 +35,10 @@ class EchoDriver:
         """Connect, log in and enter the hub within `request.timeout` seconds. Safe to cancel."""
         parameters = request.parameters
         sasl.check(_MECHANISMS, parameters.sasl, request.credential, request.tls)
+        request.veil.note(request.credential.secret)
+        request.veil.know(
+            request.credential.username, parameters.hub, request.endpoint.host, request.address
+        )
         progress = EchoProgress(endpoint=request.endpoint, timeout=request.timeout)
         with errors.translated(progress):
             async with asyncio.timeout(request.timeout):
@@ -45,13 +50,13 @@ class EchoDriver:
                     line.abort()
                     await line.wait_lost()
                     raise
-        return EchoConnection(line, info)
+        return EchoConnection(line, info, request.veil)
 
 
 async def _enter(
     line: Line[asyncio.StreamReader], request: OpenRequest[EchoParameters], progress: EchoProgress
 ) -> OpenInfo:
-    parameters, credential = request.parameters, request.credential
+    parameters, credential, veil = request.parameters, request.credential, request.veil
     progress.step = EchoStep.GREETING
     greeting = await _expected(line, "hello")
     offered = tuple(map(peer_text.cleaned, greeting.get("mechanisms", ())))
@@ -60,7 +65,7 @@ async def _enter(
     secret = credential.secret.reveal()
     line.write(lines.written("login", by=name, user=credential.username, secret=secret))
     if (answer := await lines.received(line.reader))["say"] == "no":
-        raise CredentialRejectedError(Reason.ACCESS_REFUSED, _refusal("the login", answer))
+        raise CredentialRejectedError(Reason.ACCESS_REFUSED, _refusal("the login", answer, veil))
     progress.step = EchoStep.ENTRY
     line.write(
         lines.written(
@@ -73,7 +78,7 @@ async def _enter(
     )
     if (answer := await lines.received(line.reader))["say"] == "no":
         raise RejectedError(
-            Reason.VIRTUAL_HOST_NOT_FOUND, _refusal("the entry", answer), authenticated=True
+            Reason.VIRTUAL_HOST_NOT_FOUND, _refusal("the entry", answer, veil), authenticated=True
         )
     return OpenInfo(
         endpoint=request.endpoint,
@@ -85,10 +90,10 @@ async def _enter(
             tls=tls_handshake.tls_info(line.writer, request.tls),
         ),
         server=ServerInfo(
-            product=peer_text.cleaned(greeting.get("product")),
-            version=peer_text.cleaned(greeting.get("version")),
+            product=peer_text.cleaned(greeting.get("product"), veil=veil),
+            version=peer_text.cleaned(greeting.get("version"), veil=veil),
             protocol_version="1",
-            mechanisms=offered,
+            mechanisms=tuple(peer_text.cleaned(each, veil=veil) for each in offered),
         ),
         proved=True,
     )
@@ -101,5 +106,5 @@ async def _expected(line: Line[asyncio.StreamReader], verb: str) -> Mapping[str,
     return found
 
 
-def _refusal(what: str, answer: Mapping[str, Any]) -> str:
-    return f"the hub refused {what}: {peer_text.cleaned(answer.get('why'))}"
+def _refusal(what: str, answer: Mapping[str, Any], veil: Veil) -> str:
+    return f"the hub refused {what}: {peer_text.cleaned(answer.get('why'), veil=veil)}"

@@ -273,6 +273,36 @@ def test_a_close_of_an_open_connection_is_classified(code: int, text: str, reaso
     assert info.codes == {"code": code, "classID": 10, "methodID": 50}
 
 
+_TOO_MANY = "NOT_ALLOWED - number of channels opened for user 'ann' has reached the maximum"
+
+
+@pytest.mark.parametrize(
+    ("close", "is_waiting", "expected"),
+    [
+        pytest.param(Close(code=530, text=_TOO_MANY), True, True, id="a channel too many"),
+        pytest.param(Close(code=530, text=_TOO_MANY), False, True, id="the same, late"),
+        pytest.param(
+            Close(code=540, text="NOT_IMPLEMENTED", class_id=85, method_id=10),
+            True,
+            True,
+            id="no confirms",
+        ),
+        pytest.param(Close(code=503, text="COMMAND_INVALID"), True, True, id="not understood"),
+        pytest.param(Close(code=503, text="COMMAND_INVALID"), False, False, id="nothing was asked"),
+        pytest.param(
+            Close(code=530, text="NOT_ALLOWED - New secret was refused", class_id=10, method_id=70),
+            True,
+            False,
+            id="of an update-secret",
+        ),
+        pytest.param(Close(code=320, text="CONNECTION_FORCED - bye"), True, False, id="forced"),
+        pytest.param(Close(code=541, text="INTERNAL_ERROR"), True, False, id="its own trouble"),
+    ],
+)
+def test_a_close_is_blamed_on_a_probe(close: Close, is_waiting: bool, expected: bool) -> None:
+    assert replies.blames_probe(close, is_waiting=is_waiting) is expected
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -559,6 +589,14 @@ def wrapped(cause: BaseException) -> aiormq.AMQPConnectionError:
             Reason.PROTOCOL_MISMATCH,
             "cannot be decoded",
             id="a cut-off field",
+        ),
+        pytest.param(
+            ValueError("Could not unpack long integer value"),
+            HandshakeStep.START,
+            RejectedError,
+            Reason.PROTOCOL_MISMATCH,
+            "cannot be decoded",
+            id="a cut-off content header",
         ),
     ],
 )

@@ -4,6 +4,7 @@ import pytest
 
 from springline.api import v1alpha1
 from springline.drivers.amqp091.probe_target import Amqp091ProbeTarget
+from springline.drivers.amqp091.replies import Close
 from springline.errors import ProbeRefusal, ProbeRefusedError
 
 
@@ -56,3 +57,22 @@ def test_a_limit_of_queues_is_not_mended_by_permissions() -> None:
     target = Amqp091ProbeTarget(exchange="", routing_key="orders.probe", own_queue=True)
     said = target.refusal(ProbeRefusedError(ProbeRefusal.OTHER, "406 PRECONDITION_FAILED"))
     assert said.endswith("go unseen; set spec.probe.mode to Publish or None")
+
+
+@pytest.mark.parametrize(
+    ("close", "advice"),
+    [
+        pytest.param(
+            Close(code=530, text="NOT_ALLOWED - number of channels opened for user 'ann'"),
+            "; let the user open one channel more, or set spec.probe.mode to None",
+            id="a limit",
+        ),
+        pytest.param(
+            Close(code=540, text="NOT_IMPLEMENTED"), "; set spec.probe.mode to None", id="anything"
+        ),
+    ],
+)
+def test_a_probe_that_cost_the_connection_says_what_to_do(close: Close, advice: str) -> None:
+    said = Amqp091ProbeTarget(exchange="", routing_key="x").cost(close)
+    assert f"because of the probe ({close.code} {close.text}), so" in said
+    assert said.endswith(f"a block would go unseen{advice}")

@@ -38,39 +38,6 @@ def test_the_place_is_named_with_the_address_behind_it() -> None:
     assert progress().where == "rabbit:5672 (10.0.0.7)"
 
 
-@pytest.mark.parametrize(
-    ("refusals", "reason"),
-    [
-        pytest.param(
-            [("10.0.0.1", ConnectionRefusedError(111, "Connection refused"))],
-            Reason.CONNECTION_REFUSED,
-            id="refused",
-        ),
-        pytest.param(
-            [
-                ("10.0.0.1", TimeoutError()),
-                ("10.0.0.2", ConnectionRefusedError(111, "Connection refused")),
-            ],
-            Reason.CONNECTION_REFUSED,
-            id="one silent, one refused",
-        ),
-        pytest.param(
-            [("10.0.0.1", TimeoutError()), ("10.0.0.2", TimeoutError())],
-            Reason.CONNECT_TIMEOUT,
-            id="all silent",
-        ),
-    ],
-)
-def test_every_address_that_failed_is_named(
-    refusals: list[tuple[str, OSError]], reason: Reason
-) -> None:
-    error = failures.refused_addresses(refusals, progress())
-    assert type(error) is TransientError
-    assert error.reason is reason
-    for address, _ in refusals:
-        assert address in error.message
-
-
 @pytest.mark.parametrize("step", [*TransportStep, *OwnStep])
 def test_time_that_is_over_names_what_was_missing(step: TransportStep | OwnStep) -> None:
     error = failures.timed_out(progress(step), missing=step.value)

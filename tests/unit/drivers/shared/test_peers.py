@@ -1,7 +1,12 @@
 """What a peer speaks is told by its first bytes, whichever protocol is expected."""
 
+import dataclasses
+import logging
+from typing import cast
+
 import pytest
 
+from springline import protocols
 from springline.drivers.shared import peers
 from springline.drivers.shared.peers import Expected
 
@@ -17,7 +22,7 @@ OTHER = Expected(protocol="MQTT 5.0", port="MQTT")
         (b"\x15\x03\x03\x00\x02\x02\x46", "speaks TLS"),
         (b"SSH-2.0-OpenSSH_9.2\r\n", "speaks SSH"),
         (b"AMQP\x00\x00\x09\x01", "refuses our version"),
-        (b"AMQP\x00\x01\x00\x00", "AMQP 1.0: set protocol: amqp10"),
+        (b"AMQP\x00\x01\x00\x00", "AMQP 1.0, which is not supported"),
         (b"AMQP\x03\x01\x00\x00", "AMQP 1.0 and wants SASL"),
         (b"AMQP\x02\x01\x00\x00", "AMQP 1.0 and wants TLS"),
         (b"AMQP\x01\x01\x00\x0a", "AMQP 0-10"),
@@ -45,7 +50,7 @@ def test_a_peer_is_recognised_by_its_first_bytes(sample: bytes, says: str) -> No
         pytest.param(
             b"220 mail\r\n",
             OTHER,
-            "the peer does not speak MQTT 5.0; its first bytes are b'220 mail\\r\\n'",
+            "the peer does not speak MQTT 5.0; Springline's debug log has its first bytes",
             id="nothing that is known",
         ),
         pytest.param(
@@ -72,3 +77,50 @@ def test_sentence_is_about_the_expected_protocol(
     sample: bytes, expected: Expected, says: str
 ) -> None:
     assert peers.describe(sample, expected) == says
+
+
+def test_a_protocol_is_advised_only_where_it_can_be_declared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The schema refuses any other."""
+    wants_sasl = b"AMQP\x03\x01\x00\x00"
+    assert "amqp10" not in protocols.PROTOCOLS
+    assert peers.describe(wants_sasl, AMQP091) == (
+        "the peer speaks AMQP 1.0 and wants SASL first, which is not supported"
+    )
+    known = dataclasses.replace(
+        protocols.PROTOCOLS[protocols.DEFAULT], name="amqp10", title="AMQP 1.0"
+    )
+    monkeypatch.setitem(cast("dict[str, object]", protocols.PROTOCOLS), "amqp10", known)
+    assert peers.describe(wants_sasl, AMQP091) == (
+        "the peer speaks AMQP 1.0 and wants SASL first: set protocol: amqp10"
+    )
+
+
+def test_every_protocol_that_is_advised_is_in_the_table() -> None:
+    for octets in (b"\0\0\x09\x01", b"\0\x01\0\0", b"\x01\x01\x00\x0a", b"\x01\x01\x08\0"):
+        said = peers.describe(b"AMQP" + octets, OTHER)
+        _, advises, name = said.partition("set protocol: ")
+        assert name in protocols.PROTOCOLS or not advises
+
+
+@pytest.mark.parametrize(
+    ("port", "says"),
+    [
+        (15672, " Port 15672 is usually for RabbitMQ's management interface, which speaks HTTP."),
+        (5672, ""),
+    ],
+)
+def test_a_port_that_is_usually_for_something_else_is_named(port: int, says: str) -> None:
+    assert peers.usual_use(port) == says
+
+
+def test_bytes_of_an_unknown_service_go_to_the_debug_log_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Or who may declare a connection could read any service's banner in status."""
+    caplog.set_level(logging.DEBUG)
+    assert "secret" not in peers.describe(b"+secret banner\r\n", AMQP091)
+    [record] = caplog.records
+    assert record.levelno == logging.DEBUG
+    assert b"secret" in vars(record)["first_bytes"]

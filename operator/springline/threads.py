@@ -6,13 +6,21 @@ up too, and are waited for when the process ends; so such calls have threads of 
 
 import asyncio
 import contextlib
+import errno
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-__all__ = ["Threads"]
+__all__ = ["OffLoop", "Threads"]
 
 T = TypeVar("T")
+
+
+class OffLoop(Protocol):
+    """Makes calls that may block, without the event loop waiting for them."""
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """Return what the call returns, or raise what it raises. Safe to cancel."""
 
 
 class Threads:
@@ -24,6 +32,8 @@ class Threads:
 
     async def run(self, call: Callable[[], T]) -> T:
         """Return what the call returns, or raise what it raises.
+
+        Raises `OSError` EAGAIN if the system has no more threads.
 
         Safe to cancel: the call goes on for nobody, and keeps its turn until it has ended.
         """
@@ -47,9 +57,9 @@ class Threads:
 
         try:
             threading.Thread(target=work, name=self._name, daemon=True).start()
-        except RuntimeError:  # the system has no more
+        except RuntimeError as error:
             self._turns.release()
-            raise
+            raise OSError(errno.EAGAIN, "the system has no more threads") from error
         return await result
 
 

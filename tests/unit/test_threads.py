@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from springline.credentials.threads import Threads
+from springline.threads import Threads
 from support import leaks
 from support.waiting import eventually
 

@@ -1,0 +1,120 @@
+"""A session's secrets are not shown, in whatever form a peer says them."""
+
+import base64
+import html
+import json
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from springline.redaction import Secret
+from springline.veil import WITHHELD, Veil
+
+LONG = "Pl4nted/s3cret+of 24<chrs"
+TOKEN = base64.urlsafe_b64encode(bytes(range(256)) * 4).decode() + ".and.more"
+
+
+def veil(*secrets: str, names: tuple[str, ...] = ()) -> Veil:
+    """A veil that has noted these secrets, the current one last."""
+    made = Veil()
+    for each in secrets:
+        made.note(Secret(each))
+    made.know(*names)
+    return made
+
+
+def encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+FORMS = {
+    "as it is": LONG,
+    "in other letters": LONG.swapcase(),
+    "with a line break for a space": LONG.replace(" ", "\n"),
+    "in Base64": encoded(LONG),
+    "in Base64 for URLs": base64.urlsafe_b64encode(LONG.encode()).decode().rstrip("="),
+    "as PLAIN says it, in Base64": encoded(f"\0ann\0{LONG}"),
+    "as a header says it": encoded(f"ann:{LONG}"),
+    "behind one letter, in Base64": encoded(f"x{LONG}"),
+    "escaped for a URL": quote(LONG, safe=""),
+    "escaped in small letters": quote(LONG, safe="").lower(),
+    "escaped for a form": quote_plus(LONG),
+    "escaped for HTML": html.escape(LONG),
+    "escaped for JSON": json.dumps(LONG)[1:-1],
+    "in hex": LONG.encode().hex(),
+}
+
+
+@pytest.mark.parametrize("said", FORMS.values(), ids=FORMS.keys())
+def test_secret_is_masked_in_every_form(said: str) -> None:
+    shown = veil(LONG).over(f"login with {said} refused")
+    assert shown.startswith("login with ")
+    assert shown.endswith(" refused")
+    assert "***" in shown
+    assert not any(said[start : start + 12] in shown for start in range(len(said) - 11))
+
+
+@pytest.mark.parametrize("start", [0, 7, len(TOKEN) - 12])
+def test_twelve_characters_in_a_row_are_enough(start: int) -> None:
+    piece = TOKEN[start : start + 12]
+    assert veil(TOKEN).over(f"token {piece!r} expired") == "token '***' expired"
+    assert veil(TOKEN).over(f"token {piece[:-1]!r} expired") == f"token {piece[:-1]!r} expired"
+
+
+def test_secret_before_is_masked_too_and_so_is_one_that_was_tried() -> None:
+    current, tried, before, old = (f"{name}-s3cret-of-a-time" for name in "dcba")
+    shown = veil(old, before, tried, current).over(f"{current} {tried} {before}")
+    assert shown == "*** *** ***"
+    again = veil(before, tried)
+    again.note(Secret(before))
+    assert again.over(f"{before} {tried}") == "*** ***"
+
+
+def test_whole_of_a_shorter_secret_is_masked() -> None:
+    assert veil("eight-8!").over("user ann, password eight-8!") == "user ann, password ***"
+    assert veil("eight-8!").over("user ann, password eight-8") == "user ann, password eight-8"
+
+
+@pytest.mark.parametrize("secret", ["guest", "/", "1234567"])
+def test_text_with_a_short_secret_is_withheld_as_a_whole(secret: str) -> None:
+    """To mask it would confirm it."""
+    shown = veil(secret).over(f"no: {secret}")
+    assert shown == WITHHELD
+    assert veil(secret).over(f"no: {encoded(secret)}") in (WITHHELD, f"no: {encoded(secret)}")
+    assert veil(secret).over("no") == "no"
+
+
+@pytest.mark.parametrize("name", ["orders-production", "rabbit-0.example"])
+def test_text_with_a_secret_that_is_a_name_is_withheld(name: str) -> None:
+    assert veil(name, names=("ann", name)).over(f"vhost '{name}' is gone") == WITHHELD
+    assert veil(name, names=("ann",)).over(f"vhost '{name}' is gone") == "vhost '***' is gone"
+
+
+def test_what_is_known_is_never_withheld() -> None:
+    assert veil("memory").over("low on memory", is_known="low on memory".__eq__) == "low on memory"
+
+
+def test_without_secrets_nothing_changes() -> None:
+    assert veil().over("no\n") == "no\n"
+    assert veil("").over("no") == "no"
+
+
+def test_veil_shows_nothing_of_itself() -> None:
+    assert LONG not in repr(veil(LONG))
+
+
+@given(st.text(min_size=12, max_size=60), st.text(max_size=60), st.text(max_size=60), st.booleans())
+def test_nothing_of_twelve_characters_gets_through(
+    secret: str, before: str, after: str, is_encoded: bool
+) -> None:
+    try:
+        said = encoded(secret) if is_encoded else secret
+    except UnicodeEncodeError:
+        said = secret
+    shown = veil(secret).over(f"{before}{said}{after}")
+    assert not any(
+        said[start : start + 12] in shown and said[start : start + 12] not in before + "***" + after
+        for start in range(len(said) - 11)
+    )
