@@ -8,6 +8,14 @@ PYTEST_ARGS ?=
 AT_ONCE ?=
 # What to measure: make bench BENCH_ARGS='5000', or '--only standalone 500 1000'
 BENCH_ARGS ?=
+# Which faults: make chaos SEED=seven SEQUENCES=50 PART=A; CHAOS_ARGS=--floods adds to them
+SEED ?=
+SEQUENCES ?= 10
+PART ?= AB
+CHAOS_ARGS ?=
+# How much to fuzz: make fuzz SEED=seven CASES=100000; FUZZ_ARGS='--only amqp091', or '--replay ...'
+CASES ?= 5000
+FUZZ_ARGS ?=
 
 BIN := .venv/bin
 PYTEST = $(BIN)/pytest --durations=15 --durations-min=1
@@ -19,10 +27,10 @@ INSTALLED := .venv/.installed
 TYPED := operator tests examples/demo image
 check: export MYPYPATH = examples/demo
 # Test helpers, for what is not started by pytest.
-demo bench pictures reference recording: export PYTHONPATH = tests
+demo bench pictures reference recording chaos chaos-bugs fuzz: export PYTHONPATH = tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv rabbitmq brokers apiserver tools prometheus faketime demo test test-unit test-contract test-faults test-broker test-brokers test-chart test-cluster test-image test-kind node test-node check format crds chart metrics-page reasons image image-builder bench pictures constraints docs docs-serve reference recording clean
+.PHONY: help venv rabbitmq brokers apiserver tools prometheus faketime demo test test-unit test-contract test-faults test-broker test-brokers test-chart test-cluster test-image test-chaos test-fuzz chaos chaos-bugs fuzz test-kind node test-node check format crds chart metrics-page reasons image image-builder bench pictures constraints docs docs-serve reference recording clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -85,6 +93,21 @@ test-cluster: $(INSTALLED) rabbitmq apiserver tools prometheus ## Run one suite:
 
 test-image: $(INSTALLED) image-builder ## Run one suite: the image, what is in it and how it runs
 	@$(PYTEST) tests/image $(PYTEST_ARGS)
+
+test-chaos: $(INSTALLED) rabbitmq faketime apiserver tools ## Run one suite: a few sequences of faults (three minutes)
+	@$(PYTEST) tests/chaos $(PYTEST_ARGS)
+
+test-fuzz: $(INSTALLED) ## Run one suite: hostile octets and documents (a minute)
+	@$(PYTEST) tests/fuzz $(PYTEST_ARGS)
+
+chaos: $(INSTALLED) rabbitmq faketime apiserver tools ## Do faults in random order, and look what holds: SEED=... SEQUENCES=... PART=A
+	@$(BIN)/python -m chaos --part $(PART) --seed '$(SEED)' --sequences $(SEQUENCES) $(CHAOS_ARGS)
+
+chaos-bugs: $(INSTALLED) rabbitmq faketime ## Plant five defects, and see that make chaos finds each
+	@$(BIN)/python -m chaos --bugs --seed '$(SEED)' $(CHAOS_ARGS)
+
+fuzz: $(INSTALLED) ## Give hostile octets to what takes them from outside: SEED=... CASES=... FUZZ_ARGS=...
+	@$(BIN)/python -m fuzz --seed '$(SEED)' --cases $(CASES) $(FUZZ_ARGS)
 
 test-kind: $(INSTALLED) tools ## Run the tests marked kind on a kind cluster (needs docker and kind)
 	@tests/support/kind.sh $(PYTEST_ARGS)

@@ -30,7 +30,10 @@ __all__ = ["ON_NEWER", "SUITES", "main"]
 TESTS = Path(__file__).resolve().parents[1]
 
 # The longest first: what is started last decides when all is over.
-SUITES = ("cluster", "broker-newer", "broker", "unit", "chart", "image", "contract", "faults")
+SUITES = (
+    *("cluster", "broker-newer", "broker", "chaos", "unit", "fuzz", "chart", "image"),
+    *("contract", "faults"),
+)
 
 ON_NEWER = {
     "broker-newer": (

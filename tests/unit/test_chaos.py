@@ -1,0 +1,142 @@
+"""The parts of the chaos suite that only compute; tests/chaos runs them against real servers."""
+
+import asyncio
+import base64
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from random import Random
+
+import pytest
+
+from chaos import invariants, kinds, sequences, shrinking
+from chaos.census import Census
+from chaos.declared import MARK, Declared, secret_text
+from chaos.in_cluster import ClusterWorld
+from chaos.planted import BUGS
+from chaos.running import PARTS
+from chaos.sequences import Fault
+from chaos.standalone import StandaloneWorld
+from springline.api import documents
+from support import suites
+
+DRAWINGS = kinds.drawings(StandaloneWorld)
+
+
+def test_same_seed_gives_the_same_sequence() -> None:
+    """Whatever the seed is; and another one gives another."""
+    assert sequences.drawn("seven/A/1", DRAWINGS) == sequences.drawn("seven/A/1", DRAWINGS)
+    texts = {sequences.written(sequences.drawn(number, DRAWINGS)) for number in range(20)}
+    assert len(texts) == 20
+
+
+def test_sequence_that_was_shown_can_be_run_again() -> None:
+    """Its text holds all that was drawn."""
+    for world in (StandaloneWorld, ClusterWorld):
+        for number in range(50):
+            faults = sequences.drawn(number, kinds.drawings(world, floods=tuple(kinds.FLOODS)))
+            assert sequences.parsed(sequences.written(faults)) == faults
+
+
+def test_unknown_wait_is_refused() -> None:
+    """A text that somebody has changed does not run as something else."""
+    with pytest.raises(ValueError, match="is none of"):
+        sequences.parsed(json.dumps([["broker-killed", {}, "for ever"]]))
+
+
+def test_all_kinds_are_drawn_where_there_is_such_a_thing() -> None:
+    """At least 22 of them, over both parts; and no flood that is not asked for."""
+    drawn = {
+        fault.kind
+        for world in PARTS.values()
+        for number in range(400)
+        for fault in sequences.drawn(number, kinds.drawings(world))
+    }
+    assert drawn == set(kinds.KINDS)
+    assert len(drawn) >= 22
+    assert set(kinds.FLOODS_BY_DEFAULT) <= set(kinds.FLOODS)
+
+
+@pytest.mark.parametrize("world", PARTS.values(), ids=list(PARTS))
+def test_names_that_are_drawn_are_declared(world: type) -> None:
+    """A fault is done to something that there is."""
+    declared = Declared(ports={"rabbit": 1, "linked": 2}, namespace="default")
+    rng = Random(1)  # noqa: S311 - to be repeated
+    for draw in [each for _, each in kinds.drawings(world)]:
+        for _ in range(20):
+            given = draw(rng)
+            assert given.get("name", "orders") in declared.connections
+            assert given.get("user", "ann") in declared.passwords
+            assert given.get("broker", "rabbit") in declared.brokers
+
+
+def test_what_is_declared_is_valid() -> None:
+    """Whatever is broken in a declaration is not its form."""
+    declared = Declared(ports={"rabbit": 5672, "linked": 5673}, namespace="default")
+    kinds_found = [documents.parse(each).kind for each in declared.documents()]
+    assert kinds_found.count("BrokerConnection") == len(declared.connections)
+
+
+def test_shrinking_finds_the_faults_that_matter() -> None:
+    """Here it fails with 3 and 11 together, whatever else there is."""
+    runs = 0
+
+    async def fails(part: Sequence[int]) -> bool:
+        nonlocal runs
+        runs += 1
+        return {3, 11} <= set(part)
+
+    assert asyncio.run(shrinking.shrunk(range(16), fails, runs=200)) == [3, 11]
+    assert runs < 60
+
+
+def test_shrinking_ends_after_so_many_runs() -> None:
+    """What is found by then still fails."""
+
+    async def fails(part: Sequence[int]) -> bool:
+        return {3, 11} <= set(part)
+
+    found = asyncio.run(shrinking.shrunk(range(16), fails, runs=4))
+    assert {3, 11} <= set(found)
+
+
+def test_more_than_before_is_named() -> None:
+    """The totals decide, and the names say what it is."""
+    most = Census({"task session/#": 5, "thread asyncio_#": 6, "descriptor socket": 7})
+    assert Census({"task session/#": 4, "task other": 1}).beyond(most) == []
+    assert Census({"task session/#": 5, "task other": 1}).beyond(most) == ["task other: 1, was 0"]
+
+
+@pytest.mark.parametrize("before", ["", "x", "xy", "xyz"])
+def test_planted_secret_is_found_in_every_form(before: str) -> None:
+    """As it is, as hex, and wherever it stands inside of base64."""
+    secret = secret_text()
+    assert secret.startswith(MARK)
+    encoded = base64.b64encode((before + secret).encode()).decode()
+    for text in (secret, secret.encode().hex(), encoded, f"a line\n{before}{secret}"):
+        assert invariants._SECRET.search(text), text
+    assert not invariants._SECRET.search("nothing of this: pl4nted, planted-, cGw0")
+
+
+def test_log_is_read_once_and_nothing_in_between_is_missed() -> None:
+    """What lies across two readings is seen, too."""
+    log = invariants.Read()
+    assert log.rest("a" * 500) == "a" * 500
+    assert "pl4nted-1" in log.rest("a" * 496 + "pl4nted-1")
+
+
+def test_each_planted_defect_can_be_planted() -> None:
+    """In a process of its own, in which nothing else is then to be trusted."""
+    for bug in BUGS:
+        code = f"from chaos import planted; planted.plant({bug!r})"
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={"PYTHONPATH": f"{suites.TESTS}:{suites.TESTS.parent / 'operator'}"},
+            check=True,
+        )
+
+
+def test_fault_without_details_is_one() -> None:
+    """A kind alone is enough for what needs no target."""
+    assert Fault("broker-restarted").wait == "none"
