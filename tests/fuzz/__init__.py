@@ -1,0 +1,1 @@
+"""Hostile octets and documents for everything that takes them from outside; see tests/README.md."""
