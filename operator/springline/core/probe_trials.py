@@ -77,7 +77,7 @@ class Trial:
 
 
 async def until_let(
-    trial: Trial, settings: ProbeSettings, *, clock: ports.Clock, rng: Random | None | None
+    trial: Trial, settings: ProbeSettings, *, clock: ports.Clock, rng: Random | None
 ) -> AsyncIterator[ProbeRefused | ProbeRestarted]:
     """Try after each of ever longer pauses, until a probe does not end its connection.
 
