@@ -760,7 +760,14 @@ class Session:
         probing = None
         if settings is not None and self._desired is not None:
             trial = self._probe_hold.trial(live, self._desired, self._environment)
-            probing = streams.probes(self.key, self._environment, live.connection, settings, trial)
+            probing = streams.probes(
+                self.key,
+                self._environment,
+                live.connection,
+                settings,
+                trial,
+                shown_blocked=self._state.blocked.status is ConditionStatus.TRUE,
+            )
         await self._helpers.start(Role.PROBER, probing)
 
     async def _start_ageing(self) -> None:
