@@ -176,6 +176,27 @@ async def test_operator_ends_with_success_whenever_it_is_stopped(
             assert "Traceback" not in output
 
 
+def test_signal_while_the_interpreter_ends_changes_no_exit_code() -> None:
+    """A second SIGTERM, or the first to a program that ends anyway, is no failure."""
+    code = """
+import os, signal, sys
+from springline import early_end
+
+class Last:
+    def __del__(self):
+        for number in early_end.SIGNALS:
+            os.kill(os.getpid(), number)
+
+early_end.listen(lambda number: 99)
+sys.springline_last = Last()
+sys.exit(3)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr.decode()) == (3, "")
+
+
 async def test_operator_that_waits_for_a_login_program_can_be_stopped(
     program: Sequence[str | Path], kubeconfig: Path, tmp_path: Path
 ) -> None:
