@@ -204,6 +204,37 @@ sys.exit(3)
     assert all(mask >> (number - 1) & 1 for number in early_end.SIGNALS)
 
 
+@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", ">&-", "2>&-"])
+async def test_run_holds_its_sessions_without_standard_streams(
+    manifests: Path, tmp_path: Path, closed: str
+) -> None:
+    """As some supervisors start it. No connection gets one of their numbers."""
+    status = tmp_path / "status"
+    words = [sys.executable, "-m", "springline", "run", "--manifests", manifests]
+    script = f'exec "$@" {closed}'
+    process = subprocess.Popen(
+        ["sh", "-c", script, "sh", *words, "--status-dir", status],
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        await eventually(
+            lambda: process.poll() is not None or [*status.glob("BrokerConnection.*")],
+            what="it runs",
+        )
+        assert process.poll() is None
+        links = [os.readlink(f"/proc/{process.pid}/fd/{number}") for number in (0, 1, 2)]
+        process.send_signal(signal.SIGTERM)
+        await asyncio.to_thread(process.wait, PATIENCE)
+    finally:
+        process.kill()
+        process.wait()
+    assert links == ["/dev/null"] * 3
+    assert process.returncode == 0
+
+
 async def test_operator_that_waits_for_a_login_program_can_be_stopped(
     program: Sequence[str | Path], kubeconfig: Path, tmp_path: Path
 ) -> None:
