@@ -339,7 +339,9 @@ async def test_bundle_in_which_all_have_expired_says_so(tls: Tls) -> None:
     assert "certificate has expired" in error.message
 
 
-async def test_authority_that_expires_meanwhile_is_left_out_from_then_on(reader: FakeReader) -> None:
+async def test_authority_that_expires_meanwhile_is_left_out_from_then_on(
+    reader: FakeReader,
+) -> None:
     tls = Tls(reader)
     times = [time.time()]
     tls.clients = PreparedClients(now=lambda: times[0])
