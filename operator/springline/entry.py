@@ -52,7 +52,7 @@ def _open_standard_streams() -> None:
             if nowhere != number:
                 os.dup2(nowhere, number)
                 os.close(nowhere)
-            setattr(sys, name, open(number, mode, encoding="utf-8"))  # noqa: SIM115 - for good
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8"))
 
 
 def _listen(words: Sequence[str], until_stopped: Collection[str]) -> None:

@@ -210,9 +210,9 @@ async def test_run_holds_its_sessions_without_standard_streams(
 ) -> None:
     """As some supervisors start it. No connection gets one of their numbers."""
     status = tmp_path / "status"
-    words = [sys.executable, "-m", "springline", "run", "--manifests", manifests]
+    words: list[str | Path] = [sys.executable, "-m", "springline", "run", "--manifests", manifests]
     script = f'exec "$@" {closed}'
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
         ["sh", "-c", script, "sh", *words, "--status-dir", status],
         env=environment(),
         stdin=subprocess.DEVNULL,
@@ -225,7 +225,8 @@ async def test_run_holds_its_sessions_without_standard_streams(
             what="it runs",
         )
         assert process.poll() is None
-        links = [os.readlink(f"/proc/{process.pid}/fd/{number}") for number in (0, 1, 2)]
+        descriptors = Path(f"/proc/{process.pid}/fd")
+        links = [str((descriptors / number).readlink()) for number in "012"]
         process.send_signal(signal.SIGTERM)
         await asyncio.to_thread(process.wait, PATIENCE)
     finally:
