@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from springline import early_end
 from support import ports
 from support.springline_process import environment
 from support.waiting import PATIENCE, eventually
@@ -174,6 +175,65 @@ async def test_operator_ends_with_success_whenever_it_is_stopped(
             code, output = await ended(command, milliseconds, held_back=held_back)
             assert (milliseconds, code) == (milliseconds, 0), output
             assert "Traceback" not in output
+
+
+def test_signals_are_ignored_while_the_interpreter_ends() -> None:
+    """A second SIGTERM, or the first to a program that ends anyway, is no failure.
+
+    At its very end the interpreter gives back the defaults of all signals that it has a function
+    for, and then one would end the process with -15.
+    """
+    code = """
+import os, sys
+from springline import early_end
+
+class Last:
+    def __del__(self, open=os.open, read=os.read, write=os.write):
+        write(1, read(open("/proc/self/status", 0), 9999))
+
+early_end.listen(lambda number: 99)
+sys.springline_last = Last()
+sys.exit(3)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr.decode()) == (3, "")
+    [line] = [each for each in done.stdout.decode().splitlines() if each.startswith("SigIgn:")]
+    mask = int(line.split()[1], 16)
+    assert all(mask >> (number - 1) & 1 for number in early_end.SIGNALS)
+
+
+@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", ">&-", "2>&-"])
+async def test_run_holds_its_sessions_without_standard_streams(
+    manifests: Path, tmp_path: Path, closed: str
+) -> None:
+    """As some supervisors start it. No connection gets one of their numbers."""
+    status = tmp_path / "status"
+    words: list[str | Path] = [sys.executable, "-m", "springline", "run", "--manifests", manifests]
+    script = f'exec "$@" {closed}'
+    process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
+        ["sh", "-c", script, "sh", *words, "--status-dir", status],
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        await eventually(
+            lambda: process.poll() is not None or [*status.glob("BrokerConnection.*")],
+            what="it runs",
+        )
+        assert process.poll() is None
+        descriptors = Path(f"/proc/{process.pid}/fd")
+        links = [str((descriptors / number).readlink()) for number in "012"]
+        process.send_signal(signal.SIGTERM)
+        await asyncio.to_thread(process.wait, PATIENCE)
+    finally:
+        process.kill()
+        process.wait()
+    assert links == ["/dev/null"] * 3
+    assert process.returncode == 0
 
 
 async def test_operator_that_waits_for_a_login_program_can_be_stopped(
