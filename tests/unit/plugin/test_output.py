@@ -24,7 +24,7 @@ def test_page_is_printed_once_in_its_order(capsys: pytest.CaptureFixture[str]) -
 
 
 async def test_a_line_that_nobody_reads_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither heartbeats of the watch nor Ctrl-C; all of it is there for whoever reads later."""
+    """The event loop goes on, and all of it is there for whoever reads later."""
     reader, writer = os.pipe()
     lines = 2000
     with os.fdopen(reader, encoding="utf-8") as read, os.fdopen(writer, "w") as written:
