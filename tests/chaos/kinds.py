@@ -393,6 +393,8 @@ def _ending(rng: Random) -> Given:
 async def _clock_set(world: World, given: Given) -> None:
     if world.clock is not None:
         world.clock.set(given["seconds"])
+    else:
+        world.left_out["clock-set"] += 1
 
 
 def _offset(rng: Random) -> Given:

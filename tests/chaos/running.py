@@ -81,6 +81,8 @@ async def run(
     drawings = [
         each for each in kinds.drawings(type(world), floods=floods) if each[0].startswith(only)
     ]
+    if world.no_clock:
+        say(f"clock-set does nothing: {world.no_clock}")
     for seed in seeds:
         faults = given or sequences.drawn(seed, drawings)
         began = time.monotonic()
@@ -94,8 +96,16 @@ async def run(
         shortest: Sequence[Fault] = ()
         if is_shrinking:
             shortest = await _shortest(world, log, faults, say)
+        _say_left_out(world, say)
         return Failed(seed=seed, faults=faults, violation=violation, shortest=shortest)
+    _say_left_out(world, say)
     return None
+
+
+def _say_left_out(world: World, say: Say) -> None:
+    if world.left_out:
+        counted = (f"{kind} ({count})" for kind, count in sorted(world.left_out.items()))
+        say(f"left out: {', '.join(counted)}")
 
 
 async def _violation(world: World, log: Read, faults: Sequence[Fault]) -> tuple[str, float]:

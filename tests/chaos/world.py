@@ -8,6 +8,7 @@ import abc
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -73,8 +74,14 @@ class World(abc.ABC):
             ports={"rabbit": node.amqp_port, "linked": link.port}, namespace=namespace
         )
         self.clock: WallClock | None = None
-        with contextlib.suppress(faketime.FaketimeMissing):
+        self.no_clock = ""
+        """Why its process has no clock that can be set, if so."""
+        try:
             self.clock = WallClock(directory)
+        except faketime.FaketimeMissing as error:
+            self.no_clock = str(error)
+        self.left_out: Counter[str] = Counter()
+        """Faults by their kinds that were drawn and could not be done."""
         self.asked = Asked()
         self.bug = bug
         self.most: Census | None = None

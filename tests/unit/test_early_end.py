@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import json
 import os
 import signal
 import socket
@@ -129,9 +130,14 @@ def start(
 
 def listens(process: "subprocess.Popen[bytes]") -> bool:
     """Whether a process has said what SIGTERM means."""
+    return signals(process, "SigCgt")
+
+
+def signals(process: "subprocess.Popen[bytes]", which: str) -> bool:
+    """Whether SIGTERM is in one of a process's sets of signals."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
-            if line.startswith("SigCgt:"):
+            if line.startswith(f"{which}:"):
                 return bool(int(line.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
     return False
 
@@ -234,6 +240,27 @@ async def test_run_holds_its_sessions_without_standard_streams(
         process.wait()
     assert links == ["/dev/null"] * 3
     assert process.returncode == 0
+
+
+async def test_image_holds_signals_back_until_the_program_listens(kubeconfig: Path) -> None:
+    """The first process of a container would never get one that comes before that."""
+    process = start([*image_entry_point(), "operator", "--kubeconfig", kubeconfig], held_back=False)
+    try:
+        await eventually(lambda: signals(process, "SigBlk"), what="signals are held back")
+        process.send_signal(signal.SIGTERM)
+        output, _ = await asyncio.to_thread(process.communicate, timeout=PATIENCE)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0, output.decode()
+
+
+def image_entry_point() -> list[str]:
+    """What the image starts, with this environment's programs."""
+    text = (Path(__file__).resolve().parents[2] / "Dockerfile").read_text(encoding="utf-8")
+    [line] = [each for each in text.splitlines() if each.startswith("ENTRYPOINT ")]
+    words: list[str] = json.loads(line.removeprefix("ENTRYPOINT "))
+    return [str(_BIN / "springline") if each == "springline" else each for each in words]
 
 
 async def test_operator_that_waits_for_a_login_program_can_be_stopped(

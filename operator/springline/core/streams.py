@@ -81,7 +81,7 @@ async def probes(
     clock, rng = environment.clock, environment.rng
     try:
         if trial is not None:
-            async for outcome in probe_trials.until_let(trial, settings, clock=clock, rng=rng):
+            async for outcome in probe_trials.until_let(trial, settings, clock=clock):
                 yield ConnectionNews(connection, outcome)
         answers = probing.probe_forever(
             connection, settings, clock=clock, rng=rng, shown_blocked=shown_blocked
