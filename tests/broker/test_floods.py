@@ -21,8 +21,8 @@ BYSTANDERS = [f"orders-{number}" for number in range(100)]
 OF_EACH = 4
 FLOOD_SECONDS = 15.0
 ASK_SECONDS = 1.0
-MOST_MEMORY = 32 * 1024**2
-"""Bytes that the process may grow by: the hostile brokers say as much in a moment."""
+MOST_MEMORY = 16 * 1024**2
+"""Bytes that the process may grow by; the hostile brokers say more in a second."""
 
 STOPPED_SECONDS = 10 + 5 + 2
 """`--shutdown-timeout`, the last files of status, and the last output: docs/limits.md."""
