@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from chaos import kinds, running, sequences
+from chaos import running, sequences
 from chaos.planted import BUGS
 from support.apiserver import APIServerMissing
 from support.rabbitmq import RabbitMQMissing
@@ -36,7 +36,6 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--replay", default="", metavar="JSON", help="this sequence, as it is shown"
     )
-    parser.add_argument("--floods", action="store_true", help="with floods from a hostile broker")
     parser.add_argument(
         "--only",
         default="",
@@ -61,14 +60,12 @@ def main(arguments: Sequence[str]) -> int:
 async def _part(part: str, seed: str, given: argparse.Namespace) -> int:
     replayed = sequences.parsed(given.replay) if given.replay else ()
     seeds = [f"{seed}/{part}/{number}" for number in range(given.sequences)]
-    floods = tuple(kinds.FLOODS) if given.floods else kinds.FLOODS_BY_DEFAULT
     with tempfile.TemporaryDirectory(prefix="springline-chaos-") as directory:
         try:
             async with running.entered(part, Path(directory)) as world:
                 failed = await running.run(
                     world,
                     seeds,
-                    floods=floods,
                     only=tuple(given.only.split(",")),
                     given=replayed,
                     is_shrinking=not given.no_shrinking,

@@ -18,8 +18,9 @@ from chaos.in_cluster import ClusterWorld
 from chaos.sequences import WAITS, Drawing, Fault
 from chaos.standalone import StandaloneWorld
 from chaos.world import World, condition
+from support import hostile_brokers
 
-__all__ = ["FLOODS", "FLOODS_BY_DEFAULT", "KINDS", "Kind", "act", "drawings"]
+__all__ = ["KINDS", "Kind", "act", "drawings"]
 
 Given = Mapping[str, Any]
 
@@ -515,11 +516,6 @@ def _flood(script: str) -> Kind:
     return Kind(act, _nothing)
 
 
-FLOODS: Mapping[str, Kind] = {f"flood-of-{each}": _flood(each) for each in floods.SCRIPTS}
-
-FLOODS_BY_DEFAULT: tuple[str, ...] = ("flood-of-closes", "flood-of-garbage")
-"""The floods that are drawn unless asked otherwise: those that Springline has a budget for."""
-
 KINDS: Mapping[str, Kind] = {
     "broker-killed": Kind(_broker_killed, _watched),
     "broker-frozen": Kind(_broker_frozen, _watched),
@@ -566,23 +562,22 @@ KINDS: Mapping[str, Kind] = {
     "leases-deleted": Kind(_leases_deleted, _nothing, _CLUSTER),
     "binding-spoiled": Kind(_binding_spoiled, _bound, _CLUSTER),
     "account-token-spoiled": Kind(_account_token_spoiled, _waiting, _CLUSTER),
+    **{f"flood-of-{each}": _flood(each) for each in hostile_brokers.SCRIPTS},
 }
-"""Those that run by default, by name."""
+"""All of them, by name."""
 
 
-def drawings(world: type[World], *, floods: tuple[str, ...] = ()) -> list[tuple[str, Drawing]]:
+def drawings(world: type[World]) -> list[tuple[str, Drawing]]:
     """Return what can be drawn for a world, as often as it is to be."""
-    found = [
+    return [
         (name, kind.draw)
         for name, kind in sorted(KINDS.items())
         if issubclass(world, kind.where)
         for _ in range(kind.weight)
     ]
-    return found + [(name, FLOODS[name].draw) for name in floods]
 
 
 async def act(world: World, fault: Fault) -> None:
     """Do what a fault says to a world, and wait as it says."""
-    kind = KINDS.get(fault.kind) or FLOODS[fault.kind]
-    await kind.act(world, fault.given)
+    await KINDS[fault.kind].act(world, fault.given)
     await world.lull(fault.wait)

@@ -67,7 +67,6 @@ async def run(
     world: World,
     seeds: Sequence[str],
     *,
-    floods: tuple[str, ...] = kinds.FLOODS_BY_DEFAULT,
     only: tuple[str, ...] = ("",),
     given: Sequence[Fault] = (),
     is_shrinking: bool = True,
@@ -78,9 +77,7 @@ async def run(
     Drawn are the kinds whose names begin with one of `only`.
     """
     log = Read()
-    drawings = [
-        each for each in kinds.drawings(type(world), floods=floods) if each[0].startswith(only)
-    ]
+    drawings = [each for each in kinds.drawings(type(world)) if each[0].startswith(only)]
     if world.no_clock:
         say(f"clock-set does nothing: {world.no_clock}")
     for seed in seeds:

@@ -23,7 +23,7 @@ from chaos.sequences import Fault
 from chaos.standalone import StandaloneWorld
 from chaos.world import World
 from springline.api import documents
-from support import suites
+from support import hostile_brokers, suites
 
 DRAWINGS = kinds.drawings(StandaloneWorld)
 
@@ -39,7 +39,7 @@ def test_sequence_that_was_shown_can_be_run_again() -> None:
     """Its text holds all that was drawn."""
     for world in (StandaloneWorld, ClusterWorld):
         for number in range(50):
-            faults = sequences.drawn(number, kinds.drawings(world, floods=tuple(kinds.FLOODS)))
+            faults = sequences.drawn(number, kinds.drawings(world))
             assert sequences.parsed(sequences.written(faults)) == faults
 
 
@@ -50,7 +50,7 @@ def test_unknown_wait_is_refused() -> None:
 
 
 def test_all_kinds_are_drawn_where_there_is_such_a_thing() -> None:
-    """At least 22 of them, over both parts; and no flood that is not asked for."""
+    """At least 22 of them, over both parts, and each flood that there is."""
     drawn = {
         fault.kind
         for world in PARTS.values()
@@ -59,7 +59,7 @@ def test_all_kinds_are_drawn_where_there_is_such_a_thing() -> None:
     }
     assert drawn == set(kinds.KINDS)
     assert len(drawn) >= 22
-    assert set(kinds.FLOODS_BY_DEFAULT) <= set(kinds.FLOODS)
+    assert {f"flood-of-{each}" for each in hostile_brokers.SCRIPTS} <= drawn
 
 
 @pytest.mark.parametrize("world", PARTS.values(), ids=list(PARTS))
