@@ -116,7 +116,12 @@ async def flood(world: World, script: str) -> None:
         await world.remove(connection)
         await world.remove(broker)
     after = await _peers(world)
-    lost = [name for name, peer in before.items() if after.get(name) != peer]
+    statuses = await world.statuses()
+    lost = [
+        f"{name} ({statuses.get(name, {}).get('lastClose')})"
+        for name, peer in before.items()
+        if after.get(name) != peer
+    ]
     if lost:
         world.complaints.append(f"beside a flood of {script}, connections were lost: {lost}")
     if grown > _MOST_MEMORY:

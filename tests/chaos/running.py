@@ -71,12 +71,15 @@ async def run(
     only: tuple[str, ...] = ("",),
     given: Sequence[Fault] = (),
     is_shrinking: bool = True,
+    goes_on: bool = False,
     say: Say = print,
 ) -> Failed | None:
     """Run the sequence of each seed, or the one that is given; return the first that fails.
 
-    Drawn are the kinds whose names begin with one of `only`.
+    Drawn are the kinds whose names begin with one of `only`. With `goes_on` the others run all the
+    same, with a Springline that has just been started, and what fails is said.
     """
+    first: Failed | None = None
     log = Read()
     drawings = [
         each for each in kinds.drawings(type(world), floods=floods) if each[0].startswith(only)
@@ -94,8 +97,14 @@ async def run(
         shortest: Sequence[Fault] = ()
         if is_shrinking:
             shortest = await _shortest(world, log, faults, say)
-        return Failed(seed=seed, faults=faults, violation=violation, shortest=shortest)
-    return None
+        failed = Failed(seed=seed, faults=faults, violation=violation, shortest=shortest)
+        if not goes_on:
+            return failed
+        say(str(failed))
+        first = first or failed
+        await world.renewed()
+        log.skip(world.output)
+    return first
 
 
 async def _violation(world: World, log: Read, faults: Sequence[Fault]) -> tuple[str, float]:

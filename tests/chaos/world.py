@@ -8,7 +8,7 @@ import abc
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ from chaos.census import Asked, Census
 from chaos.declared import USERS, VHOSTS, Declared, secret_text
 from chaos.links import Link
 from chaos.planted import BUGS
+from chaos.threads import to_its_end
 from support import faketime
 from support.administration import Connection as Held
 from support.erlang import ErlangError
@@ -23,7 +24,7 @@ from support.faketime import WallClock
 from support.identities import TRUST_IN_TOKENS
 from support.rabbitmq import RabbitMQNode
 
-__all__ = ["ANSWER_SECONDS", "Violation", "World", "a_node"]
+__all__ = ["ANSWER_SECONDS", "Bindings", "Statuses", "Violation", "World", "a_node", "watched"]
 
 T = TypeVar("T")
 
@@ -36,6 +37,8 @@ _SHOWN_SECONDS = 30.0
 """How long a loss or a block may go unshown while nothing else happens."""
 
 Statuses = Mapping[str, Mapping[str, Any]]
+Bindings = Mapping[str, Sequence[str]]
+"""Of each binding everything that is in it, by name."""
 
 
 class Violation(AssertionError):  # noqa: N818 - what does not hold, in its text
@@ -81,6 +84,8 @@ class World(abc.ABC):
         """What Springline's process may have."""
         self.complaints: list[str] = []
         """What did not hold while faults went on."""
+        self.watching: asyncio.Future[None] | None = None
+        """Who looks whether it answers."""
         self._must_answer = False
         self._turn = 0
 
@@ -137,14 +142,14 @@ class World(abc.ABC):
 
     async def _answers(self) -> bool:
         with contextlib.suppress(OSError):
-            await asyncio.to_thread(self.asked.census, timeout=ANSWER_SECONDS)
+            await to_its_end(self.asked.census, timeout=ANSWER_SECONDS)
             return True
         return False
 
     async def healthy(self) -> str:
         """Return what is wrong with its health, within `ANSWER_SECONDS`; empty for nothing."""
         try:
-            await asyncio.to_thread(self.asked.census, timeout=ANSWER_SECONDS)
+            await to_its_end(self.asked.census, timeout=ANSWER_SECONDS)
         except OSError as error:
             return f"the event loop did not answer within {ANSWER_SECONDS:g} s: {error!r}"
         return ""
@@ -155,15 +160,20 @@ class World(abc.ABC):
         Unless it waited for a processor for half of that time: then it is the machine.
         """
         while True:
-            turn, waited = self._turn, self._waited_for_processor()
-            wrong = await self.healthy() if self._must_answer else ""
-            if wrong:
-                with contextlib.suppress(OSError):  # what it waits now is counted afterwards
-                    await self.census()
-                waited = self._waited_for_processor() - waited
-                if self._must_answer and turn == self._turn and waited < ANSWER_SECONDS / 2:
-                    self.complaints.append(wrong)
+            if self._must_answer:
+                await self._ask_for_health(self._turn)
             await asyncio.sleep(2 * _POLL_SECONDS)
+
+    async def _ask_for_health(self, turn: int) -> None:
+        waited = self._waited_for_processor()
+        wrong = await self.healthy()
+        if wrong and self._turn == turn:
+            with contextlib.suppress(OSError):  # what it waits now is counted afterwards
+                await self.census()
+        if wrong and self._turn == turn:
+            waited = self._waited_for_processor() - waited
+            if waited < ANSWER_SECONDS / 2:
+                self.complaints.append(wrong)
 
     def _waited_for_processor(self) -> float:
         """Return how many seconds the thread of its event loop has waited for one, in all."""
@@ -175,7 +185,7 @@ class World(abc.ABC):
 
     async def census(self) -> Census:
         """Return what the process has now."""
-        return await asyncio.to_thread(self.asked.census, timeout=60.0)
+        return await to_its_end(self.asked.census, timeout=60.0)
 
     # --- what is declared
 
@@ -204,6 +214,10 @@ class World(abc.ABC):
         """Return the password that applications are given by that name."""
 
     @abc.abstractmethod
+    async def bindings(self) -> Bindings:
+        """Return every binding there is, whatever it is of, and what looks like a part of one."""
+
+    @abc.abstractmethod
     async def shown_texts(self) -> Mapping[str, str]:
         """Return everything that Springline shows but its log, by where."""
 
@@ -212,12 +226,12 @@ class World(abc.ABC):
     async def at_broker(self, act: Callable[[], T]) -> T:
         """Do something as its administrator; it has to run for that."""
         await self.broker()
-        return await asyncio.to_thread(act)
+        return await to_its_end(act)
 
     async def broker(self) -> None:
         """Have the broker run."""
-        await asyncio.to_thread(self.node.resume)
-        await asyncio.to_thread(self.node.start)
+        await to_its_end(self.node.resume)
+        await to_its_end(self.node.start)
 
     def grant(self, vhost: str) -> None:
         """Let every user into a virtual host, which there is afterwards. Idempotent."""
@@ -245,7 +259,7 @@ class World(abc.ABC):
 
     async def held(self) -> list[Held]:
         """Return the broker's connections."""
-        return await asyncio.to_thread(self.node.connections)
+        return await to_its_end(self.node.connections)
 
     # --- waiting
 
@@ -355,7 +369,7 @@ class World(abc.ABC):
         if self.clock is not None:
             self.clock.set(0)
         await self.broker()
-        await asyncio.to_thread(self._mend_broker)
+        await to_its_end(self._mend_broker)
         await self.put_all()
         await self.springline()
 
@@ -374,6 +388,20 @@ class World(abc.ABC):
         self.complaints.clear()
         self.declared.reset()
         await self.heal()
+
+
+@contextlib.asynccontextmanager
+async def watched(world: World) -> AsyncIterator[None]:
+    """Have everything run, and somebody look whether Springline answers; at the end it is ended."""
+    world.watching = asyncio.ensure_future(world.watch_health())
+    try:
+        await world.heal()
+        yield
+    finally:
+        world.watching.cancel()
+        await asyncio.wait({world.watching})
+        world.excuse()
+        await world.end(orderly=False)
 
 
 def condition(status: Mapping[str, Any], kind: str) -> tuple[str, str]:
