@@ -68,6 +68,8 @@ async def _part(part: str, seed: str, given: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="springline-chaos-") as directory:
         try:
             async with running.entered(part, Path(directory), bug=given.plant) as world:
+                if given.plant:
+                    world.bound = _PLANTED_SECONDS
                 failed = await running.run(
                     world,
                     seeds,
