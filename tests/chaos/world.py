@@ -165,9 +165,10 @@ class World(abc.ABC):
         self._turn += 1
 
     async def _answers(self) -> bool:
+        """Whether it can be asked, and says that it is well: a server may listen only later."""
         with contextlib.suppress(OSError):
             await to_its_end(self.asked.census, timeout=ANSWER_SECONDS)
-            return True
+            return not await self.healthy()
         return False
 
     async def healthy(self) -> str:
