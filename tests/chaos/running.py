@@ -70,12 +70,15 @@ async def run(
     only: tuple[str, ...] = ("",),
     given: Sequence[Fault] = (),
     is_shrinking: bool = True,
+    goes_on: bool = False,
     say: Say = print,
 ) -> Failed | None:
     """Run the sequence of each seed, or the one that is given; return the first that fails.
 
-    Drawn are the kinds whose names begin with one of `only`.
+    Drawn are the kinds whose names begin with one of `only`. With `goes_on` the others run all the
+    same, with a Springline that has just been started, and what fails is said.
     """
+    first: Failed | None = None
     log = Read()
     drawings = [each for each in kinds.drawings(type(world)) if each[0].startswith(only)]
     if world.no_clock:
@@ -93,10 +96,15 @@ async def run(
         shortest: Sequence[Fault] = ()
         if is_shrinking:
             shortest = await _shortest(world, log, faults, say)
-        _say_left_out(world, say)
-        return Failed(seed=seed, faults=faults, violation=violation, shortest=shortest)
+        failed = Failed(seed=seed, faults=faults, violation=violation, shortest=shortest)
+        first = first or failed
+        if not goes_on:
+            break
+        say(str(failed))
+        await world.renewed()
+        log.skip(world.output)
     _say_left_out(world, say)
-    return None
+    return first
 
 
 def _say_left_out(world: World, say: Say) -> None:
