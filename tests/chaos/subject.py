@@ -28,7 +28,9 @@ def main() -> None:
     unchanged = asyncio.run
 
     def run(main: Coroutine[Any, Any, Any], **options: Any) -> Any:
-        return unchanged(_counted(main), **options)
+        # Threads that have an event loop of their own for a while are counted as threads.
+        is_first = threading.current_thread() is threading.main_thread()
+        return unchanged(_counted(main) if is_first else main, **options)
 
     asyncio.run = run  # as the command line calls it
     from springline.cli import main as command_line
