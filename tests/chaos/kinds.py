@@ -108,7 +108,11 @@ async def _alarm_set(world: World, given: Given) -> None:
     if given["is_watched"]:
         with contextlib.suppress(OSError):
             found = await world.statuses()
-            ready = [each for each in world.direct if condition(found[each], "Ready")[0] == "True"]
+            ready = [
+                each
+                for each in world.direct
+                if condition(found.get(each, {}), "Ready")[0] == "True"
+            ]
             await world.must_become(
                 "blocked",
                 ready,

@@ -249,6 +249,8 @@ def _brought_up_to_date(path: Path, content: Content | None) -> _Found:
             f"{path} is there already and was not written by Springline; remove it, or {_ADVICE}"
         )
     if content is None or (is_ours and binding_directory.read(path) == content.entries):
+        if is_ours:
+            binding_directory.tidy(path)
         return _Found(was_written=False, is_there=is_ours)
     binding_directory.write(path, content.entries)
     return _Found(was_written=True, is_there=True)

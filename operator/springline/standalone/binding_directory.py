@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-__all__ = ["is_ours", "read", "remove", "write"]
+__all__ = ["is_ours", "read", "remove", "tidy", "write"]
 
 _DATA: Final = "..data"
 _VERSION: Final = "..springline-"
@@ -28,9 +28,15 @@ _PRIVATE_FILE: Final = 0o600
 
 
 def is_ours(directory: Path) -> bool:
-    """Whether the directory was written here."""
+    """Whether the directory was written here, or was about to be when that came to its end."""
     current = _current(directory)
-    return current is not None and current.name.startswith(_VERSION)
+    if current is not None:
+        return current.name.startswith(_VERSION)
+    try:
+        names = [path.name for path in directory.iterdir()]
+    except OSError:
+        return False
+    return bool(names) and all(name.startswith(_VERSION) for name in names)
 
 
 def read(directory: Path) -> dict[str, str]:
@@ -41,6 +47,15 @@ def read(directory: Path) -> dict[str, str]:
             with contextlib.suppress(UnicodeDecodeError):
                 found[path.name] = path.read_bytes().decode()
     return found
+
+
+def tidy(directory: Path) -> None:
+    """Remove the values before the current ones, which a process that was killed has left."""
+    current = _current(directory)
+    with contextlib.suppress(OSError), _entered(directory) as at:
+        for version in _versions(at):
+            if current is None or version != current.name:
+                _remove_version(version, at)
 
 
 def write(directory: Path, entries: Mapping[str, str]) -> None:

@@ -359,3 +359,41 @@ async def test_disk_that_does_not_answer_keeps_nobody_waiting(scene: Scene, boun
     scene.off_loop.disk.set()
     await scene.clock.advance(60)
     assert values(bound)["password"] == "second"
+
+
+class KilledError(BaseException):
+    """Ends a write where it is, as SIGKILL would."""
+
+
+def killed(*_: object, **__: object) -> None:
+    raise KilledError
+
+
+async def test_values_before_the_current_ones_do_not_outlive_a_killed_process(
+    published: Scene, bound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = bound / "default" / "orders-binding"
+    entries = values(bound)
+    binding_directory.write(directory, {**entries, "password": "former"})
+    with monkeypatch.context() as patched:
+        patched.setattr(binding_directory, "_remove_version", killed)
+        with pytest.raises(KilledError):
+            binding_directory.write(directory, entries)
+    assert "former" in [path.read_text() for path in directory.glob("*/password")]
+    await published.clock.advance(31.0)
+    assert values(bound) == entries
+    assert len([*directory.glob("..springline-*")]) == 1, "only what the links lead to"
+
+
+async def test_first_write_that_was_killed_is_in_nobodys_way(
+    scene: Scene, bound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = bound / "default" / "orders-binding"
+    with monkeypatch.context() as patched:
+        patched.setattr(binding_directory, "_point", killed)
+        with pytest.raises(KilledError):
+            binding_directory.write(directory, {"password": "left"})
+    await scene.apply(BROKER, secret(), connection(**BINDING))
+    assert reason(scene) is Reason.PUBLISHED
+    assert values(bound)["password"] == "first"
+    assert len([*directory.glob("..springline-*")]) == 1, "only what the links lead to"
