@@ -349,7 +349,9 @@ class Keeper:
         least, now = self._environment.limits.least_retry_delay, self._environment.clock.monotonic()
         begins = max(now, self._not_before or now)
         if least:
-            begins = self._began_at = max(begins, self._began_at + least)
+            # What another one takes the place of before it has begun leaves its time to that.
+            begins = max(begins, self._began_at + (least if self._began_at <= now else 0.0))
+            self._began_at = begins
         return begins if begins > now else None
 
     @property

@@ -37,3 +37,17 @@ async def test_without_a_floor_a_change_is_tried_at_once(clock: FakeClock) -> No
         stage.session.credential_changed()
         await clock.settle()
         assert stage.session.connection is not None
+
+
+async def test_secret_that_changes_all_the_time_reaches_an_open_session_now_and_again(
+    clock: FakeClock,
+) -> None:
+    """Each change counts for the next renewal; it does not put that off."""
+    async with staged(clock, limits=Limits(least_retry_delay=1.0)) as stage:
+        connection = await stage.connect()
+        for number in range(100):
+            await stage.change_credential(f"secret-{number}")
+            await clock.advance(0.1)
+        assert 9 <= len(connection.updates) <= 12
+        await clock.advance(1.0)
+        assert connection.updates[-1].secret.reveal() == "secret-99"
