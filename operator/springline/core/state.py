@@ -418,6 +418,8 @@ def _declared(state: SessionState, event: Declared) -> Transition:
 
 def _with_probe(state: SessionState) -> SessionState:
     """Return the state from the beginning of a probe on; what is known of blocks stays known."""
+    if state.phase is not Phase.CONNECTED:
+        return state  # late news of a connection that is gone
     is_unknown = state.blocked == state.unprobed
     blocked = verdicts.NOT_PROBED if is_unknown else state.blocked
     return replace(state, blocked=blocked, unprobed=None)
