@@ -45,6 +45,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--no-shrinking", action="store_true")
     parser.add_argument("--go-on", action="store_true", help="after a sequence that fails")
     parser.add_argument("--plant", default="", choices=["", *BUGS], help="this defect, to find it")
+    parser.add_argument(
+        "--logs", type=Path, metavar="FOLDER", help="where the log of each sequence that fails goes"
+    )
     parser.add_argument("--bugs", action="store_true", help="plant defects, which must be found")
     given = parser.parse_args(arguments)
     seed = given.seed or secrets.token_hex(4)
@@ -75,6 +78,7 @@ async def _part(part: str, seed: str, given: argparse.Namespace) -> int:
                     given=replayed,
                     is_shrinking=not given.no_shrinking,
                     goes_on=given.go_on,
+                    logs=given.logs,
                     say=_say,
                 )
         except (APIServerMissing, RabbitMQMissing, ToolMissing) as error:

@@ -71,12 +71,14 @@ async def run(
     given: Sequence[Fault] = (),
     is_shrinking: bool = True,
     goes_on: bool = False,
+    logs: Path | None = None,
     say: Say = print,
 ) -> Failed | None:
     """Run the sequence of each seed, or the one that is given; return the first that fails.
 
     Drawn are the kinds whose names begin with one of `only`. With `goes_on` the others run all the
-    same, with a Springline that has just been started, and what fails is said.
+    same, with a Springline that has just been started, and what fails is said. `logs` is a folder
+    for what Springline has written until something failed.
     """
     first: Failed | None = None
     log = Read()
@@ -93,6 +95,8 @@ async def run(
             say(f"{seed}: holds after {seconds:.1f} s ({took}): {names}")
             continue
         say(f"{seed}: FAILS ({took}): {names}\n{violation}")
+        if logs is not None:
+            _keep(logs, seed, world.output)
         shortest: Sequence[Fault] = ()
         if is_shrinking:
             shortest = await _shortest(world, log, faults, say)
@@ -105,6 +109,11 @@ async def run(
         log.skip(world.output)
     _say_left_out(world, say)
     return first
+
+
+def _keep(logs: Path, seed: str, output: str) -> None:
+    logs.mkdir(parents=True, exist_ok=True)
+    (logs / f"{seed.replace('/', '-')}.log").write_text(output, encoding="utf-8")
 
 
 def _say_left_out(world: World, say: Say) -> None:

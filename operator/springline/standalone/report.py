@@ -101,6 +101,7 @@ class Report:
         """When a status changes by the mere passing of time, on the monotonic clock."""
         self._wake = asyncio.Event()
         self._written: dict[Path, dict[str, Any]] = {}
+        """What is in the files, but for those that are just being written."""
         self._unwritten: dict[Path, dict[str, Any]] = {}
         self._declared_names: frozenset[str] | None = None
         """The files that there may be; None as long as none is to be removed."""
@@ -291,6 +292,9 @@ class Report:
                     for path in batch
                     if path in self._unwritten  # else no longer declared
                 }
+                for path in contents:
+                    # Until it is written, a status that is as it was before is to be written, too.
+                    self._written.pop(path, None)
                 failures = await self._patiently(functools.partial(_written, contents))
                 self._note_written(contents, failures)
 

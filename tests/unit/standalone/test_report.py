@@ -415,6 +415,26 @@ async def test_disk_that_does_not_answer_keeps_nobody_waiting(
     assert caplog.records[-1].message == "status written again"
 
 
+async def test_last_status_that_is_as_one_before_is_written_over_what_came_between(
+    scene: Scene,
+) -> None:
+    """Also where that is just being written when the program ends."""
+    await scene.apply(*EVERYTHING)
+    scene.driver.connection.block("first")
+    await scene.clock.advance(1)
+    before = scene.written(ORDERS_FILE)
+    scene.off_loop.disk.clear()
+    scene.driver.connection.block("second")
+    await scene.clock.advance(1)
+    scene.driver.connection.block("first")
+    await scene.clock.settle()
+    finishing = asyncio.ensure_future(scene.report.finish(limit=5))
+    await scene.clock.settle()
+    scene.off_loop.disk.set()
+    await scene.clock.result(finishing, within=5)
+    assert scene.written(ORDERS_FILE) == before
+
+
 async def test_real_disk_that_does_not_answer_does_not_hold_the_event_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
