@@ -29,6 +29,7 @@ ELSEWHERE = {
     "credentials/files": "in a thread",
     "credentials/token_files": "in a thread",
     "drivers/shared/dialling": ON_LOOP["drivers/shared/dialling:_numeric"],
+    "entry": "before an event loop runs",
     "kube/access": "in a thread",
     "kube/trust": "in a thread, by `kube/access`",
     "outlets": "in the thread of an outlet",
