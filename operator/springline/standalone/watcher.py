@@ -36,13 +36,13 @@ async def follow(directory: Path) -> AsyncIterator[Manifests]:
     """
     manifests = Manifests()
     files = Threads(at_once=2, name="manifests")
-    events = _changes(directory, files)
+    # What the files looked like before they are read for the first time is what later looks are
+    # compared with, so that no change falls between the reading and the beginning of the watch.
+    events = _changes(directory, files, seen=await files.run(partial(_signature, directory)))
     try:
         while True:
-            # The watch is on before the files are read, so that no change falls between the two.
             next_change = asyncio.ensure_future(_next(events))
             try:
-                await asyncio.sleep(0)
                 # In a thread, because sessions have to go on while thousands of documents are read,
                 # and the disk may not answer.
                 manifests = await files.run(partial(_loaded, directory, manifests))
@@ -67,14 +67,13 @@ def _loaded(directory: Path, before: Manifests) -> Manifests:
         return Manifests(objects=before.objects, problems=(problem,), files=before.files)
 
 
-async def _changes(directory: Path, files: Threads) -> AsyncGenerator[None, None]:
-    """Yield whenever something in the directory may have changed.
+async def _changes(directory: Path, files: Threads, *, seen: object) -> AsyncGenerator[None, None]:
+    """Yield whenever something in the directory may have changed since its signature was `seen`.
 
     The kernel tells of changes of what the path meant when the watch began: not of a directory
     that took its place, not of what a symbolic link in it points at, and on some network file
     systems of nothing. So what is there is compared with what was there, too.
     """
-    seen = await files.run(partial(_signature, directory))
     complaint = ""
     while True:
         watched = await files.run(partial(_identity, directory))

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 
@@ -161,6 +162,28 @@ async def test_no_change_is_lost_between_the_first_set_and_the_watch(folder: Pat
             while len(manifests.objects) < number:
                 manifests = await anext(sets)
             (folder / f"{number}.yaml").write_text(a_secret(f"s{number}"))
+        assert isinstance(sets, AsyncGenerator)
+        await sets.aclose()
+
+
+async def test_no_change_is_lost_where_the_first_look_takes_long(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a busy machine, where the thread that looks comes after the one that reads."""
+    look, has_read = watcher._signature, threading.Event()
+
+    def late(directory: Path) -> object:
+        has_read.wait(1.0)
+        return look(directory)
+
+    monkeypatch.setattr(watcher, "_signature", late)
+    sets = watcher.follow(folder)
+    async with asyncio.timeout(DEADLINE):
+        await anext(sets)
+        (folder / "new.yaml").write_text(a_secret("new"))
+        has_read.set()
+        manifests = await anext(sets)
+        assert len(manifests.objects) == 1
         assert isinstance(sets, AsyncGenerator)
         await sets.aclose()
 
