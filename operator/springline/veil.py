@@ -52,6 +52,9 @@ _NUMBERS: Final = re.compile(
 )
 _NUMBER: Final = re.compile(r"[0-9a-f]+", re.IGNORECASE)
 
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.~-]*")
+"""What no URL, HTML or JSON writes otherwise (RFC 3986 §2.3): most secrets, and every JWT."""
+
 _LOWER: Final = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 
 
@@ -94,13 +97,13 @@ class Veil:
         for secret in self._secrets:
             value = secret.reveal()
             if len(value) < _SHORT or value in self._names:
-                forms = tuple(_forms(value))
+                forms = dict.fromkeys(_forms(value))
                 if any(form in each.text for each in readings for form in forms) and not is_known(
                     text
                 ):
                     return WITHHELD
             elif len(text) >= min(_RUN, len(value)):  # no form is shorter
-                forms = tuple(map(_comparable, _forms(value)))
+                forms = dict.fromkeys(map(_comparable, _forms(value)))
                 for reading in readings:
                     for form in forms:
                         _mark(found, reading, form)
@@ -194,14 +197,12 @@ def _forms(value: str) -> Iterator[str]:
             yield inside
             yield inside.replace("+", "-").replace("/", "_")
     yield octets.hex()
-    for form in (
-        quote(value, safe="", errors="surrogatepass"),
-        quote_plus(value, errors="surrogatepass"),
-        html.escape(value),
-        json.dumps(value)[1:-1],
-    ):
-        if form != value:
-            yield form
+    if _PLAIN.fullmatch(value):
+        return  # as all of these would write it, too
+    yield quote(value, safe="", errors="surrogatepass")
+    yield quote_plus(value, errors="surrogatepass")
+    yield html.escape(value)
+    yield json.dumps(value)[1:-1]
 
 
 def _mark(found: bytearray, reading: _Reading, form: str) -> None:
