@@ -13,7 +13,7 @@ from springline import errors
 from springline.reasons import Reason
 from springline.settings import Network
 
-__all__ = ["LOOPBACK", "AddressPolicy", "Network"]
+__all__ = ["LOOPBACK", "AddressPolicy", "Network", "is_address"]
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -103,6 +103,15 @@ class AddressPolicy:
                 return what
         own = {_meant(ipaddress.ip_address(each)) for each in self._api_server()}
         return "an address of the Kubernetes API server" if meant in own else ""
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is an IP address, and so no name to be looked up."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _meant(address: _Address) -> _Address:

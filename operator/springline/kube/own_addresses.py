@@ -5,13 +5,13 @@ which the API server is reached.
 """
 
 import contextlib
-import ipaddress
 import os
 from typing import Final
 from urllib.parse import urlsplit
 
 from springline import errors
 from springline.core import ports
+from springline.core.addresses import is_address
 from springline.core.values import Endpoint
 from springline.kube.access import Access
 
@@ -31,7 +31,7 @@ class APIServerAddresses:
             urlsplit(access.configuration.host).hostname or "",
             os.environ.get("KUBERNETES_SERVICE_HOST", ""),
         }
-        self._fixed = frozenset(filter(_is_address, hosts))
+        self._fixed = frozenset(filter(is_address, hosts))
         self._names = hosts - self._fixed - {""}
         self._found: dict[str, frozenset[str]] = {}
 
@@ -51,11 +51,3 @@ class APIServerAddresses:
         while True:
             await self._clock.sleep(_AGAIN_SECONDS)
             await self.look()
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

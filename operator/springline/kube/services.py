@@ -4,13 +4,13 @@ The addresses are those of the pods, so sessions spread over them, and neither t
 its load balancing is in between. Certificates are verified for the Service's name.
 """
 
-import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, Final
 from urllib.parse import quote
 
 from springline import errors
+from springline.core.addresses import is_address
 from springline.core.values import Endpoint, ResolvedEndpoint
 from springline.kube.client import Client, RefusedError, RequestError
 from springline.reasons import Reason
@@ -128,20 +128,12 @@ def _ready(slices: Sequence[Mapping[str, Any]], port_name: str) -> Iterator[tupl
             # Without a word of it, it is ready (discovery.k8s.io/v1, EndpointConditions).
             if conditions.get("ready") is False or conditions.get("terminating"):
                 continue
-            for address in filter(_is_address, endpoint.get("addresses") or ()):
+            for address in filter(is_address, endpoint.get("addresses") or ()):
                 yield from ((number, address) for number in numbers)
 
 
 def _is_tcp(port: Mapping[str, Any]) -> bool:
     return port.get("protocol") in (None, "TCP")
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _failed(error: RequestError, permission: str, namespace: str) -> errors.ConnectError:

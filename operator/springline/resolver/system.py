@@ -4,13 +4,13 @@ Nothing is remembered between calls, because a moved service must be found at th
 When a lookup has its turn is the business of `pool`.
 """
 
-import ipaddress
 import socket
 from collections.abc import Sequence
 from random import Random
 from typing import TYPE_CHECKING
 
 from springline import errors
+from springline.core.addresses import is_address
 from springline.core.values import Endpoint
 from springline.reasons import Reason
 from springline.resolver.pool import LookupNotStartedError, LookupPool
@@ -97,11 +97,7 @@ class SystemResolver:
         Raises `TransientError` with reason NameResolutionFailed. If cancelled, the system's lookup
         goes on in its thread until its own limit.
         """
-        try:
-            ipaddress.ip_address(endpoint.host)
-        except ValueError:
-            pass
-        else:
+        if is_address(endpoint.host):
             return (endpoint.host,)
         try:
             found = await self._pool.ask(
