@@ -15,13 +15,14 @@ from chaos.census import Census
 from chaos.declared import MARK
 from chaos.links import Link, linking
 from chaos.threads import to_its_end
-from chaos.world import ANSWER_SECONDS, Bindings, Statuses, Violation, World, a_node, watched
+from chaos.world import ANSWER_SECONDS, Bindings, Statuses, Violation, World, watched
 from support.apiserver import APIServer, APIServerFailed, APIServerMissing
 from support.definitions import Definitions
 from support.helm import Release
 from support.operator_process import OperatorProcess
 from support.ports import LOOPBACK
 from support.rabbitmq import RabbitMQNode
+from support.token_broker import taking_tokens
 
 __all__ = ["ClusterWorld", "entered"]
 
@@ -254,7 +255,7 @@ async def entered(directory: Path, *, bug: str = "") -> AsyncIterator[ClusterWor
     try:
         if not server.has_controllers:  # a binding goes with its connection by garbage collection
             raise APIServerMissing("no kube-controller-manager: run make apiserver")
-        node = a_node(directory / "rabbitmq")
+        node = taking_tokens(directory / "rabbitmq")
         try:
             starting = (to_its_end(node.start), to_its_end(_install, server, directory))
             for each in await asyncio.gather(*starting, return_exceptions=True):

@@ -131,7 +131,7 @@ async def _wait(world: World, *, with_census: bool) -> None:
 
     async def look() -> list[str]:
         wrong = await _wrong(world, with_census=with_census)
-        if wrong:
+        if any("ProbeDisabled" in each for each in wrong):
             await _have_probes_repeated(world, asked)
         return wrong
 

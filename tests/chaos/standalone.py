@@ -11,9 +11,10 @@ import yaml
 
 from chaos.links import Link, linking
 from chaos.threads import to_its_end
-from chaos.world import Bindings, Statuses, Violation, World, a_node, watched
+from chaos.world import Bindings, Statuses, Violation, World, watched
 from support.rabbitmq import RabbitMQNode
 from support.springline_process import Springline
+from support.token_broker import taking_tokens
 
 __all__ = ["StandaloneWorld", "entered"]
 
@@ -149,7 +150,7 @@ class StandaloneWorld(World):
 @contextlib.asynccontextmanager
 async def entered(directory: Path, *, bug: str = "") -> AsyncIterator[StandaloneWorld]:
     """Start everything; at the end all of it is stopped. Raises `RabbitMQMissing`."""
-    node = a_node(directory / "rabbitmq")
+    node = taking_tokens(directory / "rabbitmq")
     try:
         await to_its_end(node.start)
         async with linking(node.amqp_port) as link:

@@ -23,7 +23,6 @@ from support import faketime
 from support.administration import Connection as Held
 from support.erlang import ErlangError
 from support.faketime import WallClock
-from support.identities import TRUST_IN_TOKENS
 from support.rabbitmq import RabbitMQNode
 
 __all__ = [
@@ -32,7 +31,6 @@ __all__ = [
     "Statuses",
     "Violation",
     "World",
-    "a_node",
     "slowness",
     "watched",
 ]
@@ -41,7 +39,6 @@ T = TypeVar("T")
 
 _SLOWEST = 5.0
 """What bounds are multiplied with at most."""
-
 
 ANSWER_SECONDS = 5.0
 """Within which `/healthz` has to answer: the time-out of the chart's liveness probe."""
@@ -58,19 +55,6 @@ Bindings = Mapping[str, Sequence[str]]
 
 class Violation(AssertionError):  # noqa: N818 - what does not hold, in its text
     """Something that must hold does not."""
-
-
-def a_node(directory: Path) -> RabbitMQNode:
-    """Return a broker that knows passwords and tokens. Raises `RabbitMQMissing`."""
-    return RabbitMQNode(
-        directory,
-        plugins=("rabbitmq_auth_backend_oauth2",),
-        extra_config={
-            "auth_backends.1": "internal",
-            "auth_backends.2": "rabbit_auth_backend_oauth2",
-        },
-        advanced_config=TRUST_IN_TOKENS,
-    )
 
 
 def slowness() -> float:
