@@ -198,13 +198,14 @@ class Renewal:
                 kept = await self._keep_alive()
             except (errors.SecretRefusedError, errors.NotOpenError):
                 return
-            if kept is not None:
+            if isinstance(kept, UpdatedInPlace):
                 yield kept
                 return
             if self._has_sent:
                 # What was declared meanwhile had to wait for the update. Now it need not wait.
                 yield refusal
-            await self._pause(failure, since=started)
+            # A hiccup with what is due must not wait as long as a change that is refused.
+            await self._pause(kept or failure, since=started)
 
     def longest_pause(self) -> float:
         """Return the seconds between tries that nobody expects to succeed."""
@@ -270,10 +271,10 @@ class Renewal:
             message = f"{error.message.rstrip('.')}; {_LIMITED}{_ELSE[when_limited]}"
             raise type(error)(error.reason, message, authenticated=error.authenticated) from error
 
-    async def _keep_alive(self) -> UpdatedInPlace | None:
+    async def _keep_alive(self) -> UpdatedInPlace | errors.TransientError | None:
         """Bring a credential that is due to the live session; None if it is not, or cannot be.
 
-        What else is declared cannot be brought to the session, which stays what it is. It must not
+        Returns what kept it from that, if it may work in a moment. What else is declared cannot be brought to the session, which stays what it is. It must not
         end with the lifetime of its credential for that.
         """
         credential, opened = self._fetched, self._live.opened
@@ -293,6 +294,8 @@ class Renewal:
         question = self._refused_question
         try:
             outcome = await self._try_step_by_step(read, spec)
+        except errors.TransientError as error:
+            return error
         except (errors.ConnectError, errors.CredentialError):
             return None  # what is told, and waited for, is what is declared
         finally:

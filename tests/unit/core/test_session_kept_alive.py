@@ -1,6 +1,7 @@
 """A session that cannot become what is declared outlives the token that it was opened with."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -8,9 +9,10 @@ from springline import errors
 from springline.core.backoff import Retry
 from springline.core.desired import RotationSettings
 from springline.core.events import EventType
+from springline.core.ports import OpenRequest
 from springline.core.values import Credential
 from springline.reasons import Reason
-from support.builders import a_target, a_token, credential_refused, limit_reached, refused
+from support.builders import a_target, a_token, credential_refused, limit_reached, refused, unreachable
 from support.fakes import SILENCE, FakeConnection
 from support.stage import Stage
 
@@ -83,6 +85,27 @@ async def test_a_token_that_its_broker_refuses_is_not_sent_to_it(stage: Stage) -
     await stage.clock.advance(3000.0)
     assert not connection.updates
     assert connection.is_open
+
+
+async def test_its_token_is_tried_again_soon_after_a_hiccup(stage: Stage) -> None:
+    """Not after the pause of the change that is refused: the token may be over by then."""
+    patient = Retry(delay=10.0, max_delay=1800.0, jitter=0.0)
+    stage.credentials.answer = token(stage, "first")
+    connection = await stage.connect(retry=patient)
+    stage.tls.answer = errors.RejectedError(Reason.TLS_FAILED, "no certificates in PEM")
+    stage.session.credential_changed()
+    tried: list[float] = []
+
+    def answer(_: OpenRequest[Any]) -> errors.ConnectError | None:
+        tried.append(stage.clock.elapsed)
+        return unreachable() if len(tried) == 1 else None
+
+    stage.driver.refuses = answer
+    stage.credentials.issue(token(stage, "second"))
+    await stage.clock.advance(3500.0)
+    assert len(connection.updates) == 1
+    assert tried[1] - tried[0] <= 2 * patient.delay
+    assert stage.connection() is connection
 
 
 @pytest.mark.parametrize("seconds", [60.0, 2000.0])
