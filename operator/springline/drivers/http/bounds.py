@@ -16,8 +16,9 @@ __all__ = [
     "MAX_OUTSTANDING_OCTETS",
     "MAX_REQUEST_BODY",
     "MAX_REQUEST_HEADER_OCTETS",
-    "MAX_RESPONSE_FRAMES",
     "MAX_RESPONSE_OCTETS",
+    "MAX_RESPONSE_PIECES",
+    "MAX_SETTINGS",
     "MAX_UNREAD",
     "MAX_WAITING",
     "READ_OCTETS",
@@ -44,8 +45,10 @@ MAX_BODY: Final = 1024 * 1024
 """Octets of the body of one answer; it is kept in memory."""
 MAX_RESPONSE_OCTETS: Final = 2 * MAX_BODY
 """Octets of one answer on the wire, with all that frames it."""
-MAX_RESPONSE_FRAMES: Final = 2000
-"""HTTP/2 frames that one answer comes in."""
+MAX_RESPONSE_PIECES: Final = 4000
+"""HTTP/2 frames, or chunks, that one answer comes in. Each costs time, however short it is."""
+MAX_SETTINGS: Final = 64
+"""Settings that an HTTP/2 peer makes; six are defined (RFC 9113 §6.5.2), and h2 keeps them all."""
 MAX_INFORMATIONAL: Final = 16
 """1xx answers in front of one final answer."""
 MAX_FRAME: Final = 16 * 1024

@@ -60,6 +60,7 @@ class _Exchange:
     first: bytes = b""
     """The first octets of the answer, until they can be told to be HTTP."""
     length: int = 0
+    pieces: int = 0
     body: list[bytes] = field(default_factory=list)
 
 
@@ -180,7 +181,11 @@ class Http1:
                     Reason.PEER_CLOSED, "the peer closed the connection in the middle of an answer"
                 )
             ]
-        return self._answered()
+        events = self._answered()
+        if not isinstance(events[-1], Ended):
+            self._takes_several = False
+            events.append(Ended(end=_closed_by_peer("the peer closed the connection")))
+        return events
 
     def ping(self) -> bytes:
         """Return nothing: HTTP/1.1 has no such thing."""
@@ -210,6 +215,7 @@ class Http1:
                     _check_head(event)
                     exchange.head = event
                 case h11.Data():
+                    exchange.pieces += 1
                     exchange.length += len(event.data)
                     exchange.body.append(bytes(event.data))
                     _check_length(exchange)
@@ -291,6 +297,11 @@ def _check_head(head: h11.Response) -> None:
 
 
 def _check_length(exchange: _Exchange) -> None:
+    if exchange.pieces > bounds.MAX_RESPONSE_PIECES:
+        raise _RefusedAnswerError(
+            Reason.FLOODED,
+            f"the peer sent an answer of more than {bounds.MAX_RESPONSE_PIECES} pieces",
+        )
     if exchange.length > bounds.MAX_BODY:
         raise _RefusedAnswerError(
             Reason.FLOODED, f"the peer sent a body of more than {bounds.MAX_BODY} octets"

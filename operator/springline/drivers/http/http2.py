@@ -263,10 +263,10 @@ class Http2:
         exchange = self._flight.get(frame.stream_id)
         if exchange is not None and frame.type in _OF_ANSWERS and not frame.is_empty:
             exchange.frames += 1
-            if exchange.frames > bounds.MAX_RESPONSE_FRAMES:
+            if exchange.frames > bounds.MAX_RESPONSE_PIECES:
                 raise _BrokenError(
                     Reason.FLOODED,
-                    f"the peer sent an answer of more than {bounds.MAX_RESPONSE_FRAMES} frames",
+                    f"the peer sent an answer of more than {bounds.MAX_RESPONSE_PIECES} frames",
                 )
             return
         too_much = self._charge(len(frame.octets))
@@ -298,6 +298,11 @@ class Http2:
         match event:
             case RemoteSettingsChanged():
                 self._is_ready = True
+                if len(self._h2.remote_settings) > bounds.MAX_SETTINGS:
+                    raise _BrokenError(
+                        Reason.FLOODED,
+                        f"the peer sent more than {bounds.MAX_SETTINGS} different settings",
+                    )
                 if self._h2.encoder.header_table_size > _TABLE_OCTETS:
                     self._h2.encoder.header_table_size = _TABLE_OCTETS
                 self._flush_all(self._flight.values())
