@@ -49,7 +49,7 @@ BEHAVIOURS = {
     "R3.8": "closed unless connecting or open",
     "R3.9": "a call after closing fails at once with the retryable error",
     "R3.10": "no body of unknown length before the peer has shown that it takes one",
-    "R3.11": "shutdown is a half-close, and answers are still read; where not, they come all the same",
+    "R3.11": "shutdown is a half-close with answers still read, which come without one, too",
     "R5.1": "the address is looked up again before every attempt",
     "R5.2": "events come in order, each handled before the next step",
     "R5.3": "repeated failures and addresses are reported once a cycle",
