@@ -492,7 +492,7 @@ async def test_a_shutdown_is_a_half_close_and_answers_are_still_read() -> None:
         scripted_http.answer(talk, second)
 
     async with fake_peer.serving(script) as peer:
-        client = connection(peer)
+        client = connection(peer, half_close=True)
         pending = calls(client, "/1", "/2")
         await asyncio.sleep(0)
         client.shutdown()
@@ -505,8 +505,11 @@ async def test_a_shutdown_is_a_half_close_and_answers_are_still_read() -> None:
 
 # R3.11
 @pytest.mark.parametrize("when", ["queued", "sent"])
-async def test_with_tls_a_shutdown_still_answers_what_is_queued(when: str) -> None:
-    """The documented deviation: no half-close; the last request may say that it is the last."""
+@pytest.mark.parametrize("with_tls", [False, True], ids=["a peer that takes no FIN", "TLS"])
+async def test_without_a_half_close_a_shutdown_still_answers_what_is_queued(
+    when: str, with_tls: bool
+) -> None:
+    """The documented deviation; the last request says that it is the last, if it can."""
     server, client_side = authorities()
     sent = asyncio.Event()
 
@@ -521,8 +524,13 @@ async def test_with_tls_a_shutdown_still_answers_what_is_queued(when: str) -> No
         await deaf(talk)
 
     asked = asyncio.Event()
-    async with fake_peer.serving(script, tls=server) as peer:
-        client = connection(peer, persistent=None if when == "queued" else True, tls=client_side)
+    async with fake_peer.serving(script, tls=server if with_tls else None) as peer:
+        client = connection(
+            peer,
+            persistent=None if when == "queued" else True,
+            half_close=with_tls,
+            tls=client_side if with_tls else None,
+        )
         pending = calls(client, "/1", "/2")
         await sent.wait()
         client.shutdown()
@@ -704,3 +712,9 @@ async def test_http2_that_tls_does_not_agree_to_is_refused() -> None:
         assert isinstance(error, RejectedError)
         assert error.reason is Reason.NEGOTIATION_FAILED
         await client.wait_closed()
+
+
+async def test_a_host_that_no_request_can_name_is_refused_before_anything_is_sent() -> None:
+    options = Options(name="test", authority="ho st")
+    with pytest.raises(ValueError, match="host"):
+        HttpConnection.create(scripted_http.target(1), options)

@@ -4,11 +4,13 @@ Nothing of the peer's octets is in an error, and no exception of a library leave
 """
 
 import asyncio
+import contextlib
 import struct
 from collections.abc import Awaitable, Callable
 
 import pytest
 from h2.errors import ErrorCodes
+from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes
 
 from springline.drivers.http import bounds
@@ -627,6 +629,30 @@ async def test_a_body_without_an_end_is_left_though_windows_would_allow_it() -> 
         assert isinstance(error, RejectedError)
         assert error.reason is Reason.FLOODED
         await client.wait_closed()
+
+
+async def test_bodies_that_are_not_ended_are_not_all_held() -> None:
+    """Each below the bound of a body, and all together above that of a connection."""
+
+    async def script(server: Http2Talk) -> None:
+        streams = await server.requested(20)
+        for stream in streams:
+            server.h2.send_headers(stream, [(b":status", b"200")])
+        with contextlib.suppress(ProtocolError):  # the client has said goodbye
+            for stream in streams * 60:
+                while server.h2.local_flow_control_window(stream) < 16384:
+                    await server.hear()
+                server.h2.send_data(stream, b"x" * 16384)
+                server.flush()
+
+    async with fake_peer.serving(serving2(script)) as peer:
+        client = connection(peer, version=Version.HTTP2)
+        errors = [await failure(each) for each in calls(client, 20)]
+        assert all(isinstance(each, RejectedError) for each in errors)
+        await client.wait_closed()
+        assert client.end is not None
+        assert client.end.reason is Reason.FLOODED
+        assert "ends none" in client.end.text
 
 
 async def test_a_body_beyond_the_windows_is_an_error() -> None:

@@ -55,13 +55,18 @@ def connection(
     persistent: bool | None = True,
     version: Version = Version.AUTO,
     heartbeat: float = 0,
+    half_close: bool = False,
     finalise: Callable[[], None] | None = None,
     tls: TLSClient | None = None,
     timeout: float = 30.0,
 ) -> HttpConnection:
     """Return a connection that connects to the peer."""
     options = Options(
-        name="test", version=version, persistent=persistent, heartbeat_seconds=heartbeat
+        name="test",
+        version=version,
+        persistent=persistent,
+        heartbeat_seconds=heartbeat,
+        half_close=half_close,
     )
     return HttpConnection.create(target(peer, tls=tls, timeout=timeout), options, finalise=finalise)
 

@@ -11,6 +11,7 @@ __all__ = [
     "MAX_FRAME",
     "MAX_HEADERS",
     "MAX_HEADER_OCTETS",
+    "MAX_HELD",
     "MAX_INFORMATIONAL",
     "MAX_IN_FLIGHT",
     "MAX_OUTSTANDING_OCTETS",
@@ -43,6 +44,8 @@ MAX_HEADERS: Final = 200
 """Header fields of one answer."""
 MAX_BODY: Final = 1024 * 1024
 """Octets of the body of one answer; it is kept in memory."""
+MAX_HELD: Final = 16 * MAX_BODY
+"""Octets of the bodies of all answers of a connection that are not complete."""
 MAX_RESPONSE_OCTETS: Final = 2 * MAX_BODY
 """Octets of one answer on the wire, with all that frames it."""
 MAX_RESPONSE_PIECES: Final = 4000

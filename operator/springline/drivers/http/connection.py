@@ -3,17 +3,20 @@
 This is the one file of the package that does I/O: it dials, reads, writes, keeps time, and wakes
 those who wait. What is said and decided is in conversation.py and below.
 
-**What `shutdown` does to the transport** (R3.11). Over plain TCP, HTTP/1.1 half-closes: when the
-last queued request is written, our FIN follows, and the answers are still read. It does not do so
-in two cases, in which the queued calls are answered just as well:
+**What `shutdown` does to the transport** (R3.11). With `Options.half_close`, HTTP/1.1 over plain
+TCP half-closes: when the last queued request is written, our FIN follows, and the answers are still
+read. In three cases it does not, and the queued calls are answered just as well: the last request
+says `Connection: close` where it is sent after `shutdown` (RFC 9112 §9.6), and the connection is
+closed after the last answer.
 
+- Without `half_close`, which is the default, because the answers come first (R3.5): RabbitMQ's
+  management interface (3.10, Cowboy) takes a FIN for the end of the client, and answers nothing of
+  what it has read. hypercorn and nginx do answer.
 - With TLS. `close_notify` in one direction alone is possible (RFC 8446 §6.1), but asyncio's TLS
   has no half-close, and with a memory BIO of our own a driver would have to repeat what
-  `drivers.shared` does for handshakes, their failures and their time-outs. So the transport stays
-  open both ways, the last request says `Connection: close` where it is sent after `shutdown`
-  (RFC 9112 §9.6), and the connection is closed after the last answer.
+  `drivers.shared` does for handshakes, their failures and their time-outs.
 - With HTTP/2, where a stream needs our acknowledgements and windows to go on. GOAWAY is sent after
-  the last answer (RFC 9113 §6.8).
+  the last answer (RFC 9113 §6.8): a server that is built on h2 can send nothing after one.
 
 A connection has one task of its own, which ends with it. All methods but `call`, `connected` and
 `wait_closed` return at once.
@@ -22,6 +25,7 @@ A connection has one task of its own, which ends with it. All methods but `call`
 import asyncio
 import enum
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
@@ -45,6 +49,8 @@ __all__ = ["Change", "HttpConnection", "Options", "Version"]
 logger = logging.getLogger(__name__)
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}  # RFC 9110 §4.2
+_SMALL_OCTETS = 1024
+_AUTHORITY = re.compile(r"[!-~]+")
 _ALPN_HTTP2 = "h2"  # RFC 9113 §3.2
 
 
@@ -69,6 +75,8 @@ class Options:
     heartbeat_seconds: float = 0
     """After so long a silence an HTTP/2 peer is asked for a sign of life, and after as long again
     the connection ends. 0 for never. HTTP/1.1 has no such thing."""
+    half_close: bool = False
+    """Whether `shutdown` half-closes, where the transport can; only for peers known to answer."""
     authority: str = ""
     """The host that is asked for, with its port; that of the endpoint where empty."""
 
@@ -92,6 +100,11 @@ class HttpConnection:
         finalise: Callable[[], None] | None = None,
     ) -> None:
         """Begin to connect; `create` and `connect` say what they take."""
+        scheme = "http" if request.tls is None else "https"
+        authority = options.authority or _authority(request.endpoint, scheme)
+        if not _AUTHORITY.fullmatch(authority):
+            raise ValueError("the host has characters that a request cannot name")
+        self._scheme, self._authority = scheme, authority
         self._loop = asyncio.get_running_loop()
         self._request = request
         self._options = options
@@ -129,7 +142,8 @@ class HttpConnection:
 
         Connecting has `request.timeout` seconds. If it fails, the calls that wait raise the
         `ConnectError`. `finalise` is called once when the connection is closed, before calls that
-        wait are failed (R3.7); it must return at once, and what it raises is logged.
+        wait are failed (R3.7); it must return at once, and what it raises is logged. Raises
+        `ValueError` for a host that no request can name.
         """
         return cls(request, options, finalise=finalise)
 
@@ -292,14 +306,13 @@ class HttpConnection:
         return line
 
     def _begin(self, line: Line[asyncio.StreamReader]) -> None:
-        tls = self._request.tls is not None
-        scheme = "https" if tls else "http"
-        authority = self._options.authority or _authority(self._request.endpoint, scheme)
         if self._speaks_http2(line):
             self._progress.step = HttpStep.SETTINGS
-            self._engine = Http2(authority=authority, scheme=scheme, charge=self._budget.take)
+            self._engine = Http2(
+                authority=self._authority, scheme=self._scheme, charge=self._budget.take
+            )
         else:
-            self._engine = Http1(authority=authority)
+            self._engine = Http1(authority=self._authority)
         self._conversation.begin(self._engine)
         self._heard()
         self._carry_out()
@@ -339,8 +352,8 @@ class HttpConnection:
             conversation.receive(data)
         else:
             conversation.receive_eof()
-        if conversation.answers == answers:
-            # A piece that completes an answer is what we have asked for.
+        if conversation.answers == answers and len(data) < _SMALL_OCTETS:
+            # What brings much of an answer counts against that answer.
             too_much = self._budget.take_piece()
             if too_much:
                 self._lose(self._flooded(f"the peer sent {too_much}"))
@@ -387,10 +400,13 @@ class HttpConnection:
                 conversation.lose(
                     self._flooded(f"the peer has left {bounds.MAX_UNREAD} octets unread")
                 )
-        if conversation.has_sent_all and not self._is_half_closed and not line.is_ending:
+        if self._options.half_close and conversation.has_sent_all and not line.is_ending:
+            self._half_close(line.writer)
+
+    def _half_close(self, writer: asyncio.StreamWriter) -> None:
+        if not self._is_half_closed and writer.can_write_eof():
             self._is_half_closed = True
-            if line.writer.can_write_eof():
-                line.writer.write_eof()
+            writer.write_eof()
 
     def _finish(self, end: End) -> None:
         """Let go of the transport, then of those who count on it (R3.7)."""

@@ -301,25 +301,29 @@ class Conversation:
         if end.reason is Reason.PEER_CLOSED and self.answers and self._flight and not begun:
             # An idle connection ended while requests were on their way (RFC 9112 §9.3.1).
             end = dataclasses.replace(end, kind=EndKind.PEER)
-        self._fail_flight(end, begun, is_unprocessed=ended.is_unprocessed)
+        failure = error or errors.failed(end.reason, end.text)
+        self._fail_flight(failure, begun, is_unprocessed=ended.is_unprocessed)
         if not self.is_ready:
             # It was never connected, and those who wait learn why.
-            self._end(end, error or errors.failed(end.reason, end.text))
+            self._end(end, failure)
         else:
             self._end(end)
 
-    def _fail_flight(self, end: End, begun: frozenset[int], *, is_unprocessed: bool) -> None:
+    def _fail_flight(
+        self, failure: ConnectError, begun: frozenset[int], *, is_unprocessed: bool
+    ) -> None:
         """Tell those in flight that there will be no answer, each what became of it."""
         oldest = next(iter(self._flight), None)
         for key, call in self._flight.items():
             # What a new connection does not answer at all, another one does not either.
             is_new = not self.answers and key == oldest
             if is_unprocessed or (call.request.is_idempotent and key not in begun and not is_new):
-                self._settle(call, _retry(call.request, end.text, is_unprocessed=is_unprocessed))
+                why = failure.message
+                self._settle(call, _retry(call.request, why, is_unprocessed=is_unprocessed))
             elif key in begun or key == oldest:
-                self._settle(call, errors.failed(end.reason, end.text))
+                self._settle(call, _again(failure))
             else:
-                self._settle(call, errors.failed(Reason.PEER_CLOSED, end.text))
+                self._settle(call, errors.failed(Reason.PEER_CLOSED, failure.message))
         self._forget_flight()
 
     def _end(self, end: End, waiting: ConnectError | None = None) -> None:
@@ -327,7 +331,7 @@ class Conversation:
         while self._waiting:
             call = self._waiting.popleft()
             if waiting is not None:
-                self._settle(call, type(waiting)(waiting.reason, waiting.message))
+                self._settle(call, _again(waiting))
             else:
                 self._settle(call, _retry(call.request, end.text, is_unprocessed=True))
 
@@ -384,6 +388,11 @@ def _retry(request: Request, why: str, *, is_unprocessed: bool) -> RetryRequestE
     return RetryRequestError(
         why, is_unprocessed=is_unprocessed, is_idempotent=request.is_idempotent
     )
+
+
+def _again(error: ConnectError) -> ConnectError:
+    """Return the same error for another call: each has a traceback of its own."""
+    return type(error)(error.reason, error.message)
 
 
 def _joined(pieces: Iterable[bytes]) -> bytes:

@@ -27,6 +27,7 @@ class FrameType(enum.IntEnum):
     PUSH_PROMISE = 5
     PING = 6
     GOAWAY = 7
+    WINDOW_UPDATE = 8
     CONTINUATION = 9
 
 

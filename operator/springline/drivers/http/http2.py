@@ -63,7 +63,10 @@ from springline.reasons import Reason
 __all__ = ["Http2"]
 
 _EXPECTED: Final = Expected(protocol="HTTP/2", port="HTTP")
-_OF_ANSWERS: Final = frozenset({FrameType.DATA, FrameType.HEADERS, FrameType.CONTINUATION})
+_OF_ANSWERS: Final = frozenset(
+    {FrameType.DATA, FrameType.HEADERS, FrameType.CONTINUATION, FrameType.RST_STREAM}
+)
+_LAST_STREAM: Final = 2**31 - 3  # RFC 9113 §5.1.1; no other one is opened after it
 _TABLE_OCTETS: Final = 4096  # RFC 9113 §6.5.2, the initial value
 _PING: Final = b"springln"
 # What may leave h2, hpack and hyperframe for octets that make no sense.
@@ -120,6 +123,7 @@ class Http2:
         "_scheme",
         "_splitter",
         "_takes_several",
+        "_windows_due",
     )
 
     version = "2"
@@ -143,6 +147,7 @@ class Http2:
         self._is_ready = False
         self._is_draining = False
         self._takes_several = False
+        self._windows_due = 0  # WINDOW_UPDATEs that what we have sent may bring
 
     @property
     def is_ready(self) -> bool:
@@ -156,8 +161,8 @@ class Http2:
 
     @property
     def is_draining(self) -> bool:
-        """Whether a GOAWAY has come, ours or the peer's."""
-        return self._is_draining
+        """Whether a GOAWAY has come, ours or the peer's, or there are no streams left to open."""
+        return self._is_draining or self._h2.highest_outbound_stream_id >= _LAST_STREAM
 
     @property
     def begun(self) -> frozenset[int]:
@@ -166,7 +171,7 @@ class Http2:
 
     def has_room(self, request: Request) -> bool:  # noqa: ARG002 - streams do not wait for others
         """Whether another stream may be opened now."""
-        if self._is_draining or not self._is_ready:
+        if self.is_draining or not self._is_ready:
             return False
         allowed = self._h2.remote_settings.max_concurrent_streams
         return len(self._flight) < min(allowed, bounds.MAX_IN_FLIGHT)
@@ -269,6 +274,9 @@ class Http2:
                     f"the peer sent an answer of more than {bounds.MAX_RESPONSE_PIECES} frames",
                 )
             return
+        if frame.type == FrameType.WINDOW_UPDATE and self._windows_due:
+            self._windows_due -= 1
+            return
         too_much = self._charge(len(frame.octets))
         if too_much:
             raise _BrokenError(Reason.FLOODED, f"the peer sent {too_much} that belong to no answer")
@@ -346,6 +354,11 @@ class Http2:
                 Reason.FLOODED, f"the peer sent a body of more than {bounds.MAX_BODY} octets"
             )
         exchange.body.append(bytes(event.data))
+        if sum(each.length for each in self._flight.values()) > bounds.MAX_HELD:
+            raise _BrokenError(
+                Reason.FLOODED,
+                f"the peer sent bodies of more than {bounds.MAX_HELD} octets, and ends none",
+            )
 
     def _answered(self, exchange: _Exchange, events: list[Event]) -> None:
         if exchange.unsent:
@@ -390,6 +403,7 @@ class Http2:
                 return
             piece, exchange.unsent = exchange.unsent[:octets], exchange.unsent[octets:]
             connection.send_data(exchange.stream_id, bytes(piece), end_stream=not exchange.unsent)
+            self._windows_due += 2  # of the stream, and of the connection
 
     def _reset(self, exchange: _Exchange, code: ErrorCodes = ErrorCodes.CANCEL) -> None:
         self._flight.pop(exchange.stream_id, None)

@@ -10,7 +10,7 @@ from springline.drivers.http.conversation import Call, Conversation
 from springline.drivers.http.engine import Answered, Encoded, End, EndKind, Event
 from springline.drivers.http.errors import RetryRequestError
 from springline.drivers.http.messages import Request, Response
-from springline.errors import TransientError
+from springline.errors import RejectedError, TransientError
 from springline.reasons import Reason
 
 CLOSED = End(kind=EndKind.CLOSED, reason=Reason.CLIENT_CLOSED, text="the test is over")
@@ -183,6 +183,17 @@ def test_what_is_told_of_a_call_whose_connection_was_lost(
     assert type(outcome) is expected
     assert conversation.end is not None
     assert conversation.end.is_orderly is (answered and not begun)
+
+
+def test_a_call_is_told_why_in_the_family_that_the_transport_has_it() -> None:
+    """With TLS 1.3 a client certificate is refused after the handshake, by the first answer."""
+    conversation, _ = talking()
+    add(conversation, "GET", "POST")
+    conversation.lose(RejectedError(Reason.TLS_FAILED, "the broker wants a client certificate"))
+    (_, first), (_, second) = outcomes(conversation)
+    assert type(first) is RejectedError
+    assert first.reason is Reason.TLS_FAILED
+    assert isinstance(second, TransientError)
 
 
 def test_no_more_wait_than_are_allowed() -> None:
