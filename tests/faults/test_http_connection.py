@@ -300,16 +300,24 @@ async def test_observers_learn_of_each_change_of_length_and_of_closing() -> None
         await closed(client)
         await eventually(lambda: seen and seen[-1].is_closed)
     assert [(each.length, each.is_closed) for each in seen] == [
-        *((1, False), (2, False)),
-        *((1, False), (0, False)),
-        (0, True),
-    ] or [(each.length, each.is_closed) for each in seen] == [
-        # Both answers in one piece.
-        *((1, False), (2, False)),
-        (0, False),
+        *((1, False), (2, False), (1, False), (0, False)),
         (0, True),
     ]
     assert others == seen[:-1]
+
+
+# R3.4
+async def test_observers_learn_of_each_call_that_an_end_fails() -> None:
+    async with fake_peer.serving(deaf) as peer:
+        client = connection(peer)
+        pending = calls(client, "/1", "/2", "/3")
+        await client.connected()
+        seen: list[Change] = []
+        client.notify(seen.append)
+        await closed(client)
+        await asyncio.gather(*pending, return_exceptions=True)
+    assert [each.length for each in seen] == [3, 2, 1, 0]
+    assert all(each.is_closed for each in seen)
 
 
 # R3.5

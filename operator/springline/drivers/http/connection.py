@@ -380,12 +380,15 @@ class HttpConnection:
             self._is_ended = True
             self._finish(conversation.end)
         settled, conversation.settled = conversation.settled, []
+        untold = len(settled)
+        self._tell_observers(untold)
         for call, outcome in settled:
+            untold -= 1
             self._tell(call, outcome)
+            self._tell_observers(untold)
         if conversation.is_ready and not self._settled.is_set():
             self._settled.set()
             self._keep_beat()
-        self._tell_observers()
 
     def _send(self) -> None:
         conversation, line = self._conversation, self._line
@@ -439,8 +442,9 @@ class HttpConnection:
         else:
             future.set_result(outcome)
 
-    def _tell_observers(self) -> None:
-        change = Change(self.length, is_closed=self.is_closed)
+    def _tell_observers(self, untold: int) -> None:
+        """Tell what has changed; of the calls that are over, so many are still to be told."""
+        change = Change(self.length + untold, is_closed=self.is_closed)
         if change == self._told:
             return
         self._told = change

@@ -23,7 +23,7 @@ def at(step: TransportStep | HttpStep) -> HttpProgress:
         (TransportStep.TCP, ConnectionRefusedError(), Reason.CONNECTION_REFUSED),
         (TransportStep.TCP, TimeoutError(), Reason.CONNECT_TIMEOUT),
         (TransportStep.TLS, EOFError(), Reason.TLS_FAILED),
-        (TransportStep.TLS, ssl.SSLError(), Reason.TLS_FAILED),
+        (TransportStep.TLS, ssl.SSLError(1, "x"), Reason.TLS_FAILED),
         (HttpStep.SETTINGS, TimeoutError(), Reason.CONNECT_TIMEOUT),
         (HttpStep.SETTINGS, ConnectionResetError(errno.ECONNRESET, "x"), Reason.PEER_CLOSED),
     ],
@@ -31,6 +31,8 @@ def at(step: TransportStep | HttpStep) -> HttpProgress:
 def test_a_foreign_failure_is_translated_once(
     step: TransportStep | HttpStep, error: Exception, reason: Reason
 ) -> None:
+    if isinstance(error, ssl.SSLError):
+        error.reason = "UNSUPPORTED_PROTOCOL"
     with pytest.raises(ConnectError) as caught, errors.translated(at(step)):
         raise error
     assert caught.value.reason is reason
