@@ -11,6 +11,8 @@ that there is of I/O. Dialling, TLS and what else any protocol needs come from `
     http2           HTTP/2 with multiplexing, on h2
     frame_splitter  octets to whole HTTP/2 frames, each seen before h2 sees it
     messages        requests and answers
+    logins          how a credential is shown to a server
+    verdicts        what an answer says of a session
     bounds          how much of anything there may be
     errors          what a call can fail with, and every foreign failure, translated once
 
