@@ -379,15 +379,20 @@ async def test_it_is_finalised_once_before_waiting_requests_fail() -> None:
             await call(client)
         order.append("failed")
 
+    def finalise() -> None:
+        assert client.is_closed
+        assert not any(each.done() for each in client._futures.values())
+        order.append(f"finalised with {client.length + len(client._futures)}")
+
     async with fake_peer.serving(deaf) as peer:
-        client = connection(peer, persistent=None, finalise=lambda: order.append("finalised"))
+        client = connection(peer, persistent=None, finalise=finalise)
         waiting = [asyncio.ensure_future(told(client)) for _ in range(3)]
         await client.connected()
         await closed(client)
         await asyncio.gather(*waiting)
         client.close()
         client.shutdown()
-    assert order == ["finalised", "failed", "failed", "failed"]
+    assert order == ["finalised with 3", "failed", "failed", "failed"]
 
 
 # R3.7
@@ -628,6 +633,17 @@ async def test_a_cancelled_call_does_not_disturb_those_behind_it() -> None:
         cancelled.set()
         assert (await second).body == b"GET /2"
         assert client.length == 0
+        await closed(client)
+
+
+async def test_an_answer_stops_the_time_of_its_call() -> None:
+    async with fake_peer.serving(echo) as peer:
+        client = connection(peer)
+        [pending] = calls(client, "/1")
+        await asyncio.sleep(0)
+        [timer] = client._timers.values()
+        await pending
+        assert timer.cancelled()
         await closed(client)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from h2.errors import ErrorCodes
+from h2.events import DataReceived, StreamReset
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes
 
@@ -423,6 +424,21 @@ async def test_a_peer_that_reads_nothing_costs_a_bounded_number_of_octets() -> N
         await client.wait_closed()
 
 
+async def test_a_peer_that_leaves_too_much_unread_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "MAX_UNREAD", 100_000)
+    monkeypatch.setattr(bounds, "MAX_OUTSTANDING_OCTETS", 2**30)
+    async with fake_peer.serving(lambda talk: talk.silent()) as peer:
+        client = connection(peer)
+        request = get(body=b"x" * (bounds.MAX_REQUEST_BODY - 1000))
+        pending = [asyncio.ensure_future(client.call(request, timeout=PATIENCE)) for _ in range(20)]
+        for each in pending:
+            await failure(each)
+        await client.wait_closed()
+        assert client.end is not None
+        assert client.end.reason is Reason.FLOODED
+        assert "unread" in client.end.text
+
+
 # HTTP/2
 
 
@@ -833,11 +849,15 @@ async def test_an_answer_before_the_whole_request_is_sent_is_taken() -> None:
             await server.hear()
         [stream] = server.paths
         server.answer(stream, b"no", status=b"413")
+        await server.heard(StreamReset)
+        called_off.set()
         await server.until_gone()
 
+    called_off = asyncio.Event()
     async with fake_peer.serving(serving2(script)) as peer:
         client = connection(peer, version=Version.HTTP2)
         answer = await client.call(post(body=b"x" * 300_000), timeout=PATIENCE)
+        await called_off.wait()
         assert (answer.status, answer.body) == (413, b"no")
         assert client.length == 0
         assert not client.is_closed
@@ -870,5 +890,45 @@ async def test_windows_open_again_as_answers_are_read() -> None:
         for _ in range(8):
             [pending] = calls(client)
             assert len((await pending).body) == 50_000
+        client.close()
+        await client.wait_closed()
+
+
+@pytest.mark.parametrize("version", [Version.HTTP1, Version.HTTP2], ids=["1.1", "2"])
+async def test_a_busy_connection_meets_no_bound(version: Version) -> None:
+    """Two thousand requests with bodies, whose answers come in pieces, without a pause."""
+
+    async def script(talk: Talk) -> None:
+        while True:
+            body = await scripted_http.request(talk)
+            talk.raw(b"HTTP/1.1 200 OK\r\n")
+            await asyncio.sleep(0)
+            talk.raw(b"content-length: %d\r\n\r\n" % len(body))
+            await asyncio.sleep(0)
+            talk.raw(body)
+
+    async def script2(server: Http2Talk) -> None:
+        while True:
+            for event in await server.hear():
+                if isinstance(event, DataReceived):
+                    # A window for each frame, of the stream and of the connection.
+                    length = event.flow_controlled_length
+                    server.h2.increment_flow_control_window(length)
+                    if event.stream_ended is None:
+                        server.h2.increment_flow_control_window(length, event.stream_id)
+            server.flush()
+            for stream in server.requests:
+                server.answer(stream, b"POST " + server.paths[stream])
+            server.requests.clear()
+
+    outer = script if version is Version.HTTP1 else serving2(script2)
+    async with fake_peer.serving(outer) as peer:
+        client = connection(peer, version=version)
+        for first in range(0, 2000, 100):
+            paths = [f"/{number}" for number in range(first, first + 100)]
+            answers = await asyncio.gather(
+                *(client.call(post(path, body=b"x" * 1500), timeout=PATIENCE) for path in paths)
+            )
+            assert [each.body for each in answers] == [b"POST " + each.encode() for each in paths]
         client.close()
         await client.wait_closed()

@@ -208,12 +208,18 @@ def test_no_more_wait_than_are_allowed() -> None:
 
 def test_no_more_octets_are_under_way_than_are_allowed() -> None:
     conversation, engine = talking()
-    body = b"x" * bounds.MAX_REQUEST_BODY
+    body = b"x" * (bounds.MAX_REQUEST_BODY - 1)
     for _ in range(5):
         conversation.add(Request(method="PUT", body=body))
+    assert len(engine.sent) < 5
     sent = sum(each.octets for _, each in engine.sent)
     assert 0 < sent <= bounds.MAX_OUTSTANDING_OCTETS
-    for key in range(5):
+    conversation.add(Request(method="PUT", body=b"small"))
+    before = len(engine.sent)
+    engine.coming = [answer(0)]
+    conversation.receive(b"x")
+    assert len(engine.sent) > before
+    for key in range(1, 6):
         engine.coming = [answer(key)]
         conversation.receive(b"x")
     assert conversation.length == 0

@@ -1,18 +1,22 @@
 """The versions of HTTP without a socket: whatever comes, they tell an outcome or an end."""
 
 import itertools
+import struct
 
 import pytest
 from h2.config import H2Configuration
 from h2.connection import H2Connection
-from h2.events import RequestReceived
+from h2.errors import ErrorCodes
+from h2.events import ConnectionTerminated, RequestReceived
 from hypothesis import given
 from hypothesis import strategies as st
 
+from springline.drivers.http import bounds
 from springline.drivers.http.engine import Answered, Encoded, Ended, EndKind, Event
 from springline.drivers.http.http1 import Http1
 from springline.drivers.http.http2 import Http2
 from springline.drivers.http.messages import Request
+from springline.reasons import Reason
 from support.scripted_http import frame
 
 ANSWERS = (
@@ -178,3 +182,41 @@ def test_an_answer_to_head_has_no_body_whatever_it_says() -> None:
     answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"
     _, events = engine.receive(answer + answer + b"ok")
     assert answers(events) == [(200, b""), (200, b"ok")]
+
+
+def test_an_answer_in_too_many_frames_is_left_before_its_body_is_too_long() -> None:
+    engine, server = http2()
+    server.receive_data(engine.send(1, encoded()))
+    server.send_headers(1, [(b":status", b"200")])
+    engine.receive(server.data_to_send())
+    _, events = engine.receive(frame(0, b"x", stream_id=1) * bounds.MAX_RESPONSE_PIECES)
+    [event] = events
+    assert isinstance(event, Ended)
+    assert event.end.reason is Reason.FLOODED
+    assert engine.begun == {1}
+
+
+def test_settings_that_nobody_knows_are_not_all_kept() -> None:
+    engine, server = http2()
+    settings = b"".join(struct.pack("!HI", each, 1) for each in range(1000, 1100))
+    sent, events = engine.receive(frame(4, settings))
+    [event] = events
+    assert isinstance(event, Ended)
+    assert event.end.reason is Reason.FLOODED
+    [told] = [each for each in server.receive_data(sent) if isinstance(each, ConnectionTerminated)]
+    assert told.error_code is ErrorCodes.ENHANCE_YOUR_CALM
+
+
+def test_what_belongs_to_no_answer_is_charged() -> None:
+    charged: list[int] = []
+
+    def charge(octets: int) -> str:
+        charged.append(octets)
+        return "too much" if len(charged) > 3 else ""
+
+    engine = Http2(authority="localhost", scheme="http", charge=charge)
+    engine.start()
+    _, events = engine.receive(frame(4) + frame(6, b"12345678") * 2)
+    assert (charged, events) == ([9, 17, 17], [])
+    _, [event] = engine.receive(frame(6, b"12345678"))
+    assert isinstance(event, Ended)
