@@ -584,6 +584,7 @@ async def test_an_http2_connection_says_goaway_after_the_last_answer() -> None:
 async def test_a_request_that_is_not_answered_in_time_ends_an_http1_connection() -> None:
     async with fake_peer.serving(deaf) as peer:
         client = connection(peer)
+        await client.connected()
         late = asyncio.ensure_future(call(client, timeout=SHORT))
         behind = asyncio.ensure_future(call(client))
         assert isinstance(await failure(late), TimeoutError)
@@ -605,6 +606,7 @@ async def test_a_request_that_is_not_answered_in_time_costs_http2_a_stream_alone
 
     async with fake_peer.serving(script) as peer:
         client = connection(peer, version=Version.HTTP2)
+        await client.connected()
         assert isinstance(await failure(call(client, timeout=SHORT)), TimeoutError)
         assert (await call(client)).body == b"fine"
         await closed(client)
@@ -667,13 +669,13 @@ async def test_an_http2_peer_is_asked_for_a_sign_of_life_and_stays() -> None:
     async def script(talk: Talk) -> None:
         server = Http2Talk(talk)
         await server.start()
-        while sum(isinstance(each, PingReceived) for each in server.events) < 5:
+        while sum(isinstance(each, PingReceived) for each in server.events) < 2:
             await server.hear()
         beaten.set()
         await server.until_gone()
 
     async with fake_peer.serving(script) as peer:
-        client = connection(peer, version=Version.HTTP2, heartbeat=0.2)
+        client = connection(peer, version=Version.HTTP2, heartbeat=1)
         await client.connected()
         await beaten.wait()
         assert not client.is_closed

@@ -871,6 +871,7 @@ async def test_windows_that_are_never_opened_cost_the_time_of_the_request() -> N
 
     async with fake_peer.serving(serving2(script)) as peer:
         client = connection(peer, version=Version.HTTP2)
+        await client.connected()
         error = await failure(client.call(post(body=b"x" * 300_000), timeout=0.3))
         assert isinstance(error, TimeoutError)
         assert not client.is_closed
