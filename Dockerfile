@@ -63,7 +63,9 @@ USER 65532:65532
 
 # Health is asked for by Kubernetes, see charts/springline.
 EXPOSE 8080
-ENTRYPOINT ["springline"]
+# Signals are held back until Springline listens: until then Python is starting, and the kernel drops
+# what the first process of a container does not listen to.
+ENTRYPOINT ["env", "--block-signal=TERM,INT,HUP", "springline"]
 
 # Last, because they differ from one build to the next.
 ARG VERSION=

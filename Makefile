@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 AT_ONCE ?=
 # What to measure: make bench BENCH_ARGS='5000', or '--only standalone 500 1000'
 BENCH_ARGS ?=
-# Which faults: make chaos SEED=seven SEQUENCES=50 PART=A; CHAOS_ARGS=--floods adds to them
+# Which faults: make chaos SEED=seven SEQUENCES=50 PART=A
 SEED ?=
 SEQUENCES ?= 10
 PART ?= AB

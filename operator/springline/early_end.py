@@ -1,9 +1,11 @@
-"""What a signal that asks for the end means until a command has begun: an end at once.
+"""What a signal that asks for the end means until a command has begun, and after it has ended.
 
 Importing the libraries of a command takes longer than anything else about its start. A signal in
-that time finds nothing open, so there is nothing to close. From then on signals are `shutdown`'s.
+that time finds nothing open, so there is nothing to close: it is an end at once. While the command
+runs signals are `shutdown`'s. When it has ended, its exit code is decided, and stays.
 """
 
+import atexit
 import os
 import signal
 from collections.abc import Callable
@@ -30,3 +32,11 @@ def listen(code: Callable[[int], int]) -> None:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
             signal.signal(number, end)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    # After all threads and every other function of the kind. The interpreter gives signals their
+    # defaults back then, and takes its time for the rest.
+    atexit.register(_ignore)
+
+
+def _ignore() -> None:
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

@@ -5,6 +5,7 @@ answered it then, and must not end as if it had: its exit code is 128 and the si
 shell has it.
 """
 
+import os
 import sys
 from collections.abc import Collection, Sequence
 from typing import Final
@@ -22,6 +23,7 @@ _SIGNALLED: Final = 128
 
 def springline() -> None:
     """Be `springline`."""
+    _open_standard_streams()
     _listen(sys.argv[1:2], _RUN_UNTIL_STOPPED)
     from springline.cli import main  # noqa: PLC0415 - large libraries
 
@@ -30,11 +32,27 @@ def springline() -> None:
 
 def kubectl_springline() -> None:
     """Be `kubectl springline`, whatever the file that was started is called."""
+    _open_standard_streams()
     # Options may stand in front of the command.
     _listen(sys.argv[1:], _FOLLOW_UNTIL_STOPPED)
     from springline.plugin.cli import run  # noqa: PLC0415 - large libraries
 
     run()
+
+
+def _open_standard_streams() -> None:
+    """Open those that whoever started the process has closed, so that they lead nowhere.
+
+    Otherwise a connection to a broker would get their numbers, and what the system's libraries
+    write to standard error would go there.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8"))
 
 
 def _listen(words: Sequence[str], until_stopped: Collection[str]) -> None:

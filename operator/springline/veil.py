@@ -7,7 +7,8 @@ is left of a cut is not recognised any more. Pure, but for what it is told.
 import base64
 import html
 import json
-from collections.abc import Callable, Container, Iterator
+import re
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Final
 from urllib.parse import quote, quote_plus
 
@@ -33,6 +34,23 @@ _KEPT: Final = 3
 
 _MOST_LOOKED_AT: Final = 128 * 1024
 """Characters of a text that are looked at, and so the most that are shown."""
+
+_MOST_LAYERS: Final = 3
+"""How often what is escaped may be escaped again, as by a proxy."""
+
+# One character each, however it is written: for URLs, by C, JSON, Python and Erlang, and for HTML.
+_ESCAPED: Final = re.compile(
+    r"%([0-9a-f]{2})|\\x\{?([0-9a-f]{2})\}?|\\u\{?([0-9a-f]{4})\}?|&#x([0-9a-f]{1,6});"
+    r"|&#([0-9]{1,7});|&(amp|lt|gt|quot|apos);|\\([^\w\s])",
+    re.IGNORECASE,
+)
+# Octets as numbers, as Erlang writes what it takes for no text, or in hex with something between.
+_NUMBERS: Final = re.compile(
+    r"(?<![0-9])[0-9]{1,3}(?:, ?[0-9]{1,3}){7,}(?![0-9])"
+    r"|(?<![0-9a-f])[0-9a-f]{2}(?:[:. -][0-9a-f]{2}){7,}(?![0-9a-f])",
+    re.IGNORECASE,
+)
+_NUMBER: Final = re.compile(r"[0-9a-f]+", re.IGNORECASE)
 
 _LOWER: Final = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 
@@ -72,19 +90,83 @@ class Veil:
         """
         text = text[:_MOST_LOOKED_AT]
         found = bytearray(len(text))
-        compared = _comparable(text)
+        readings = [_Reading(text, range(len(text) + 1)), *_unescaped(text)]
         for secret in self._secrets:
             value = secret.reveal()
             if len(value) < _SHORT or value in self._names:
-                if any(form in text for form in _forms(value)) and not is_known(text):
+                forms = tuple(_forms(value))
+                if any(form in each.text for each in readings for form in forms) and not is_known(
+                    text
+                ):
                     return WITHHELD
             elif len(text) >= min(_RUN, len(value)):  # no form is shorter
-                for form in _forms(value):
-                    _mark(found, compared, _comparable(form))
+                forms = tuple(map(_comparable, _forms(value)))
+                for reading in readings:
+                    for form in forms:
+                        _mark(found, reading, form)
         return _masked(text, found)
 
     def __repr__(self) -> str:
         return f"Veil({len(self._secrets)})"
+
+
+class _Reading:
+    """A text as one may read it, and where each of its characters stands in what was said."""
+
+    __slots__ = ("compared", "starts", "text")
+
+    def __init__(self, text: str, starts: Sequence[int]) -> None:
+        """`starts` has one number more than there are characters: the end."""
+        self.text = text
+        self.compared = _comparable(text)
+        self.starts = starts
+
+
+def _unescaped(text: str) -> Iterator[_Reading]:
+    """Yield what a text is when what is escaped in it is read as what it stands for."""
+    starts: Sequence[int] = range(len(text) + 1)
+    for _ in range(_MOST_LAYERS):
+        characters: list[str] = []
+        places: list[int] = []
+        end = 0
+        for match in _ESCAPED.finditer(text):
+            characters += text[end : match.start()]
+            places += starts[end : match.start()]
+            characters.append(_meant(match))
+            places.append(starts[match.start()])
+            end = match.end()
+        if not end:
+            break
+        characters += text[end:]
+        text, starts = "".join(characters), (*places, *starts[end:])
+        yield _Reading(text, starts)
+    yield from _numbered(text, starts)
+
+
+def _meant(match: re.Match[str]) -> str:
+    """Return the one character that an escape stands for."""
+    *hexadecimal, decimal, name, itself = match.groups()
+    if itself:
+        return itself
+    if name:
+        return html.unescape(match[0])
+    code = int(decimal) if decimal else int(next(filter(None, hexadecimal)), 16)
+    return chr(code) if code <= 0x10FFFF else " "
+
+
+def _numbered(text: str, starts: Sequence[int]) -> Iterator[_Reading]:
+    """Yield what rows of numbers are when they are octets; a space ends each row."""
+    characters: list[str] = []
+    places: list[int] = []
+    for row in _NUMBERS.finditer(text):
+        base = 10 if "," in row[0] else 16
+        for number in _NUMBER.finditer(text, row.start(), row.end()):
+            characters.append(chr(int(number[0], base)))
+            places.append(starts[number.start()])
+        characters.append(" ")
+        places.append(starts[row.end()])
+    if characters:
+        yield _Reading("".join(characters), (*places, places[-1]))
 
 
 def _comparable(text: str) -> str:
@@ -98,6 +180,8 @@ def _forms(value: str) -> Iterator[str]:
     """Yield a secret as it may be written by others."""
     yield value
     octets = value.encode("utf-8", "surrogatepass")
+    if not value.isascii():
+        yield octets.decode("latin-1")  # as it is read by those who know nothing of UTF-8
     if len(value) < _SHORT:
         # The ends of what stands around it would make too much of it.
         yield base64.b64encode(octets).decode().rstrip("=")
@@ -120,8 +204,9 @@ def _forms(value: str) -> Iterator[str]:
             yield form
 
 
-def _mark(found: bytearray, text: str, form: str) -> None:
-    """Mark where a run of a secret stands in a text."""
+def _mark(found: bytearray, reading: _Reading, form: str) -> None:
+    """Mark where a run of a secret stands in what was said."""
+    text, places = reading.compared, reading.starts
     length = min(_RUN, len(form))
     starts = range(len(text) - length + 1)
     # A broker's few words are looked for in a long token; to take that apart would cost more.
@@ -130,7 +215,8 @@ def _mark(found: bytearray, text: str, form: str) -> None:
         runs = {form[start : start + length] for start in range(len(form) - length + 1)}
     for start in starts:
         if text[start : start + length] in runs:
-            found[start : start + length] = b"\1" * length
+            first, end = places[start], places[start + length]
+            found[first:end] = b"\1" * (end - first)
 
 
 def _masked(text: str, found: bytearray) -> str:

@@ -229,6 +229,7 @@ async def test_a_probe_under_an_alarm_is_blocked_with_the_brokers_reason(
     assert await opening.probe(connection, **PROBE) is not None
     for alarm in alarms:
         alarmed.set_alarm(alarm)
+    await opening.probe(connection, **PROBE)  # its confirm may overtake the news of the block
     assert await opening.probe(connection, **PROBE) is None
     assert connection.blocked is not None
     assert text in connection.blocked.text
@@ -256,6 +257,27 @@ async def test_an_idle_connection_is_not_told_of_an_alarm_until_it_publishes(
     # The broker has stopped reading: closing is bounded all the same.
     await connection.close(timeout=0.5)
     assert (await end_of(recorder)).by is ClosedBy.CLIENT
+
+
+async def test_a_connection_that_was_blocked_once_is_told_of_the_next_alarm_when_it_publishes(
+    alarmed: RabbitMQNode, tenant: Tenant
+) -> None:
+    """So that no block holds says nothing of later, unless something probes."""
+    connection, recorder = await opened_by(alarmed, tenant)
+    alarmed.set_alarm("memory")
+    assert await opening.probe(connection, **PROBE) is None
+    alarmed.clear_alarm("memory")
+    await eventually(lambda: connection.blocked is None)
+    alarmed.set_alarm("memory")
+    witness, _ = await opened_by(alarmed, tenant)
+    assert await opening.probe(witness, **PROBE) is None
+    assert connection.blocked is None
+    assert await opening.probe(connection, **PROBE) is None
+    assert recorder.told == ["blocked: low on memory", "unblocked", "blocked: low on memory"]
+    alarmed.clear_alarm("memory")
+    await eventually(lambda: connection.blocked is None and witness.blocked is None)
+    await witness.close()
+    await connection.close()
 
 
 # R1.10, R1.12

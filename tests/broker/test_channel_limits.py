@@ -1,6 +1,7 @@
 """Where a user may open no further channel, or not publish, the session does without its probe."""
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -79,6 +80,19 @@ async def test_a_session_goes_without_a_probe_where_the_user_has_no_channel_left
         assert held.status("orders")["connectedSince"] == since
         assert held.types("orders").count(EventType.DISCONNECTED) == 1
         assert held.types("orders").count(EventType.PROBE_REFUSED) == 1
+
+
+async def test_what_rabbitmq_says_of_the_limit_is_shown_whatever_the_password_is(
+    broker: RabbitMQNode, tenant: Tenant, limit: Callable[[int], None]
+) -> None:
+    """A sentence that it always says is known, and gives nothing away."""
+    limit(0)
+    broker.ctl("change_password", tenant.username, "maximum")
+    word = dataclasses.replace(tenant, secret="maximum")
+    async with running(*declared(broker, word)) as held:
+        message = await without_a_probe(held)
+        assert "not shown" not in message
+        assert f"opened for user '{tenant.username}' has reached the maximum allowed" in message
 
 
 @pytest.mark.usefixtures("application")

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from chaos import kinds, running, sequences
+from chaos import running, sequences
 from chaos.planted import BUGS
 from support.apiserver import APIServerMissing
 from support.rabbitmq import RabbitMQMissing
@@ -36,7 +36,6 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--replay", default="", metavar="JSON", help="this sequence, as it is shown"
     )
-    parser.add_argument("--floods", action="store_true", help="with floods from a hostile broker")
     parser.add_argument(
         "--only",
         default="",
@@ -44,6 +43,8 @@ def main(arguments: Sequence[str]) -> int:
         help="kinds whose names begin so, with commas between",
     )
     parser.add_argument("--no-shrinking", action="store_true")
+    parser.add_argument("--go-on", action="store_true", help="after a sequence that fails")
+    parser.add_argument("--plant", default="", choices=["", *BUGS], help="this defect, to find it")
     parser.add_argument("--bugs", action="store_true", help="plant defects, which must be found")
     given = parser.parse_args(arguments)
     seed = given.seed or secrets.token_hex(4)
@@ -55,23 +56,25 @@ def main(arguments: Sequence[str]) -> int:
         codes = [asyncio.run(_part(part, seed, given)) for part in given.part]
         return max(codes)
     except KeyboardInterrupt:
+        _say("interrupted: everything is stopped")
         return 130
 
 
 async def _part(part: str, seed: str, given: argparse.Namespace) -> int:
     replayed = sequences.parsed(given.replay) if given.replay else ()
     seeds = [f"{seed}/{part}/{number}" for number in range(given.sequences)]
-    floods = tuple(kinds.FLOODS) if given.floods else kinds.FLOODS_BY_DEFAULT
     with tempfile.TemporaryDirectory(prefix="springline-chaos-") as directory:
         try:
-            async with running.entered(part, Path(directory)) as world:
+            async with running.entered(part, Path(directory), bug=given.plant) as world:
+                if given.plant:
+                    world.bound = _PLANTED_SECONDS
                 failed = await running.run(
                     world,
                     seeds,
-                    floods=floods,
                     only=tuple(given.only.split(",")),
                     given=replayed,
                     is_shrinking=not given.no_shrinking,
+                    goes_on=given.go_on,
                     say=_say,
                 )
         except (APIServerMissing, RabbitMQMissing, ToolMissing) as error:

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from chaos.census import Census
+from chaos.declared import MARK
 from chaos.links import Link, linking
-from chaos.world import ANSWER_SECONDS, Statuses, Violation, World, a_node
+from chaos.threads import to_its_end
+from chaos.world import ANSWER_SECONDS, Bindings, Statuses, Violation, World, a_node, watched
 from support.apiserver import APIServer, APIServerFailed, APIServerMissing
 from support.definitions import Definitions
 from support.helm import Release
@@ -35,6 +37,7 @@ _PLACES = {
 _SHOWN = (
     f"{_GROUP}/brokers",
     f"{_GROUP}/brokerconnections",
+    "/api/v1/configmaps",
     "/api/v1/events",
     "/apis/coordination.k8s.io/v1/leases",
 )
@@ -90,18 +93,18 @@ class ClusterWorld(World):
     async def launch(self) -> None:
         await self.api()
         try:
-            await asyncio.to_thread(self.operator.start)
+            await to_its_end(self.operator.start)
         except AssertionError as error:
             raise Violation(str(error)[-3000:]) from None
 
     async def end(self, *, orderly: bool) -> None:
         if not orderly:
-            await asyncio.to_thread(self.operator.kill)
+            await to_its_end(self.operator.kill)
             return
         try:
-            await asyncio.to_thread(self.operator.stop)
+            await to_its_end(self.operator.stop)
         except (AssertionError, subprocess.TimeoutExpired) as error:
-            await asyncio.to_thread(self.operator.kill)
+            await to_its_end(self.operator.kill)
             raise Violation(f"it did not end as asked: {str(error)[-3000:]}") from None
 
     async def freeze(self) -> None:
@@ -121,7 +124,7 @@ class ClusterWorld(World):
                 connection.close()
             return "" if code == http.client.OK else f"/healthz answered {code}"
 
-        return await asyncio.to_thread(asked)
+        return await to_its_end(asked)
 
     async def census(self) -> Census:
         """Return what the process has, with at least `_POOL` connections to the API server.
@@ -139,7 +142,7 @@ class ClusterWorld(World):
     async def api(self) -> None:
         """Have the API server run."""
         self._is_server_frozen = False
-        await asyncio.to_thread(self.server.start)
+        await to_its_end(self.server.start)
 
     async def freeze_api(self) -> None:
         """Freeze the API server."""
@@ -152,7 +155,7 @@ class ClusterWorld(World):
     ) -> dict[str, Any]:
         """Ask the API server, which has to run for that. That it refuses is a violation."""
         await self.api()
-        answer = await asyncio.to_thread(
+        answer = await to_its_end(
             self.server.request, method, path, body, content_type=content_type
         )
         if answer.code not in _DONE:
@@ -196,9 +199,7 @@ class ClusterWorld(World):
 
     async def _connections(self) -> list[dict[str, Any]]:
         try:
-            answer = await asyncio.to_thread(
-                self.server.request, "GET", self.place("BrokerConnection")
-            )
+            answer = await to_its_end(self.server.request, "GET", self.place("BrokerConnection"))
         except _FAILED as error:
             raise ConnectionError(repr(error)) from error
         if answer.code != http.client.OK:
@@ -219,9 +220,27 @@ class ClusterWorld(World):
         data = (await self.ask("GET", self.place("Secret", name))).get("data", {})
         return base64.b64decode(data["password"]).decode() if "password" in data else None
 
+    async def bindings(self) -> Bindings:
+        found = {}
+        declared = {each["metadata"]["name"] for each in self.declared.documents()}
+        for item in (await self.ask("GET", "/api/v1/secrets"))["items"]:
+            name, namespace = item["metadata"]["name"], item["metadata"]["namespace"]
+            if namespace != NAMESPACE:
+                name = f"{namespace}/{name}"
+            elif name in declared:
+                continue
+            texts = {
+                key: base64.b64decode(value).decode(errors="replace")
+                for key, value in item.get("data", {}).items()
+            }
+            # Whoever else keeps Secrets is none of our bindings, unless something of ours is there.
+            if namespace == NAMESPACE or any(MARK in text for text in texts.values()):
+                found[name] = list(texts.values())
+        return found
+
     async def shown_texts(self) -> Mapping[str, str]:
         found = {each: json.dumps(await self.ask("GET", each)) for each in _SHOWN}
-        page = await asyncio.to_thread(self.operator.get, "/metrics")
+        page = await to_its_end(self.operator.get, "/metrics")
         return {**found, "/metrics": page.text}
 
 
@@ -237,26 +256,22 @@ async def entered(directory: Path, *, bug: str = "") -> AsyncIterator[ClusterWor
             raise APIServerMissing("no kube-controller-manager: run make apiserver")
         node = a_node(directory / "rabbitmq")
         try:
-            await asyncio.gather(
-                asyncio.to_thread(node.start), asyncio.to_thread(_install, server, directory)
-            )
+            starting = (to_its_end(node.start), to_its_end(_install, server, directory))
+            for each in await asyncio.gather(*starting, return_exceptions=True):
+                if each is not None:
+                    raise each
             async with linking(node.amqp_port) as link:
                 world = ClusterWorld(directory, node, link, server, bug=bug)
-                watching = asyncio.ensure_future(world.watch_health())
                 try:
-                    await world.heal()
-                    yield world
+                    async with watched(world):
+                        yield world
                 finally:
-                    watching.cancel()
-                    await asyncio.wait({watching})
-                    world.excuse()
-                    await world.end(orderly=False)
                     world.operator.close()
         finally:
             node.resume()
-            await asyncio.to_thread(node.close)
+            await to_its_end(node.close)
     finally:
-        await asyncio.to_thread(server.close)
+        await to_its_end(server.close)
 
 
 def _install(server: APIServer, directory: Path) -> None:

@@ -7,12 +7,15 @@ import asyncio
 import base64
 import collections
 import re
+import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from chaos.declared import MARK, Expected
-from chaos.world import Violation, World, condition
+from chaos.declared import FREE, MARK, Expected
+from chaos.threads import to_its_end
+from chaos.truth import closed_otherwise, differences
+from chaos.world import Bindings, Violation, World, condition, slowness
 from support.erlang import ErlangError
 
 __all__ = ["Read", "hold", "settled"]
@@ -86,27 +89,58 @@ async def hold(world: World, log: Read) -> float:
     seconds = time.monotonic() - began
     world.declared.reset()
     await world.put_all()
+    await _wait(world, with_census=False)
+    await _close(world)
     await _wait(world, with_census=True)
     wrong = [*world.complaints, *_in_log(log.rest(world.output))]
     for where, text in (await world.shown_texts()).items():
         if _SECRET.search(text):
             wrong.append(f"a planted secret is in {where}")
     world.complaints.clear()
+    if world.watching is None or world.watching.done():
+        wrong.append(f"nobody looks whether it answers any more: {world.watching}")
     if wrong:
         raise Violation("\n".join(wrong))
     return seconds
 
 
+async def _close(world: World) -> None:
+    """Close connections by force, and wait until `lastClose` says so of each: none is forgotten."""
+    texts = {name: f"told by chaos as {secrets.token_hex(4)}" for name in FREE}
+    prefix = f"springline/{world.declared.namespace}/"
+    for name, text in texts.items():
+        await to_its_end(world.node.close_connection, prefix + name, text)
+
+    async def untold() -> list[str]:
+        try:
+            statuses = await world.statuses()
+        except OSError as error:
+            return [f"cannot be asked: {error}"]
+        told = {
+            name: closed_otherwise(statuses.get(name, {}), text) for name, text in texts.items()
+        }
+        return [f"{name}: {each}" for name, each in told.items() if each]
+
+    await _until_nothing(world, untold, looks=1)
+
+
 async def _wait(world: World, *, with_census: bool) -> None:
-    deadline = time.monotonic() + world.bound
-    looks = 0
-    while looks < _LOOKS:
-        wrong = await _wrong(world, with_census=with_census)
-        looks = 0 if wrong else looks + 1
+    await _until_nothing(world, lambda: _wrong(world, with_census=with_census), looks=_LOOKS)
+
+
+async def _until_nothing(
+    world: World, look: Callable[[], Awaitable[list[str]]], *, looks: int
+) -> None:
+    """Wait until nothing is wrong, so many looks in a row. Raises `Violation`."""
+    began = time.monotonic()
+    good = 0
+    while good < looks:
+        wrong = await look()
+        good = 0 if wrong else good + 1
         if not world.is_running:
             raise Violation(f"Springline has ended by itself\n{world.output[-3000:]}")
-        if wrong and time.monotonic() > deadline:
-            raise Violation("\n".join([f"not within {world.bound:g} s:", *wrong]))
+        if wrong and time.monotonic() - began > (bound := world.bound * slowness()):
+            raise Violation("\n".join([f"not within {bound:.0f} s:", *wrong]))
         await asyncio.sleep(_POLL_SECONDS)
 
 
@@ -128,10 +162,18 @@ async def _wrong(world: World, *, with_census: bool) -> list[str]:
     if wrong:
         return wrong
     wrong = await world.odd_statuses(statuses)
+    connections = {each.name: each for each in held}
     for name, each in expected.items():
+        if each.is_held:
+            declared = world.declared.connections[name]
+            port = world.declared.brokers[declared.broker]
+            found = differences(statuses[name], connections[prefix + name], declared, port)
+            wrong += [f"{name}: {one}" for one in found]
         binding = world.declared.connections[name].binding
         if each.password and await world.binding_password(binding) != each.password:
             wrong.append(f"the binding of {name} has another password")
+    if with_census:
+        wrong += _in_bindings(world, await world.bindings())
     if not wrong and with_census and world.most is not None:
         wrong = [f"more than before: {each}" for each in (await world.census()).beyond(world.most)]
     return wrong
@@ -167,6 +209,23 @@ def _at_broker(
         for name in sorted(wanted.keys() | found.keys())
         if found[name] != wanted[name]
     ]
+
+
+def _in_bindings(world: World, bindings: Bindings) -> list[str]:
+    """Say what is in bindings beyond the credential that each is of, and which are odd."""
+    expected = world.declared.expected()
+    passwords = {
+        world.declared.connections[name].binding: each.password
+        for name, each in expected.items()
+        if each.password
+    }
+    wrong = [f"the binding {name} is missing" for name in passwords.keys() - bindings.keys()]
+    for name, texts in bindings.items():
+        if name not in passwords:
+            wrong.append(f"{name} is there, and nobody declares it")
+        elif any(MARK in text.replace(passwords[name] or "", "") for text in texts):
+            wrong.append(f"the binding {name} has a secret that is not its own")
+    return wrong
 
 
 def _in_log(text: str) -> list[str]:

@@ -5,7 +5,6 @@ it leaves behind (a broker that is down, a link that is cut, a clock that is wro
 another fault needs it otherwise, or until the world heals.
 """
 
-import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -17,9 +16,11 @@ from chaos.declared import FREE, USERS, VHOSTS, WAYS_TO_BREAK, secret_text
 from chaos.in_cluster import ClusterWorld
 from chaos.sequences import WAITS, Drawing, Fault
 from chaos.standalone import StandaloneWorld
+from chaos.threads import to_its_end
 from chaos.world import World, condition
+from support import hostile_brokers
 
-__all__ = ["FLOODS", "FLOODS_BY_DEFAULT", "KINDS", "Kind", "act", "drawings"]
+__all__ = ["KINDS", "Kind", "act", "drawings"]
 
 Given = Mapping[str, Any]
 
@@ -77,7 +78,7 @@ def _watched(rng: Random) -> Given:
 
 async def _broker_killed(world: World, given: Given) -> None:
     await world.broker()
-    await asyncio.to_thread(world.node.kill)
+    await to_its_end(world.node.kill)
     if given["is_watched"]:
         await world.must_become(
             "lost", world.direct, lambda status: condition(status, "Ready")[0] != "True"
@@ -98,7 +99,7 @@ async def _broker_frozen(world: World, given: Given) -> None:
 
 async def _broker_restarted(world: World, given: Given) -> None:  # noqa: ARG001
     await world.broker()
-    await asyncio.to_thread(world.node.restart)
+    await to_its_end(world.node.restart)
 
 
 async def _alarm_set(world: World, given: Given) -> None:
@@ -272,6 +273,31 @@ def _cut(rng: Random) -> Given:
 
 # What is declared
 
+_LACKING = ("user", "permissions", "vhost", "nothing")
+"""What the broker is told of a login only after it is declared, if anything."""
+
+
+async def _login_changed(world: World, given: Given) -> None:
+    """Declare another user and virtual host, before or after the broker knows of them."""
+    user, vhost, node = given["user"], given["vhost"], world.node
+    match given["lacking"]:
+        case "user":
+            await world.at_broker(lambda: node.delete_user(user))
+        case "permissions":
+            await world.at_broker(lambda: node.clear_permissions(user, vhost))
+        case "vhost":
+            await world.at_broker(lambda: node.delete_vhost(vhost))
+    declared = world.declared.connections[given["name"]]
+    declared.secret, declared.vhost = USERS[user], vhost
+    await world.put(world.declared.connection(given["name"]))
+    await world.lull(given["wait"])
+    await world.at_broker(lambda: world.know(user))
+    await world.at_broker(world.grant_all)
+
+
+def _login(rng: Random) -> Given:
+    return {**_free(rng), **_user_and_vhost(rng), "lacking": rng.choice(_LACKING)}
+
 
 async def _connection_edited(world: World, given: Given) -> None:
     world.declared.connections[given["name"]].heartbeat = given["heartbeat"]
@@ -393,6 +419,8 @@ def _ending(rng: Random) -> Given:
 async def _clock_set(world: World, given: Given) -> None:
     if world.clock is not None:
         world.clock.set(given["seconds"])
+    else:
+        world.left_out["clock-set"] += 1
 
 
 def _offset(rng: Random) -> Given:
@@ -430,7 +458,7 @@ async def _file_renamed(world: StandaloneWorld, given: Given) -> None:
 
 async def _api_killed(world: ClusterWorld, given: Given) -> None:
     await world.api()
-    await asyncio.to_thread(world.server.kill)
+    await to_its_end(world.server.kill)
     await world.lull(given["wait"])
 
 
@@ -441,7 +469,7 @@ async def _api_frozen(world: ClusterWorld, given: Given) -> None:
 
 async def _api_restarted(world: ClusterWorld, given: Given) -> None:  # noqa: ARG001
     await world.api()
-    await asyncio.to_thread(world.server.stop)
+    await to_its_end(world.server.stop)
     await world.api()
 
 
@@ -454,7 +482,7 @@ async def _history_lost(world: ClusterWorld, given: Given) -> None:
     await world.remove(document)
     world.declared.connections[given["name"]].heartbeat = 17
     await world.put(world.declared.connection(given["name"]))
-    await asyncio.to_thread(world.server.forget_history)
+    await to_its_end(world.server.forget_history)
     await world.springline()
 
 
@@ -500,7 +528,7 @@ async def _account_token_spoiled(world: ClusterWorld, given: Given) -> None:
     world.operator.replace_token("no-token-at-all")
     await world.lull(given["wait"])
     await world.api()
-    await asyncio.to_thread(world.operator.renew_token)
+    await to_its_end(world.operator.renew_token)
 
 
 # One hostile broker
@@ -512,11 +540,6 @@ def _flood(script: str) -> Kind:
 
     return Kind(act, _nothing)
 
-
-FLOODS: Mapping[str, Kind] = {f"flood-of-{each}": _flood(each) for each in floods.SCRIPTS}
-
-FLOODS_BY_DEFAULT: tuple[str, ...] = ("flood-of-closes", "flood-of-garbage")
-"""The floods that are drawn unless asked otherwise: those that Springline has a budget for."""
 
 KINDS: Mapping[str, Kind] = {
     "broker-killed": Kind(_broker_killed, _watched),
@@ -542,6 +565,7 @@ KINDS: Mapping[str, Kind] = {
     "link-cut": Kind(_link_cut, _cut),
     "connection-edited": Kind(_connection_edited, _edit, weight=2),
     "connection-moved": Kind(_connection_moved, _free, weight=2),
+    "login-changed": Kind(_login_changed, _login, weight=2),
     "connection-removed": Kind(_connection_removed, _free),
     "connection-suspended": Kind(_connection_suspended, _free),
     "connection-broken": Kind(_connection_broken, _breaking),
@@ -564,23 +588,22 @@ KINDS: Mapping[str, Kind] = {
     "leases-deleted": Kind(_leases_deleted, _nothing, _CLUSTER),
     "binding-spoiled": Kind(_binding_spoiled, _bound, _CLUSTER),
     "account-token-spoiled": Kind(_account_token_spoiled, _waiting, _CLUSTER),
+    **{f"flood-of-{each}": _flood(each) for each in hostile_brokers.SCRIPTS},
 }
-"""Those that run by default, by name."""
+"""All of them, by name."""
 
 
-def drawings(world: type[World], *, floods: tuple[str, ...] = ()) -> list[tuple[str, Drawing]]:
+def drawings(world: type[World]) -> list[tuple[str, Drawing]]:
     """Return what can be drawn for a world, as often as it is to be."""
-    found = [
+    return [
         (name, kind.draw)
         for name, kind in sorted(KINDS.items())
         if issubclass(world, kind.where)
         for _ in range(kind.weight)
     ]
-    return found + [(name, FLOODS[name].draw) for name in floods]
 
 
 async def act(world: World, fault: Fault) -> None:
     """Do what a fault says to a world, and wait as it says."""
-    kind = KINDS.get(fault.kind) or FLOODS[fault.kind]
-    await kind.act(world, fault.given)
+    await KINDS[fault.kind].act(world, fault.given)
     await world.lull(fault.wait)

@@ -67,20 +67,22 @@ async def run(
     world: World,
     seeds: Sequence[str],
     *,
-    floods: tuple[str, ...] = kinds.FLOODS_BY_DEFAULT,
     only: tuple[str, ...] = ("",),
     given: Sequence[Fault] = (),
     is_shrinking: bool = True,
+    goes_on: bool = False,
     say: Say = print,
 ) -> Failed | None:
     """Run the sequence of each seed, or the one that is given; return the first that fails.
 
-    Drawn are the kinds whose names begin with one of `only`.
+    Drawn are the kinds whose names begin with one of `only`. With `goes_on` the others run all the
+    same, with a Springline that has just been started, and what fails is said.
     """
+    first: Failed | None = None
     log = Read()
-    drawings = [
-        each for each in kinds.drawings(type(world), floods=floods) if each[0].startswith(only)
-    ]
+    drawings = [each for each in kinds.drawings(type(world)) if each[0].startswith(only)]
+    if world.no_clock:
+        say(f"clock-set does nothing: {world.no_clock}")
     for seed in seeds:
         faults = given or sequences.drawn(seed, drawings)
         began = time.monotonic()
@@ -94,8 +96,21 @@ async def run(
         shortest: Sequence[Fault] = ()
         if is_shrinking:
             shortest = await _shortest(world, log, faults, say)
-        return Failed(seed=seed, faults=faults, violation=violation, shortest=shortest)
-    return None
+        failed = Failed(seed=seed, faults=faults, violation=violation, shortest=shortest)
+        first = first or failed
+        if not goes_on:
+            break
+        say(str(failed))
+        await world.renewed()
+        log.skip(world.output)
+    _say_left_out(world, say)
+    return first
+
+
+def _say_left_out(world: World, say: Say) -> None:
+    if world.left_out:
+        counted = (f"{kind} ({count})" for kind, count in sorted(world.left_out.items()))
+        say(f"left out: {', '.join(counted)}")
 
 
 async def _violation(world: World, log: Read, faults: Sequence[Fault]) -> tuple[str, float]:

@@ -1,6 +1,5 @@
 """Part A: `springline run` on files, with a real broker."""
 
-import asyncio
 import contextlib
 import signal
 import sys
@@ -11,7 +10,8 @@ from typing import Any
 import yaml
 
 from chaos.links import Link, linking
-from chaos.world import Statuses, Violation, World, a_node
+from chaos.threads import to_its_end
+from chaos.world import Bindings, Statuses, Violation, World, a_node, watched
 from support.rabbitmq import RabbitMQNode
 from support.springline_process import Springline
 
@@ -57,7 +57,7 @@ class StandaloneWorld(World):
         if self._is_started:
             raise Violation(f"Springline has ended by itself\n{self.output[-3000:]}")
         self._is_started = True
-        await asyncio.to_thread(
+        await to_its_end(
             self.files.start,
             *("--binding-dir", str(self._bindings)),
             program=[sys.executable, _SUBJECT, "run"],
@@ -72,7 +72,7 @@ class StandaloneWorld(World):
         assert process is not None
         self.files.signal(signal.SIGCONT)
         self.files.signal(signal.SIGTERM if orderly else signal.SIGKILL)
-        code = await asyncio.to_thread(process.wait, _ENDED_SECONDS)
+        code = await to_its_end(process.wait, _ENDED_SECONDS)
         self._is_started = False
         if orderly and code != 0:
             raise Violation(f"it was asked to end, and ended with {code}")
@@ -120,8 +120,17 @@ class StandaloneWorld(World):
             return path.read_text(encoding="utf-8")
         return None
 
+    async def bindings(self) -> Bindings:
+        found: dict[str, list[str]] = {}
+        for path in self._bindings.rglob("*"):
+            with contextlib.suppress(FileNotFoundError):  # one that is taken away just now
+                if path.is_file() and not path.is_symlink():
+                    name = path.relative_to(self._bindings / "default").parts[0]
+                    found.setdefault(name, []).append(path.read_text(encoding="utf-8"))
+        return found
+
     async def shown_texts(self) -> Mapping[str, str]:
-        return await asyncio.to_thread(self._texts)
+        return await to_its_end(self._texts)
 
     def _texts(self) -> dict[str, str]:
         found = {}
@@ -141,19 +150,12 @@ class StandaloneWorld(World):
 async def entered(directory: Path, *, bug: str = "") -> AsyncIterator[StandaloneWorld]:
     """Start everything; at the end all of it is stopped. Raises `RabbitMQMissing`."""
     node = a_node(directory / "rabbitmq")
-    await asyncio.to_thread(node.start)
     try:
+        await to_its_end(node.start)
         async with linking(node.amqp_port) as link:
             world = StandaloneWorld(directory, node, link, bug=bug)
-            watching = asyncio.ensure_future(world.watch_health())
-            try:
-                await world.heal()
+            async with watched(world):
                 yield world
-            finally:
-                watching.cancel()
-                await asyncio.wait({watching})
-                world.excuse()
-                await world.end(orderly=False)
     finally:
         node.resume()
-        await asyncio.to_thread(node.close)
+        await to_its_end(node.close)

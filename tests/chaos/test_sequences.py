@@ -9,6 +9,7 @@ import pytest
 
 from chaos import running
 from support.apiserver import APIServerMissing
+from support.faketime import FaketimeMissing, WallClock
 from support.rabbitmq import RabbitMQMissing
 from support.tools import ToolMissing
 
@@ -28,6 +29,14 @@ async def test_everything_holds_when_all_faults_are_over(part: str, tmp_path: Pa
     except (APIServerMissing, RabbitMQMissing, ToolMissing) as error:
         pytest.skip(f"part {part} did not run: {error}")
     assert failed is None, str(failed)
+
+
+def test_sequences_set_clocks(tmp_path: Path) -> None:
+    """Without libfaketime the fault `clock-set` does nothing, so that has to be seen."""
+    try:
+        WallClock(tmp_path)
+    except FaketimeMissing as error:
+        pytest.skip(f"no clock is set in the sequences: {error}")
 
 
 async def test_planted_defect_is_found(tmp_path: Path) -> None:

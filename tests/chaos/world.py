@@ -7,8 +7,10 @@ entered once and lives through many sequences; `renewed` gives it a Springline t
 import abc
 import asyncio
 import contextlib
+import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +18,7 @@ from chaos.census import Asked, Census
 from chaos.declared import USERS, VHOSTS, Declared, secret_text
 from chaos.links import Link
 from chaos.planted import BUGS
+from chaos.threads import to_its_end
 from support import faketime
 from support.administration import Connection as Held
 from support.erlang import ErlangError
@@ -23,9 +26,22 @@ from support.faketime import WallClock
 from support.identities import TRUST_IN_TOKENS
 from support.rabbitmq import RabbitMQNode
 
-__all__ = ["ANSWER_SECONDS", "Violation", "World", "a_node"]
+__all__ = [
+    "ANSWER_SECONDS",
+    "Bindings",
+    "Statuses",
+    "Violation",
+    "World",
+    "a_node",
+    "slowness",
+    "watched",
+]
 
 T = TypeVar("T")
+
+_SLOWEST = 5.0
+"""What bounds are multiplied with at most."""
+
 
 ANSWER_SECONDS = 5.0
 """Within which `/healthz` has to answer: the time-out of the chart's liveness probe."""
@@ -36,6 +52,8 @@ _SHOWN_SECONDS = 30.0
 """How long a loss or a block may go unshown while nothing else happens."""
 
 Statuses = Mapping[str, Mapping[str, Any]]
+Bindings = Mapping[str, Sequence[str]]
+"""Of each binding everything that is in it, by name."""
 
 
 class Violation(AssertionError):  # noqa: N818 - what does not hold, in its text
@@ -55,11 +73,21 @@ def a_node(directory: Path) -> RabbitMQNode:
     )
 
 
+def slowness() -> float:
+    """Return how many times longer things may take on this machine now, 1 where it is idle.
+
+    A machine on which ten programs want each processor gives each a tenth of it; the broker and the
+    API server wait no less than Springline.
+    """
+    wanted = os.getloadavg()[0] / (os.cpu_count() or 1)
+    return min(max(wanted, 1.0), _SLOWEST)
+
+
 class World(abc.ABC):
     """One Springline among things that go wrong. Everything here runs in one event loop."""
 
     bound: float
-    """Seconds after which everything has to hold again."""
+    """Seconds after which everything has to hold again, on an idle machine."""
 
     def __init__(
         self, directory: Path, node: RabbitMQNode, link: Link, *, namespace: str, bug: str = ""
@@ -73,14 +101,22 @@ class World(abc.ABC):
             ports={"rabbit": node.amqp_port, "linked": link.port}, namespace=namespace
         )
         self.clock: WallClock | None = None
-        with contextlib.suppress(faketime.FaketimeMissing):
+        self.no_clock = ""
+        """Why its process has no clock that can be set, if so."""
+        try:
             self.clock = WallClock(directory)
+        except faketime.FaketimeMissing as error:
+            self.no_clock = str(error)
+        self.left_out: Counter[str] = Counter()
+        """Faults by their kinds that were drawn and could not be done."""
         self.asked = Asked()
         self.bug = bug
         self.most: Census | None = None
         """What Springline's process may have."""
         self.complaints: list[str] = []
         """What did not hold while faults went on."""
+        self.watching: asyncio.Future[None] | None = None
+        """Who looks whether it answers."""
         self._must_answer = False
         self._turn = 0
 
@@ -126,7 +162,7 @@ class World(abc.ABC):
             await self.launch()
             self.most = None
         await self.launch()
-        if not await self.until(self._answers, 60.0):
+        if not await self.until(self._answers, 60.0 * slowness()):
             raise Violation(f"Springline does not answer\n{self.output[-3000:]}")
         self._must_answer = True
 
@@ -136,15 +172,16 @@ class World(abc.ABC):
         self._turn += 1
 
     async def _answers(self) -> bool:
+        """Whether it can be asked, and says that it is well: a server may listen only later."""
         with contextlib.suppress(OSError):
-            await asyncio.to_thread(self.asked.census, timeout=ANSWER_SECONDS)
-            return True
+            await to_its_end(self.asked.census, timeout=ANSWER_SECONDS)
+            return not await self.healthy()
         return False
 
     async def healthy(self) -> str:
         """Return what is wrong with its health, within `ANSWER_SECONDS`; empty for nothing."""
         try:
-            await asyncio.to_thread(self.asked.census, timeout=ANSWER_SECONDS)
+            await to_its_end(self.asked.census, timeout=ANSWER_SECONDS)
         except OSError as error:
             return f"the event loop did not answer within {ANSWER_SECONDS:g} s: {error!r}"
         return ""
@@ -155,15 +192,20 @@ class World(abc.ABC):
         Unless it waited for a processor for half of that time: then it is the machine.
         """
         while True:
-            turn, waited = self._turn, self._waited_for_processor()
-            wrong = await self.healthy() if self._must_answer else ""
-            if wrong:
-                with contextlib.suppress(OSError):  # what it waits now is counted afterwards
-                    await self.census()
-                waited = self._waited_for_processor() - waited
-                if self._must_answer and turn == self._turn and waited < ANSWER_SECONDS / 2:
-                    self.complaints.append(wrong)
+            if self._must_answer:
+                await self._ask_for_health(self._turn)
             await asyncio.sleep(2 * _POLL_SECONDS)
+
+    async def _ask_for_health(self, turn: int) -> None:
+        waited = self._waited_for_processor()
+        wrong = await self.healthy()
+        if wrong and self._turn == turn:
+            with contextlib.suppress(OSError):  # what it waits now is counted afterwards
+                await self.census()
+        if wrong and self._turn == turn:
+            waited = self._waited_for_processor() - waited
+            if waited < ANSWER_SECONDS / 2:
+                self.complaints.append(wrong)
 
     def _waited_for_processor(self) -> float:
         """Return how many seconds the thread of its event loop has waited for one, in all."""
@@ -175,7 +217,7 @@ class World(abc.ABC):
 
     async def census(self) -> Census:
         """Return what the process has now."""
-        return await asyncio.to_thread(self.asked.census, timeout=60.0)
+        return await to_its_end(self.asked.census, timeout=60.0)
 
     # --- what is declared
 
@@ -204,6 +246,10 @@ class World(abc.ABC):
         """Return the password that applications are given by that name."""
 
     @abc.abstractmethod
+    async def bindings(self) -> Bindings:
+        """Return every binding there is, whatever it is of, and what looks like a part of one."""
+
+    @abc.abstractmethod
     async def shown_texts(self) -> Mapping[str, str]:
         """Return everything that Springline shows but its log, by where."""
 
@@ -212,12 +258,12 @@ class World(abc.ABC):
     async def at_broker(self, act: Callable[[], T]) -> T:
         """Do something as its administrator; it has to run for that."""
         await self.broker()
-        return await asyncio.to_thread(act)
+        return await to_its_end(act)
 
     async def broker(self) -> None:
         """Have the broker run."""
-        await asyncio.to_thread(self.node.resume)
-        await asyncio.to_thread(self.node.start)
+        await to_its_end(self.node.resume)
+        await to_its_end(self.node.start)
 
     def grant(self, vhost: str) -> None:
         """Let every user into a virtual host, which there is afterwards. Idempotent."""
@@ -245,7 +291,7 @@ class World(abc.ABC):
 
     async def held(self) -> list[Held]:
         """Return the broker's connections."""
-        return await asyncio.to_thread(self.node.connections)
+        return await to_its_end(self.node.connections)
 
     # --- waiting
 
@@ -314,7 +360,7 @@ class World(abc.ABC):
                 return all(is_so(found.get(name, {})) for name in names)
             return False
 
-        if not await self.until(shows, _SHOWN_SECONDS) and found:
+        if not await self.until(shows, _SHOWN_SECONDS * slowness()) and found:
             wrong = [
                 f"{name} is not shown as {what}: {_told(found.get(name, {}))}"
                 for name in names
@@ -337,7 +383,7 @@ class World(abc.ABC):
             async def is_published(binding: str = declared[name].binding) -> bool:
                 return await self.binding_password(binding) == self.declared.passwords[user]
 
-            if not await self.until(is_published, _SHOWN_SECONDS):
+            if not await self.until(is_published, _SHOWN_SECONDS * slowness()):
                 self.complaints.append(f"the binding of {name} was to have the new password")
 
     async def put_new_password(self, user: str) -> None:
@@ -355,7 +401,7 @@ class World(abc.ABC):
         if self.clock is not None:
             self.clock.set(0)
         await self.broker()
-        await asyncio.to_thread(self._mend_broker)
+        await to_its_end(self._mend_broker)
         await self.put_all()
         await self.springline()
 
@@ -374,6 +420,20 @@ class World(abc.ABC):
         self.complaints.clear()
         self.declared.reset()
         await self.heal()
+
+
+@contextlib.asynccontextmanager
+async def watched(world: World) -> AsyncIterator[None]:
+    """Have everything run, and somebody look whether Springline answers; at the end it is ended."""
+    world.watching = asyncio.ensure_future(world.watch_health())
+    try:
+        await world.heal()
+        yield
+    finally:
+        world.watching.cancel()
+        await asyncio.wait({world.watching})
+        world.excuse()
+        await world.end(orderly=False)
 
 
 def condition(status: Mapping[str, Any], kind: str) -> tuple[str, str]:

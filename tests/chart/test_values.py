@@ -135,6 +135,7 @@ EFFECTS: dict[str, Effect] = {
     "limits.leastRetryDelay": effect(3, ARGS, Has("--least-retry-delay=3")),
     "limits.leastRenewalInterval": effect(30, ARGS, Has("--least-renewal-interval=30")),
     "limits.attemptsAtOnce": effect(50, ARGS, Has("--attempts-at-once=50")),
+    "limits.nameLookups": effect(16, ARGS, Has("--name-lookups=16")),
     "metrics.perObject": effect(False, ARGS, Has("--no-per-object-metrics")),
     "metrics.service.enabled": effect(False, "Service/springline", None),
     "metrics.service.port": effect(80, "Service/springline spec ports 0 port", 80),

@@ -106,6 +106,10 @@ async def test_a_long_outage_ends_with_the_latest_truth_written_once(
         await process.eventually(
             lambda: process.output.count("failed; escalating") > 2, "tries are used up"
         )
+        # How it ends has to be known by then; a loaded machine may take longer to see the block.
+        labels = f'namespace="{team.namespace}",name="orders",reason="LowOnMemory"'
+        blocked = f"springline_session_blocked{{{labels}}} 1.0"
+        await process.eventually(lambda: blocked in process.get("/metrics").text, "it is blocked")
         written = writes(apiserver, team, "orders")
         await asyncio.to_thread(apiserver.start)
         status = await team.until_condition("orders", "Blocked", "True", "LowOnMemory")

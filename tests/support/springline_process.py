@@ -82,6 +82,12 @@ class Springline:
         assert self._process is not None
         self._process.send_signal(number)
 
+    @property
+    def pid(self) -> int:
+        """The process' id."""
+        assert self._process is not None
+        return self._process.pid
+
     # --- what it says
 
     @property

@@ -5,12 +5,15 @@ import base64
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from random import Random
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from chaos import invariants, kinds, sequences, shrinking
+from chaos import invariants, kinds, running, sequences, shrinking
 from chaos.census import Census
 from chaos.declared import MARK, Declared, secret_text
 from chaos.in_cluster import ClusterWorld
@@ -18,8 +21,9 @@ from chaos.planted import BUGS
 from chaos.running import PARTS
 from chaos.sequences import Fault
 from chaos.standalone import StandaloneWorld
+from chaos.world import World
 from springline.api import documents
-from support import suites
+from support import hostile_brokers, suites
 
 DRAWINGS = kinds.drawings(StandaloneWorld)
 
@@ -35,7 +39,7 @@ def test_sequence_that_was_shown_can_be_run_again() -> None:
     """Its text holds all that was drawn."""
     for world in (StandaloneWorld, ClusterWorld):
         for number in range(50):
-            faults = sequences.drawn(number, kinds.drawings(world, floods=tuple(kinds.FLOODS)))
+            faults = sequences.drawn(number, kinds.drawings(world))
             assert sequences.parsed(sequences.written(faults)) == faults
 
 
@@ -46,7 +50,7 @@ def test_unknown_wait_is_refused() -> None:
 
 
 def test_all_kinds_are_drawn_where_there_is_such_a_thing() -> None:
-    """At least 22 of them, over both parts; and no flood that is not asked for."""
+    """At least 22 of them, over both parts, and each flood that there is."""
     drawn = {
         fault.kind
         for world in PARTS.values()
@@ -55,7 +59,7 @@ def test_all_kinds_are_drawn_where_there_is_such_a_thing() -> None:
     }
     assert drawn == set(kinds.KINDS)
     assert len(drawn) >= 22
-    assert set(kinds.FLOODS_BY_DEFAULT) <= set(kinds.FLOODS)
+    assert {f"flood-of-{each}" for each in hostile_brokers.SCRIPTS} <= drawn
 
 
 @pytest.mark.parametrize("world", PARTS.values(), ids=list(PARTS))
@@ -124,6 +128,54 @@ def test_log_is_read_once_and_nothing_in_between_is_missed() -> None:
     log = invariants.Read()
     assert log.rest("a" * 500) == "a" * 500
     assert "pl4nted-1" in log.rest("a" * 496 + "pl4nted-1")
+
+
+class Clockless:
+    """A world in which no clock can be set, and everything holds."""
+
+    def __init__(self) -> None:
+        self.clock = None
+        self.no_clock = "libfaketime is missing: install it"
+        self.left_out: Counter[str] = Counter()
+        self.complaints: list[str] = []
+        self.declared = SimpleNamespace(reset=lambda: None)
+
+    async def heal(self) -> None:
+        pass
+
+    async def lull(self, wait: str) -> None:
+        pass
+
+
+def test_what_cannot_be_done_is_said_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sequence does the same without libfaketime, but no clock is set."""
+
+    async def holds(*_: object) -> float:
+        return 0.0
+
+    monkeypatch.setattr(invariants, "settled", holds)
+    monkeypatch.setattr(invariants, "hold", holds)
+    world, said = Clockless(), list[str]()
+    setting = Fault("clock-set", {"seconds": 300})
+
+    async def run() -> None:
+        await running.run(
+            cast("World", world), ["one", "two"], given=[setting, setting], say=said.append
+        )
+
+    asyncio.run(run())
+    assert said[0] == "clock-set does nothing: libfaketime is missing: install it"
+    assert said[-1] == "left out: clock-set (4)"
+    assert len(said) == 4
+
+
+def test_what_can_be_done_is_not_counted_as_left_out() -> None:
+    seconds: list[int] = []
+    world = Clockless()
+    world.clock = SimpleNamespace(set=seconds.append)  # type: ignore[assignment]
+    asyncio.run(kinds.act(cast("World", world), Fault("clock-set", {"seconds": 300})))
+    assert seconds == [300]
+    assert not world.left_out
 
 
 def test_each_planted_defect_can_be_planted() -> None:

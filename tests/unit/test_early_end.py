@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import json
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from springline import early_end
 from support import ports
 from support.springline_process import environment
 from support.waiting import PATIENCE, eventually
@@ -128,9 +130,14 @@ def start(
 
 def listens(process: "subprocess.Popen[bytes]") -> bool:
     """Whether a process has said what SIGTERM means."""
+    return signals(process, "SigCgt")
+
+
+def signals(process: "subprocess.Popen[bytes]", which: str) -> bool:
+    """Whether SIGTERM is in one of a process's sets of signals."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
-            if line.startswith("SigCgt:"):
+            if line.startswith(f"{which}:"):
                 return bool(int(line.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
     return False
 
@@ -174,6 +181,86 @@ async def test_operator_ends_with_success_whenever_it_is_stopped(
             code, output = await ended(command, milliseconds, held_back=held_back)
             assert (milliseconds, code) == (milliseconds, 0), output
             assert "Traceback" not in output
+
+
+def test_signals_are_ignored_while_the_interpreter_ends() -> None:
+    """A second SIGTERM, or the first to a program that ends anyway, is no failure.
+
+    At its very end the interpreter gives back the defaults of all signals that it has a function
+    for, and then one would end the process with -15.
+    """
+    code = """
+import os, sys
+from springline import early_end
+
+class Last:
+    def __del__(self, open=os.open, read=os.read, write=os.write):
+        write(1, read(open("/proc/self/status", 0), 9999))
+
+early_end.listen(lambda number: 99)
+sys.springline_last = Last()
+sys.exit(3)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr.decode()) == (3, "")
+    [line] = [each for each in done.stdout.decode().splitlines() if each.startswith("SigIgn:")]
+    mask = int(line.split()[1], 16)
+    assert all(mask >> (number - 1) & 1 for number in early_end.SIGNALS)
+
+
+@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", ">&-", "2>&-"])
+async def test_run_holds_its_sessions_without_standard_streams(
+    manifests: Path, tmp_path: Path, closed: str
+) -> None:
+    """As some supervisors start it. No connection gets one of their numbers."""
+    status = tmp_path / "status"
+    words: list[str | Path] = [sys.executable, "-m", "springline", "run", "--manifests", manifests]
+    script = f'exec "$@" {closed}'
+    process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
+        ["sh", "-c", script, "sh", *words, "--status-dir", status],
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        await eventually(
+            lambda: process.poll() is not None or [*status.glob("BrokerConnection.*")],
+            what="it runs",
+        )
+        assert process.poll() is None
+        descriptors = Path(f"/proc/{process.pid}/fd")
+        links = [str((descriptors / number).readlink()) for number in "012"]
+        process.send_signal(signal.SIGTERM)
+        await asyncio.to_thread(process.wait, PATIENCE)
+    finally:
+        process.kill()
+        process.wait()
+    assert links == ["/dev/null"] * 3
+    assert process.returncode == 0
+
+
+async def test_image_holds_signals_back_until_the_program_listens(kubeconfig: Path) -> None:
+    """The first process of a container would never get one that comes before that."""
+    process = start([*image_entry_point(), "operator", "--kubeconfig", kubeconfig], held_back=False)
+    try:
+        await eventually(lambda: signals(process, "SigBlk"), what="signals are held back")
+        process.send_signal(signal.SIGTERM)
+        output, _ = await asyncio.to_thread(process.communicate, timeout=PATIENCE)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0, output.decode()
+
+
+def image_entry_point() -> list[str]:
+    """What the image starts, with this environment's programs."""
+    text = (Path(__file__).resolve().parents[2] / "Dockerfile").read_text(encoding="utf-8")
+    [line] = [each for each in text.splitlines() if each.startswith("ENTRYPOINT ")]
+    words: list[str] = json.loads(line.removeprefix("ENTRYPOINT "))
+    return [str(_BIN / "springline") if each == "springline" else each for each in words]
 
 
 async def test_operator_that_waits_for_a_login_program_can_be_stopped(

@@ -44,6 +44,14 @@ FORMS = {
     "escaped for HTML": html.escape(LONG),
     "escaped for JSON": json.dumps(LONG)[1:-1],
     "in hex": LONG.encode().hex(),
+    "in large hex": LONG.encode().hex().upper(),
+    "in hex with something between": LONG.encode().hex(":"),
+    "every character escaped for a URL": "".join(f"%{each:02X}" for each in LONG.encode()),
+    "escaped for a URL twice": quote(quote(LONG, safe=""), safe=""),
+    "every character escaped for HTML": "".join(f"&#{ord(each)};" for each in LONG),
+    "every character as C has it": "".join(f"\\x{each:02x}" for each in LONG.encode()),
+    "every character as JSON may have it": "".join(f"\\u{ord(each):04x}" for each in LONG),
+    "a list of octets": ",".join(map(str, LONG.encode())),
 }
 
 
@@ -54,6 +62,36 @@ def test_secret_is_masked_in_every_form(said: str) -> None:
     assert shown.endswith(" refused")
     assert "***" in shown
     assert not any(said[start : start + 12] in shown for start in range(len(said) - 11))
+
+
+ESCAPED = {
+    "a password of signs, as Go writes JSON": (
+        "a<b>c&d<e>f&g<h>i&",
+        r"a\u003cb\u003ec\u0026d\u003ce\u003ef\u0026g\u003ch\u003ei\u0026",
+    ),
+    "a password of slashes, as PHP writes JSON": ("x/y/z/a/b/c/d/e/", r"x\/y\/z\/a\/b\/c\/d\/e\/"),
+    "other letters, as Erlang writes octets": (
+        "pässwörter",
+        "<<112,195,164,115,115,119,195,182,114,116,101,114>>",
+    ),
+    "other letters, read as Latin-1": ("pässwörter", "pässwörter".encode().decode("latin-1")),
+    "other letters, escaped for a URL": ("pässwörter", quote("pässwörter")),
+    "Base64, escaped for a URL": ("?>?>?>?>?>?>?>?>", quote(encoded("?>?>?>?>?>?>?>?>"), safe="")),
+}
+
+
+@pytest.mark.parametrize(("secret", "said"), ESCAPED.values(), ids=ESCAPED.keys())
+def test_secret_is_masked_however_it_is_escaped(secret: str, said: str) -> None:
+    shown = veil(secret).over(f"no: {said} is wrong")
+    assert "***" in shown
+    assert shown.startswith("no: ")
+    assert shown.endswith(" is wrong")
+    assert len(shown) < len("no: *** is wrong") + 7
+
+
+def test_what_is_escaped_and_no_secret_is_shown_as_it_was_said() -> None:
+    said = r"100%25 of [1,2,3,4,5,6,7,8,9,10] in C:\\temp &amp; /%2F at 01:02:03:04:05:06:07:08:09"
+    assert veil(LONG).over(said) == said
 
 
 @pytest.mark.parametrize("start", [0, 7, len(TOKEN) - 12])

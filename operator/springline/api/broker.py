@@ -152,7 +152,9 @@ class EndpointsFrom(ApiModel):
         description=(
             "Name of DNS SRV records, such as _amqps._tcp.rabbit.example.com. They are looked up"
             " before every attempt and tried in the order of their priority and weight. With TLS,"
-            " hosts outside of the domain of this name need tls.serverName."
+            " hosts outside of the domain of this name are left out (TLSFailed) unless"
+            " tls.serverName is given. What the records say is known only when they are looked up,"
+            " so no declaration is refused for it."
         ),
     )
     secret_ref: EndpointsSecretReference | None = Field(
@@ -257,7 +259,8 @@ class TLS(ApiModel):
         default=None,
         description=(
             "Name that the broker's certificate must have, and that is sent as SNI."
-            " Default: the host of the endpoint."
+            " Default: the host of the endpoint. With endpointsFrom.dnsSRV, hosts outside of the"
+            " domain of that name are used only with it."
         ),
     )
     insecure_skip_verify: bool = Field(

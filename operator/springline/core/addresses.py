@@ -45,7 +45,16 @@ _REFUSED: Final[tuple[tuple[Network, str], ...]] = tuple(
     )
 )
 
-_TRANSLATED: Final = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
+_TRANSLATED: Final = tuple(
+    map(
+        ipaddress.IPv6Network,
+        (
+            "64:ff9b::/96",  # RFC 6052
+            "64:ff9b:1::/48",  # RFC 8215, as far as the IPv4 address is at the end
+            "::ffff:0:0:0/96",  # RFC 2765
+        ),
+    )
+)
 _COMPATIBLE: Final = ipaddress.IPv6Network("::/96")  # RFC 4291 §2.5.5.1
 
 
@@ -103,6 +112,6 @@ def _meant(address: _Address) -> _Address:
     if (mapped := address.ipv4_mapped or address.sixtofour) is not None:
         return mapped
     plain = ipaddress.IPv6Address(int(address))
-    if plain in _TRANSLATED or (plain in _COMPATIBLE and int(plain) > 1):
+    if any(plain in each for each in _TRANSLATED) or (plain in _COMPATIBLE and int(plain) > 1):
         return ipaddress.IPv4Address(int(plain) & 0xFFFFFFFF)
     return plain

@@ -19,32 +19,61 @@ from springline.core.state import ProbeRefused, ProbeRestarted
 from springline.core.values import ResolvedEndpoint
 from springline.core.wanted import Desired
 
-__all__ = ["ProbeHold", "Trial", "until_let"]
+__all__ = ["ProbeHold", "Schedule", "Trial", "until_let"]
+
+
+class Schedule:
+    """When a probe is tried the next time; it outlives whoever waits for that."""
+
+    __slots__ = ("_clock", "_due", "_pauses", "_rng")
+
+    def __init__(self, clock: ports.Clock, rng: Random | None) -> None:
+        self._clock = clock
+        self._rng = rng
+        self._pauses = probing.pauses(rng)
+        self._due = clock.monotonic()
+
+    def start_over(self) -> None:
+        """Begin with the shortest pause."""
+        self._pauses = probing.pauses(self._rng)
+        self.postpone()
+
+    def postpone(self) -> None:
+        """Let the next pause begin."""
+        self._due = self._clock.monotonic() + next(self._pauses)
+
+    def hurry(self) -> None:
+        """Have it tried at once, with the shortest pause afterwards."""
+        self._pauses = probing.pauses(self._rng)
+        self._due = self._clock.monotonic()
+
+    async def wait(self) -> None:
+        """Wait until it is time. Safe to cancel."""
+        await self._clock.sleep(max(self._due - self._clock.monotonic(), 0.0))
 
 
 class ProbeHold:
     """Why the connections of a session go without a probe, once one has cost a connection."""
 
-    __slots__ = ("_may_have_changed", "why")
+    __slots__ = ("_schedule", "why")
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Environment) -> None:
         self.why = ""
         """Empty while there is nothing against a probe."""
-        self._may_have_changed = False
+        self._schedule = Schedule(environment.clock, environment.rng)
 
     def begin(self, why: str) -> None:
         """Take in that a probe has cost a connection."""
         self.why = why
+        self._schedule.start_over()
 
     def declared(self) -> None:
         """Take in that something else is declared, which may make a difference."""
-        self._may_have_changed = bool(self.why)
+        self._schedule.hurry()
 
-    def tried(self, *, is_let: bool) -> None:
-        """Take in what a trial has shown."""
-        self._may_have_changed = False
-        if is_let:
-            self.why = ""
+    def let(self) -> None:
+        """Take in that a trial has gone well."""
+        self.why = ""
 
     def trial(self, live: Success, desired: Desired, environment: Environment) -> "Trial | None":
         """Return what a probe is to be tried with beside the live connection; None if it is let."""
@@ -60,7 +89,7 @@ class ProbeHold:
             spec=dataclasses.replace(desired.spec, target=live.target),
             means=means,
             why=self.why,
-            at_once=self._may_have_changed,
+            schedule=self._schedule,
         )
 
 
@@ -72,24 +101,22 @@ class Trial:
     means: Means
     why: str
     """Why there is no probe, as it was said."""
-    at_once: bool
-    """Whether there is news that may have changed it."""
+    schedule: Schedule
 
 
 async def until_let(
-    trial: Trial, settings: ProbeSettings, *, clock: ports.Clock, rng: Random | None
+    trial: Trial, settings: ProbeSettings, *, clock: ports.Clock
 ) -> AsyncIterator[ProbeRefused | ProbeRestarted]:
     """Try after each of ever longer pauses, until a probe does not end its connection.
 
     Yields what each trial shows, and ends one interval after it has gone well: what was closed may
     count for a moment more. Safe to cancel.
     """
-    pauses = probing.pauses(rng)
-    if not trial.at_once:
-        await clock.sleep(next(pauses))
+    await trial.schedule.wait()
     while not await _is_let(trial, settings):
+        trial.schedule.postpone()
         yield ProbeRefused(message=trial.why)
-        await clock.sleep(next(pauses))
+        await trial.schedule.wait()
     yield ProbeRestarted()
     await clock.sleep(settings.interval)
 

@@ -44,15 +44,23 @@ def pauses(rng: Random | None) -> Iterator[float]:
 
 
 async def probe_forever(
-    connection: ports.Connection, settings: ProbeSettings, *, clock: ports.Clock, rng: Random | None
+    connection: ports.Connection,
+    settings: ProbeSettings,
+    *,
+    clock: ports.Clock,
+    rng: Random | None,
+    shown_blocked: bool = False,
 ) -> AsyncIterator[Answer]:
     """Probe at once and then every `settings.interval` seconds, less up to a fifth by chance.
+
+    Where a block of the connection before this one is still shown, `shown_blocked`, it takes two
+    confirms in a row to say that it is over.
 
     Yields what each probe shows. Goes on after a long pause where it is refused. Ends if the
     connection has ended, and after it has said that the credential has expired or that the link is
     silent. Safe to cancel.
     """
-    prober = _Prober(connection, settings, rng)
+    prober = _Prober(connection, settings, rng, is_doubtful=shown_blocked)
     while True:
         try:
             answer = await prober.probe()
@@ -68,10 +76,23 @@ async def probe_forever(
 class _Prober:
     """What the answers in a row come to."""
 
-    __slots__ = ("_connection", "_is_refused", "_pauses", "_rng", "_settings", "_unanswered")
+    __slots__ = (
+        "_connection",
+        "_is_doubtful",
+        "_is_refused",
+        "_pauses",
+        "_rng",
+        "_settings",
+        "_unanswered",
+    )
 
     def __init__(
-        self, connection: ports.Connection, settings: ProbeSettings, rng: Random | None
+        self,
+        connection: ports.Connection,
+        settings: ProbeSettings,
+        rng: Random | None,
+        *,
+        is_doubtful: bool,
     ) -> None:
         self._connection = connection
         self._settings = settings
@@ -79,6 +100,8 @@ class _Prober:
         self._unanswered = 0
         self._pauses = pauses(rng)
         self._is_refused = False
+        self._is_doubtful = is_doubtful
+        """Whether a confirm has to be seen twice to be believed."""
 
     def next_pause(self) -> float:
         """Return the seconds until the next probe."""
@@ -117,6 +140,11 @@ class _Prober:
         # A block read together with the confirm has been told by now, and holds.
         if seconds is None or self._connection.blocked is not None:
             return None
+        if self._is_doubtful:
+            # Confirmed is still what sets a block off, and the confirm may overtake the news of it.
+            # What is published after that is not confirmed while the block lasts.
+            self._is_doubtful = False
+            return await self.probe()
         self._pauses = pauses(self._rng)
         return Confirmed(seconds)
 

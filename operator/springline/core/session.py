@@ -100,7 +100,7 @@ class Session:
         self._unheard: ports.Connection | None = None
         self._unblocked = False
         self._block_reported = False
-        self._probe_hold = ProbeHold()
+        self._probe_hold = ProbeHold(environment)
         self._awaiting_connection: Waiters[ports.Connection] = Waiters()
         self._awaiting_result: Waiters[ports.Connection | Failure] = Waiters()
         self._awaiting_end: Waiters[None] = Waiters()
@@ -366,7 +366,7 @@ class Session:
     async def _handle_spec(self, before: SessionSpec | None, spec: SessionSpec) -> None:
         if before is not None and before.same_but_generation(spec):
             return  # the same declaration again is no reason to hurry
-        is_refused = self._state.blocked.reason is Reason.PROBE_DISABLED
+        is_unprobed = self._state.unprobed is not None
         self._probe_hold.declared()
         await self._advance(
             state.Declared(
@@ -377,7 +377,7 @@ class Session:
             )
         )
         if self._state.phase is Phase.CONNECTED and before is not None:
-            if before.probe != spec.probe or is_refused:
+            if before.probe != spec.probe or is_unprobed:
                 await self._start_probing()
             if before.rotation != spec.rotation:
                 self._keeper.adjust(spec.rotation)
@@ -419,7 +419,7 @@ class Session:
                 is_unblocked, self._unheard, self._unblocked = self._unblocked, None, False
                 await self._look_for_block(is_unblocked=is_unblocked)
             case Confirmed():
-                await self._handle_unblocked()
+                await self._handle_unblocked(state.ProbeConfirmed())
             case state.ProbeUnanswered() | state.ProbeFailed():
                 await self._advance(news)
             case state.ProbeRefused() | state.ProbeRestarted() | SaidExpired():
@@ -436,10 +436,9 @@ class Session:
     ) -> None:
         match news:
             case state.ProbeRefused():
-                self._probe_hold.tried(is_let=False)
                 await self._refuse_probe(news)
             case state.ProbeRestarted():
-                self._probe_hold.tried(is_let=True)
+                self._probe_hold.let()
                 await self._advance(news)
             case SaidExpired(words=words):
                 await self._handle_expired_probe(words)
@@ -448,9 +447,9 @@ class Session:
 
     async def _refuse_probe(self, refused: state.ProbeRefused) -> None:
         """Show why there is no probe, and tell it once while it stays so."""
-        before = self._state.blocked
+        before = self._state.unprobed
         await self._advance(refused)
-        if before.reason is not Reason.PROBE_DISABLED or before.message != refused.message:
+        if before is None or before.message != refused.message:
             await self._emit(EventType.PROBE_REFUSED, refused.message)
 
     async def _handle_silence(self, probes: int) -> None:
@@ -487,18 +486,18 @@ class Session:
         block = connection.blocked
         if block is None:
             if is_unblocked:
-                await self._handle_unblocked()
+                await self._handle_unblocked(state.Unblocked())
             return
         await self._advance(state.Blocked(block=block))
         if not self._block_reported:
             self._block_reported = True
             await self._emit(EventType.BLOCKED, block.text, reason=block.reason)
 
-    async def _handle_unblocked(self) -> None:
-        await self._advance(state.Unblocked())
+    async def _handle_unblocked(self, event: state.Unblocked | state.ProbeConfirmed) -> None:
+        await self._advance(event)
         if self._block_reported:
             self._block_reported = False
-            await self._emit(EventType.UNBLOCKED, self._state.blocked.message)
+            await self._emit(EventType.UNBLOCKED, verdicts.NOT_BLOCKED.message)
 
     async def _handle_loss(self, close: CloseInfo) -> None:
         self._let_go(close, is_lost=True)
@@ -612,10 +611,9 @@ class Session:
         """Probe again where the old credential was no longer allowed to."""
         if self._probe_settings is None:
             return
-        # Not by what is shown alone: the broker may have spoken of a block since the probe has
-        # ended.
-        is_refused = self._state.blocked.reason is Reason.PROBE_DISABLED
-        if is_refused or not self._helpers.is_at_work(Role.PROBER):
+        # Not by what is shown: the broker may have spoken of a block since the probe was refused.
+        is_unprobed = self._state.unprobed is not None
+        if is_unprobed or not self._helpers.is_at_work(Role.PROBER):
             if not self._probe_hold.why:
                 await self._advance(state.ProbeRestarted())
             await self._start_probing()
@@ -760,7 +758,14 @@ class Session:
         probing = None
         if settings is not None and self._desired is not None:
             trial = self._probe_hold.trial(live, self._desired, self._environment)
-            probing = streams.probes(self.key, self._environment, live.connection, settings, trial)
+            probing = streams.probes(
+                self.key,
+                self._environment,
+                live.connection,
+                settings,
+                trial,
+                shown_blocked=self._state.blocked.status is ConditionStatus.TRUE,
+            )
         await self._helpers.start(Role.PROBER, probing)
 
     async def _start_ageing(self) -> None:

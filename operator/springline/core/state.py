@@ -31,6 +31,7 @@ __all__ = [
     "Lost",
     "Opened",
     "Phase",
+    "ProbeConfirmed",
     "ProbeFailed",
     "ProbeRefused",
     "ProbeRestarted",
@@ -104,6 +105,8 @@ class SessionState:
     """Whether the open connection, or else the one before, proved its credential to the broker."""
     credentials: Verdict = verdicts.NOT_CHECKED
     blocked: Verdict = verdicts.NOT_CONNECTED
+    unprobed: Verdict | None = None
+    """What is said of blocks while the open session goes without a probe and none is known."""
     synced: Verdict = verdicts.NOTHING_LIVE
     """Whether the open session uses what is declared."""
     ended: bool = False
@@ -199,7 +202,12 @@ class Blocked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unblocked:
-    """The broker took the block back, or confirmed a publish."""
+    """The broker took the block back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeConfirmed:
+    """The broker confirmed a publish."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,6 +293,7 @@ StateEvent = (
     | Lost
     | Blocked
     | Unblocked
+    | ProbeConfirmed
     | ProbeUnanswered
     | ProbeFailed
     | ProbeRefused
@@ -345,7 +354,10 @@ def _react(state: SessionState, event: StateEvent) -> Transition:  # noqa: C901 
         case Blocked(block=block):
             return _while_connected(state, blocked=verdicts.blocked(block))
         case Unblocked():
-            return _while_connected(state, blocked=verdicts.NOT_BLOCKED)
+            # Without a probe the next block may go unseen.
+            return _while_connected(state, blocked=state.unprobed or verdicts.NOT_BLOCKED)
+        case ProbeConfirmed():
+            return _while_connected(_with_probe(state), blocked=verdicts.NOT_BLOCKED)
         case ProbeUnanswered(seconds=seconds):
             return _not_shown(state, f"the broker has not confirmed a publish within {seconds:g} s")
         case ProbeFailed(message=message):
@@ -353,7 +365,7 @@ def _react(state: SessionState, event: StateEvent) -> Transition:  # noqa: C901 
         case ProbeRefused(message=message):
             return _probe_refused(state, message)
         case ProbeRestarted():
-            return _while_connected(state, blocked=_reprobed(state.blocked, probing=True))
+            return Transition(state=_with_probe(state))
         case Renewed(synced=synced):
             return _while_connected(state, credentials=_accepted(state, event), synced=synced)
         case Unchanged(synced=synced):
@@ -396,7 +408,7 @@ def _declared(state: SessionState, event: Declared) -> Transition:
         return Transition(state=stopped, command=Command.STAND_DOWN)
     if state.phase is Phase.CONNECTED:
         if event.probing is not None:
-            state = replace(state, blocked=_reprobed(state.blocked, probing=event.probing))
+            state = _with_probe(state) if event.probing else _unprobed(state, verdicts.PROBE_OFF)
         if not event.changed:
             return Transition(state=state)
         # The open session stays until what is declared now has been brought to it.
@@ -404,13 +416,17 @@ def _declared(state: SessionState, event: Declared) -> Transition:
     return Transition(state=_fresh(state), command=Command.CONNECT_NOW)
 
 
-def _reprobed(blocked: Verdict, *, probing: bool) -> Verdict:
-    """Return what is known of blocks when the probe is switched; a block stays known."""
-    if blocked.status is ConditionStatus.TRUE:
-        return blocked
-    if not probing:
-        return verdicts.PROBE_OFF
-    return verdicts.NOT_PROBED if blocked.reason is Reason.PROBE_DISABLED else blocked
+def _with_probe(state: SessionState) -> SessionState:
+    """Return the state from the beginning of a probe on; what is known of blocks stays known."""
+    is_unknown = state.blocked == state.unprobed
+    blocked = verdicts.NOT_PROBED if is_unknown else state.blocked
+    return replace(state, blocked=blocked, unprobed=None)
+
+
+def _unprobed(state: SessionState, why: Verdict) -> SessionState:
+    """Return the state from the end of the probe on; a block stays known."""
+    is_blocked = state.blocked.status is ConditionStatus.TRUE
+    return replace(state, blocked=state.blocked if is_blocked else why, unprobed=why)
 
 
 def _fresh(state: SessionState) -> SessionState:
@@ -506,6 +522,7 @@ def _opened(state: SessionState, *, probing: bool, proved: bool) -> Transition:
         proved=proved,
         credentials=verdicts.ACCEPTED if proved else verdicts.UNPROVED,
         blocked=verdicts.NOT_PROBED if probing else verdicts.PROBE_OFF,
+        unprobed=None if probing else verdicts.PROBE_OFF,
         synced=verdicts.IN_SYNC,
     )
     return Transition(state=opened)
@@ -545,6 +562,7 @@ def _lost(state: SessionState, failure: Failure, *, by_probe: bool) -> Transitio
 
 def _not_shown(state: SessionState, message: str) -> Transition:
     """Return the state after a probe that showed nothing; a block stays known."""
+    state = _with_probe(state)
     if state.blocked.status is ConditionStatus.TRUE:
         return Transition(state=state)
     return _while_connected(
@@ -554,12 +572,10 @@ def _not_shown(state: SessionState, message: str) -> Transition:
 
 
 def _probe_refused(state: SessionState, message: str) -> Transition:
-    return _while_connected(
-        state,
-        blocked=Verdict(
-            status=ConditionStatus.UNKNOWN, reason=Reason.PROBE_DISABLED, message=message
-        ),
-    )
+    if state.phase is not Phase.CONNECTED:
+        return Transition(state=state)
+    why = Verdict(status=ConditionStatus.UNKNOWN, reason=Reason.PROBE_DISABLED, message=message)
+    return Transition(state=_unprobed(state, why))
 
 
 def _credential_expiring(state: SessionState, message: str) -> Transition:

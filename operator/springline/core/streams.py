@@ -70,17 +70,23 @@ async def probes(
     connection: ports.Connection,
     settings: ProbeSettings,
     trial: Trial | None,
+    *,
+    shown_blocked: bool,
 ) -> AsyncIterator[ConnectionNews]:
     """Probe the connection from now on, and yield what that shows.
 
-    With a trial, not before that has shown that the connection outlives it.
+    With a trial, not before that has shown that the connection outlives it. `shown_blocked` is
+    whether status says that the broker blocks.
     """
     clock, rng = environment.clock, environment.rng
     try:
         if trial is not None:
-            async for outcome in probe_trials.until_let(trial, settings, clock=clock, rng=rng):
+            async for outcome in probe_trials.until_let(trial, settings, clock=clock):
                 yield ConnectionNews(connection, outcome)
-        async for answer in probing.probe_forever(connection, settings, clock=clock, rng=rng):
+        answers = probing.probe_forever(
+            connection, settings, clock=clock, rng=rng, shown_blocked=shown_blocked
+        )
+        async for answer in answers:
             if isinstance(answer, Confirmed):
                 environment.meter.probed(answer.seconds)
             yield ConnectionNews(connection, answer)

@@ -71,8 +71,9 @@ def _is_for(token: Secret, audiences: Collection[str]) -> bool:
 
 
 def _jwts(secret: Secret) -> Iterator[Secret]:
-    """Yield what may be a JWT in a text, also with `Bearer` or a line break around it."""
-    for word in _NOT_OF_A_TOKEN.split(secret.reveal()):
+    """Yield what may be a JWT in a text, also with `Bearer` around it or line breaks inside."""
+    text = secret.reveal()
+    for word in (*_NOT_OF_A_TOKEN.split(text), *_NOT_OF_A_TOKEN.split("".join(text.split()))):
         parts = word.split(".")
         for start in itertools.islice(range(len(parts) - 2), _MOST_LOOKED_AT):
             found = Secret(".".join(parts[start : start + 3]))

@@ -11,7 +11,9 @@ import functools
 import hashlib
 import logging
 import ssl
+import time
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from springline import ca_bundles, errors, private_files
@@ -30,12 +32,16 @@ logger = logging.getLogger(__name__)
 class PreparedClients:
     """Prepared TLS clients by what they were made of; shared by all sources of a process."""
 
-    def __init__(self, off_loop: OffLoop | None = None) -> None:
+    def __init__(
+        self, off_loop: OffLoop | None = None, *, now: Callable[[], float] = time.time
+    ) -> None:
+        """`now` returns seconds since the epoch: authorities that have expired are left out."""
         self._clients: weakref.WeakValueDictionary[bytes, TLSClient] = weakref.WeakValueDictionary()
         self._bundles = ca_bundles.Bundles()
         self._told: dict[str, str] = {}  # what was left out of which bundle
         self._off_loop = off_loop or Threads(at_once=1, name="certificates")
         self._making = asyncio.Lock()
+        self._now = now
 
     async def client(
         self,
@@ -58,10 +64,13 @@ class PreparedClients:
         left_out = ""
         authorities: tuple[bytes, ...] | None = None
         if ca is not None:
-            bundle = self._bundles.read(ca)
+            bundle = self._bundles.read(ca).at(self._now())
             authorities, ca = bundle.identity, bundle.pem.encode()
             left_out = bundle.left_out
             self._tell(ca_place, left_out)
+            if not authorities:
+                flaw = f": {left_out}" if left_out else ""
+                raise _failed(f"tls.caRef does not hold certificates in PEM{flaw}")
         digest = _digest(authorities, _chain(certificate), key, server_name, verify)
         client = self._known(digest, left_out)
         if client is not None:

@@ -123,6 +123,10 @@ class _OAuth2Source:
         if before is not None and before.began > began:
             # Another read began later and is back already: this one's client may be outdated.
             return before
+        if before is not None:
+            is_new = before.client.secret != client.secret
+            former = before.client.secret if is_new else before.client.former
+            client = dataclasses.replace(client, former=former)
         if before is not None and before.client == client:
             issuer = before.issuer
         else:

@@ -30,7 +30,7 @@ class CredentialSources:
         self._reader = reader
         self._service_accounts = ServiceAccountSources(tokens, clock)
         self._token_files = token_files
-        self._clients = PreparedClients()
+        self._clients = PreparedClients(now=lambda: clock.now().timestamp())
         self._oauth2 = OAuth2Sources(
             reader, self._clients, clock, tokens, resolver=resolver, addresses=addresses
         )

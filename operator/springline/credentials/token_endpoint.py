@@ -80,6 +80,8 @@ class Client:
     """As it was read; says nothing about the values."""
     hint: str = field(default="", compare=False)
     """What may be wrong with the values as they stand in the Secret."""
+    former: Secret | None = field(default=None, compare=False)
+    """The secret before this one, which the server may know, too, and say."""
     tls: TLSClient
 
 
@@ -470,6 +472,11 @@ def _shown(text: str, client: Client, *more: Secret) -> str:
     veil.know(client.identifier)
     for secret in (client.secret, Secret(_basic(client)), *more):
         veil.note(secret)
+    if client.former is not None:
+        before = Veil()
+        before.know(client.identifier)
+        before.note(client.former)
+        text = before.over(text)
     clean = "".join(character if character.isprintable() else " " for character in veil.over(text))
     clean = veil.over(" ".join(clean.split()), is_known=WITHHELD.__eq__)
     return clean if len(clean) <= LONGEST_SAYING else f"{clean[:LONGEST_SAYING]}…"

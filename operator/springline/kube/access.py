@@ -1,8 +1,10 @@
 """How the API server is reached, and as whom: a kubeconfig, or the ServiceAccount of the pod.
 
-Credentials are read again whenever the API server no longer accepts them, because the token files
-of ServiceAccounts are rotated in place. What a kubeconfig holds itself, such as a private key,
-never gets into a file that outlasts the reading.
+Credentials are read again whenever the API server no longer accepts them, and the token of a pod
+now and then before that, because the token files of ServiceAccounts are rotated in place. What a
+kubeconfig holds itself, such as a private key, never gets into a file that outlasts the reading.
+
+Files are read in a thread: one on a file system that is gone must not keep the event loop waiting.
 """
 
 import asyncio
@@ -12,6 +14,7 @@ import os
 import ssl
 import urllib.request
 from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,6 +24,7 @@ from springline import private_files
 from springline.errors import SpringlineError
 from springline.kube import trust
 from springline.kube.kubernetes_client import Configuration, config, kube_config
+from springline.threads import Threads
 
 __all__ = ["Access", "AccessError", "contexts"]
 
@@ -30,6 +34,9 @@ _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 _LOAD_SECONDS = 30.0
 """A kubeconfig may name a program that gets the credentials; it must not hang for ever."""
+
+_REFRESH_SECONDS = 60.0
+"""How often the token of a pod is read again. The kubelet replaces it minutes before its end."""
 
 _held: ContextVar[contextlib.ExitStack] = ContextVar("held")
 """What a kubeconfig that is just being read has in itself."""
@@ -57,6 +64,15 @@ class AccessError(SpringlineError):
         return self.message
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What there is to read about the way to an API server."""
+
+    configuration: Configuration
+    tls: ssl.SSLContext
+    namespace: str
+
+
 class Access:
     """One way to one API server. Shared by everything that talks to it."""
 
@@ -70,6 +86,9 @@ class Access:
         self._context = context
         self._renewing = asyncio.Lock()
         self._renewals = 0
+        self._refresh_at = 0.0
+        """When the token of the pod is read again, by the clock of the event loop."""
+        self._files = Threads(at_once=1, name="kubeconfig")
         self.configuration = Configuration()
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         """For every connection to the API server; it trusts none before `load`."""
@@ -78,7 +97,9 @@ class Access:
 
     async def load(self) -> None:
         """Read the configuration. Raises `AccessError`."""
-        self.configuration, self.tls = await self._read()
+        found = await self._read()
+        self.configuration, self.tls = found.configuration, found.tls
+        self.namespace = found.namespace
 
     @property
     def proxy(self) -> str | None:
@@ -98,7 +119,7 @@ class Access:
         async with self._renewing:
             if self._renewals != seen:
                 return
-            fresh, _ = await self._read()
+            fresh = (await self._read()).configuration
             is_new = fresh.api_key != self.configuration.api_key
             # Into the same object: clients that exist keep their connections.
             self.configuration.api_key = fresh.api_key
@@ -113,16 +134,10 @@ class Access:
         header = await self.configuration.get_api_key_with_prefix("BearerToken")
         return header.partition(" ")[2].strip() if header else None
 
-    async def _read(self) -> tuple[Configuration, ssl.SSLContext]:
-        configuration = Configuration()
-        # Watches hold their connections; `Client` limits the rest.
-        configuration.connection_pool_maxsize = 0
+    async def _read(self) -> _Found:
         try:
-            with contextlib.ExitStack() as held:
-                _held.set(held)
-                async with asyncio.timeout(_LOAD_SECONDS):
-                    await self._read_into(configuration)
-                tls = _tls(configuration)
+            async with asyncio.timeout(_LOAD_SECONDS):
+                found = await self._files.run(self._read_now)
         except TimeoutError:
             problem = f"reading it took longer than {_LOAD_SECONDS:g} s"
         except trust.TrustError as error:
@@ -133,25 +148,57 @@ class Access:
         except yaml.YAMLError:
             problem = "it is no YAML"
         else:
-            # aiohttp would read the environment for each request, which costs half of its time.
-            proxy = _proxy_for(configuration.host)
-            configuration.client_session_kwargs = {"trust_env": False, "proxy": proxy}
-            return configuration, tls
+            self._refresh_at = _now() + _REFRESH_SECONDS
+            return found
         # Outside of `except`: the original error may quote the file, and so a token.
         raise AccessError(f"{self._described}: {problem}")
 
-    async def _read_into(self, configuration: Configuration) -> None:
+    def _read_now(self) -> _Found:
+        """Read all there is, in a thread; raises what `_read` says.
+
+        The library's loader is a coroutine that opens files, so it has an event loop of its own.
+        """
+        return asyncio.run(self._reading())
+
+    async def _reading(self) -> _Found:
+        configuration = Configuration()
+        # Watches hold their connections; `Client` limits the rest.
+        configuration.connection_pool_maxsize = 0
+        with contextlib.ExitStack() as held:
+            _held.set(held)
+            async with asyncio.timeout(_LOAD_SECONDS):
+                namespace = await self._read_into(configuration)
+            tls = _tls(configuration)
+        # aiohttp would read the environment for each request, which costs half of its time.
+        proxy = _proxy_for(configuration.host)
+        configuration.client_session_kwargs = {"trust_env": False, "proxy": proxy}
+        return _Found(configuration=configuration, tls=tls, namespace=namespace)
+
+    async def _read_into(self, configuration: Configuration) -> str:
+        """Read the configuration, and return the namespace that goes with it."""
         if self._kubeconfig is None and _in_pod():
-            config.load_incluster_config(client_configuration=configuration)
-            self.namespace = _namespace_of_pod()
-            return
+            # Its own refreshing would read the file on the event loop.
+            config.load_incluster_config(configuration, try_refresh_token=False)
+            configuration.refresh_api_key_hook = self._refresh  # type: ignore[assignment]
+            return _namespace_of_pod()
         loader = await config.load_kube_config(
             config_file=self._kubeconfig,
             context=self._context or _first_context(self._kubeconfig),
             client_configuration=configuration,
             persist_config=False,
         )
-        self.namespace = str(loader.current_context["context"].get("namespace") or "")
+        return str(loader.current_context["context"].get("namespace") or "")
+
+    async def _refresh(self, configuration: Configuration) -> None:
+        """Read the token of the pod again if it is time; called before each request.
+
+        Until it is read, and if it cannot be, the token that there is counts.
+        """
+        if _now() < self._refresh_at:
+            return
+        self._refresh_at = _now() + _REFRESH_SECONDS
+        with contextlib.suppress(config.ConfigException, OSError):
+            configuration.api_key = await self._files.run(_keys_of_pod)
 
     @property
     def _described(self) -> str:
@@ -211,6 +258,17 @@ def _namespace_of_pod() -> str:
         return _POD_NAMESPACE.read_text(encoding="utf-8").strip()
     except OSError:
         return ""
+
+
+def _keys_of_pod() -> dict[str, str]:
+    fresh = Configuration()
+    config.load_incluster_config(fresh, try_refresh_token=False)
+    keys: dict[str, str] = fresh.api_key
+    return keys
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _in_pod() -> bool:

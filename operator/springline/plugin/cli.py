@@ -158,11 +158,14 @@ def status(
     """
     from springline.plugin import commands  # noqa: PLC0415 - large libraries
     from springline.plugin.choices import Choice  # noqa: PLC0415 - large libraries
+    from springline.plugin.page import Page  # noqa: PLC0415 - with the others
 
-    choice = Choice(names=names, selector=selector)
-    _run(
-        commands.status(target, choice, output=output or "", operator_namespace=operator_namespace)
+    choice, page = Choice(names=names, selector=selector), Page()
+    telling = commands.status(
+        target, choice, page, output=output or "", operator_namespace=operator_namespace
     )
+    _run(telling)
+    page.print()
 
 
 @main.command()

@@ -16,6 +16,7 @@ from springline.kube.client import Client, RefusedError, RequestError
 from springline.plugin import following
 from springline.plugin.connection import Connection
 from springline.plugin.errors import Exit, PluginError
+from springline.threads import Threads
 
 __all__ = ["OPERATOR_LABEL", "OPERATOR_NAMESPACE", "Cluster", "Target", "opened"]
 
@@ -51,7 +52,8 @@ class Target:
 @contextlib.asynccontextmanager
 async def opened(target: Target) -> AsyncIterator["Cluster"]:
     """Reach the cluster. Raises `PluginError`."""
-    access = Access(kubeconfig=target.file, context=target.context)
+    kubeconfig = await Threads(at_once=1, name="kubeconfig").run(lambda: target.file)
+    access = Access(kubeconfig=kubeconfig, context=target.context)
     try:
         await access.load()
     except AccessError as error:

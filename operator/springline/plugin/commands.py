@@ -1,13 +1,14 @@
 """What the commands do, one by one. They print to standard output, and notes to standard error."""
 
 import asyncio
+import contextlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol, TextIO
 
 import click
 import yaml
@@ -20,6 +21,7 @@ from springline.plugin.choices import Choice
 from springline.plugin.cluster import Cluster, Target
 from springline.plugin.connection import Connection
 from springline.plugin.errors import Exit, PluginError
+from springline.plugin.page import Page
 from springline.standalone.table import aligned
 from springline.threads import Threads
 
@@ -38,39 +40,50 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+def _output(
+    stream: TextIO, name: str, *, on_broken: Callable[[OSError], object] = lambda _: None
+) -> Output:
+    return Output(
+        stream,
+        name=name,
+        told=lambda count: f"{count} line(s) are missing here: nothing read them in time",
+        on_broken=on_broken,
+    )
+
+
 # --- status
 
 
 async def status(
-    target: Target, choice: Choice, *, output: str, operator_namespace: str | None
+    target: Target, choice: Choice, page: Page, *, output: str, operator_namespace: str | None
 ) -> None:
-    """Print how connections are."""
+    """Say how connections are; the page is printed afterwards."""
     choice = choice.checked(all_namespaces=target.all_namespaces, one_is_needed=False)
     async with cluster.opened(target) as there:
         found = await choice.found(there)
         is_one = len(choice.names) == 1
         match output or ("account" if is_one else "table"):
             case "json" | "yaml" as form:
-                _print_documents(found, form, is_one=is_one)
+                _say_documents(page, found, form, is_one=is_one)
             case "name":
                 for each in found:
-                    click.echo(f"brokerconnection.springline.dev/{each.name}")
+                    page.say(f"brokerconnection.springline.dev/{each.name}")
             case "account":
-                await _print_accounts(there, found, operator_namespace)
+                await _say_accounts(page, there, found, operator_namespace)
             case form:
-                _print_table(found, namespaces=target.all_namespaces, wide=form == "wide")
+                _say_table(page, found, namespaces=target.all_namespaces, wide=form == "wide")
         if not found:
             where = f"namespace {there.namespace}" if there.namespace else "any namespace"
-            click.echo(f"there is no BrokerConnection in {where}", err=True)
+            page.say(f"there is no BrokerConnection in {where}", err=True)
 
 
-def _print_documents(found: Sequence[Connection], form: str, *, is_one: bool) -> None:
+def _say_documents(page: Page, found: Sequence[Connection], form: str, *, is_one: bool) -> None:
     documents = [_without_bookkeeping(each) for each in found]
     shown = documents[0] if is_one else {"apiVersion": "v1", "kind": "List", "items": documents}
     if form == "json":
-        click.echo(json.dumps(shown, indent=4, ensure_ascii=False))
+        page.say(json.dumps(shown, indent=4, ensure_ascii=False))
     else:
-        click.echo(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True), nl=False)
+        page.say(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True), nl=False)
 
 
 def _without_bookkeeping(connection: Connection) -> dict[str, Any]:
@@ -80,17 +93,17 @@ def _without_bookkeeping(connection: Connection) -> dict[str, Any]:
     return {**connection.document, "metadata": metadata}
 
 
-def _print_table(found: Sequence[Connection], *, namespaces: bool, wide: bool) -> None:
+def _say_table(page: Page, found: Sequence[Connection], *, namespaces: bool, wide: bool) -> None:
     if not found:
         return
     now, header = _now(), columns.header(namespaces=namespaces, wide=wide)
     rows = [columns.row(each, now=now, namespaces=namespaces, wide=wide) for each in found]
     first, *lines = aligned([header, *rows]).splitlines()
-    click.echo(first)
+    page.say(first)
     for connection, line in zip(found, lines, strict=True):
-        click.echo(_coloured(line, first, columns.tones(connection)))
+        page.say(_coloured(line, first, columns.tones(connection)))
     for sentence in columns.explanations(found):
-        click.echo(sentence, err=True)
+        page.say(sentence, err=True)
 
 
 def _coloured(line: str, header: str, tones: dict[str, Tone]) -> str:
@@ -103,13 +116,13 @@ def _coloured(line: str, header: str, tones: dict[str, Tone]) -> str:
     return line
 
 
-async def _print_accounts(
-    there: Cluster, found: Sequence[Connection], operator_namespace: str | None
+async def _say_accounts(
+    page: Page, there: Cluster, found: Sequence[Connection], operator_namespace: str | None
 ) -> None:
     pods = await there.operator_pods(operator_namespace) if found else ""
     for number, connection in enumerate(found):
         if number:
-            click.echo()
+            page.say()
         now = _now()
         holder = account.holder_in_words(
             connection.text("status", "holder"), pods, label=cluster.OPERATOR_LABEL, now=now
@@ -119,33 +132,33 @@ async def _print_accounts(
         entries = account.account(connection, now=now, holder=holder, protocol=protocol)
         if not isinstance(events, str):
             entries += account.held_twice(events, now=now)
-        _print_entries(entries)
-        _print_events(events, now)
+        _say_entries(page, entries)
+        _say_events(page, events, now)
         if reason := account.explained(connection):
-            click.echo()
-            click.echo(f"kubectl springline explain {reason} says what to do.")
+            page.say()
+            page.say(f"kubectl springline explain {reason} says what to do.")
 
 
-def _print_entries(entries: Sequence[Entry]) -> None:
+def _say_entries(page: Page, entries: Sequence[Entry]) -> None:
     width = max(len(entry.label) for entry in entries) + 3
     for entry in entries:
         first, *more = entry.lines
         label = f"{entry.label}:".ljust(width)
-        click.echo(click.style(label, bold=True) + _painted(first, entry.tone))
+        page.say(click.style(label, bold=True) + _painted(first, entry.tone))
         for line in more:
-            click.echo(" " * width + line)
+            page.say(" " * width + line)
 
 
-def _print_events(events: Sequence[dict[str, Any]] | str, now: datetime) -> None:
+def _say_events(page: Page, events: Sequence[dict[str, Any]] | str, now: datetime) -> None:
     if isinstance(events, str):
-        click.echo(f"{click.style('Events:', bold=True)} not known: {events}")
+        page.say(f"{click.style('Events:', bold=True)} not known: {events}")
         return
     if not events:
-        click.echo(f"{click.style('Events:', bold=True)} none")
+        page.say(f"{click.style('Events:', bold=True)} none")
         return
-    click.echo(click.style("Events:", bold=True))
+    page.say(click.style("Events:", bold=True))
     for line in aligned(account.event_lines(events, now=now)).splitlines():
-        click.echo(f"  {line}")
+        page.say(f"  {line}")
 
 
 def _painted(text: str, tone: Tone) -> str:
@@ -162,10 +175,9 @@ async def watch(target: Target, choice: Choice, *, wide: bool) -> None:
     async with cluster.opened(target) as there:
         loop = asyncio.get_running_loop()
         unread: asyncio.Future[None] = loop.create_future()
-        output = Output(
+        output = _output(
             sys.stdout,
-            name="output",
-            told=lambda count: f"{count} line(s) are missing here: nothing read them in time",
+            "output",
             on_broken=lambda error: loop.call_soon_threadsafe(unread.set_exception, error),
         )
         if sys.stdout.isatty():
@@ -191,21 +203,41 @@ async def act(target: Target, choice: Choice, action: Action, *, wait: bool, lim
     choice = choice.checked(all_namespaces=target.all_namespaces, one_is_needed=True)
     order = actions.order(action, now=_now())
     codes, changed = [Exit.DONE], list[Connection]()
-    async with cluster.opened(target) as there:
+    async with cluster.opened(target) as there, _saying() as say:
         for name, namespace in await _chosen(there, choice):
             try:
                 connection = await there.change(name, namespace, order.change)
             except PluginError as error:
-                click.echo(f"error: {error}", err=True)
+                say(f"error: {error}", is_error=True)
                 codes.append(error.code)
                 continue
             changed.append(connection)
-            click.echo(f"brokerconnection.springline.dev/{name} {action.value}")
+            say(f"brokerconnection.springline.dev/{name} {action.value}")
         if wait:
-            codes += await _waited(there, order, changed, limit)
+            codes += await _waited(there, order, changed, limit, say)
         else:
-            _warn_of_suspended(action, changed)
+            _warn_of_suspended(action, changed, say)
     return max(codes)
+
+
+class _Say(Protocol):
+    def __call__(self, text: str, *, is_error: bool = False) -> None: ...
+
+
+@contextlib.asynccontextmanager
+async def _saying() -> AsyncIterator[_Say]:
+    """Give what says lines at once, and waits for nobody to read them but at the end."""
+    outputs = [_output(sys.stdout, "output"), _output(sys.stderr, "errors")]
+
+    def say(text: str, *, is_error: bool = False) -> None:
+        outputs[is_error].line(text)
+
+    try:
+        yield say
+    finally:
+        finishing = Threads(at_once=len(outputs), name="end-of-output")
+        for each in outputs:
+            await finishing.run(each.finish)
 
 
 async def _chosen(there: Cluster, choice: Choice) -> list[tuple[str, str]]:
@@ -219,26 +251,31 @@ async def _chosen(there: Cluster, choice: Choice) -> list[tuple[str, str]]:
 
 
 async def _waited(
-    there: Cluster, order: actions.Order, changed: Sequence[Connection], limit: float
+    there: Cluster,
+    order: actions.Order,
+    changed: Sequence[Connection],
+    limit: float,
+    say: _Say,
 ) -> list[Exit]:
     codes = []
     async for connection, problem in actions.until_done(there, order, changed, limit=limit):
         if problem:
-            click.echo(f"error: {connection.namespace}/{connection.name}: {problem}", err=True)
+            say(f"error: {connection.namespace}/{connection.name}: {problem}", is_error=True)
             codes.append(Exit.NOT_SO)
         else:
             condition = "Suspended" if order.action is Action.SUSPEND else "Ready"
-            click.echo(f"brokerconnection.springline.dev/{connection.name} {condition}")
+            say(f"brokerconnection.springline.dev/{connection.name} {condition}")
     return codes
 
 
-def _warn_of_suspended(action: Action, changed: Sequence[Connection]) -> None:
+def _warn_of_suspended(action: Action, changed: Sequence[Connection], say: _Say) -> None:
     if action not in (Action.RECONNECT, Action.RENEW):
         return
     for each in changed:
         if each.is_suspended:
-            click.echo(
-                f"note: {each.name} is suspended; nothing is opened until it is resumed", err=True
+            say(
+                f"note: {each.name} is suspended; nothing is opened until it is resumed",
+                is_error=True,
             )
 
 
@@ -254,8 +291,11 @@ async def check_in_cluster(
 ) -> int:
     """Run `springline check` in the operator's pod, and return its exit code."""
     # In a thread: standard input may be a terminal at which nobody types.
-    given = await Threads(at_once=1, name="manifests").run(partial(remote.manifests, files))
+    files_off_loop = Threads(at_once=1, name="manifests")
+    given = await files_off_loop.run(partial(remote.manifests, files))
     async with cluster.opened(target) as there:
         pod = remote.usable(await there.operator_pods(operator_namespace))
-    click.echo(f"checking in pod {pod.name} in namespace {pod.namespace}", err=True)
-    return await remote.run(remote.command(pod, target, options), given)
+    command = await files_off_loop.run(partial(remote.command, pod, target, options))
+    async with _saying() as say:
+        say(f"checking in pod {pod.name} in namespace {pod.namespace}", is_error=True)
+    return await remote.run(command, given)

@@ -103,8 +103,11 @@ def contexts(context: click.Context, _: click.Parameter, incomplete: str) -> _Pr
 
     async def names() -> list[str]:
         from springline.kube import access  # noqa: PLC0415 - large libraries
+        from springline.threads import Threads  # noqa: PLC0415 - with it
 
-        return access.contexts(_target(context).file)
+        target = _target(context)
+        reading = Threads(at_once=1, name="kubeconfig")
+        return await reading.run(lambda: access.contexts(target.file))
 
     return _asked(names, incomplete)
 

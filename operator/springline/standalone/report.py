@@ -315,6 +315,8 @@ class Report:
                         extra={"path": path, "error": error.strerror},
                     )
                 self._is_failing = True
+                if isinstance(error, FileNotFoundError):
+                    self._expect_nothing()
                 continue
             self._written[path] = content
             if self._unwritten.get(path) is content:  # or it has changed meanwhile
@@ -322,6 +324,11 @@ class Report:
         if self._is_failing and not self._unwritten:
             logger.info("status written again", extra={"path": self._status_dir})
             self._is_failing = False
+
+    def _expect_nothing(self) -> None:
+        """Note that the directory is gone, and all files with it: they are written again later."""
+        self._unwritten = {**self._written, **self._unwritten}
+        self._written = {}
 
     async def _patiently(self, call: Callable[[], T]) -> T:
         """Return what the call returns, however long that takes; that it takes long is told."""

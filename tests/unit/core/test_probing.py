@@ -1,6 +1,7 @@
 """The publish probe: how often, and what each answer means."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -32,6 +33,7 @@ class Probing:
         """How many probes in a row were unanswered when it said so."""
         self.expired: list[str] = []
         """What the broker said of the credential."""
+        self.shown_blocked = False
         self.task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -41,7 +43,11 @@ class Probing:
     async def run(self) -> None:
         """Note what it says until it has ended."""
         async for answer in probing.probe_forever(
-            self.connection, self.settings, clock=self.clock, rng=self.rng
+            self.connection,
+            self.settings,
+            clock=self.clock,
+            rng=self.rng,
+            shown_blocked=self.shown_blocked,
         ):
             match answer:
                 case Confirmed(seconds=seconds):
@@ -367,4 +373,32 @@ async def test_a_connection_that_ends_during_a_probe_ends_it(prober: Probing) ->
     prober.connection.end(server_close())
     await prober.clock.settle()
     assert prober.refusal == ""
+    assert prober.news == []
+
+
+# R1.11
+async def test_a_confirm_says_that_a_block_is_over_only_with_a_second_one(prober: Probing) -> None:
+    prober.shown_blocked = True
+    await prober.start()
+    assert prober.news == [0.002]
+    assert len(prober.connection.probes) == 2
+    await prober.clock.advance(15.0)
+    assert len(prober.connection.probes) == 3, "later ones are believed"
+
+
+# R1.10
+async def test_a_confirm_that_overtakes_the_news_of_a_block_says_nothing(
+    prober: Probing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker confirms what makes it tell of the block, and the two cross on their way."""
+    connection, probe = prober.connection, prober.connection.probe
+
+    async def read_late(*args: Any, **options: Any) -> float | None:
+        if connection.probes:
+            connection.block()
+        return await probe(*args, **options)
+
+    monkeypatch.setattr(connection, "probe", read_late)
+    prober.shown_blocked = True
+    await prober.start()
     assert prober.news == []

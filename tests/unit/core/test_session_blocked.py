@@ -103,6 +103,28 @@ async def test_a_block_is_shown_without_a_probe_too(stage: Stage) -> None:
     assert stage.state().blocked.status is ConditionStatus.TRUE
 
 
+async def test_without_a_probe_nobody_can_tell_after_a_block_either(stage: Stage) -> None:
+    connection = await stage.connect(probe=None)
+    connection.block()
+    await stage.clock.settle()
+    connection.unblock()
+    await stage.clock.settle()
+    assert stage.state().blocked.status is ConditionStatus.UNKNOWN
+    assert stage.state().blocked.reason is Reason.PROBE_DISABLED
+    assert stage.events.types[-1] is EventType.UNBLOCKED
+
+
+async def test_a_probe_that_is_switched_off_under_a_block_leaves_it_unknown_afterwards(
+    stage: Stage,
+) -> None:
+    connection = await blocked(stage)
+    await stage.declare(probe=None, generation=2)
+    assert stage.state().blocked.status is ConditionStatus.TRUE
+    connection.unblock()
+    await stage.clock.settle()
+    assert "spec.probe.mode is None" in stage.state().blocked.message
+
+
 async def test_an_unanswered_probe_makes_it_unknown_and_a_confirm_known_again(
     stage: Stage,
 ) -> None:
@@ -248,7 +270,7 @@ async def test_a_flood_of_blocks_is_looked_at_once(stage: Stage) -> None:
 
 
 async def test_a_flood_that_ends_unblocked_is_shown_as_that(stage: Stage) -> None:
-    connection = await stage.connect()
+    connection = await stage.connect(probe=PROBE)
     for _ in range(1000):
         connection.block()
         connection.unblock()

@@ -1,5 +1,7 @@
 """What a session does where its probe is refused, costs a connection, or is all that shows life."""
 
+import pytest
+
 from springline import errors
 from springline.api.conditions import ConditionStatus
 from springline.core.events import EventType
@@ -68,6 +70,105 @@ async def test_trouble_of_the_broker_is_shown_and_is_no_refusal(stage: Stage) ->
     assert (verdict.status, verdict.reason) == (ConditionStatus.UNKNOWN, Reason.NOT_CHECKED)
     assert "404 NOT_FOUND" in verdict.message
     assert not stage.events.of(EventType.PROBE_REFUSED)
+
+
+async def test_a_renewed_credential_has_a_refused_probe_repeated_at_once(stage: Stage) -> None:
+    """It may be allowed what the one before was not."""
+    connection = await stage.connect(probe=PROBE)
+    connection.probe_answer = NO_PERMISSION
+    await stage.clock.advance(15.0)
+    connection.probe_answer = 0.5
+    await stage.change_credential("second")
+    assert stage.connection() is connection
+    assert stage.state().blocked.reason is Reason.NOT_BLOCKED
+    assert stage.view.confirm_seconds == 0.5
+
+
+@pytest.mark.parametrize("how", ["the secret is on its way", "the same secret is verified"])
+async def test_a_renewal_under_a_block_has_a_refused_probe_repeated_when_the_block_ends(
+    stage: Stage, how: str
+) -> None:
+    """What is shown is the block; that the probe was refused counts all the same."""
+    connection = await stage.connect(probe=PROBE)
+    connection.probe_answer = NO_PERMISSION
+    await stage.clock.advance(15.0)
+    if how == "the secret is on its way":
+        connection.update_answer = SILENCE
+        await stage.change_credential("second")
+        connection.block()
+        connection.confirm_update()
+    else:
+        connection.block()
+        stage.session.renew()
+    await stage.clock.settle()
+    assert stage.connection() is connection
+    assert stage.state().blocked.reason is Reason.LOW_ON_MEMORY
+    connection.probe_answer = 0.5
+    connection.unblock()
+    await stage.clock.advance(15.0)
+    assert stage.view.confirm_seconds == 0.5
+    assert stage.state().blocked.reason is Reason.NOT_BLOCKED
+
+
+async def test_an_edit_under_a_block_has_a_refused_probe_repeated_when_the_block_ends(
+    stage: Stage,
+) -> None:
+    connection = await stage.connect(probe=PROBE)
+    connection.probe_answer = NO_PERMISSION
+    await stage.clock.advance(15.0)
+    connection.block()
+    await stage.declare(probe=PROBE, generation=2, connect_timeout=7.0)
+    assert stage.state().blocked.reason is Reason.LOW_ON_MEMORY
+    connection.probe_answer = 0.5
+    connection.unblock()
+    await stage.clock.advance(15.0)
+    assert stage.view.confirm_seconds == 0.5
+
+
+async def test_a_block_that_ends_while_the_probe_is_refused_leaves_it_unknown(
+    stage: Stage,
+) -> None:
+    """The broker tells of the next block only a connection that publishes again."""
+    connection = await stage.connect(probe=PROBE)
+    connection.probe_answer = NO_PERMISSION
+    await stage.clock.advance(15.0)
+    refused = stage.state().blocked
+    connection.block()
+    await stage.clock.settle()
+    connection.unblock()
+    await stage.clock.settle()
+    assert stage.state().blocked == refused
+    [event] = stage.events.of(EventType.UNBLOCKED)
+    assert event.message == "the broker takes in publishes"
+    assert len(stage.events.of(EventType.PROBE_REFUSED)) == 1
+
+
+async def test_a_trial_that_fails_under_a_block_leaves_the_block_shown(stage: Stage) -> None:
+    connection = await unprobed(stage)
+    stage.driver.probe_answers.append(errors.NotOpenError())
+    connection.block()
+    await stage.clock.advance(FIRST_PAUSE)
+    assert len(stage.driver.connections) == 3
+    assert stage.state().blocked.reason is Reason.LOW_ON_MEMORY
+    connection.unblock()
+    await stage.clock.settle()
+    assert stage.state().blocked.message == WHY
+    assert len(stage.events.of(EventType.PROBE_REFUSED)) == 1
+
+
+async def test_a_renewal_after_a_block_has_a_refused_probe_repeated_at_once(stage: Stage) -> None:
+    connection = await stage.connect(probe=PROBE)
+    connection.probe_answer = NO_PERMISSION
+    await stage.clock.advance(15.0)
+    connection.block()
+    await stage.clock.settle()
+    connection.unblock()
+    await stage.clock.settle()
+    connection.probe_answer = 0.5
+    await stage.change_credential("second")
+    assert stage.connection() is connection
+    assert stage.view.confirm_seconds == 0.5
+    assert stage.state().blocked.reason is Reason.NOT_BLOCKED
 
 
 # --- it costs the connection
@@ -166,6 +267,21 @@ async def test_a_replacement_that_was_declared_has_it_tried_at_once_too(stage: S
     await stage.clock.advance(15.0)
     assert stage.state().blocked.reason is Reason.NOT_BLOCKED
     assert stage.view.disconnects == 1
+
+
+async def test_renewals_do_not_put_off_a_trial(stage: Stage) -> None:
+    """A token may be renewed more often than a probe is tried."""
+    await unprobed(stage)
+    stage.driver.probe_answers.append(errors.NotOpenError())
+    for number in range(3):
+        await stage.clock.advance(FIRST_PAUSE / 3)
+        await stage.change_credential(f"token {number}")
+    trials = [
+        request
+        for request in stage.driver.requests
+        if request.parameters.connection_name.endswith(" (probe)")
+    ]
+    assert len(trials) == 1
 
 
 async def test_a_trial_uses_the_secret_of_now(stage: Stage) -> None:

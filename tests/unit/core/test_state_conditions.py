@@ -17,6 +17,7 @@ from springline.core.state import (
     Lost,
     Opened,
     Phase,
+    ProbeConfirmed,
     ProbeRefused,
     ProbeUnanswered,
     ReconnectRequested,
@@ -29,7 +30,7 @@ from springline.core.state import (
 )
 from springline.core.values import Block
 from springline.reasons import Reason
-from support.builders import credential_refused, no_secret, refused, unreachable
+from support.builders import a_block, credential_refused, no_secret, refused, unreachable
 from support.states import (
     BLOCKED,
     CONNECTED,
@@ -221,8 +222,33 @@ def test_a_block_has_the_reason_that_the_driver_tells_and_the_brokers_words(
         pytest.param(
             CONNECTING, Opened(probing=False), verdicts.PROBE_OFF, id="nobody knows without one"
         ),
-        pytest.param(CONNECTED, Unblocked(), verdicts.NOT_BLOCKED, id="a publish was confirmed"),
+        pytest.param(
+            CONNECTED, ProbeConfirmed(), verdicts.NOT_BLOCKED, id="a publish was confirmed"
+        ),
         pytest.param(BLOCKED, Unblocked(), verdicts.NOT_BLOCKED, id="the block was taken back"),
+        pytest.param(
+            after(Opened(probing=False), Blocked(block=a_block())),
+            Unblocked(),
+            verdicts.PROBE_OFF,
+            id="without a probe the next block would go unseen",
+        ),
+        pytest.param(
+            after(
+                Opened(),
+                ProbeRefused(message="no permission"),
+                ProbeConfirmed(),
+                Blocked(block=a_block()),
+            ),
+            Unblocked(),
+            verdicts.NOT_BLOCKED,
+            id="the probe that was refused is let",
+        ),
+        pytest.param(
+            BLOCKED,
+            ProbeRefused(message="no permission"),
+            BLOCKED.blocked,
+            id="a known block outlives a refusal",
+        ),
         pytest.param(
             BLOCKED, Lost(failure=GONE), verdicts.NOT_CONNECTED, id="it went with its block"
         ),

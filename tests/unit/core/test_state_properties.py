@@ -49,6 +49,7 @@ EVENTS: st.SearchStrategy[StateEvent] = st.one_of(
     st.builds(state.Lost, failure=FAILURES),
     st.builds(state.Blocked, block=BLOCKS),
     st.just(state.Unblocked()),
+    st.just(state.ProbeConfirmed()),
     st.builds(state.ProbeUnanswered, seconds=st.floats(0.1, 600)),
     st.builds(state.ProbeRefused, message=st.text(max_size=5)),
     st.just(state.ProbeRestarted()),
@@ -292,6 +293,7 @@ class SessionModel(RuleBasedStateMachine):
             st.one_of(
                 st.builds(state.Blocked, block=BLOCKS),
                 st.just(state.Unblocked()),
+                st.just(state.ProbeConfirmed()),
                 st.builds(state.ProbeUnanswered, seconds=st.just(5.0)),
                 st.builds(state.ProbeRefused, message=st.just("no permission")),
                 st.just(state.ProbeRestarted()),

@@ -1,5 +1,7 @@
 """No broker gets a token that the API server takes, wherever it was read."""
 
+import json
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,8 @@ OF_THE_API_SERVER: Mapping[str, str] = {
         iss="https://issuer.example", aud=["https://issuer.example"], **BOUND
     ),
     "with a line break": f"{a_token(aud=[USUAL])}\n",
+    "broken into lines": "\n".join(textwrap.wrap(a_token(aud=[USUAL]), 64)),
+    "in JSON": json.dumps({"token": a_token(aud=[USUAL])}),
     "with Bearer": f"Bearer {a_token(aud=[USUAL])}",
     "behind another one": f"{a_token(aud=['x'])} {a_token(aud=[USUAL])}",
 }

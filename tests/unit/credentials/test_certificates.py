@@ -8,6 +8,7 @@ import os
 import ssl
 import tempfile
 import threading
+import time
 import traceback
 import weakref
 from collections.abc import Iterator
@@ -276,7 +277,80 @@ BROKEN = {
 async def test_what_holds_no_certificates_is_no_ca(tls: Tls, content: bytes) -> None:
     await tls.client()  # what is prepared without a CA is never taken for it
     tls.put_ca(content)
-    assert await tls.refused(caRef=CA_REF) == "tls.caRef does not hold certificates in PEM"
+    assert (await tls.refused(caRef=CA_REF)).startswith(
+        "tls.caRef does not hold certificates in PEM"
+    )
+
+
+MISTAKEN = {
+    "cut off": (CA[: len(CA) // 2], "what begins at line 1 is no certificate in PEM"),
+    "DER": (ssl.PEM_cert_to_DER_cert(CA.decode()), "it seems to be DER"),
+    "UTF-16": (CA.decode().encode("utf-16"), "it is text in UTF-16"),
+}
+
+
+@pytest.mark.parametrize(("content", "says"), MISTAKEN.values(), ids=MISTAKEN.keys())
+async def test_usual_mistakes_in_a_bundle_are_named(tls: Tls, content: bytes, says: str) -> None:
+    tls.put_ca(content)
+    assert says in await tls.refused(caRef=CA_REF)
+
+
+HARMLESS = {
+    "another one behind it without a line break": CA.rstrip() + trustme.CA().cert_pem.bytes(),
+    "a broken one in front of it without a line break": CA[: len(CA) // 2].rstrip() + CA + CA,
+    "indented lines": b"".join(b"    " + line + b"\n" for line in (CA + CA).splitlines()),
+    "CRLF": CA.replace(b"\n", b"\r\n"),
+    "a byte order mark": b"\xef\xbb\xbf" + CA,
+}
+
+
+@pytest.mark.parametrize("content", HARMLESS.values(), ids=HARMLESS.keys())
+async def test_authority_is_found_whatever_stands_around_it(tls: Tls, content: bytes) -> None:
+    tls.put_ca(content)
+    tls.put_client()
+    client = await tls.client(caRef=CA_REF, clientCertificateRef=CLIENT_REF)
+    with serving() as server:
+        shake_hands(client, server)
+
+
+async def test_expired_intermediate_in_a_bundle_does_not_stand_in_the_way(tls: Tls) -> None:
+    """The broker sends the renewed one. OpenSSL would take the expired one of the bundle first."""
+    root = authorities.Renewable("root")
+    intermediate = authorities.Renewable("intermediate", root)
+    tls.put_client()
+    for bundle in (
+        root.certificate() + intermediate.certificate(is_expired=True),
+        intermediate.certificate(is_expired=True) + root.certificate(),
+    ):
+        tls.put_ca(bundle)
+        client = await tls.client(caRef=CA_REF, clientCertificateRef=CLIENT_REF)
+        with serving(intermediate) as server:
+            shake_hands(client, server)
+        assert "has expired and was left out" in client.left_out
+
+
+async def test_bundle_in_which_all_have_expired_says_so(tls: Tls) -> None:
+    root = authorities.Renewable("root")
+    tls.put_ca(root.certificate(is_expired=True))
+    client = await tls.client(caRef=CA_REF)
+    with serving(root) as server, pytest.raises(ssl.SSLCertVerificationError) as caught:
+        shake_hands(client, server)
+    error = tls_failures.translated(caught.value, where="there", left_out=client.left_out)
+    assert "certificate has expired" in error.message
+
+
+async def test_authority_that_expires_meanwhile_is_left_out_from_then_on(
+    reader: FakeReader,
+) -> None:
+    tls = Tls(reader)
+    times = [time.time()]
+    tls.clients = PreparedClients(now=lambda: times[0])
+    old, new = authorities.Renewable("old"), authorities.Renewable("new")
+    tls.put_ca(old.certificate() + new.certificate(days=30))
+    first = await tls.client(caRef=CA_REF)
+    times[0] += 7 * 24 * 3600
+    second = await tls.client(caRef=CA_REF)
+    assert [len(each.context.get_ca_certs()) for each in (first, second)] == [2, 1]
 
 
 DAMAGED = {

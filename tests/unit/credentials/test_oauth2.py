@@ -475,6 +475,20 @@ ECHOES = {
 }
 
 
+async def test_former_secret_that_the_server_echoes_is_not_shown(
+    sources: Sources, server: TokenServer
+) -> None:
+    source = sources.declared()
+    first = await source.fetch()
+    sources.client(secret="another-secret-of-the-client")
+    said = f"another-secret-of-the-client is no better than {SECRET}"
+    for _ in range(2):  # also when it is read once more
+        server.then(token_server.answer({"error": "invalid_client", "error_description": said}))
+        with pytest.raises(CredentialError) as caught:
+            await source.fetch(instead_of=first)
+        assert "*** is no better than ***" in caught.value.message
+
+
 @pytest.mark.parametrize("echo", ECHOES.values(), ids=ECHOES.keys())
 @pytest.mark.parametrize("field", ["error", "error_description"])
 async def test_secret_that_the_server_echoes_is_not_shown(

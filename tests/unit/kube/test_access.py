@@ -2,7 +2,10 @@
 
 import asyncio
 import logging
+import os
+import threading
 import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -185,9 +188,9 @@ async def test_pod_without_a_service_account_says_so(monkeypatch: pytest.MonkeyP
     assert message.startswith("the ServiceAccount of the pod cannot be used: ")
 
 
-async def test_pod_uses_its_service_account(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of the token of the pod that this process runs in."""
     incluster = config.incluster_config
     (tmp_path / "token").write_text(TOKEN)
     trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.crt"))
@@ -195,13 +198,78 @@ async def test_pod_uses_its_service_account(
     monkeypatch.setattr(incluster, "SERVICE_CERT_FILENAME", str(tmp_path / "ca.crt"))
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "192.0.2.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    return tmp_path / "token"
+
+
+def rotate(token: Path) -> None:
+    """Write another token into the file, as the kubelet does."""
+    token.write_text("rotated-" + TOKEN)
+
+
+@pytest.fixture
+def hanging() -> Iterator[Callable[[Path], None]]:
+    """Makes a file one that no call reads to its end, as on a file system that is gone."""
+    pipes: list[Path] = []
+
+    def hang(path: Path) -> None:
+        path.unlink()
+        os.mkfifo(path)
+        pipes.append(path)
+
+    yield hang
+    for path in pipes:
+        os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK))  # whoever has it open reads its end
+
+
+async def test_pod_uses_its_service_account(token: Path) -> None:
     found = Access()
     await found.load()
     assert found.configuration.host == "https://192.0.2.1:443"
     assert await found.token() == TOKEN
-    (tmp_path / "token").write_text("rotated-" + TOKEN)
+    rotate(token)
     await found.renew(seen=found.renewals)
     assert await found.token() == "rotated-" + TOKEN
+
+
+async def test_token_of_a_pod_is_read_again_now_and_then(
+    token: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is rotated in place before it ends."""
+    monkeypatch.setattr(access, "_REFRESH_SECONDS", 0.0)
+    found = Access()
+    await found.load()
+    rotate(token)
+    assert await found.token() == "rotated-" + TOKEN
+
+
+@pytest.mark.usefixtures("token")
+async def test_token_of_a_pod_that_cannot_be_read_holds_nothing_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It costs the request that reads it; others go on with the token that there is."""
+    monkeypatch.setattr(access, "_REFRESH_SECONDS", 0.0)
+    found = Access()
+    await found.load()
+    monkeypatch.setattr(access, "_REFRESH_SECONDS", 60.0)
+    read = threading.Event()
+    monkeypatch.setattr(config, "load_incluster_config", lambda *_, **__: read.wait(60))
+    try:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await found.token()
+        assert await found.token() == TOKEN
+    finally:
+        read.set()
+
+
+async def test_kubeconfig_that_cannot_be_read_holds_nothing_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hanging: Callable[[Path], None]
+) -> None:
+    monkeypatch.setattr(access, "_LOAD_SECONDS", 0.1)
+    path = written(tmp_path)
+    hanging(path)
+    message = await failure(Access(kubeconfig=str(path)))
+    assert message.endswith("reading it took longer than 0.1 s")
 
 
 async def test_program_that_hangs_is_given_up(

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import secrets
+import shutil
 import stat
 import threading
 from collections.abc import Mapping
@@ -338,6 +339,21 @@ async def test_unwritable_directory_is_survived_with_one_line_in_the_log(
     assert scene.written(ORDERS_FILE)["status"]["blocked"]["reason"]
     assert scene.files == {BROKER_FILE, ORDERS_FILE}
     assert [record.message for record in caplog.records][1:] == ["status written again"]
+
+
+async def test_directory_that_was_deleted_has_all_files_again_once_it_is_made_again(
+    scene: Scene,
+) -> None:
+    """Also those in which nothing has changed."""
+    assert scene.status_dir is not None
+    await scene.apply(*EVERYTHING, a_connection("others"))
+    before = scene.files
+    shutil.rmtree(scene.status_dir)
+    scene.driver.connection.block()  # of one of the two
+    await scene.clock.advance(20)
+    scene.status_dir.mkdir()
+    await scene.clock.advance(10)
+    assert scene.files == before
 
 
 async def test_what_could_not_be_written_goes_when_it_is_no_longer_declared(scene: Scene) -> None:

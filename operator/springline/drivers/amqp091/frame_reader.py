@@ -25,6 +25,8 @@ __all__ = ["FrameReader"]
 _FRAME_TYPES = frozenset({1, 2, 3, 8})  # method, header, body, heartbeat: AMQP 0-9-1 §4.2.3
 _HEADER_REST = 6  # after the type: the channel and the length
 _GREETING_FRAME_MAX = 128 * 1024  # Start has whatever the broker says of itself
+_READ_AHEAD = 8 * 1024
+"""Octets beside the frame that is read; asyncio stops receiving at twice as many."""
 _MOST = 16 * 1024
 """Octets of a frame after the greeting, whatever frame-max was agreed on.
 
@@ -45,7 +47,7 @@ class FrameReader(asyncio.StreamReader):
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(loop=loop)
+        super().__init__(limit=_READ_AHEAD, loop=loop)
         self._frame_max = _GREETING_FRAME_MAX
         self._budget = InboundBudget(loop)
         self._pieces = b""

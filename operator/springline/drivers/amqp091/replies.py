@@ -135,7 +135,7 @@ _RULES = (
     ),
     Rule(
         code=530,
-        text=r"connection limit \(\d+\) is reached",
+        text=r"connection limit (\(\d+\) is reached|cannot be queried)",
         family=TransientError,
         reason=Reason.CONNECTION_LIMIT_REACHED,
         says="the broker allows no further connection",
@@ -232,14 +232,34 @@ _SENTENCES = (
     r"NOT_ALLOWED - vhost (.*) not found",
     (
         r"NOT_ALLOWED - access to vhost '(.*)' refused for user '(.*)'"
-        r"(?:: (?:connection limit \(\d+\) is reached|vhost '(.*)' is down))?"
+        r"(?:: (?:connection limit \(\d+\) is reached|vhost '(.*)' is down"
+        r"|connection limit cannot be queried, timeout))?"
     ),
-    r"NOT_ALLOWED - [Ss]ecret (?:was refused|update failed)\.?",
+    r"NOT_ALLOWED - connection refused for user '(.*)': user connection limit \(\d+\) is reached",
+    r"NOT_ALLOWED - connection refused: node connection limit \(\d+\) is reached",
+    (
+        r"NOT_ALLOWED - number of channels opened \(\d+\) has reached the negotiated channel_max"
+        r" \(\d+\)"
+    ),
+    # RabbitMQ 4.3 has no parentheses around the number.
+    (
+        r"NOT_ALLOWED - number of channels opened for user '(.*)' has reached the maximum allowed"
+        r" user limit of (?:\d+|\(\d+\))"
+    ),
+    # A node is usually named after the host that we have connected to.
+    (
+        r"NOT_ALLOWED - number of channels opened on node 'rabbit@(.*)' has reached the maximum"
+        r" allowed limit of (?:\d+|\(\d+\))"
+    ),
+    r"NOT_ALLOWED - New secret was refused by one of the backends",
+    r"NOT_ALLOWED - Secret update failed",
     r"INTERNAL_ERROR - access to vhost '(.*)' refused for user '(.*)': vhost '(.*)' is down",
     r"CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'",
     r"CONNECTION_FORCED - Node was put into maintenance mode",
     r"CONNECTION_FORCED - Closed via management plugin",
     r"CONNECTION_FORCED - vhost '(.*)' is (?:down|deleted)",
+    r"CONNECTION_FORCED - user '(.*)' is deleted",
+    r"CONNECTION_FORCED - credential expired",
 )
 
 # 311 to 313, 405 and 406 belong to channels; 506 and 541 are the broker's own trouble, and pass.

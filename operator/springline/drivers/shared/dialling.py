@@ -24,6 +24,12 @@ KEEPALIVE_IDLE_SECONDS = 60
 KEEPALIVE_INTERVAL_SECONDS = 15
 KEEPALIVE_PROBES = 4
 
+RECEIVE_BUFFER_OCTETS = 64 * 1024
+"""What the system is asked to keep of what has come and is not read; Linux takes twice as many.
+
+By itself it would keep some megabytes of a peer that sends much, for each connection.
+"""
+
 ReaderT = TypeVar("ReaderT", bound=asyncio.StreamReader)
 StepT = TypeVar("StepT", bound=enum.Enum)
 
@@ -60,6 +66,8 @@ async def _connect(address: str, port: int) -> socket.socket:
     try:
         connecting.setblocking(False)
         _keep_alive(connecting)
+        # Before it is connected: the window that the peer is offered follows from it (tcp(7)).
+        connecting.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_OCTETS)
         await asyncio.get_running_loop().sock_connect(connecting, target)
         _refuse_oneself(connecting)
     except BaseException:

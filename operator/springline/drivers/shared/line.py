@@ -7,23 +7,41 @@ also limits what is buffered.
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
-__all__ = ["CLOSE_GRACE", "Line", "LineProtocol"]
+__all__ = ["CLOSE_GRACE", "PIECE_OCTETS", "Line", "LineProtocol"]
 
 CLOSE_GRACE = 1.0
 """Seconds for what is still to be sent, and for TLS to say goodbye, before all is dropped."""
 
+PIECE_OCTETS: Final = 16 * 1024
+"""The most that is received at a time, which is what one record of TLS holds (RFC 8446 §5.1)."""
+
+# One for all lines. A transport fills it and hands it over within one turn of the event loop, of
+# which a process has one; asyncio's own way makes room for 256 KB each time.
+_piece: Final = memoryview(bytearray(PIECE_OCTETS))
+
 ReaderT = TypeVar("ReaderT", bound=asyncio.StreamReader)
 
 
-class LineProtocol(asyncio.StreamReaderProtocol):
-    """Tells when the transport is gone; asyncio's own only wakes those who wait for it."""
+class LineProtocol(asyncio.StreamReaderProtocol, asyncio.BufferedProtocol):
+    """Tells when the transport is gone; asyncio's own only wakes those who wait for it.
+
+    What comes is received in pieces, so that a reader can stop a peer that sends more than is read.
+    """
 
     def __init__(self, reader: asyncio.StreamReader, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(reader, loop=loop)
         self.on_lost: Callable[[], None] | None = None
         self.is_lost = False
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - as large for everybody
+        """Return where the next piece is received."""
+        return _piece
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Hand the piece that was received to the reader."""
+        self.data_received(bytes(_piece[:nbytes]))
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)

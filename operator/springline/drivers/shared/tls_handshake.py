@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from springline.core.protocol_values import Parameters
 from springline.core.values import OpenRequest, TLSClient, TLSInfo
 from springline.drivers.shared import tls_failures
-from springline.drivers.shared.line import CLOSE_GRACE
+from springline.drivers.shared.line import CLOSE_GRACE, PIECE_OCTETS
 from springline.errors import RejectedError
 from springline.reasons import Reason
 
@@ -52,6 +52,8 @@ async def secure(
         raise RejectedError(
             Reason.TLS_FAILED, f"{name!r} cannot be verified as a server name: {error}"
         ) from error
+    # asyncio would go on to receive up to 256 KB, still encrypted, when the reader has had enough.
+    transport.set_read_buffer_limits(high=PIECE_OCTETS)  # type: ignore[attr-defined]  # TLS has it
     return transport
 
 

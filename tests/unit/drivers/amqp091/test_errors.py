@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import re
 import ssl
 import struct
 import traceback
@@ -24,6 +25,8 @@ from springline.errors import (
     TransientError,
 )
 from springline.reasons import Reason
+from springline.redaction import Secret
+from springline.veil import WITHHELD, Veil
 
 AnyStep = TransportStep | HandshakeStep
 
@@ -129,6 +132,15 @@ CLOSES_AT_OPEN = [
         TransientError,
         Reason.CONNECTION_LIMIT_REACHED,
         id="limit of the node",
+    ),
+    pytest.param(
+        530,
+        "NOT_ALLOWED - access to vhost 'orders' refused for user 'ann': connection limit cannot be"
+        " queried, timeout",
+        True,
+        TransientError,
+        Reason.CONNECTION_LIMIT_REACHED,
+        id="limit that the broker cannot look up",
     ),
     pytest.param(
         530,
@@ -271,6 +283,59 @@ def test_a_close_of_an_open_connection_is_classified(code: int, text: str, reaso
     assert info.reason is reason
     assert info.text == text
     assert info.codes == {"code": code, "classID": 10, "methodID": 50}
+
+
+_ACCESS = "NOT_ALLOWED - access to vhost 'orders' refused for user 'ann'"
+_CHANNELS = "NOT_ALLOWED - number of channels opened"
+_OF_USER = f"{_CHANNELS} for user 'ann' has reached the maximum allowed user limit of"
+_ON_NODE = f"{_CHANNELS} on node 'rabbit@rabbit.example' has reached the maximum allowed limit of"
+SENTENCES = [
+    (
+        "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. For details see"
+        " the broker logfile."
+    ),
+    "NOT_ALLOWED - vhost orders not found",
+    _ACCESS,
+    f"{_ACCESS}: connection limit (5) is reached",
+    f"{_ACCESS}: connection limit cannot be queried, timeout",
+    f"{_ACCESS}: vhost 'orders' is down",
+    "NOT_ALLOWED - connection refused for user 'ann': user connection limit (5) is reached",
+    "NOT_ALLOWED - connection refused: node connection limit (5) is reached",
+    f"{_CHANNELS} (8) has reached the negotiated channel_max (8)",
+    f"{_OF_USER} (5)",
+    f"{_OF_USER} 5",  # RabbitMQ 4.3
+    f"{_ON_NODE} (5)",
+    f"{_ON_NODE} 5",
+    "NOT_ALLOWED - New secret was refused by one of the backends",
+    "NOT_ALLOWED - Secret update failed",
+    "INTERNAL_ERROR - access to vhost 'orders' refused for user 'ann': vhost 'orders' is down",
+    "CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'",
+    "CONNECTION_FORCED - Node was put into maintenance mode",
+    "CONNECTION_FORCED - Closed via management plugin",
+    "CONNECTION_FORCED - vhost 'orders' is down",
+    "CONNECTION_FORCED - vhost 'orders' is deleted",
+    "CONNECTION_FORCED - user 'ann' is deleted",
+    "CONNECTION_FORCED - credential expired",
+]
+
+
+@pytest.mark.parametrize("sentence", SENTENCES)
+def test_a_sentence_of_rabbitmq_is_shown_whatever_the_secret_is(sentence: str) -> None:
+    """Of the names that we have told it: a word of it that is a secret gives nothing away."""
+    word = re.findall(r"\b\w{1,7}\b", sentence)[-1]
+    veil = Veil()
+    veil.note(Secret(word))
+    veil.know("ann", "orders", "rabbit.example")
+    assert replies.shown(sentence, veil) == sentence
+    assert replies.shown(f"{sentence}, {word}", veil) == WITHHELD
+
+
+@pytest.mark.parametrize("sentence", [each for each in SENTENCES if "'ann'" in each])
+def test_a_sentence_about_somebody_else_is_not_taken_for_known(sentence: str) -> None:
+    veil = Veil()
+    veil.note(Secret("ann"))
+    veil.know("bob", "orders", "rabbit.example")
+    assert replies.shown(sentence, veil) == WITHHELD
 
 
 _TOO_MANY = "NOT_ALLOWED - number of channels opened for user 'ann' has reached the maximum"

@@ -72,6 +72,15 @@ async def test_system_asks_a_silent_peer_whether_it_is_there(port: int) -> None:
     await line.wait_lost()
 
 
+async def test_system_keeps_no_more_of_what_is_not_read_than_it_begins_with(port: int) -> None:
+    """By itself Linux would keep megabytes of a peer that sends much."""
+    line = await dialled(port)
+    connected = line.writer.get_extra_info("socket")
+    assert connected.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) <= 128 * 1024
+    line.abort()
+    await line.wait_lost()
+
+
 @pytest.mark.parametrize("orderly", [True, False], ids=["ended", "dropped"])
 async def test_end_of_a_line_is_told_once(port: int, orderly: bool) -> None:
     line = await dialled(port)
