@@ -22,6 +22,7 @@ from typing import ClassVar
 from support import ports, processes
 from support.apiserver import cache
 from support.ports import LOOPBACK
+from support.rabbitmq import TLSFiles
 from support.started import Started
 from support.waiting import PATIENCE
 
@@ -78,8 +79,9 @@ class HTTPPeer(Started):
 
     name: ClassVar[str]
 
-    def __init__(self, directory: Path, *, port_count: int) -> None:
+    def __init__(self, directory: Path, *, tls: TLSFiles | None, port_count: int) -> None:
         """Choose ports and make the directory; nothing runs yet."""
+        self.tls = tls
         self.directory = directory.absolute()
         self.directory.mkdir(parents=True, exist_ok=True)
         self._lease = ports.lease(port_count)
@@ -100,7 +102,7 @@ class HTTPPeer(Started):
         """Return what it needs in its environment besides PATH and HOME."""
 
     @abstractmethod
-    def _listeners(self) -> Sequence[int]:
+    def listeners(self) -> Sequence[int]:
         """Return the ports that it listens on once it has started."""
 
     # Life
@@ -136,13 +138,16 @@ class HTTPPeer(Started):
         )
         deadline = time.monotonic() + timeout
         try:
-            while not all(_accepts(port) for port in self._listeners()):
-                if not self.running or time.monotonic() > deadline:
-                    raise HTTPPeerFailed(self._last_words())
-                time.sleep(_POLL_SECONDS)
+            self._await_clients(self._process, deadline)
         except BaseException:
             self.kill()
             raise
+
+    def _await_clients(self, process: "subprocess.Popen[bytes]", deadline: float) -> None:
+        while not all(_accepts(port) for port in self.listeners()):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise HTTPPeerFailed(self._last_words())
+            time.sleep(_POLL_SECONDS)
 
     def stop(self) -> None:
         """Ask it to end, and wait until it has. Idempotent."""

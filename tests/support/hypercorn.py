@@ -45,9 +45,8 @@ class Hypercorn(HTTPPeer):
         """Choose ports; nothing runs yet. Raises `HTTPPeerMissing`."""
         if importlib.util.find_spec("hypercorn") is None:
             raise HTTPPeerMissing("there is no hypercorn: run make venv")
-        super().__init__(directory, port_count=2)
+        super().__init__(directory, tls=tls, port_count=2)
         self.port, self.tls_port = self._lease.ports
-        self.tls = tls
         self.max_concurrent_streams = max_concurrent_streams
         self.max_requests = max_requests
         self.keepalive_seconds = keepalive_seconds
@@ -79,13 +78,14 @@ class Hypercorn(HTTPPeer):
         self._configuration.write_text("".join(lines), encoding="utf-8")
 
     def _command(self) -> Sequence[str | Path]:
-        options = ["--config", self._configuration]
-        return [sys.executable, "-m", "hypercorn", *options, "support.http_app:application"]
+        of_python = [sys.executable, "-m", "hypercorn"]
+        return [*of_python, "--config", self._configuration, "support.http_app:application"]
 
     def _environment(self) -> Mapping[str, str]:
         return {"PYTHONPATH": str(_TESTS), "PYTHONUNBUFFERED": "1"}
 
-    def _listeners(self) -> Sequence[int]:
+    def listeners(self) -> Sequence[int]:
+        """Return the ports that it listens on."""
         return (self.port, self.tls_port) if self.tls else (self.port,)
 
     @property

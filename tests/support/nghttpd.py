@@ -26,8 +26,9 @@ HELLO = b"hello\n"
 class Nghttpd(HTTPPeer):
     """One nghttpd, on `port`: with `tls` over TLS (`h2` in ALPN), without it in clear text (h2c).
 
-    It announces `max_concurrent_streams`, and refuses what exceeds them. With
-    `needs_certificate` it takes only clients that show one of the same authority.
+    It announces `max_concurrent_streams`. A stream beyond them is refused (REFUSED_STREAM) as long
+    as the client has not acknowledged that, and costs the connection afterwards. With
+    `needs_certificate` it takes only clients that show one, whoever has issued it.
     """
 
     name: ClassVar[str] = "nghttpd"
@@ -42,9 +43,8 @@ class Nghttpd(HTTPPeer):
     ) -> None:
         """Choose a port; nothing runs yet. Raises `HTTPPeerMissing`."""
         self._program = find(self.name)
-        super().__init__(directory, port_count=1)
+        super().__init__(directory, tls=tls, port_count=1)
         [self.port] = self._lease.ports
-        self.tls = tls
         self.max_concurrent_streams = max_concurrent_streams
         self.needs_certificate = needs_certificate
 
@@ -71,8 +71,8 @@ class Nghttpd(HTTPPeer):
         return [self._program.path, *options, str(self.port), self.tls.key, self.tls.certificate]
 
     def _environment(self) -> Mapping[str, str]:
-        trusted = {} if self.tls is None else {"SSL_CERT_FILE": str(self.tls.ca)}
-        return {**self._program.environment, **trusted}
+        return self._program.environment
 
-    def _listeners(self) -> Sequence[int]:
+    def listeners(self) -> Sequence[int]:
+        """Return the ports that it listens on."""
         return (self.port,)

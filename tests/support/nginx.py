@@ -4,14 +4,14 @@
 |---|---|
 | `/` | 200, `HELLO` |
 | `/large` | 200, `LARGE` octets |
-| `/private` | 401, or 200 with the user that `set_password` has named; checked anew in each request |
+| `/private` | 401, or 200 with the user that `set_password` has named; checked in each request |
 | `/forbidden` | 403 |
 | `/moved` | 302 to `/` |
-| `/limited/STATUS/FORM?client=NAME` | 200 once a minute for each name, and then STATUS, 429 or 503, |
-| | with a Retry-After whose FORM is `seconds` or `date` |
-| `/closes` | none: the connection is closed (HTTP/2: the stream is reset) |
-| `/cut/length`, `/cut/chunked` | 200 and half of the content, because the upstream server has died |
-| `/cut/head` | 502, because the upstream server has died before it answered |
+| `/limited/STATUS/FORM?client=NAME` | 200 once a minute for each name, and then STATUS, 429 |
+| | or 503, with a Retry-After whose FORM is `seconds` or `date` |
+| `/closes` | none: the connection is closed, over HTTP/2 as well |
+| `/cut/length`, `/cut/chunked` | 200 and half of the content, because its upstream server dies |
+| `/cut/head` | 502, because its upstream server dies before it answers |
 
 These are files, so anything but GET and HEAD is answered with 405. It runs as one process, without
 the master that starts workers anew: nothing is left when it is killed.
@@ -32,7 +32,7 @@ __all__ = ["HELLO", "KEEPALIVE_REQUESTS", "Nginx"]
 
 HELLO = b"hello\n"
 KEEPALIVE_REQUESTS = 10
-"""After so many answers a connection is closed; over HTTP/2 with a GOAWAY."""
+"""After so many answers a connection is closed; over HTTP/2 with a GOAWAY before the last one."""
 
 _CONFIGURATION = """
 daemon off;
@@ -131,11 +131,10 @@ class Nginx(HTTPPeer):
     ) -> None:
         """Choose ports; nothing runs yet. Raises `HTTPPeerMissing`."""
         self._program = find(self.name)
-        super().__init__(directory, port_count=5)
+        super().__init__(directory, tls=tls, port_count=5)
         self.port, self.brief_port, self.tls_port, self.client_tls_port, self._upstream_port = (
             self._lease.ports
         )
-        self.tls = tls
         self.keepalive_seconds = keepalive_seconds
         self.retry_seconds = retry_seconds
         self.retry_at = retry_at or datetime.now(UTC) + timedelta(hours=1)
@@ -171,7 +170,8 @@ class Nginx(HTTPPeer):
     def _environment(self) -> Mapping[str, str]:
         return self._program.environment
 
-    def _listeners(self) -> Sequence[int]:
+    def listeners(self) -> Sequence[int]:
+        """Return the ports that it listens on."""
         with_tls = (self.tls_port, self.client_tls_port) if self.tls else ()
         return (self.port, self.brief_port, *with_tls)
 
