@@ -9,8 +9,8 @@
 | `/moved` | 302 to `/` |
 | `/limited/STATUS/FORM?client=NAME` | 200 once a minute for each name, and then STATUS, 429 |
 | | or 503, with a Retry-After whose FORM is `seconds` or `date` |
-| `/closes` | none: the connection is closed, over HTTP/2 as well |
-| `/cut/length`, `/cut/chunked` | 200 and half of the content, because its upstream server dies |
+| `/closes` | none: the connection is closed, over HTTP/2 the stream is reset |
+| `/cut/length`, `/cut/chunked` | 200 and half of the content, its upstream server dies |
 | `/cut/head` | 502, because its upstream server dies before it answers |
 
 These are files, so anything but GET and HEAD is answered with 405. It runs as one process, without

@@ -253,9 +253,11 @@ def test_nginx_cuts_a_stream(web: Nginx, certificates: Certificates) -> None:
     with h2_client.connected(web.tls_port, _alpn(certificates, "h2")) as client:
         answer = client.get("/cut/length")
         assert (bytes(answer.content), answer.ended) == (dying_upstream.SENT, False)
-        assert answer.reset is not None
+        assert answer.reset == ErrorCodes.INTERNAL_ERROR
         assert client.get("/").content == nginx.HELLO
-        assert client.get("/closes").status == 0
+        closed = client.get("/closes")
+        assert (closed.status, closed.reset) == (0, ErrorCodes.PROTOCOL_ERROR)
+        assert client.get("/").status == 200
 
 
 def test_nginx_demands_a_client_certificate(web: Nginx, certificates: Certificates) -> None:
@@ -334,7 +336,7 @@ def test_hypercorn_breaks_an_answer(app: Hypercorn) -> None:
 
 def test_hypercorn_says_goaway_when_a_connection_has_had_its_requests(tmp_path: Path) -> None:
     with _skipping():
-        server = Hypercorn(tmp_path, max_requests=3)
+        server = Hypercorn(tmp_path, max_requests=3, graceful_seconds=0.1)
     with server:
         with _http1(server.port) as connection:
             answers = [_get(connection)[0].getheader("Connection") for _ in range(3)]
