@@ -741,6 +741,6 @@ async def test_http2_that_tls_does_not_agree_to_is_refused() -> None:
 
 
 async def test_a_host_that_no_request_can_name_is_refused_before_anything_is_sent() -> None:
-    options = Options(name="test", authority="ho st")
+    options = Options(name="test", host="ho st")
     with pytest.raises(ValueError, match="host"):
         HttpConnection.create(scripted_http.target(1), options)

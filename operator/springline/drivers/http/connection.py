@@ -77,8 +77,8 @@ class Options:
     the connection ends. 0 for never. HTTP/1.1 has no such thing."""
     half_close: bool = False
     """Whether `shutdown` half-closes, where the transport can; only for peers known to answer."""
-    authority: str = ""
-    """The host that is asked for, with its port; that of the endpoint where empty."""
+    host: str = ""
+    """The host that is asked for; that of the endpoint where empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,9 @@ class HttpConnection:
     ) -> None:
         """Begin to connect; `create` and `connect` say what they take."""
         scheme = "http" if request.tls is None else "https"
-        authority = options.authority or _authority(request.endpoint, scheme)
+        endpoint = request.endpoint
+        host = options.host or endpoint.host
+        authority = _authority(Endpoint(host, endpoint.port), scheme)
         if not _AUTHORITY.fullmatch(authority):
             raise ValueError("the host has characters that a request cannot name")
         self._scheme, self._authority = scheme, authority
@@ -196,6 +198,21 @@ class HttpConnection:
         return self._engine.version if self._engine is not None else ""
 
     @property
+    def concurrent_streams(self) -> int | None:
+        """How many requests the peer takes at the same time, where it has said so."""
+        return self._engine.concurrent_streams if self._engine is not None else None
+
+    @property
+    def keeps_alive(self) -> bool:
+        """Whether an answer has shown that the connection takes more than one request."""
+        return self._engine is not None and self._engine.takes_several
+
+    @property
+    def where(self) -> str:
+        """The peer as people see it."""
+        return self._progress.where
+
+    @property
     def endpoint(self) -> Endpoint:
         """Where it leads."""
         return self._request.endpoint
@@ -276,6 +293,10 @@ class HttpConnection:
         self.close()
         if self._line is not None:
             self._line.abort()
+
+    def when_gone(self, told: Callable[[], None]) -> None:
+        """Have `told` called, in a later turn of the event loop, when socket and task are gone."""
+        self._task.add_done_callback(lambda _: told())
 
     async def wait_closed(self) -> None:
         """Wait until socket and task are gone; it causes no end. Safe to cancel."""

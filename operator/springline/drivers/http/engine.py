@@ -114,6 +114,10 @@ class Engine(Protocol):
         """Whether the peer has said all that is needed before requests are sent."""
 
     @property
+    def concurrent_streams(self) -> int | None:
+        """How many requests the peer takes at the same time, where the version has such a limit."""
+
+    @property
     def takes_several(self) -> bool:
         """Whether an answer has shown that the connection takes more than one request."""
 

@@ -82,6 +82,11 @@ class Http1:
         self._takes_chunked = False
 
     @property
+    def concurrent_streams(self) -> int | None:
+        """None: there are no streams."""
+        return None
+
+    @property
     def takes_several(self) -> bool:
         """Whether an answer has shown that the connection stays."""
         return self._takes_several

@@ -67,6 +67,7 @@ _OF_ANSWERS: Final = frozenset(
     {FrameType.DATA, FrameType.HEADERS, FrameType.CONTINUATION, FrameType.RST_STREAM}
 )
 _LAST_STREAM: Final = 2**31 - 3  # RFC 9113 §5.1.1; no other one is opened after it
+_MOST_STREAMS: Final = 2**31 - 1  # that there can be; h2 has more where there is no limit
 _TABLE_OCTETS: Final = 4096  # RFC 9113 §6.5.2, the initial value
 _PING: Final = b"springln"
 # What may leave h2, hpack and hyperframe for octets that make no sense.
@@ -153,6 +154,12 @@ class Http2:
     def is_ready(self) -> bool:
         """Whether the peer's SETTINGS are there."""
         return self._is_ready
+
+    @property
+    def concurrent_streams(self) -> int | None:
+        """SETTINGS_MAX_CONCURRENT_STREAMS of the peer; None where it has set no limit."""
+        found = self._h2.remote_settings.max_concurrent_streams
+        return found if found <= _MOST_STREAMS else None
 
     @property
     def takes_several(self) -> bool:

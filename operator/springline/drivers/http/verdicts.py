@@ -17,7 +17,7 @@ from springline.drivers.http.messages import Response
 from springline.drivers.shared import peer_text
 from springline.veil import Veil
 
-__all__ = ["Expectation", "Judgement", "Verdict", "judge"]
+__all__ = ["Expectation", "Judgement", "Verdict", "is_of_rabbitmq", "judge", "phrase"]
 
 _THROTTLED: Final = frozenset({429, 503})  # RFC 6585 §4, RFC 9110 §15.6.4
 _MOST_REASON_OCTETS: Final = 4096
@@ -58,7 +58,7 @@ class Verdict:
 def judge(response: Response, expected: Expectation, *, veil: Veil, now: datetime) -> Verdict:
     """Return what an answer says. What is declared to be expected comes first."""
     status = response.status
-    text = _phrase(status)
+    text = phrase(status)
     if status in expected.up:
         return Verdict(judgement=Judgement.UP, status=status, text=text)
     if status in expected.refused:
@@ -80,7 +80,7 @@ def judge(response: Response, expected: Expectation, *, veil: Veil, now: datetim
     return Verdict(judgement=Judgement.UNEXPECTED, status=status, text=text)
 
 
-def _phrase(status: int) -> str:
+def phrase(status: int) -> str:
     """Return the code with the standard's phrase, not the peer's."""
     try:
         return f"{status} {HTTPStatus(status).phrase}"
@@ -88,11 +88,16 @@ def _phrase(status: int) -> str:
         return str(status)
 
 
-def _reason(response: Response, veil: Veil) -> str:
-    """Return RabbitMQ's reason, empty where there is none that is known to be one."""
+def is_of_rabbitmq(response: Response) -> bool:
+    """Whether it is JSON of what looks like RabbitMQ's management interface."""
     server = response.header(b"server") or b""
     kind = (response.header(b"content-type") or b"").split(b";", 1)[0].strip()
-    if server.lower() != _RABBITMQ_SERVER or kind.lower() != _JSON:
+    return server.lower() == _RABBITMQ_SERVER and kind.lower() == _JSON
+
+
+def _reason(response: Response, veil: Veil) -> str:
+    """Return RabbitMQ's reason, empty where there is none that is known to be one."""
+    if not is_of_rabbitmq(response):
         return ""
     if len(response.body) > _MOST_REASON_OCTETS:
         return ""
