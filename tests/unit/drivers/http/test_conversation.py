@@ -22,6 +22,7 @@ class FakeEngine:
 
     version = "fake"
     half_closes = True
+    concurrent_streams: int | None = None
 
     def __init__(self) -> None:
         self.is_ready = True
