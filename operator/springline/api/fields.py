@@ -454,7 +454,7 @@ HttpPath = Annotated[
     Text(
         noun="a path",
         advice='write it like "/api/whoami?short=true", with what is no ASCII percent-encoded',
-        pattern=r"/(?:(?!#)[!-~])*",
+        pattern=r"/[!\"$-~]*",
         maximum=2048,
     ),
 ]
