@@ -109,6 +109,18 @@ async def test_a_server_that_lets_anybody_in_has_proved_nothing(server: Server) 
         assert connection.is_open
 
 
+@pytest.mark.parametrize(
+    ("bare", "proved"),
+    [("403 Forbidden", True), ("302 Found", True), ("500 Internal Server Error", False)],
+)
+async def test_who_shows_nothing_is_turned_away_where_a_credential_counts(
+    server: Server, bare: str, proved: bool
+) -> None:
+    server.bare = bare
+    async with opened(http_opening.request(server.port)) as connection:
+        assert connection.info.proved is proved
+
+
 async def test_what_a_challenge_offers_is_shown(server: Server) -> None:
     server.fields = 'server: Peer/1.2 (x)\r\nwww-authenticate: Basic realm="a, b", Bearer\r\n'
     async with opened(http_opening.request(server.port)) as connection:
@@ -265,6 +277,14 @@ async def test_a_throttle_holds_until_the_server_wants_to_be_asked_again(server:
         assert block.reason is Reason.THROTTLED
         assert block.text == "429 Too Many Requests, to be asked again after 3600 s"
         assert connection.is_open
+
+
+async def test_a_throttle_without_end_is_asked_about_all_the_same(server: Server) -> None:
+    async with opened(http_opening.request(server.port)) as connection:
+        server.status, server.fields = "503 Service Unavailable", "retry-after: 999999999\r\n"
+        assert await connection.probe(PROBE, timeout=10) is None
+        assert connection.blocked is not None
+        assert "asked again after 3600 s" in connection.blocked.text
 
 
 @pytest.mark.parametrize(

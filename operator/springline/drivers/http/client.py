@@ -55,6 +55,8 @@ _REFUSED: Final = frozenset({401, 403})
 _ASKED: Final = Expectation(refused=_REFUSED)
 _FIRST_PAUSE: Final = 1.0
 """Seconds after which a throttled request is made again where the server does not say."""
+_LONGEST_WAIT: Final = 3600.0
+"""Seconds after which a throttled server is asked again, whatever it wants: nobody looks longer."""
 
 
 class HttpClient:
@@ -139,9 +141,10 @@ class HttpClient:
     async def establish(self) -> None:
         """Have the declared request answered as declared, within the request's time-out.
 
-        Then the same is asked without the credential. Where that is refused, the credential was
-        asked for, and accepted; a server that lets anybody in has proved nothing. While throttled,
-        it asks again when the server wants that, as long as there is time. Raises `ConnectError`.
+        Then the same is asked without the credential. Where that is refused, or sent elsewhere to
+        log in, the credential was asked for, and accepted; a server that lets anybody in has proved
+        nothing. While throttled, it asks again when the server wants that, as long as there is
+        time. Raises `ConnectError`.
         """
         deadline = self._loop.time() + self._request.timeout
         response, verdict = await self._unthrottled(self._fields, deadline)
@@ -153,7 +156,7 @@ class HttpClient:
             challenge, bare = await self._unthrottled((), deadline)
             if bare.judgement is Judgement.THROTTLED:
                 raise self._refusal(bare)
-            proved = bare.judgement is Judgement.REFUSED
+            proved = bare.judgement is Judgement.REFUSED or _is_turned_away(bare)
         self._info = OpenInfo(
             endpoint=self._request.endpoint,
             address=self._request.address,
@@ -276,6 +279,8 @@ class HttpClient:
 
     def _throttled(self, verdict: Verdict) -> Block:
         wait = verdict.retry_after
+        if wait is not None:
+            wait = min(wait, _LONGEST_WAIT)
         self._is_throttled = True
         self._throttled_until = self._loop.time() + (wait or 0.0)
         text = verdict.text
@@ -470,6 +475,11 @@ class HttpClient:
         self._info = dataclasses.replace(self._info, negotiated=found)
         if self._observer is not None:
             self._observer.connection_changed(self)
+
+
+def _is_turned_away(verdict: Verdict) -> bool:
+    """Whether somebody without a credential is not served, and not by a mishap."""
+    return verdict.judgement is Judgement.UNEXPECTED and 300 <= verdict.status < 500
 
 
 def _shown(asked: BlockedWhen) -> str:
