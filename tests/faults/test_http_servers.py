@@ -1,20 +1,28 @@
 """Sessions over HTTP with nginx as people run it: its limits, TLS, ALPN, client certificates."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from springline.app import Standalone
+from springline.core import probing
+from springline.core.events import EventType
 from springline.drivers.http.connection import Version
 from springline.drivers.http.probe_target import HttpProbeTarget
+from springline.standalone import loader
 from support import http_opening, leaks, opening
+from support.fakes import RecordingEvents
 from support.http_opening import opened
 from support.http_peers import HTTPPeerMissing
 from support.identities import Certificates
 from support.nginx import KEEPALIVE_REQUESTS, Nginx
 from support.opening import Recorder
 from support.springline_process import Springline, running
+from support.waiting import eventually
 
 SECRET = "pl4nted-s3cret"
 PROBE = HttpProbeTarget()
@@ -180,3 +188,26 @@ async def test_what_http_has_no_use_for_is_refused_with_a_sentence(
     springline.write("all.yaml", *documents)
     status = await springline.until("Connected", "False", "InvalidSpec")
     assert any(said in each["message"] for each in status["conditions"])
+
+
+async def test_a_thousand_probes_over_short_connections_leave_no_trace_in_status(
+    web: Nginx, certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole way from files to status, with a probe as soon as the one before is answered."""
+    monkeypatch.setattr(probing, "_until_tick", lambda *_: 0.0)
+    documents = declared(web.port, certificates)
+    documents[0]["spec"].update(tls={}, sasl={"allowInsecure": True})
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump_all(documents), encoding="utf-8")
+    events = RecordingEvents()
+    parts = Standalone(events)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(parts.manager.run())
+        parts.apply(loader.load([tmp_path / "all.yaml"]))
+        before = len(web.requests)
+        await eventually(lambda: len(web.requests) > before + PROBES)
+        [session] = parts.manager.sessions()
+        view = session.view
+        assert view.is_ready
+        assert view.last_close is None
+        parts.manager.stop()
+    assert EventType.DISCONNECTED not in [each.type for each in events.events]

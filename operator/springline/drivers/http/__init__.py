@@ -4,7 +4,16 @@ The idea: h11 and h2 know octets, each in one file. What a connection does with 
 it is given is decided in `conversation`, which knows neither sockets nor time. `connection` is all
 that there is of I/O. Dialling, TLS and what else any protocol needs come from `drivers.shared`.
 
-    connection      the connection: calls, their time, how it ends; all the I/O
+    adapter         core.ports.Adapter: all that the rest of Springline knows of the protocol
+    parameters      what is declared for a connection, and what the core asks of that
+    negotiated      what the answers have shown, and how status shows it
+    probe_target    what to do where a probe shows nothing
+    driver          core.ports.Driver: one attempt
+    client          core.ports.Connection: up while requests succeed, over one wire connection after
+                    the other; throttles, blocks, renewal, and how it ended
+    servers         what a server says of itself
+    alarms          what an answer says of a block
+    connection      one wire connection: calls, their time, how it ends; all the I/O
     conversation    which request goes next, and what each is told that gets no answer
     engine          what a version of HTTP does for a connection, and what it tells
     http1           HTTP/1.1 with pipelining, on h11
