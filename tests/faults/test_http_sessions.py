@@ -261,6 +261,22 @@ async def test_a_slow_answer_is_a_probe_without_one_and_no_end(server: Server) -
         assert await connection.probe(PROBE, timeout=10) is not None
 
 
+async def test_a_probe_that_is_given_up_and_never_answered_is_no_end(server: Server) -> None:
+    """The connection that it was made on ends with its time; the next probe has another one."""
+    recorder = Recorder()
+    async with opened(http_opening.request(server.port)) as connection:
+        connection.observe(recorder)
+        server.talk.writer.transport.pause_reading()  # type: ignore[attr-defined]  # every socket transport has it
+        probe = asyncio.ensure_future(connection.probe(PROBE, timeout=0.3))
+        await eventually(lambda: connection._wire.length)
+        probe.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await probe
+        await eventually(lambda: connection._wire.is_closed)
+        assert await connection.probe(PROBE, timeout=10) is not None
+        assert recorder.closes == []
+
+
 # What holds it up
 
 

@@ -63,6 +63,7 @@ class HttpClient:
     """One session with one server."""
 
     __slots__ = (
+        "_abandoned",
         "_asking",
         "_block",
         "_close",
@@ -105,6 +106,7 @@ class HttpClient:
         self._close: CloseInfo | None = None
         self._is_told = False
         self._asking = 0
+        self._abandoned: HttpConnection | None = None
         self._wire = self._dialled(request.timeout)
 
     # What it is
@@ -382,6 +384,10 @@ class HttpClient:
                 try:
                     await wire.connected()
                     return await wire.call(request, timeout=max(deadline - self._loop.time(), 0.0))
+                except asyncio.CancelledError:
+                    # Its answer may be late, which ends an HTTP/1.1 connection: nobody's fault.
+                    self._abandoned = wire
+                    raise
                 except RetryRequestError as error:
                     if is_last or not error.may_repeat:
                         raise TransientError(Reason.PEER_CLOSED, error.why) from None
@@ -414,6 +420,8 @@ class HttpClient:
         end = wire.end
         if wire is not self._wire or self._asking or end is None or end.is_orderly:
             return
+        if wire is self._abandoned:
+            return  # the next request shows whether the server is there
         self._end(CloseInfo(by=ClosedBy.TRANSPORT, reason=end.reason, text=end.text))
 
     # Words and values
