@@ -29,7 +29,7 @@ def user(node: RabbitMQNode) -> Iterator[str]:
     """A user who may look and not write; every test has the same with the first password."""
     node.add_user("ann", SECRETS[0], tags=("monitoring",))
     yield "ann"
-    node.ctl("delete_user", "ann")
+    node.delete_user("ann")
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ async def test_a_changed_password_counts_from_the_next_request_on(
     """After a connection of its own has verified it; the session stays open."""
     springline.write("all.yaml", *declared(node))
     since = (await springline.until("Ready", "True"))["connectedSince"]
-    node.ctl("change_password", "ann", SECRETS[1])
+    node.change_password("ann", SECRETS[1])
     springline.write("all.yaml", *declared(node, secret=SECRETS[1]))
     await springline.until("CredentialsValid", "True", "Verified")
     status = springline.status()
@@ -117,7 +117,7 @@ async def test_a_password_that_counts_no_more_ends_the_session_with_the_server_s
 ) -> None:
     springline.write("all.yaml", *declared(node))
     await springline.until("Ready", "True")
-    node.ctl("change_password", "ann", SECRETS[2])
+    node.change_password("ann", SECRETS[2])
     status = await springline.until("CredentialsValid", "False", "Rejected")
     close = status["lastClose"]
     assert (close["by"], close["reason"], close["code"]) == ("Server", "AccessRefused", 401)
