@@ -30,7 +30,7 @@ check: export MYPYPATH = examples/demo
 demo bench pictures reference recording chaos chaos-bugs fuzz: export PYTHONPATH = tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv rabbitmq brokers apiserver tools prometheus faketime demo test test-unit test-contract test-faults test-broker test-brokers test-chart test-cluster test-image test-chaos test-fuzz chaos chaos-bugs fuzz test-kind node test-node check format crds chart metrics-page reasons image image-builder bench pictures constraints docs docs-serve reference recording clean
+.PHONY: help venv rabbitmq brokers apiserver tools prometheus faketime http-peers demo test test-unit test-contract test-faults test-broker test-brokers test-chart test-cluster test-image test-chaos test-fuzz chaos chaos-bugs fuzz test-kind node test-node check format crds chart metrics-page reasons image image-builder bench pictures constraints docs docs-serve reference recording clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -58,10 +58,13 @@ prometheus: ## Get Prometheus and promtool for the tests that use them, unless t
 faketime: ## Get libfaketime for the tests that set a wall clock, unless it is there
 	@tests/support/install-faketime.sh
 
+http-peers: $(INSTALLED) ## Get nginx and nghttpd for the tests with real HTTP servers, unless they are there
+	@tests/support/install-http-peers.sh
+
 demo: $(INSTALLED) rabbitmq ## See Springline at work with a real broker, in under a minute
 	@$(BIN)/python examples/demo/walkthrough.py
 
-test: $(INSTALLED) brokers faketime apiserver tools prometheus image-builder ## Run all suites, or what PYTEST_ARGS='...' says
+test: $(INSTALLED) brokers faketime http-peers apiserver tools prometheus image-builder ## Run all suites, or what PYTEST_ARGS='...' says
 ifeq ($(strip $(PYTEST_ARGS)),)
 	@PYTHONPATH=tests $(BIN)/python -m support.brokers
 	@PYTHONPATH=tests $(BIN)/python -m support.suites $(if $(AT_ONCE),--at-once $(AT_ONCE))
@@ -69,7 +72,7 @@ else
 	@$(PYTEST) $(PYTEST_ARGS)
 endif
 
-test-unit: $(INSTALLED) ## Run one suite: single modules, among fakes (two minutes)
+test-unit: $(INSTALLED) http-peers ## Run one suite: single modules, among fakes (two minutes)
 	@$(PYTEST) tests/unit $(PYTEST_ARGS)
 
 test-contract: $(INSTALLED) ## Run one suite: what every driver promises
@@ -132,6 +135,7 @@ check: $(INSTALLED) ## Check format, lint, types, layers and shell scripts
 	@sh -n tests/support/install-newer-rabbitmq.sh
 	@sh -n tests/support/install-apiserver.sh
 	@sh -n tests/support/install-faketime.sh
+	@sh -n tests/support/install-http-peers.sh
 	@sh -n tests/support/install-prometheus.sh
 	@sh -n tests/support/install-tools.sh
 	@sh -n tests/support/kind.sh

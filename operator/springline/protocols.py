@@ -61,6 +61,15 @@ _TABLE: Final = (
         preferred_mechanisms=("EXTERNAL", "PLAIN", "AMQPLAIN"),
         silent_loggers=("aiormq", "pamqp"),
     ),
+    ProtocolInfo(
+        name="http",
+        title="HTTP",
+        port=80,  # RFC 9110 §4.2
+        tls_port=443,
+        place="path",
+        mechanisms=("BASIC", "BEARER", "EXTERNAL"),
+        silent_loggers=("h2", "hpack", "hyperframe"),
+    ),
 )
 
 PROTOCOLS: Final[Mapping[str, ProtocolInfo]] = {each.name: each for each in _TABLE}

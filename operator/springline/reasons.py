@@ -41,6 +41,9 @@ class Reason(enum.StrEnum):
     NO_AUTHENTICATION_MECHANISM = "NoAuthenticationMechanism"  # no mechanism in common
     INSECURE_MECHANISM = "InsecureMechanism"  # only clear-text mechanisms, and no TLS
     ACCESS_REFUSED = "AccessRefused"  # login or virtual host refused
+    UNEXPECTED_STATUS = (
+        "UnexpectedStatus"  # HTTP: an answer that is none of those that are declared
+    )
     VIRTUAL_HOST_NOT_FOUND = "VirtualHostNotFound"  # no such virtual host
     VIRTUAL_HOST_DOWN = "VirtualHostDown"  # it exists, and does not run
     CONNECTION_LIMIT_REACHED = "ConnectionLimitReached"  # of the virtual host, user or node
@@ -79,6 +82,7 @@ class Reason(enum.StrEnum):
     LOW_ON_MEMORY = "LowOnMemory"  # the broker's memory alarm
     LOW_ON_DISK = "LowOnDisk"  # the broker's disk alarm
     LOW_ON_MEMORY_AND_DISK = "LowOnMemoryAndDisk"  # both
+    THROTTLED = "Throttled"  # HTTP: the server wants to be left alone; Connected, too, when opening
     BLOCKED_BY_BROKER = "BlockedByBroker"  # blocked with a text we do not know; the message has it
     NOT_BLOCKED = "NotBlocked"  # a publish was confirmed
     PROBE_DISABLED = "ProbeDisabled"  # Unknown: nobody publishes, so nobody is told

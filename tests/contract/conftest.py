@@ -30,3 +30,10 @@ async def renewing(request: pytest.FixtureRequest) -> AsyncIterator[Harness]:
     """The same, of the protocols whose connections can be renewed in place."""
     async with _used(request.param) as harness:
         yield harness
+
+
+@pytest.fixture(params=[name for name, make in HARNESSES.items() if make().confirms_renewals])
+async def confirming(request: pytest.FixtureRequest) -> AsyncIterator[Harness]:
+    """The same, of the protocols whose peers say yes or no to a renewal."""
+    async with _used(request.param) as harness:
+        yield harness

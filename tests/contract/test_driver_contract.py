@@ -69,10 +69,11 @@ async def test_cancelling_an_open_leaves_nothing_behind(harness: Harness) -> Non
 
 
 async def test_renewing_brings_the_new_secret_to_the_live_connection(renewing: Harness) -> None:
-    """It returns only when the broker has said yes."""
+    """It returns only when the broker has said yes, where it is told."""
     async with renewing.serving() as peer:
         connection = await renewing.driver.open(peer.request())
         await connection.renew(renewing.credential("renewed"), timeout=5)
+        await renewing.ask(connection)
         assert peer.secrets == ["renewed"]
         assert connection.is_open
         await connection.close()
@@ -93,56 +94,58 @@ async def test_what_cannot_be_renewed_in_place_says_why(harness: Harness) -> Non
         await connection.close()
 
 
-async def test_a_refused_renewal_ends_the_connection_and_says_so(renewing: Harness) -> None:
+async def test_a_refused_renewal_ends_the_connection_and_says_so(confirming: Harness) -> None:
     """The caller learns of the refusal, the observer of the end, once."""
-    async with renewing.serving() as peer:
+    async with confirming.serving() as peer:
         peer.answers_renewals = "no"
-        connection = await renewing.driver.open(peer.request())
+        connection = await confirming.driver.open(peer.request())
         recorder = Recorder()
         connection.observe(recorder)
         with pytest.raises(SecretRefusedError) as caught:
-            await connection.renew(renewing.credential(PLANTED), timeout=5)
+            await connection.renew(confirming.credential(PLANTED), timeout=5)
         assert PLANTED not in "".join(traceback.format_exception(caught.value))
         await eventually(lambda: recorder.closes)
         assert len(recorder.closes) == 1
 
 
-async def test_an_unanswered_renewal_ends_with_its_time_out(renewing: Harness) -> None:
+async def test_an_unanswered_renewal_ends_with_its_time_out(confirming: Harness) -> None:
     """A late answer could be taken for the next one's, so there is no next one."""
-    async with renewing.serving() as peer:
+    async with confirming.serving() as peer:
         peer.answers_renewals = "never"
-        connection = await renewing.driver.open(peer.request())
+        connection = await confirming.driver.open(peer.request())
         for _ in range(2):
             with pytest.raises(SecretUpdateTimeoutError):
-                await connection.renew(renewing.credential("renewed"), timeout=0.2)
+                await connection.renew(confirming.credential("renewed"), timeout=0.2)
         assert len(peer.secrets) == 1
         await connection.close()
 
 
-async def test_a_cancelled_renewal_is_the_last(renewing: Harness) -> None:
+async def test_a_cancelled_renewal_is_the_last(confirming: Harness) -> None:
     """Its answer may still come, as after a time-out."""
-    async with renewing.serving() as peer:
+    async with confirming.serving() as peer:
         peer.answers_renewals = "never"
-        connection = await renewing.driver.open(peer.request())
+        connection = await confirming.driver.open(peer.request())
         renewal = asyncio.ensure_future(
-            connection.renew(renewing.credential("renewed"), timeout=60)
+            connection.renew(confirming.credential("renewed"), timeout=60)
         )
         await eventually(lambda: peer.secrets)
         renewal.cancel()
         with pytest.raises(asyncio.CancelledError):
             await renewal
         with pytest.raises(SecretUpdateTimeoutError):
-            await connection.renew(renewing.credential("another"), timeout=5)
+            await connection.renew(confirming.credential("another"), timeout=5)
         assert len(peer.secrets) == 1
         await connection.close()
 
 
-async def test_a_renewal_that_meets_the_end_is_no_refusal(renewing: Harness) -> None:
+async def test_a_renewal_that_meets_the_end_is_no_refusal(confirming: Harness) -> None:
     """Nobody has said anything of the secret, and nobody waits for the time-out."""
-    async with renewing.serving() as peer, asyncio.timeout(DEADLINE):
+    async with confirming.serving() as peer, asyncio.timeout(DEADLINE):
         peer.answers_renewals = "never"
-        connection = await renewing.driver.open(peer.request())
-        renewal = asyncio.ensure_future(connection.renew(renewing.credential(PLANTED), timeout=60))
+        connection = await confirming.driver.open(peer.request())
+        renewal = asyncio.ensure_future(
+            connection.renew(confirming.credential(PLANTED), timeout=60)
+        )
         await eventually(lambda: peer.secrets)
         peer.drop()
         with pytest.raises(NotOpenError) as caught:
@@ -157,9 +160,11 @@ async def test_a_block_and_its_end_are_told(harness: Harness) -> None:
         recorder = Recorder()
         connection.observe(recorder)
         peer.block("low on memory")
+        await harness.ask(connection)
         await eventually(lambda: connection.blocked)
         assert connection.blocked == Block(reason=Reason.LOW_ON_MEMORY, text="low on memory")
         peer.unblock()
+        await harness.ask(connection)
         await eventually(lambda: connection.blocked is None)
         await connection.close()
 
@@ -169,6 +174,7 @@ async def test_a_block_before_anybody_looked_is_told_to_the_observer(harness: Ha
     async with harness.serving() as peer:
         connection = await harness.driver.open(peer.request())
         peer.block("low on disk")
+        await harness.ask(connection)
         await eventually(lambda: connection.blocked is not None)
         recorder = Recorder()
         connection.observe(recorder)
@@ -216,10 +222,11 @@ async def test_a_close_by_the_peer_is_told_with_its_words(harness: Harness) -> N
         recorder = Recorder()
         connection.observe(recorder)
         peer.close("CONNECTION_FORCED - by an operator")
+        await harness.ask(connection)
         await eventually(lambda: recorder.closes)
         close = recorder.closes[0]
         assert close.by is ClosedBy.SERVER
-        assert close.reason is Reason.CONNECTION_FORCED
+        assert close.reason is harness.closes_as
         assert "by an operator" in close.text
 
 
@@ -241,7 +248,7 @@ async def test_closing_says_goodbye_and_releases_everything(harness: Harness) ->
         recorder = Recorder()
         connection.observe(recorder)
         await connection.close(text="done")
-        assert peer.said_goodbye
+        await eventually(lambda: peer.said_goodbye)
         assert [close.by for close in recorder.closes] == [ClosedBy.CLIENT]
         with pytest.raises(NotOpenError):
             await connection.close()

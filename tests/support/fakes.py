@@ -194,10 +194,10 @@ class FakeConnection:
     ) -> float | None:
         if not self._is_open:
             raise errors.NotOpenError
-        self.probes.append((target.exchange, target.routing_key))
-        self.probe_options.append((target.own_queue, lifetime))
         if self._blocked is not None:
             return None
+        self.probes.append((target.exchange, target.routing_key))
+        self.probe_options.append((target.own_queue, lifetime))
         if not isinstance(self.probe_answer, Silence):
             return await _given(self.probe_answer)
         self._probing = asyncio.get_running_loop().create_future()

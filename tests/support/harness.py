@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from springline.core import ports
 from springline.core.values import Credential, OpenRequest
+from springline.reasons import Reason
 
 __all__ = ["Harness", "Peer", "harness_of"]
 
@@ -61,12 +62,19 @@ class Harness(Protocol):
     """What a probe can do, the plainest first."""
     renews: bool
     """Whether the secret of an open connection can be renewed in place."""
+    confirms_renewals: bool
+    """Whether the peer is told of a renewal, and says yes or no to it."""
+    closes_as: Reason
+    """The reason of an end that the peer makes by the protocol's own means."""
 
     def serving(self) -> contextlib.AbstractAsyncContextManager[Peer]:
         """A peer for the length of a block."""
 
     def credential(self, secret: str) -> Credential:
         """A credential with this secret."""
+
+    async def ask(self, connection: ports.Connection) -> None:
+        """Give the peer the occasion to say what it says only when it is asked, if need be."""
 
 
 def harness_of(protocol: str) -> Callable[[], Harness]:

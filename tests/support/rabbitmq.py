@@ -92,7 +92,8 @@ class RabbitMQNode(Administration, Started):
     `directory` holds everything it writes and may be there already. `extra_config` are keys and
     values of rabbitmq.conf, `advanced_config` is the text of an advanced.config; both may be
     changed and count from the next start. With `tls` it listens on `amqps_port` too, and asks for a
-    client certificate without insisting on one.
+    client certificate without insisting on one. With `management` it has the management plugin,
+    whose HTTP API is on `http_port`, and on `https_port` with `tls`.
     """
 
     def __init__(
@@ -103,21 +104,24 @@ class RabbitMQNode(Administration, Started):
         extra_config: Mapping[str, str] | None = None,
         advanced_config: str | None = None,
         tls: TLSFiles | None = None,
+        management: bool = False,
     ) -> None:
         """Choose ports and prepare the directory; nothing runs yet. Raises `RabbitMQMissing`."""
         server = find_server()
         if server is None:
             raise RabbitMQMissing
         self.directory = directory.absolute()
-        self.plugins = tuple(plugins)
+        self.management = management
+        self.plugins = (*plugins, *(["rabbitmq_management"] if management else []))
         self.extra_config = dict(extra_config or {})
         self.advanced_config = advanced_config
         self.tls = tls
         self._server = server
-        self._lease = ports.lease(5)
+        self._lease = ports.lease(7 if management else 5)
         self.amqp_port, self.amqps_port, self._dist_port, self._epmd_port, self._tool_port = (
-            self._lease.ports
+            self._lease.ports[:5]
         )
+        self.http_port, self.https_port = self._lease.ports[5:] or (0, 0)
         self.name = f"springline-{self.amqp_port}@localhost"
         self._broker: subprocess.Popen[bytes] | None = None
         self._epmd: subprocess.Popen[bytes] | None = None
@@ -340,6 +344,8 @@ class RabbitMQNode(Administration, Started):
                 "ssl_options.verify": "verify_peer",
                 "ssl_options.fail_if_no_peer_cert": "false",
             }
+        if self.management:
+            lines |= self._management_configuration()
         lines |= self.extra_config
         files = {
             "rabbitmq.conf": "".join(f"{key} = {value}\n" for key, value in lines.items()),
@@ -349,6 +355,18 @@ class RabbitMQNode(Administration, Started):
         }
         for name, text in files.items():
             (self.directory / name).write_text(text, encoding="utf-8")
+
+    def _management_configuration(self) -> dict[str, str]:
+        lines = {"management.tcp.ip": LOOPBACK, "management.tcp.port": str(self.http_port)}
+        if self.tls is not None:
+            lines |= {
+                "management.ssl.ip": LOOPBACK,
+                "management.ssl.port": str(self.https_port),
+                "management.ssl.cacertfile": str(self.tls.ca),
+                "management.ssl.certfile": str(self.tls.certificate),
+                "management.ssl.keyfile": str(self.tls.key),
+            }
+        return lines
 
     def _start_epmd(self, deadline: float) -> None:
         epmd = shutil.which("epmd")
@@ -375,8 +393,12 @@ class RabbitMQNode(Administration, Started):
                 raise RabbitMQFailed(self.describe_failure())
             time.sleep(_POLL_SECONDS)
 
+    def _client_ports(self) -> tuple[int, ...]:
+        of_management = (self.http_port, self.https_port)[: 2 if self.tls else 1]
+        return (self.amqp_port, *(of_management if self.management else ()))
+
     def _accepts_clients(self) -> bool:
-        if not _accepts(self.amqp_port):
+        if not all(_accepts(port) for port in self._client_ports()):
             return False
         try:
             return self.eval("rabbit:is_running()") == "true"

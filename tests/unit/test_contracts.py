@@ -23,6 +23,7 @@ LAYERS = "Layers point downwards"
 DRIVERS = "A driver imports no other driver, and what drivers share imports none"
 TABLE = "What speaks a protocol is found by the table of protocols alone"
 AMQP091 = "aiormq, pamqp and yarl stay in the AMQP 0-9-1 driver"
+HTTP = "h11 and h2 stay in the HTTP driver, each in one module"
 
 # what is planted, in which module, and the contract that it breaks
 PLANTED = [
@@ -47,6 +48,9 @@ PLANTED = [
     ("aiormq", "drivers/shared/line.py", AMQP091),
     ("aiormq", "drivers/amqp091/connection.py", AMQP091),
     ("yarl", "drivers/shared/line.py", AMQP091),
+    ("h11", "drivers/http/connection.py", HTTP),
+    ("h2.connection", "drivers/shared/line.py", HTTP),
+    ("h11", "credentials/oauth2.py", HTTP),
     ("prometheus_client", "web.py", "prometheus_client stays in metrics"),
     (
         "kopf",

@@ -4,9 +4,9 @@ The fields are checked one by one here; rules over several of them are in `rules
 """
 
 from datetime import timedelta
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, Strict
 
 from springline.api import places, problems
 from springline.api.broker import BrokerSpec
@@ -15,6 +15,9 @@ from springline.api.durations import Span
 from springline.api.fields import (
     RESERVED,
     Between,
+    Entries,
+    HttpPath,
+    HttpStatus,
     ObjectName,
     Percentage,
     PlainText,
@@ -25,10 +28,12 @@ from springline.api.fields import (
 from springline.api.meta import ApiModel, Declaration, Shared
 
 __all__ = [
+    "HTTP",
     "Binding",
     "BrokerConnection",
     "BrokerConnectionSpec",
     "BrokerReference",
+    "HTTPBlockedWhen",
     "Probe",
     "Rotation",
 ]
@@ -97,6 +102,62 @@ class Probe(ApiModel):
             "Routing key of the messages. With no queue bound to it they are dropped; in a queue"
             " they expire after half the interval. With mode OwnQueue the queue's name begins so,"
             " followed by a dot."
+        ),
+    )
+
+
+def _statuses(*, maximum: int) -> Any:
+    return Strict(strict=False), Entries(maximum, distinct=True)
+
+
+class HTTPBlockedWhen(ApiModel):
+    """What is asked beside, to learn that a broker takes nothing in."""
+
+    path: HttpPath = Field(
+        description="Path with query that is asked after each successful probe, by GET."
+    )
+    status: Annotated[tuple[HttpStatus, ...], *_statuses(maximum=16)] = Field(
+        default=(503,),
+        description="Answers that mean that the broker is blocked; 200 means that it is not.",
+    )
+
+
+class HTTP(ApiModel):
+    """What only brokers that speak HTTP have."""
+
+    path: HttpPath = Field(
+        default="/",
+        description=(
+            "Path with query of the request that opens the session, and that each probe repeats."
+        ),
+    )
+    method: Literal["GET", "HEAD", "OPTIONS"] = Field(
+        default="GET", description="Method of that request."
+    )
+    expect_status: Annotated[tuple[HttpStatus, ...], *_statuses(maximum=16)] = Field(
+        default=(200,),
+        description="Answers to it that mean that all is well. No redirect is followed.",
+    )
+    version: Literal["Auto", "HTTP1", "HTTP2"] = Field(
+        default="Auto",
+        description=(
+            "HTTP to speak. Auto leaves it to the TLS handshake, and is HTTP/1.1 without TLS; HTTP2"
+            " without TLS needs a server that knows it beforehand."
+        ),
+    )
+    persistent: bool | None = Field(
+        default=None,
+        description=(
+            "False sends one request on each connection. True has several on the way before the"
+            " first is answered. Default: one at first, and more once an answer has shown that the"
+            " connection takes them."
+        ),
+    )
+    blocked_when: HTTPBlockedWhen | None = Field(
+        default=None,
+        description=(
+            "A second request that tells whether the broker is blocked, such as RabbitMQ's"
+            " /api/health/checks/alarms."
         ),
     )
 
@@ -214,6 +275,9 @@ class BrokerConnectionSpec(ApiModel):
     probe: Shared[Probe] = Field(
         default=Probe(),
         description="How Springline learns whether the broker has blocked the connection.",
+    )
+    http: Shared[HTTP] = Field(
+        default=HTTP(), description="What is asked of a broker that speaks HTTP; for these only."
     )
     rotation: Shared[Rotation] = Field(
         default=Rotation(), description="How a changed credential gets to the open session."

@@ -22,6 +22,8 @@ __all__ = [
     "EndpointHost",
     "Entries",
     "HostName",
+    "HttpPath",
+    "HttpStatus",
     "HttpsURL",
     "LabelKey",
     "LabelValue",
@@ -443,6 +445,16 @@ HttpsURL = Annotated[
         noun="a URL",
         advice='write it like "https://login.example.com/token", without a user and fragment',
         pattern=r"https://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:[/?][!\"$-~]*)?",
+        maximum=2048,
+    ),
+]
+HttpStatus = Annotated[int, Between(200, 599)]
+HttpPath = Annotated[
+    str,
+    Text(
+        noun="a path",
+        advice='write it like "/api/whoami?short=true", with what is no ASCII percent-encoded',
+        pattern=r"/[!\"$-~]*",
         maximum=2048,
     ),
 ]

@@ -15,7 +15,10 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
+from pydantic.alias_generators import to_camel
+
 from springline.api import broker, durations
+from springline.api.connection import BrokerConnectionSpec
 from springline.api.problems import Path, Problem
 
 __all__ = [
@@ -202,7 +205,7 @@ class NeverBoth:
     field: str
     other: str  # a path with dots, below `at`
     value: str | None = None  # any, where None
-    default: str | None = None  # of the field, which is as if it was not given
+    default: str | int | None = None  # of the field, which is as if it was not given
     sentence: str  # what follows the field
 
     def check(self, document: object) -> Iterator[Problem]:
@@ -213,7 +216,7 @@ class NeverBoth:
         is_so = _given(other) if self.value is None else other == self.value
         given = _lookup(holder, self.field)
         if is_so and _given(given) and given != self.default:
-            yield Problem((*_path(self.at), self.field), self.sentence)
+            yield Problem((*_path(self.at), *_path(self.field)), self.sentence)
 
     def cel(self, schema: Schema) -> tuple[str, str]:
         """Return the same rule for the API server, as CEL on the object, and its message."""
@@ -222,11 +225,29 @@ class NeverBoth:
             other += f" && self.{self.other} == '{self.value}'"
         given = _cel_given(schema, self.field)
         if self.default is not None:
-            given += f" && self.{self.field} != '{self.default}'"
+            default = f"'{self.default}'" if isinstance(self.default, str) else self.default
+            given += f" && self.{self.field} != {default}"
         return f"!({given} && {other})", f"{self.field} {self.sentence}"
 
 
 Rule = ExactlyOneOf | AtMostOneOf | Requires | NotBelow | OnlyWith | NeverBoth
+
+
+def _not_with_http(
+    at: str, field: str, *, protocol: str, default: str | int | None = None
+) -> NeverBoth:
+    """Return the rule for a field that has no meaning over HTTP.
+
+    Where the broker is another object, the protocol's own package says the same.
+    """
+    return NeverBoth(
+        at=at,
+        field=field,
+        other=protocol,
+        value="http",
+        default=default,
+        sentence="has no meaning with protocol http; leave it out",
+    )
 
 
 def broker_rules(at: str) -> tuple[Rule, ...]:
@@ -250,6 +271,10 @@ def broker_rules(at: str) -> tuple[Rule, ...]:
             because="a certificate that is not verified needs no authority",
         ),
         AtMostOneOf(at=f"{at}.locale", fields=("prefer", "select")),
+        *(
+            _not_with_http(at, f"locale.{field}", protocol="protocol")
+            for field in ("prefer", "select")
+        ),
         NotBelow(
             at=f"{at}.retry",
             field="maxDelay",
@@ -319,6 +344,15 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
                 "needs spec.broker.tls.clientCertificateRef, because SASL EXTERNAL logs in with"
                 " the client certificate"
             ),
+        ),
+        *(
+            _not_with_http(
+                "spec",
+                to_camel(field),
+                protocol="broker.protocol",
+                default=BrokerConnectionSpec.model_fields[field].default,
+            )
+            for field in ("virtual_host", "frame_max", "channel_max")
         ),
         *broker_rules("spec.broker"),
     ),

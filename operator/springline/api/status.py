@@ -23,6 +23,7 @@ __all__ = [
     "CredentialsStatus",
     "LastCloseStatus",
     "LastHandledStatus",
+    "NegotiatedHTTPStatus",
     "NegotiatedStatus",
     "ServerStatus",
     "TLSStatus",
@@ -47,6 +48,21 @@ class TLSStatus(ApiModel):
     )
 
 
+class NegotiatedHTTPStatus(ApiModel):
+    """What is known of the way in which a server speaks HTTP."""
+
+    version: str = Field(description="Version of HTTP: 1.0, 1.1 or 2.")
+    keep_alive: bool = Field(
+        description="Whether an answer has shown that a connection takes more than one request."
+    )
+    concurrent_streams: int | None = Field(
+        default=None, description="Requests that an HTTP/2 server takes at the same time."
+    )
+    queue_length: int = Field(
+        description="Requests that waited or were not answered when the last probe came to its end."
+    )
+
+
 class NegotiatedStatus(ApiModel):
     """What both peers agreed on when the session was opened."""
 
@@ -67,6 +83,9 @@ class NegotiatedStatus(ApiModel):
         default=None, description="What the client said of itself, where the protocol lets it."
     )
     tls: TLSStatus | None = Field(default=None, description="The TLS handshake, if there was one.")
+    http: NegotiatedHTTPStatus | None = Field(
+        default=None, description="What only brokers that speak HTTP have."
+    )
 
 
 class ServerStatus(ApiModel):

@@ -62,7 +62,7 @@ class Content:
 
 
 def _without_token(entries: Mapping[str, str]) -> dict[str, str]:
-    of_token = ("password", "uri", "uris", "expires-at")
+    of_token = ("password", "token", "uri", "uris", "expires-at")
     return {key: value for key, value in entries.items() if key not in of_token}
 
 
@@ -86,7 +86,7 @@ def content(view: SessionView, surroundings: Surroundings) -> Content | None:
     endpoints = _endpoints(target, info, key, surroundings)
     provider = _word(info.server.product)
     offer = target.parameters.offer(provider=provider, tls=target.tls.enabled)
-    login = _login(use.credential, info)
+    login = _login(use.credential, info, offer)
     uris = [_uri(each, login, offer) for each in endpoints]
     entries = {
         "type": offer.type,
@@ -122,13 +122,15 @@ def _endpoints(
     return (Endpoint(host, surroundings.service_port or info.endpoint.port),)
 
 
-def _login(credential: Credential, info: OpenInfo) -> dict[str, str] | None:
-    """Return user name and password; None where a client certificate has logged in."""
+def _login(credential: Credential, info: OpenInfo, offer: Offer) -> dict[str, str] | None:
+    """Return user name and password, or a token; None where a client certificate has logged in."""
     if info.negotiated.mechanism == "EXTERNAL":
         return None  # whatever else was declared, nobody has looked at it
     match credential.kind:
         case CredentialKind.EXTERNAL:
             return None
+        case CredentialKind.TOKEN if not offer.has_login:
+            return {"token": credential.secret.reveal()}
         case CredentialKind.PASSWORD | CredentialKind.TOKEN:
             username = credential.username or _ANYBODY
             return {"username": username, "password": credential.secret.reveal()}
@@ -137,7 +139,7 @@ def _login(credential: Credential, info: OpenInfo) -> dict[str, str] | None:
 def _uri(endpoint: Endpoint, login: Mapping[str, str] | None, offer: Offer) -> str:
     """Return the URI of an endpoint (RFC 3986)."""
     user = ""
-    if login is not None:
+    if login is not None and offer.has_login:
         user = f"{_quoted(login['username'])}:{_quoted(login['password'])}@"
     return f"{offer.scheme}://{user}{endpoint}/{_quoted(offer.path)}"
 

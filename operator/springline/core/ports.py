@@ -101,7 +101,9 @@ class Connection(Protocol):
         `target` says how; it is what the adapter of this protocol made of the declaration. What is
         published expires after `lifetime` seconds, wherever the broker keeps it.
 
-        Returns None if the broker blocked the connection instead of confirming. Raises
+        Returns None if the broker blocked the connection instead of confirming. While it is
+        blocked, too, this is called: a driver that learns of the end of a block by itself sends
+        nothing then and returns None. Raises
         `ProbeRefusedError`, which says why; `TimeoutError` after `timeout` seconds, and
         `NotOpenError`. Safe to cancel.
         """

@@ -112,15 +112,13 @@ class _Prober:
         return self._settings.interval * share
 
     async def probe(self) -> Answer | None:
-        """Probe once, unless the connection is blocked, and return what that shows, if anything.
+        """Probe once and return what that shows, if anything.
 
-        Raises `NotOpenError`.
+        A connection that is blocked is asked all the same: whether that takes a message to the
+        broker, its driver knows. Raises `NotOpenError`.
         """
         self._is_refused = False
         settings = self._settings
-        if self._connection.blocked is not None:
-            self._unanswered = 0  # a broker that has stopped reading on purpose is there
-            return None
         try:
             seconds = await self._connection.probe(
                 settings.target,

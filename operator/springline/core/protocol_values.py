@@ -36,6 +36,9 @@ class Offer:
     """Of the URIs, without the first slash, and not quoted yet."""
     entries: Mapping[str, str] = field(default_factory=dict)
     """What else is told, by key."""
+    has_login: bool = True
+    """Whether the login is part of the URIs, and a token of a login. Where it is not, a token
+    stands by itself."""
 
 
 class Parameters(Protocol):
@@ -53,6 +56,13 @@ class Parameters(Protocol):
         """All that a broker's answer to a credential may depend on.
 
         Where this is equal, one answer serves for both.
+        """
+
+    @property
+    def alpn(self) -> tuple[str, ...]:
+        """What is offered in a TLS handshake as the protocol on top of it (RFC 7301), if anything.
+
+        Most wanted first.
         """
 
     @property

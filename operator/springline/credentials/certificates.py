@@ -51,13 +51,15 @@ class PreparedClients:
         key: bytes | None,
         server_name: str | None,
         verify: bool,
+        alpn: tuple[str, ...] = (),
         ca_place: str = "tls.caRef",
     ) -> TLSClient:
         """Return the TLS client of these parts, made anew if nobody holds one.
 
         Authorities count by their certificates, whatever else is in the bundle. A block in it that
         is none is left out, logged once, and named by `TLSClient.left_out`. `ca_place` is where the
-        bundle is, for the log.
+        bundle is, for the log. `alpn` is part of what is shared: whoever offers another protocol
+        has another client.
 
         Raises `ConnectError` TLSFailed for parts that OpenSSL does not take. Safe to cancel.
         """
@@ -71,7 +73,7 @@ class PreparedClients:
             if not authorities:
                 flaw = f": {left_out}" if left_out else ""
                 raise _failed(f"tls.caRef does not hold certificates in PEM{flaw}")
-        digest = _digest(authorities, _chain(certificate), key, server_name, verify)
+        digest = _digest(authorities, _chain(certificate), key, server_name, verify, alpn)
         client = self._known(digest, left_out)
         if client is not None:
             return client
@@ -80,7 +82,7 @@ class PreparedClients:
             client = self._known(digest, left_out)
             if client is None:
                 making = functools.partial(
-                    _context, ca=ca, certificate=certificate, key=key, verify=verify
+                    _context, ca=ca, certificate=certificate, key=key, verify=verify, alpn=alpn
                 )
                 client = TLSClient(
                     context=await self._off_loop.run(making),
@@ -118,6 +120,8 @@ class CertificateSource:
     clients: PreparedClients
     namespace: str
     tls: v1alpha1.TLS
+    alpn: tuple[str, ...] = ()
+    """What is offered as the protocol on top of TLS, most wanted first."""
 
     async def fetch(self) -> TLSClient | None:
         """Return the TLS client of the certificates as they are now, None without TLS.
@@ -146,6 +150,7 @@ class CertificateSource:
             key=key,
             server_name=tls.server_name,
             verify=not tls.insecure_skip_verify,
+            alpn=self.alpn,
             ca_place=ca_place,
         )
 
@@ -180,7 +185,7 @@ def _chain(certificate: bytes | None) -> bytes | tuple[bytes, ...] | None:
     return certificate if bundle.left_out else bundle.certificates or certificate
 
 
-def _digest(*parts: bytes | tuple[bytes, ...] | str | bool | None) -> bytes:
+def _digest(*parts: bytes | tuple[bytes, ...] | tuple[str, ...] | str | bool | None) -> bytes:
     digest = hashlib.blake2b()
     for part in parts:
         value = repr(part).encode()  # with the type: b'None' is not None
@@ -190,7 +195,12 @@ def _digest(*parts: bytes | tuple[bytes, ...] | str | bool | None) -> bytes:
 
 
 def _context(
-    *, ca: bytes | None, certificate: bytes | None, key: bytes | None, verify: bool
+    *,
+    ca: bytes | None,
+    certificate: bytes | None,
+    key: bytes | None,
+    verify: bool,
+    alpn: tuple[str, ...],
 ) -> ssl.SSLContext:
     # Not `ssl.create_default_context`: from Python 3.13 on it refuses certificates without key
     # identifiers (RFC 5280 §4.2.1.1). Many private authorities have none, other clients take them,
@@ -201,6 +211,8 @@ def _context(
     # and need not know the root above it.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if alpn:
+        context.set_alpn_protocols(alpn)
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -52,4 +52,11 @@ class CredentialSources:
 
     def tls(self, spec: SessionSpec) -> ports.TLSSource:
         """Return the source of the broker's certificates."""
-        return CertificateSource(self._reader, self._clients, spec.key.namespace, spec.target.tls)
+        target = spec.target
+        return CertificateSource(
+            self._reader,
+            self._clients,
+            spec.key.namespace,
+            target.tls,
+            alpn=target.parameters.alpn,
+        )

@@ -31,11 +31,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from urllib.parse import quote_plus, urlsplit
 
-from springline import errors
+from springline import errors, http_times
 from springline.core import ports
 from springline.core.addresses import AddressPolicy
 from springline.core.values import Endpoint, TLSClient
-from springline.credentials import http_times, lifetimes
+from springline.credentials import lifetimes
 from springline.reasons import Reason
 from springline.redaction import Secret
 from springline.veil import WITHHELD, Veil

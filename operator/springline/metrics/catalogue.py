@@ -114,6 +114,7 @@ BLOCKED: Final = (
     Reason.LOW_ON_MEMORY,
     Reason.LOW_ON_DISK,
     Reason.LOW_ON_MEMORY_AND_DISK,
+    Reason.THROTTLED,
     Reason.BLOCKED_BY_BROKER,
 )
 """Reasons of condition Blocked while it is True."""

@@ -100,6 +100,8 @@ class Connection:
     def text(self, *path: str) -> str:
         """Return what is at a path in printable characters; empty if nothing is."""
         found = self.get(*path)
+        if isinstance(found, bool):
+            return "true" if found else "false"  # as it is declared
         return "" if found is None else printable(str(found))
 
     def number(self, *path: str) -> int:

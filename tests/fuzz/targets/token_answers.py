@@ -6,8 +6,9 @@ from fuzz import oracles
 from fuzz.cases import Case
 from fuzz.json_mutations import change_value
 from fuzz.targets import Target
+from springline import http_times
 from springline.core.values import TLSClient
-from springline.credentials import http_times, token_endpoint
+from springline.credentials import token_endpoint
 from springline.credentials.token_endpoint import Client
 from springline.errors import CredentialError
 from springline.redaction import Secret

@@ -18,6 +18,7 @@ from springline.drivers.echo.driver import EchoDriver
 from springline.drivers.echo.parameters import EchoParameters
 from springline.drivers.echo.probe_target import EchoProbeTarget
 from springline.drivers.shared.sasl import SaslPolicy
+from springline.reasons import Reason
 from support import opening
 from support.harness import Harness, Peer
 from support.ports import LOOPBACK
@@ -217,6 +218,8 @@ class _EchoHarness:
     """The Echo driver."""
 
     renews = False
+    confirms_renewals = False
+    closes_as = Reason.CONNECTION_FORCED
 
     def __init__(self) -> None:
         self.driver: ports.Driver = EchoDriver()
@@ -229,6 +232,9 @@ class _EchoHarness:
 
     def credential(self, secret: str) -> Credential:
         return opening.password("ann", secret)
+
+    async def ask(self, connection: ports.Connection) -> None:
+        """All is told without being asked for."""
 
 
 HARNESS: Final[Callable[[], Harness]] = _EchoHarness

@@ -11,6 +11,7 @@ from springline.core import ports
 from springline.core.values import Credential, OpenRequest
 from springline.drivers.amqp091.driver import Amqp091Driver
 from springline.drivers.amqp091.probe_target import Amqp091ProbeTarget
+from springline.reasons import Reason
 from support import fake_peer, opening
 from support.fake_peer import Talk
 from support.harness import Harness, Peer
@@ -111,6 +112,8 @@ class _Amqp091Harness:
     """The AMQP 0-9-1 driver."""
 
     renews = True
+    confirms_renewals = True
+    closes_as = Reason.CONNECTION_FORCED
 
     def __init__(self) -> None:
         self.driver: ports.Driver = Amqp091Driver()
@@ -128,6 +131,9 @@ class _Amqp091Harness:
 
     def credential(self, secret: str) -> Credential:
         return opening.password("ann", secret)
+
+    async def ask(self, connection: ports.Connection) -> None:
+        """All is told without being asked for."""
 
 
 HARNESS: Final[Callable[[], Harness]] = _Amqp091Harness

@@ -83,6 +83,7 @@ OBLIGATORY = {
     "status.credentials": {"source"},
     "status.lastClose": {"at", "by", "reason", "text"},
     "status.negotiated": {"mechanism", "locale", "heartbeat", "channelMax", "frameMax"},
+    "status.negotiated.http": {"version", "keepAlive", "queueLength"},
     "status.negotiated.tls": {"version", "cipher"},
 }
 LISTED = {"status.conditions[].status"}

@@ -45,6 +45,10 @@ class PaperParameters:
         return self.desk
 
     @property
+    def alpn(self) -> tuple[str, ...]:
+        return ()
+
+    @property
     def place(self) -> Place:
         return Place("desk", self.desk)
 

@@ -21,6 +21,7 @@ from springline.core.state import Phase
 from springline.core.values import Credential, CredentialKind, Endpoint
 from springline.core.view import CredentialUse, SessionView
 from springline.reasons import Reason
+from support import http_opening
 from support.builders import (
     KEY,
     OTHER_RABBIT,
@@ -255,6 +256,24 @@ def test_a_token_that_does_not_say_whose_it_is_has_a_user_all_the_same() -> None
     entries = content(a_view(a_token())).entries
     assert entries["username"] == "token"
     assert entries["uri"].startswith("amqp://token:first@")
+
+
+@pytest.mark.parametrize(
+    ("credential", "login"),
+    [
+        (a_credential(), {"username", "password"}),
+        (a_token("a.b.c", username="ann"), {"token"}),
+    ],
+    ids=["password", "token"],
+)
+def test_a_protocol_without_logins_in_uris_has_them_beside(
+    credential: Credential, login: set[str]
+) -> None:
+    """And a token stands by itself."""
+    entries = content(a_view(credential, parameters=http_opening.parameters())).entries
+    assert entries.keys() & {"username", "password", "token"} == login
+    assert entries["uri"] == f"http://{RABBIT}/"
+    assert credential.secret.reveal() in entries.values()
 
 
 @pytest.mark.parametrize(

@@ -529,3 +529,19 @@ async def test_preparing_holds_nobody_up_and_is_done_once(
     clients = await asyncio.gather(*fetching)
     assert len(made) == 1
     assert all(each is clients[0] for each in clients)
+
+
+async def test_what_is_offered_on_top_of_tls_is_not_shared_with_others() -> None:
+    """Of the same certificates, each list of protocols has a context of its own."""
+    clients = PreparedClients()
+
+    async def client(*alpn: str) -> TLSClient:
+        return await clients.client(
+            ca=CA, certificate=None, key=None, server_name=None, verify=True, alpn=alpn
+        )
+
+    plain, http, again = await client(), await client("h2", "http/1.1"), await client()
+    assert plain is again
+    assert not plain.same_as(http)
+    assert http is await client("h2", "http/1.1")
+    assert http is not await client("http/1.1")

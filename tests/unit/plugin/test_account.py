@@ -254,6 +254,15 @@ def test_last_close_is_told_in_words(close: dict[str, Any], lines: tuple[str, ..
             id="no limits",
         ),
         pytest.param({"mechanism": "PLAIN"}, "PLAIN", id="a protocol that has no more"),
+        pytest.param(
+            {
+                "mechanism": "BASIC",
+                "heartbeat": "0s",
+                "http": {"version": "1.1", "keepAlive": True, "queueLength": 0},
+            },
+            "BASIC, heartbeat 0s, version 1.1, keep-alive true, queue-length 0",
+            id="what is a protocol's own",
+        ),
     ],
 )
 def test_what_was_negotiated_is_told_as_far_as_the_protocol_has_it(

@@ -78,6 +78,11 @@ class Amqp091Parameters:
         return tuple(getattr(self, name) for name in names if name not in _NEVER_REFUSED)
 
     @property
+    def alpn(self) -> tuple[str, ...]:
+        """Nothing: the protocol names itself in its first octets."""
+        return ()
+
+    @property
     def place(self) -> Place:
         """The virtual host."""
         return Place(PROTOCOLS["amqp091"].place, self.virtual_host)

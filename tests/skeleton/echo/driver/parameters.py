@@ -65,6 +65,11 @@ class EchoParameters:
         return tuple(getattr(self, name) for name in names if name not in _NEVER_REFUSED)
 
     @property
+    def alpn(self) -> tuple[str, ...]:
+        """Nothing."""
+        return ()
+
+    @property
     def place(self) -> Place:
         """The hub."""
         return Place(_INFO.place, self.hub)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from springline.credentials import http_times
+from springline import http_times
 
 BY_THE_BOOK = datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)
 
