@@ -12,7 +12,14 @@ from springline.core.events import EventType
 from springline.core.ports import OpenRequest
 from springline.core.values import Credential
 from springline.reasons import Reason
-from support.builders import a_target, a_token, credential_refused, limit_reached, refused, unreachable
+from support.builders import (
+    a_target,
+    a_token,
+    credential_refused,
+    limit_reached,
+    refused,
+    unreachable,
+)
 from support.fakes import SILENCE, FakeConnection
 from support.stage import Stage
 
