@@ -274,8 +274,9 @@ class Renewal:
     async def _keep_alive(self) -> UpdatedInPlace | errors.TransientError | None:
         """Bring a credential that is due to the live session; None if it is not, or cannot be.
 
-        Returns what kept it from that, if it may work in a moment. What else is declared cannot be brought to the session, which stays what it is. It must not
-        end with the lifetime of its credential for that.
+        Returns the error if another try may work in a moment. What else is declared cannot be
+        brought to the session, which stays what it is. It must not end with the lifetime of its
+        credential for that.
         """
         credential, opened = self._fetched, self._live.opened
         if credential is None or self._stays or not self._is_due():
