@@ -9,8 +9,7 @@ from springline import errors
 from springline.core.backoff import Retry
 from springline.core.desired import RotationSettings
 from springline.core.events import EventType
-from springline.core.ports import OpenRequest
-from springline.core.values import Credential
+from springline.core.values import Credential, OpenRequest
 from springline.reasons import Reason
 from support.builders import (
     a_target,
