@@ -25,6 +25,7 @@ exception holds a secret, and every text says what to do where there is somethin
 
 import enum
 from collections.abc import Sequence
+from typing import Self
 
 from springline.reasons import Reason
 
@@ -59,6 +60,7 @@ class ConnectError(SpringlineError):
 
     `authenticated` says whether the broker had accepted the login before it said no to the rest,
     and `says_expired` whether it said no because the lifetime of the credential is over.
+    `retry_after` is for how many seconds the broker wants to be left alone, if it says so.
     """
 
     def __init__(
@@ -68,15 +70,30 @@ class ConnectError(SpringlineError):
         *,
         authenticated: bool = False,
         says_expired: bool = False,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(reason, message)
         self.reason = reason
         self.message = message
         self.authenticated = authenticated
         self.says_expired = says_expired
+        self.retry_after = retry_after
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"
+
+    def again(self, message: str | None = None) -> Self:
+        """Return the same error to be raised once more, in other words if there are any.
+
+        One that was raised before would collect a traceback of each raise.
+        """
+        return type(self)(
+            self.reason,
+            self.message if message is None else message,
+            authenticated=self.authenticated,
+            says_expired=self.says_expired,
+            retry_after=self.retry_after,
+        )
 
 
 class TransientError(ConnectError):
@@ -109,6 +126,11 @@ class CredentialError(SpringlineError):
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"
+
+    def again(self, message: str | None = None) -> Self:
+        """Return the same error to be raised once more, in other words if there are any."""
+        words = self.message if message is None else message
+        return type(self)(self.reason, words, retry_after=self.retry_after)
 
 
 class CredentialUnavailableError(CredentialError):

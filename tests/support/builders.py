@@ -52,6 +52,7 @@ __all__ = [
     "secret_unreadable",
     "server_close",
     "terminal",
+    "throttled",
     "transport_close",
     "unreachable",
     "update_not_sent",
@@ -189,6 +190,11 @@ def an_open_info(
 
 def unreachable(message: str = "nobody listens") -> errors.TransientError:
     return errors.TransientError(Reason.CONNECTION_REFUSED, message)
+
+
+def throttled(*, retry_after: float | None = None) -> errors.TransientError:
+    """Return what a broker answers that wants to be left alone for so many seconds."""
+    return errors.TransientError(Reason.THROTTLED, "too many requests", retry_after=retry_after)
 
 
 def credential_refused(message: str = "login refused") -> errors.CredentialRejectedError:

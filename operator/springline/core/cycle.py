@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from springline import errors
 from springline.core import backoff
 from springline.core.attempt import attempting_message
 from springline.core.backoff import Retry
@@ -22,7 +23,15 @@ class Cycle:
     retry.
     """
 
-    __slots__ = ("_environment", "_is_announced", "_keeper", "_last_start", "_report", "_spec")
+    __slots__ = (
+        "_environment",
+        "_is_announced",
+        "_keeper",
+        "_last_start",
+        "_left_alone_until",
+        "_report",
+        "_spec",
+    )
 
     def __init__(self, environment: Environment, reporter: Reporter, keeper: Keeper) -> None:
         self._environment = environment
@@ -30,11 +39,17 @@ class Cycle:
         self._keeper = keeper
         self._spec: SessionSpec | None = None
         self._last_start: float | None = None
+        self._left_alone_until = 0.0
         self._is_announced = False
 
     def attempt(self, spec: SessionSpec) -> None:
         """Take in what the next attempt is for."""
-        self._spec = spec
+        self._spec, self._left_alone_until = spec, 0.0
+
+    def failed(self, error: errors.ConnectError | errors.CredentialError) -> None:
+        """Take in why the last attempt failed, and how long the broker wants to be left alone."""
+        if isinstance(error, errors.ConnectError) and error.retry_after:
+            self._left_alone_until = self._environment.clock.monotonic() + error.retry_after
 
     def end(self) -> None:
         """Take in that the next attempt is the first of another cycle."""
@@ -49,7 +64,8 @@ class Cycle:
             delay = backoff.slow_delay(retry, rng=rng)
         else:
             delay = backoff.spaced_delay(retry, failures=failures, rng=rng)
-        return max(self._last_start + delay - self._environment.clock.monotonic(), 0.0)
+        starts = max(self._last_start + delay, self._left_alone_until)
+        return max(starts - self._environment.clock.monotonic(), 0.0)
 
     def until_allowed(self) -> float:
         """Return the seconds until an attempt may start that nothing else is to wait for."""

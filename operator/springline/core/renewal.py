@@ -224,13 +224,14 @@ class Renewal:
             return  # there may be another one to be had in its place
         clock, retry = self._means.clock, self._spec.retry
         until = since + backoff.spaced_delay(retry, failures=self._failures, rng=self._rng)
+        until = max(until, clock.monotonic() + (failure.retry_after or 0.0))
         if self._refused_question is not None:
             # Others are waiting for the same, and an issuer may give another one every time.
             verifications = self._means.verifications
             await verifications.pause(self._refused_question, clock, at_least_until=until)
             return
         if not isinstance(failure, errors.TransientError | errors.CredentialUnavailableError):
-            until = since + self.longest_pause()
+            until = max(until, since + self.longest_pause())
         await clock.sleep(max(until - clock.monotonic(), 0.0))
 
     async def _try_measured(self) -> Outcome:
@@ -269,7 +270,7 @@ class Renewal:
             if when_limited == "CloseFirst" and self._has_news:
                 return NoRoom(message=error.message)
             message = f"{error.message.rstrip('.')}; {_LIMITED}{_ELSE[when_limited]}"
-            raise type(error)(error.reason, message, authenticated=error.authenticated) from error
+            raise error.again(message) from error
 
     async def _keep_alive(self) -> UpdatedInPlace | errors.TransientError | None:
         """Bring a credential that is due to the live session; None if it is not, or cannot be.

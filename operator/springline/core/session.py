@@ -402,6 +402,7 @@ class Session:
                 await close_quietly(result.connection, "no longer wanted")
             return
         if not isinstance(result, Success):
+            self._cycle.failed(result)
             has_expired = self._keeper.attempt_failed(result)
             await self._advance(state.AttemptFailed(error=result, has_expired=has_expired))
             await self._emit(EventType.CONNECT_FAILED, result.message, reason=result.reason)

@@ -43,7 +43,13 @@ def combined(failures: Sequence[FailedTry]) -> errors.ConnectError:
     transient = [each.error for each in failures if isinstance(each.error, errors.TransientError)]
     decisive = transient[-1] if transient else last
     message = texts.shortened(_message(failures), texts.LONGEST_MESSAGE)
-    return type(decisive)(decisive.reason, message)
+    return type(decisive)(decisive.reason, message, retry_after=_left_alone(failures))
+
+
+def _left_alone(failures: Sequence[FailedTry]) -> float | None:
+    """Return for how many seconds nobody of all of them wants to be asked, if that is so."""
+    wanted = [each.error.retry_after for each in failures]
+    return min((each for each in wanted if each is not None), default=None) if all(wanted) else None
 
 
 def _message(failures: Sequence[FailedTry]) -> str:

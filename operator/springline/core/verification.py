@@ -115,17 +115,19 @@ class Verifications:
             is_early = now < answer.retry_when or answer.handshakes > handshakes
             if answer.error is not None and counts and is_early:
                 meter.verified(VerificationOutcome.SHARED)
-                raise _copied(answer.error)
+                raise answer.error.again()
             try:
                 await handshake()
             except (errors.ConnectError, errors.CredentialError) as error:
                 meter.verified(_refusal(error))
-                answer.accepted_at, answer.error = None, _copied(error)
+                answer.accepted_at, answer.error = None, error.again()
                 answer.accepted.clear()
                 answer.handshakes += 1
                 answer.refusals += 1
                 delay = backoff.spaced_delay(retry, failures=answer.refusals, rng=rng)
-                answer.known_since, answer.retry_when = clock.monotonic(), now + delay
+                answer.known_since = clock.monotonic()
+                is_left_alone_until = answer.known_since + (error.retry_after or 0.0)
+                answer.retry_when = max(now + delay, is_left_alone_until)
                 raise
             meter.verified(VerificationOutcome.ACCEPTED)
             answer.accepted_at, answer.error, answer.refusals = clock.now(), None, 0
@@ -182,17 +184,3 @@ def _refusal(error: errors.ConnectError | errors.CredentialError) -> Verificatio
     if isinstance(error, errors.TransientError | errors.CredentialUnavailableError):
         return VerificationOutcome.FAILED
     return VerificationOutcome.REFUSED
-
-
-def _copied(
-    error: errors.ConnectError | errors.CredentialError,
-) -> errors.ConnectError | errors.CredentialError:
-    """Return the same error for somebody else: a raised one collects a traceback of each raise."""
-    if isinstance(error, errors.ConnectError):
-        return type(error)(
-            error.reason,
-            error.message,
-            authenticated=error.authenticated,
-            says_expired=error.says_expired,
-        )
-    return type(error)(error.reason, error.message)

@@ -21,6 +21,7 @@ from support.builders import (
     no_secret,
     refused,
     terminal,
+    throttled,
     unreachable,
 )
 from support.fake_clock import FakeClock
@@ -249,6 +250,22 @@ async def test_every_address_is_named_with_its_answer(bench: Bench) -> None:
         f"{RABBIT} (192.0.2.7): connection refused; {RABBIT} (192.0.2.8): nothing answered; "
         f"{OTHER_RABBIT} (192.0.2.1): no route to host"
     )
+
+
+@pytest.mark.parametrize(
+    ("wanted", "is_left_alone"),
+    [
+        pytest.param((60.0, 30.0), 30.0, id="by all of them"),
+        pytest.param((60.0, None), None, id="not by all of them"),
+    ],
+)
+async def test_a_broker_is_left_alone_when_all_its_addresses_want_that(
+    bench: Bench, wanted: tuple[float | None, ...], is_left_alone: float | None
+) -> None:
+    bench.resolver.hosts[RABBIT.host] = TWO
+    bench.driver.then(*(throttled(retry_after=each) for each in wanted))
+    error = await bench.failure()
+    assert error.retry_after == is_left_alone
 
 
 async def test_addresses_that_answer_the_same_are_named_together(bench: Bench) -> None:

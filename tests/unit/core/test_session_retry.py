@@ -17,6 +17,7 @@ from support.builders import (
     refused,
     secret_unreadable,
     terminal,
+    throttled,
     transport_close,
     unreachable,
 )
@@ -35,6 +36,24 @@ async def test_attempts_that_fail_are_spaced_from_start_to_start_and_the_space_g
     await stage.declare()
     await stage.clock.advance(200.0)
     assert stage.starts == [0.0, 10.0, 30.0, 70.0, 130.0, 190.0]
+
+
+async def test_a_broker_that_wants_to_be_left_alone_is_not_asked_before(stage: Stage) -> None:
+    stage.driver.then(throttled(retry_after=100.0))
+    stage.driver.otherwise = unreachable()
+    await stage.declare()
+    await stage.clock.advance(125.0)
+    assert stage.starts == [0.0, 100.0, 120.0]
+
+
+async def test_what_is_declared_anew_does_not_wait_for_what_the_broker_wanted_before(
+    stage: Stage,
+) -> None:
+    stage.driver.then(throttled(retry_after=1000.0))
+    await stage.declare()
+    await stage.clock.advance(50.0)
+    await stage.declare(generation=2, target=a_target(virtual_host="other"))
+    assert stage.view.is_ready
 
 
 # R5.4

@@ -28,6 +28,7 @@ from support.builders import (
     a_token,
     credential_refused,
     no_secret,
+    throttled,
     unreachable,
 )
 from support.fake_clock import EIGHT, FakeClock, FixedRandom
@@ -292,6 +293,17 @@ async def test_a_secret_of_another_user_takes_back_nothing(asking: Asking) -> No
 
 
 # --- refused
+
+
+async def test_a_broker_that_wants_to_be_left_alone_is_not_asked_before(asking: Asking) -> None:
+    asking.answer = throttled(retry_after=100.0)
+    for elapsed in (0.0, 99.0):
+        await asking.clock.advance(elapsed)
+        assert not await asking.is_accepted(FIRST)
+        assert asking.handshakes == 1
+    await asking.clock.advance(1.0)
+    assert not await asking.is_accepted(FIRST)
+    assert asking.handshakes == 2
 
 
 async def test_a_refusal_is_repeated_without_asking_until_it_is_time(asking: Asking) -> None:

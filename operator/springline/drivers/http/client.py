@@ -200,7 +200,12 @@ class HttpClient:
             case Judgement.REFUSED:
                 return RejectedError(Reason.ACCESS_REFUSED, text)
             case Judgement.THROTTLED:
-                return TransientError(Reason.THROTTLED, text)
+                wait = verdict.retry_after
+                return TransientError(
+                    Reason.THROTTLED,
+                    text,
+                    retry_after=min(wait, _LONGEST_WAIT) if wait is not None else None,
+                )
             case _:
                 return TransientError(Reason.UNEXPECTED_STATUS, text)
 

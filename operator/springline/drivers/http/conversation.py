@@ -321,7 +321,7 @@ class Conversation:
                 why = failure.message
                 self._settle(call, _retry(call.request, why, is_unprocessed=is_unprocessed))
             elif key in begun or key == oldest:
-                self._settle(call, _again(failure))
+                self._settle(call, failure.again())
             else:
                 self._settle(call, errors.failed(Reason.PEER_CLOSED, failure.message))
         self._forget_flight()
@@ -331,7 +331,7 @@ class Conversation:
         while self._waiting:
             call = self._waiting.popleft()
             if waiting is not None:
-                self._settle(call, _again(waiting))
+                self._settle(call, waiting.again())
             else:
                 self._settle(call, _retry(call.request, end.text, is_unprocessed=True))
 
@@ -388,11 +388,6 @@ def _retry(request: Request, why: str, *, is_unprocessed: bool) -> RetryRequestE
     return RetryRequestError(
         why, is_unprocessed=is_unprocessed, is_idempotent=request.is_idempotent
     )
-
-
-def _again(error: ConnectError) -> ConnectError:
-    """Return the same error for another call: each has a traceback of its own."""
-    return type(error)(error.reason, error.message)
 
 
 def _joined(pieces: Iterable[bytes]) -> bytes:
