@@ -13,7 +13,7 @@
     │   ├── ObjectUnavailableError   by the API server: an outage, or a missing permission
     │   └── ObjectNotAllowedError    by Springline: nobody has allowed it to use this one
     ├── SecretRefusedError    the broker closed the connection that was to be renewed
-    ├── SecretNotSentError    this secret cannot be sent on the connection
+    ├── SecretNotSentError    this secret cannot be put to use on the connection
     ├── SecretUpdateTimeoutError   the broker did not answer a renewal in time
     ├── ProbeRefusedError     the broker refused the probe, and the driver says why
     ├── NotOpenError          an operation needs an open connection and there is none
@@ -183,14 +183,14 @@ class SecretRefusedError(SpringlineError):
 
 
 class SecretNotSentError(SpringlineError):
-    """This credential cannot be sent on the connection, which is as it was."""
+    """This credential cannot be put to use on the connection, which is as it was."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
         self.why = why
 
     def __str__(self) -> str:
-        return f"the new secret was not sent: {self.why}"
+        return f"the new secret is not in use: {self.why}"
 
 
 class SecretUpdateTimeoutError(SpringlineError):

@@ -19,6 +19,7 @@ from springline.errors import (
     ProbeRefusedError,
     RejectedError,
     SecretNotSentError,
+    SecretUpdateTimeoutError,
     TransientError,
 )
 from springline.reasons import Reason
@@ -361,14 +362,71 @@ async def test_a_user_who_may_not_ask_that_is_told_and_stays(server: Server) -> 
 # Renewal
 
 
-async def test_a_renewed_credential_counts_from_the_next_request_on(server: Server) -> None:
+def shows(head: bytes, token: str) -> bool:
+    """Whether a request was made with this token."""
+    return f"authorization: bearer {token}\r\n".encode() in head.lower()
+
+
+async def test_a_renewed_credential_is_confirmed_by_a_request_and_counts_from_then_on(
+    server: Server,
+) -> None:
     async with opened(http_opening.request(server.port, credential=opening.token("one"))) as live:
         sent = len(server.heads)
         await live.renew(opening.token("two"), timeout=10)
-        assert len(server.heads) == sent
+        assert len(server.heads) == sent + 1
         assert await live.probe(PROBE, timeout=10) is not None
-        assert b"authorization: bearer two" in server.heads[-1].lower()
+        assert all(shows(head, "two") for head in server.heads[sent:])
         assert server.connections == 1
+
+
+@pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden", "500 Internal Error"])
+async def test_a_credential_that_is_not_confirmed_leaves_the_one_before(
+    server: Server, status: str
+) -> None:
+    """Who serves people by name could lock them out of what they have."""
+    async with opened(http_opening.request(server.port, credential=opening.token("one"))) as live:
+        server.status = status
+        with pytest.raises(SecretNotSentError) as caught:
+            await live.renew(opening.token(PLANTED), timeout=10)
+        assert status.partition(" ")[0] in str(caught.value)
+        assert PLANTED not in str(caught.value)
+        server.status = "200 OK"
+        assert await live.probe(PROBE, timeout=10) is not None
+        assert shows(server.heads[-1], "one")
+
+
+async def test_a_renewal_that_is_not_answered_ends_with_its_time(server: Server) -> None:
+    async with opened(http_opening.request(server.port, credential=opening.token("one"))) as live:
+        server.talk.writer.transport.pause_reading()  # type: ignore[attr-defined]  # every socket transport has it
+        with pytest.raises(SecretUpdateTimeoutError):
+            await live.renew(opening.token("two"), timeout=0.2)
+        assert live.is_open
+        assert await live.probe(PROBE, timeout=10) is not None
+        assert shows(server.heads[-1], "one")
+
+
+async def test_a_renewal_that_meets_the_end_of_the_server_ends_the_session() -> None:
+    server = Server()
+    async with leaks.checked():
+        async with fake_peer.serving(server.script) as listening:
+            server.listening = listening
+            request = http_opening.request(server.port, credential=opening.token("one"))
+            connection = await HttpDriver().open(request)
+        recorder = Recorder()
+        connection.observe(recorder)
+        with pytest.raises(NotOpenError):
+            await connection.renew(opening.token("two"), timeout=10)
+        await eventually(lambda: recorder.closes)
+
+
+async def test_a_server_that_wants_to_be_left_alone_is_sent_no_credential(server: Server) -> None:
+    async with opened(http_opening.request(server.port, credential=opening.token("one"))) as live:
+        server.status, server.fields = "429 Too Many Requests", "retry-after: 3600\r\n"
+        assert await live.probe(PROBE, timeout=10) is None
+        sent = len(server.heads)
+        with pytest.raises(SecretNotSentError):
+            await live.renew(opening.token("two"), timeout=10)
+        assert len(server.heads) == sent
 
 
 async def test_what_cannot_be_shown_is_not_sent(server: Server) -> None:

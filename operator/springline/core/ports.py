@@ -113,9 +113,9 @@ class Connection(Protocol):
 
         Not called while `cannot_renew` says why not. Raises `SecretRefusedError` if the broker
         closes the connection instead; `SecretNotSentError`, with the connection as it was, for a
-        secret that cannot be sent on it; `SecretUpdateTimeoutError` after `timeout` seconds or
-        while the connection is blocked, and `NotOpenError`. After a time-out a late Ok could be
-        taken for the next one's, so every further call raises `SecretUpdateTimeoutError`:
+        secret that cannot be put to use on it; `SecretUpdateTimeoutError` after `timeout` seconds
+        or while the connection is blocked, and `NotOpenError`. Where a late Ok could be taken for
+        the next one's, every further call after a time-out raises `SecretUpdateTimeoutError`:
         replace the connection.
         """
 

@@ -69,10 +69,12 @@ NOT_PROBED = Verdict(
 PROBE_OFF = Verdict(
     status=ConditionStatus.UNKNOWN,
     reason=Reason.PROBE_DISABLED,
-    message="spec.probe.mode is None, and a broker tells only connections that publish",
+    message="spec.probe.mode is None, and a broker tells nothing to who sends nothing",
 )
 NOT_BLOCKED = Verdict(
-    status=ConditionStatus.FALSE, reason=Reason.NOT_BLOCKED, message="the broker takes in publishes"
+    status=ConditionStatus.FALSE,
+    reason=Reason.NOT_BLOCKED,
+    message="the broker takes in what it is sent",
 )
 ACCEPTED = Verdict(
     status=ConditionStatus.TRUE,

@@ -139,7 +139,7 @@ async def test_a_block_that_ends_while_the_probe_is_refused_leaves_it_unknown(
     await stage.clock.settle()
     assert stage.state().blocked == refused
     [event] = stage.events.of(EventType.UNBLOCKED)
-    assert event.message == "the broker takes in publishes"
+    assert event.message == "the broker takes in what it is sent"
     assert len(stage.events.of(EventType.PROBE_REFUSED)) == 1
 
 

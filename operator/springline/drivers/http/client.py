@@ -44,6 +44,7 @@ from springline.errors import (
     ProbeRefusedError,
     RejectedError,
     SecretNotSentError,
+    SecretUpdateTimeoutError,
     TransientError,
 )
 from springline.reasons import Reason
@@ -233,7 +234,7 @@ class HttpClient:
         is asked again when it wants that, and until then nothing is sent.
         """
         self._require_open()
-        if self._is_throttled and self._loop.time() < self._throttled_until:
+        if self._is_left_alone:
             return None
         began = self._loop.time()
         deadline = began + timeout
@@ -284,6 +285,11 @@ class HttpClient:
                     ProbeRefusal.TROUBLE, f"{_shown(asked)} was answered {verdict.text}"
                 )
 
+    @property
+    def _is_left_alone(self) -> bool:
+        """Whether the server has said that it is too early to ask again."""
+        return self._is_throttled and self._loop.time() < self._throttled_until
+
     def _throttled(self, verdict: Verdict) -> Block:
         wait = verdict.retry_after
         if wait is not None:
@@ -318,17 +324,34 @@ class HttpClient:
 
     # Renewal
 
-    async def renew(self, credential: Credential, *, timeout: float) -> None:  # noqa: ARG002 - of the port
-        """Show another credential from the next request on; nothing is sent for that.
+    async def renew(self, credential: Credential, *, timeout: float) -> None:
+        """Make the declared request once with another credential, and use it from then on.
 
-        Raises `SecretNotSentError` for what cannot be shown so.
+        The connection stays open, and the credential what it is, unless the server answers as
+        declared: `SecretNotSentError` for another answer, for what cannot be shown, and for a
+        server that wants to be left alone; `SecretUpdateTimeoutError` for none within `timeout`
+        seconds, which the connection outlives: the next answer cannot be taken for it. Raises
+        `NotOpenError`.
         """
         self._require_open()
+        if self._is_left_alone:
+            raise SecretNotSentError("the server wants to be left alone for a while")
         try:
             fields = logins.authorization(credential)
         except CredentialRejectedError as error:
             raise SecretNotSentError(error.message) from None
         self._request.veil.note(credential.secret)
+        try:
+            response = await self._answer(self._wanted(fields), timeout=timeout)
+        except TimeoutError:
+            raise SecretUpdateTimeoutError(seconds=timeout) from None
+        except ConnectError as error:
+            self._end(CloseInfo(by=ClosedBy.TRANSPORT, reason=error.reason, text=error.message))
+            raise NotOpenError from None
+        self._require_open()
+        verdict = self._judged(response)
+        if verdict.judgement is not Judgement.UP:
+            raise SecretNotSentError(self._said(verdict))
         self._fields, self._credential = fields, credential
 
     # The end
