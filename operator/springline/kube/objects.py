@@ -111,7 +111,7 @@ class ObjectReader:
         self.require_label = require_label
         self._entries: dict[Identity, _Entry] = {}
         self._known: dict[Identity, str] = {}
-        """The version that was read, or that a change was told for; only of what is read."""
+        """The version that everybody was given or told of; only of what is read."""
 
     async def read(self, identity: Identity) -> ports.DataObject | None:
         """Return the object as it is now, None if there is none.
@@ -177,7 +177,16 @@ class ObjectReader:
             entry.last = outcome if isinstance(outcome, _Object) else None
         # After a change was noticed, this is an older answer, for those who asked before.
         if self._entries.get(identity) is entry and self._is_read(identity):
-            self._known[identity] = _version_of(outcome)
+            self._note_read(identity, _version_of(outcome))
+
+    def _note_read(self, identity: Identity, version: str) -> None:
+        """Take note of a version that somebody was given.
+
+        Others may have what was there before, so a change is left for the watch to tell of.
+        """
+        before = self._known.get(identity, _UNREAD)
+        if _UNREAD in (before, version):
+            self._known[identity] = version
 
     async def _answer(self, identity: Identity, *, patient: bool) -> _Object | _Refusal | None:
         kind, namespace, name = identity

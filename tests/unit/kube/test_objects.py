@@ -528,6 +528,24 @@ async def test_object_that_appears_or_goes_is_told(
         assert await reader.read(SECRET) is None
 
 
+@pytest.mark.parametrize("change", ["changed", "deleted", "created"])
+async def test_change_that_one_has_read_before_the_watch_saw_it_is_told_to_the_others(
+    server: FakeAPIServer, client: Client, reader: ObjectReader, clock: HastyClock, change: str
+) -> None:
+    """They have what it was before, and would keep it for good."""
+    if change != "created":
+        put(server, OLDER)
+    before = await reader.read(SECRET)
+    if change == "deleted":
+        server.delete("secrets", "apps", "rabbit")
+    else:
+        put(server, NEWER)
+    clock.now_monotonic += 60
+    assert (await reader.read(SECRET) is None) is (before is not None and change == "deleted")
+    async with followed(client, reader) as told:
+        assert told == [SECRET]
+
+
 async def test_config_maps_are_followed_too(
     server: FakeAPIServer, client: Client, reader: ObjectReader
 ) -> None:
