@@ -17,7 +17,8 @@ __all__ = ["MODES", "Link", "linking"]
 
 MODES = ("pass", "refused", "silent", "deaf", "slow")
 """What becomes of connections: passed; refused; accepted, and nothing passes in either direction;
-what the client says is lost; a few bytes at a time."""
+what the client says is lost; a few bytes at a time. TCP brings what was lost again or breaks, so a
+connection that has lost something is reset when its link is no longer deaf."""
 
 _SLOW_BYTES = 48
 _SLOW_SECONDS = 0.05
@@ -33,6 +34,8 @@ class _Pair:
     broker: asyncio.StreamWriter | None = None
     cut_after: int | None = None
     """Bytes that the broker may still say to it."""
+    has_lost: bool = False
+    """Whether the broker has missed something that the client said."""
 
 
 class Link:
@@ -57,6 +60,10 @@ class Link:
         """Treat connections so from now on, those that are open too."""
         if mode not in MODES:
             raise ValueError(mode)
+        if mode != "deaf":
+            for pair in tuple(self._pairs):
+                if pair.has_lost:
+                    _reset(pair)
         self._mode = mode
         self._changed.set()
         self._changed = asyncio.Event()
@@ -146,6 +153,7 @@ class Link:
                 while self._mode == "silent":
                     await self._changed.wait()
                 if by_client and self._mode == "deaf":
+                    pair.has_lost = True
                     continue
                 if not by_client and pair.cut_after is not None:
                     octets = octets[: pair.cut_after]
