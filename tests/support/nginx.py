@@ -32,7 +32,7 @@ __all__ = ["HELLO", "KEEPALIVE_REQUESTS", "Nginx"]
 
 HELLO = b"hello\n"
 KEEPALIVE_REQUESTS = 10
-"""After so many answers a connection is closed; over HTTP/2 with a GOAWAY before the last one."""
+"""After so many answers a connection is closed, unless told otherwise; over HTTP/2 with a GOAWAY before the last one."""
 
 _CONFIGURATION = """
 daemon off;
@@ -126,6 +126,7 @@ class Nginx(HTTPPeer):
         *,
         tls: TLSFiles | None = None,
         keepalive_seconds: int = 75,
+        keepalive_requests: int = KEEPALIVE_REQUESTS,
         retry_seconds: int = 2,
         retry_at: datetime | None = None,
     ) -> None:
@@ -136,6 +137,7 @@ class Nginx(HTTPPeer):
             self._lease.ports
         )
         self.keepalive_seconds = keepalive_seconds
+        self.keepalive_requests = keepalive_requests
         self.retry_seconds = retry_seconds
         self.retry_at = retry_at or datetime.now(UTC) + timedelta(hours=1)
         self._upstream = DyingUpstream(self._upstream_port)
@@ -187,7 +189,7 @@ class Nginx(HTTPPeer):
             host=LOOPBACK,
             port=self.port,
             brief_port=self.brief_port,
-            keepalive_requests=KEEPALIVE_REQUESTS,
+            keepalive_requests=self.keepalive_requests,
             keepalive_seconds=self.keepalive_seconds,
             seconds=self.retry_seconds,
             date=email.utils.format_datetime(self.retry_at.astimezone(UTC), usegmt=True),
