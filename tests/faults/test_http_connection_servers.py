@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from springline.drivers.http.connection import Change, HttpConnection, Options, Version
-from springline.drivers.http.conversation import EndKind
+from springline.drivers.http.engine import EndKind
 from springline.drivers.http.errors import RetryRequestError
 from springline.drivers.http.messages import Request, Response
 from springline.errors import ConnectError
