@@ -57,8 +57,8 @@ _TABLE: Final = (
         port=5672,  # registered with IANA for "amqp", and the other one for "amqps"
         tls_port=5671,
         place="virtual host",
-        mechanisms=("PLAIN", "AMQPLAIN", "EXTERNAL", "RABBIT-CR-DEMO"),
-        preferred_mechanisms=("EXTERNAL", "PLAIN", "AMQPLAIN"),
+        mechanisms=("PLAIN", "AMQPLAIN", "EXTERNAL", "ANONYMOUS", "RABBIT-CR-DEMO"),
+        preferred_mechanisms=("EXTERNAL", "PLAIN", "AMQPLAIN", "ANONYMOUS"),
         silent_loggers=("aiormq", "pamqp"),
     ),
     ProtocolInfo(
@@ -67,7 +67,7 @@ _TABLE: Final = (
         port=80,  # RFC 9110 §4.2
         tls_port=443,
         place="path",
-        mechanisms=("BASIC", "BEARER", "EXTERNAL"),
+        mechanisms=("BASIC", "BEARER", "EXTERNAL", "ANONYMOUS"),
         silent_loggers=("h2", "hpack", "hyperframe"),
     ),
 )

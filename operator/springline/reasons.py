@@ -61,6 +61,7 @@ class Reason(enum.StrEnum):
     # CredentialsValid
     VERIFIED = "Verified"  # a throw-away handshake with it succeeded
     ACCEPTED = "Accepted"  # it opened the live session
+    ANONYMOUS = "Anonymous"  # none is declared, and the broker lets anybody in
     EXPIRING = "Expiring"  # it is still valid, and should have been renewed by now
     EXPIRED = "Expired"  # its lifetime is over
     REJECTED = "Rejected"  # the broker refused it

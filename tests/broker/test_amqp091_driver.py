@@ -374,6 +374,29 @@ async def test_a_client_certificate_logs_in_with_external(
     await connection.close()
 
 
+async def test_who_has_no_login_is_let_in_where_the_broker_offers_that(
+    broker: RabbitMQNode, tenant: Tenant
+) -> None:
+    """RabbitMQ does from 4.0 on, as its `anonymous_login_user`; nothing is proved by it."""
+    known, _ = await opened(broker, tenant)
+    offers = "ANONYMOUS" in known.info.server.mechanisms
+    await known.close()
+    nobody = {
+        "credential": opening.anonymous(),
+        "mechanisms": ("PLAIN", "ANONYMOUS"),
+        "virtual_host": "/",
+    }
+    if not offers:
+        error = await refused(broker, tenant, **nobody)
+        assert error.reason is Reason.NO_AUTHENTICATION_MECHANISM
+        assert "anonymous credentials" in error.message
+        return
+    connection, _ = await opened(broker, tenant, **nobody)
+    assert connection.info.negotiated.mechanism == "ANONYMOUS"
+    assert not connection.info.proved
+    await connection.close()
+
+
 async def test_an_untrusted_certificate_is_refused(
     broker: RabbitMQNode, tenant: Tenant, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

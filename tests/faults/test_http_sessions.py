@@ -110,6 +110,17 @@ async def test_a_server_that_lets_anybody_in_has_proved_nothing(server: Server) 
         assert connection.is_open
 
 
+async def test_who_has_no_login_shows_none_and_has_proved_nothing(server: Server) -> None:
+    server.bare = "200 OK"
+    request = http_opening.request(server.port, credential=opening.anonymous())
+    async with opened(request) as connection:
+        assert not connection.info.proved
+        assert connection.info.negotiated.mechanism == "ANONYMOUS"
+        assert await connection.probe(PROBE, timeout=10) is not None
+    assert len(server.heads) == 2
+    assert b"authorization" not in b"".join(server.heads).lower()
+
+
 @pytest.mark.parametrize(
     ("bare", "proved"),
     [("403 Forbidden", True), ("302 Found", True), ("500 Internal Server Error", False)],

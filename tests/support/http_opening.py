@@ -23,7 +23,9 @@ def parameters(**changes: Any) -> HttpParameters:
     """Return what is asked of a friendly server; change what the test is about."""
     return dataclasses.replace(
         HttpParameters(
-            sasl=SaslPolicy(mechanisms=("BASIC", "BEARER", "EXTERNAL"), allow_insecure=True),
+            sasl=SaslPolicy(
+                mechanisms=("BASIC", "BEARER", "EXTERNAL", "ANONYMOUS"), allow_insecure=True
+            ),
             connection_name="springline/orders/main",
         ),
         **changes,

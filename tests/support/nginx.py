@@ -32,7 +32,8 @@ __all__ = ["HELLO", "KEEPALIVE_REQUESTS", "Nginx"]
 
 HELLO = b"hello\n"
 KEEPALIVE_REQUESTS = 10
-"""After so many answers a connection is closed, unless told otherwise; over HTTP/2 with a GOAWAY before the last one."""
+"""After so many answers a connection is closed, unless told otherwise; over HTTP/2 with a GOAWAY
+before the last one."""
 
 _CONFIGURATION = """
 daemon off;

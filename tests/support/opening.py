@@ -22,7 +22,7 @@ from springline.drivers.shared.sasl import SaslPolicy
 from springline.redaction import Secret
 from support.ports import LOOPBACK
 
-__all__ = ["Recorder", "agreed", "external", "password", "probe", "request", "token"]
+__all__ = ["Recorder", "agreed", "anonymous", "external", "password", "probe", "request", "token"]
 
 
 def password(username: str = "guest", secret: str = "guest") -> Credential:
@@ -42,6 +42,11 @@ def token(secret: str, username: str = "") -> Credential:
 def external() -> Credential:
     """Return the credential that is the client certificate."""
     return Credential(kind=CredentialKind.EXTERNAL, source="external")
+
+
+def anonymous() -> Credential:
+    """Return the credential of who has no login."""
+    return Credential(kind=CredentialKind.ANONYMOUS, source="anonymous")
 
 
 def request(

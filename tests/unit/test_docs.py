@@ -36,6 +36,7 @@ FINE: Final = {
     Reason.CONNECTED,
     Reason.OPEN,
     Reason.ACCEPTED,
+    Reason.ANONYMOUS,
     Reason.VERIFIED,
     Reason.NOT_BLOCKED,
     Reason.PUBLISHED,

@@ -21,6 +21,7 @@ from springline.api.fields import (
 from springline.api.meta import ApiModel
 
 __all__ = [
+    "Anonymous",
     "ClientReference",
     "Credentials",
     "External",
@@ -130,6 +131,10 @@ class External(ApiModel):
     """SASL EXTERNAL: the broker takes the user from the client certificate. It has no fields."""
 
 
+class Anonymous(ApiModel):
+    """No login: the broker lets the session in without a credential. It has no fields."""
+
+
 class Credentials(ApiModel):
     """How the client shows who it is; exactly one of the fields is given."""
 
@@ -157,5 +162,12 @@ class Credentials(ApiModel):
         default=None,
         description=(
             "SASL EXTERNAL with the broker's client certificate. Written as an empty mapping: {}"
+        ),
+    )
+    anonymous: Anonymous | None = Field(
+        default=None,
+        description=(
+            "No login, for a broker that lets anybody in (SASL ANONYMOUS; over HTTP, requests"
+            " without Authorization). Written as an empty mapping: {}"
         ),
     )

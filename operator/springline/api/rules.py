@@ -308,6 +308,7 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
                 "oauth2",
                 "serviceAccount",
                 "external",
+                "anonymous",
             ),
         ),
         NeverBoth(
@@ -316,6 +317,15 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
             other="rotation.verify",
             value="None",
             sentence="needs rotation.verify: Handshake, because it holds only what was verified",
+        ),
+        NeverBoth(
+            at="spec",
+            field="binding",
+            other="credentials.anonymous",
+            sentence=(
+                "cannot be used with credentials.anonymous: applications are given what the broker"
+                " has accepted, and that is nothing"
+            ),
         ),
         NeverBoth(
             at="spec",

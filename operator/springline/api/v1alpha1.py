@@ -37,6 +37,7 @@ from springline.api.connection import (
     Rotation,
 )
 from springline.api.credentials import (
+    Anonymous,
     ClientReference,
     Credentials,
     External,
@@ -57,6 +58,7 @@ __all__ = [
     "TLS",
     "VERSION",
     "AllowedNamespaces",
+    "Anonymous",
     "Binding",
     "Broker",
     "BrokerConnection",

@@ -127,7 +127,7 @@ def _login(credential: Credential, info: OpenInfo, offer: Offer) -> dict[str, st
     if info.negotiated.mechanism == "EXTERNAL":
         return None  # whatever else was declared, nobody has looked at it
     match credential.kind:
-        case CredentialKind.EXTERNAL:
+        case CredentialKind.EXTERNAL | CredentialKind.ANONYMOUS:
             return None
         case CredentialKind.TOKEN if not offer.has_login:
             return {"token": credential.secret.reveal()}

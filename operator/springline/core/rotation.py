@@ -72,4 +72,5 @@ def next_step(situation: Situation) -> Step | None:
         return Step.REPLACE
     if current.kind is not new.kind or current.username != new.username:
         return Step.REPLACE
-    return Step.REPLACE if new.kind is CredentialKind.EXTERNAL else Step.UPDATE
+    has_secret = new.kind in (CredentialKind.PASSWORD, CredentialKind.TOKEN)
+    return Step.UPDATE if has_secret else Step.REPLACE

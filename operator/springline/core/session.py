@@ -44,7 +44,7 @@ from springline.core.probe_trials import ProbeHold
 from springline.core.reporter import Reporter
 from springline.core.state import Command, Failure, Phase, SessionState, StateEvent
 from springline.core.told import Tale, Told
-from springline.core.values import Block, ClosedBy, CloseInfo, SessionKey
+from springline.core.values import Block, ClosedBy, CloseInfo, CredentialKind, SessionKey
 from springline.core.verdicts import Verdict
 from springline.core.view import SessionView
 from springline.core.waiters import Waiters
@@ -628,11 +628,16 @@ class Session:
         if self._desired is None:
             await close_quietly(success.connection, "no longer wanted")
             return
-        is_proved = success.connection.info.proved
         self._keeper.open(success, self._desired.spec.rotation, method=method)
         self._notes.open()
         is_probing = self._probe_settings is not None
-        opened: list[StateEvent] = [state.Opened(probing=is_probing, proved=is_proved)]
+        opened: list[StateEvent] = [
+            state.Opened(
+                probing=is_probing,
+                proved=success.connection.info.proved,
+                anonymous=success.credential.kind is CredentialKind.ANONYMOUS,
+            )
+        ]
         if is_probing and self._probe_hold.why:
             opened.append(state.ProbeRefused(message=self._probe_hold.why))
         await self._use(*opened, *also)

@@ -103,6 +103,8 @@ class SessionState:
     """Whether `failure` lies in the declaration, so that only a new one can help."""
     proved: bool = True
     """Whether the open connection, or else the one before, proved its credential to the broker."""
+    anonymous: bool = False
+    """Whether there was none to prove, as declared."""
     credentials: Verdict = verdicts.NOT_CHECKED
     blocked: Verdict = verdicts.NOT_CONNECTED
     unprobed: Verdict | None = None
@@ -182,6 +184,8 @@ class Opened:
     probing: bool = True
     proved: bool = True
     """Whether the broker asked for the credential, and accepted it."""
+    anonymous: bool = False
+    """Whether none is declared, so that there was nothing to ask for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -347,8 +351,8 @@ def _react(state: SessionState, event: StateEvent) -> Transition:  # noqa: C901 
             return _reconnect_requested(state)
         case AttemptFailed(error=error, has_expired=has_expired):
             return _attempt_failed(state, error, has_expired=has_expired)
-        case Opened(probing=probing, proved=proved):
-            return _opened(state, probing=probing, proved=proved)
+        case Opened():
+            return _opened(state, event)
         case Lost(failure=failure, by_probe=by_probe):
             return _lost(state, failure, by_probe=by_probe)
         case Blocked(block=block):
@@ -514,17 +518,17 @@ def _attempt_failed(
             return Transition(state=waiting, command=Command.CONNECT_SPACED)
 
 
-def _opened(state: SessionState, *, probing: bool, proved: bool) -> Transition:
+def _opened(state: SessionState, news: Opened) -> Transition:
+    state = replace(state, proved=news.proved, anonymous=news.anonymous)
     opened = replace(
         state,
         phase=Phase.CONNECTED,
         attempts=0,
         failure=None,
         standing=False,
-        proved=proved,
-        credentials=verdicts.ACCEPTED if proved else verdicts.UNPROVED,
-        blocked=verdicts.NOT_PROBED if probing else verdicts.PROBE_OFF,
-        unprobed=None if probing else verdicts.PROBE_OFF,
+        credentials=_in_use(state),
+        blocked=verdicts.NOT_PROBED if news.probing else verdicts.PROBE_OFF,
+        unprobed=None if news.probing else verdicts.PROBE_OFF,
         synced=verdicts.IN_SYNC,
     )
     return Transition(state=opened)
@@ -586,9 +590,16 @@ def _credential_expiring(state: SessionState, message: str) -> Transition:
     return _while_connected(state, credentials=verdicts.expiring(message))
 
 
+def _in_use(state: SessionState) -> Verdict:
+    """Tell what it says of a credential that a session was opened with it."""
+    if state.anonymous:
+        return verdicts.ANONYMOUS
+    return verdicts.ACCEPTED if state.proved else verdicts.UNPROVED
+
+
 def _accepted(state: SessionState, renewed: Renewed) -> Verdict:
     if not state.proved:
-        return verdicts.UNPROVED
+        return _in_use(state)
     if renewed.verified:
         return verdicts.VERIFIED
     return verdicts.UNTRIED if renewed.limited else verdicts.UNVERIFIED
@@ -596,10 +607,9 @@ def _accepted(state: SessionState, renewed: Renewed) -> Verdict:
 
 def _unchanged(state: SessionState, synced: Verdict) -> Transition:
     is_known = state.credentials.reason in (Reason.ACCEPTED, Reason.VERIFIED)
-    accepted = verdicts.ACCEPTED if state.proved else verdicts.UNPROVED
     return _while_connected(
         state,
-        credentials=None if is_known else accepted,
+        credentials=None if is_known else _in_use(state),
         synced=synced,
     )
 

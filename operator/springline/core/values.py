@@ -86,6 +86,7 @@ class CredentialKind(enum.Enum):
     PASSWORD = "password"  # a user name and a password
     TOKEN = "token"  # a bearer token; the user is whoever the token says
     EXTERNAL = "external"  # the transport: the client certificate of the TLS handshake
+    ANONYMOUS = "anonymous"  # nothing: the broker lets anybody in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

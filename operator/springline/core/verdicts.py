@@ -13,6 +13,7 @@ from springline.reasons import Reason
 
 __all__ = [
     "ACCEPTED",
+    "ANONYMOUS",
     "APPLYING",
     "IN_SYNC",
     "NOTHING_LIVE",
@@ -55,6 +56,11 @@ UNPROVED = Verdict(
     status=ConditionStatus.UNKNOWN,
     reason=Reason.NOT_CHECKED,
     message="the broker asked for no credential, so whether it would accept this one is not known",
+)
+ANONYMOUS = Verdict(
+    status=ConditionStatus.TRUE,
+    reason=Reason.ANONYMOUS,
+    message="no credential is declared, and the broker lets anybody in",
 )
 NOT_CONNECTED = Verdict(
     status=ConditionStatus.UNKNOWN,

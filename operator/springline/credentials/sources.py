@@ -3,6 +3,7 @@
 from springline.core import ports
 from springline.core.addresses import AddressPolicy
 from springline.core.desired import SessionSpec
+from springline.credentials.anonymous import AnonymousSource
 from springline.credentials.certificates import CertificateSource, PreparedClients
 from springline.credentials.external import ExternalSource
 from springline.credentials.oauth2 import OAuth2Sources
@@ -48,6 +49,8 @@ class CredentialSources:
             return self._oauth2.source(namespace, declared.oauth2)
         if declared.service_account is not None:
             return self._service_accounts.source(namespace, declared.service_account)
+        if declared.anonymous is not None:
+            return AnonymousSource()
         return ExternalSource()
 
     def tls(self, spec: SessionSpec) -> ports.TLSSource:

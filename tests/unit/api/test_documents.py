@@ -113,7 +113,7 @@ def test_a_broker_with_little_has_the_documented_defaults() -> None:
     assert spec.endpoints_from.dns_srv == "_amqps._tcp.rabbit.example.com"
     assert spec.addresses == ()
     assert (spec.tls.enabled, spec.tls.insecure_skip_verify) == (False, False)
-    assert spec.sasl.mechanisms == ("EXTERNAL", "PLAIN", "AMQPLAIN")
+    assert spec.sasl.mechanisms == ("EXTERNAL", "PLAIN", "AMQPLAIN", "ANONYMOUS")
     assert spec.sasl.allow_insecure is False
     assert spec.connect_timeout == timedelta(seconds=10)
     assert (spec.retry.delay, spec.retry.max_delay) == (timedelta(seconds=10), timedelta(minutes=1))
@@ -661,7 +661,7 @@ def test_the_schema_has_the_limits_that_are_checked() -> None:
     assert (spec["channelMax"]["minimum"], spec["channelMax"]["maximum"]) == (1, 65535)
     assert (spec["virtualHost"]["minLength"], spec["virtualHost"]["maxLength"]) == (1, 255)
     assert spec["heartbeat"]["type"] == "string"
-    assert definitions["SASL"]["properties"]["mechanisms"]["maxItems"] == 6
+    assert definitions["SASL"]["properties"]["mechanisms"]["maxItems"] == 7
     assert definitions["SecretReference"]["properties"]["name"]["pattern"].startswith("^")
 
 

@@ -10,9 +10,7 @@ from springline.api.problems import Problem, sentences
 from springline.api.rules import AtMostOneOf, ExactlyOneOf, Requires
 
 ENDPOINTS = {"endpoints": [{"host": "rabbit"}]}
-SOURCES_NEEDED = (
-    "exactly one of secretRef, tokenRef, tokenFile, oauth2, serviceAccount and external is needed"
-)
+SOURCES_NEEDED = "exactly one of secretRef, tokenRef, tokenFile, oauth2, serviceAccount, external and anonymous is needed"
 SECRET = {"secretRef": {"name": "orders"}}
 
 

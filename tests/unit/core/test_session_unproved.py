@@ -9,6 +9,7 @@ from springline.core.events import EventType
 from springline.core.state import Phase
 from springline.core.values import OpenRequest
 from springline.reasons import Reason
+from support import opening
 from support.builders import OTHER_RABBIT, a_target
 from support.fakes import FakeConnection
 from support.stage import Stage
@@ -27,6 +28,19 @@ async def test_a_credential_that_nobody_asked_for_is_not_called_accepted(stage: 
     assert (verdict.status, verdict.reason) == (ConditionStatus.UNKNOWN, Reason.NOT_CHECKED)
     assert "asked for no credential" in verdict.message
     assert not stage.view.is_ready
+
+
+async def test_who_declares_no_credential_is_let_in_as_declared(stage: Stage) -> None:
+    """There is nothing to prove, so nothing is missing; and nothing to publish."""
+    stage.credentials.answer = opening.anonymous()
+    await let_in(stage)
+    assert stage.state().credentials == verdicts.ANONYMOUS
+    assert stage.view.is_ready
+    assert binding.content(stage.view, Surroundings()) is None
+    stage.session.credential_changed()
+    await stage.clock.settle()
+    assert stage.state().credentials == verdicts.ANONYMOUS
+    assert len(stage.driver.requests) == 1
 
 
 async def test_what_nobody_looked_at_is_shown_nowhere_as_a_user(stage: Stage) -> None:

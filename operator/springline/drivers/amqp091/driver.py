@@ -98,5 +98,6 @@ def _info(
             tls=tls_handshake.tls_info(line.writer, request.tls),
         ),
         server=agreed.server,
-        proved=True,  # each of the mechanisms shows the broker the credential
+        # Each of the other mechanisms shows the broker the credential.
+        proved=agreed.mechanism != "ANONYMOUS",
     )

@@ -79,7 +79,7 @@ def _demo_password(credential: Credential) -> bytes:
     return b"My password is " + credential.secret.reveal().encode()
 
 
-def _nothing(credential: Credential) -> bytes:  # noqa: ARG001 - the certificate says who we are
+def _nothing(credential: Credential) -> bytes:  # noqa: ARG001 - it has nothing to say
     return b""
 
 
@@ -88,6 +88,8 @@ _MECHANISMS: Mapping[str, Mechanism] = {
     "AMQPLAIN": Mechanism(initial=_amqplain),
     # RFC 4422 appendix A: an empty authorization identity asks for the certificate's own.
     "EXTERNAL": Mechanism(initial=_nothing, challenged=_nothing),
+    # RFC 4505 §2: a trace of who it is may be sent, and need not be.
+    "ANONYMOUS": Mechanism(initial=_nothing),
     "RABBIT-CR-DEMO": Mechanism(initial=_username, challenged=_demo_password),
 }
 

@@ -25,7 +25,15 @@ from typing import Final
 
 import springline
 from springline.core.ports import ConnectionObserver
-from springline.core.values import Block, ClosedBy, CloseInfo, Credential, OpenInfo, OpenRequest
+from springline.core.values import (
+    Block,
+    ClosedBy,
+    CloseInfo,
+    Credential,
+    CredentialKind,
+    OpenInfo,
+    OpenRequest,
+)
 from springline.drivers.http import alarms, logins, servers, verdicts
 from springline.drivers.http.connection import HttpConnection, Options
 from springline.drivers.http.errors import RetryRequestError
@@ -153,7 +161,7 @@ class HttpClient:
         response, verdict = await self._unthrottled(self._fields, deadline)
         if verdict.judgement is not Judgement.UP:
             raise self._refusal(verdict)
-        proved = True
+        proved = self._credential.kind is not CredentialKind.ANONYMOUS
         challenge: Response | None = None
         if self._fields:
             challenge, bare = await self._unthrottled((), deadline)

@@ -15,7 +15,12 @@ from springline.reasons import Reason
 
 __all__ = ["HttpDriver"]
 
-_WRITTEN: Final = {"BASIC": "secretRef", "BEARER": "a token", "EXTERNAL": "external"}
+_WRITTEN: Final = {
+    "BASIC": "secretRef",
+    "BEARER": "a token",
+    "EXTERNAL": "external",
+    "ANONYMOUS": "anonymous",
+}
 
 
 class HttpDriver:

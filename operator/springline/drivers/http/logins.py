@@ -19,7 +19,9 @@ __all__ = ["TABLE", "authorization", "scheme"]
 
 _CLEAR_TEXT: Final = frozenset({"BASIC", "BEARER"})
 
-TABLE: Final = MechanismTable(supported=_CLEAR_TEXT | {"EXTERNAL"}, clear_text=_CLEAR_TEXT)
+TABLE: Final = MechanismTable(
+    supported=_CLEAR_TEXT | {"EXTERNAL", "ANONYMOUS"}, clear_text=_CLEAR_TEXT
+)
 """The schemes, in the words of SASL mechanisms; EXTERNAL is the client certificate alone."""
 
 _BEARER: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 §2.1
@@ -37,6 +39,8 @@ def scheme(credential: Credential) -> str:
             return "BEARER"
         case CredentialKind.EXTERNAL:
             return "EXTERNAL"
+        case CredentialKind.ANONYMOUS:
+            return "ANONYMOUS"
         case _:
             assert_never(credential.kind)
 
@@ -52,7 +56,7 @@ def authorization(credential: Credential) -> Headers:
             value = _basic(credential.username, secret)
         case CredentialKind.TOKEN:
             value = _bearer(secret)
-        case CredentialKind.EXTERNAL:
+        case CredentialKind.EXTERNAL | CredentialKind.ANONYMOUS:
             return ()
         case _:
             assert_never(credential.kind)

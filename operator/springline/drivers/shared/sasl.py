@@ -106,6 +106,8 @@ def _can_use(
 ) -> bool:
     if name not in table.supported:
         return False
+    if credential.kind is CredentialKind.ANONYMOUS or name == "ANONYMOUS":
+        return credential.kind is CredentialKind.ANONYMOUS and name == "ANONYMOUS"
     if name == "EXTERNAL":
         return tls is not None and tls.has_client_certificate
     return credential.kind is not CredentialKind.EXTERNAL
@@ -118,7 +120,7 @@ def _is_protected(
 
 
 def _check_credential(credential: Credential) -> None:
-    if credential.kind is CredentialKind.EXTERNAL:
+    if credential.kind in (CredentialKind.EXTERNAL, CredentialKind.ANONYMOUS):
         return
     secret = credential.secret.reveal()
     # An empty name or password must not be sent: some clients turn it into `guest`, and brokers
@@ -143,6 +145,8 @@ def _described(credential: Credential, tls: TLSClient | None) -> str:
             what = "a token"
         case CredentialKind.EXTERNAL:
             what = "external credentials (EXTERNAL, with tls.clientCertificateRef)"
+        case CredentialKind.ANONYMOUS:
+            return "anonymous credentials (ANONYMOUS)"
         case _:
             assert_never(credential.kind)
     return f"{what} and {certificate} client certificate"

@@ -12,7 +12,9 @@ from springline.reasons import Reason
 from springline.redaction import Secret
 
 TABLE = MechanismTable(
-    supported=frozenset({"SCRAM-SHA-256", "PLAIN", "AMQPLAIN", "RABBIT-CR-DEMO", "EXTERNAL"}),
+    supported=frozenset(
+        {"SCRAM-SHA-256", "PLAIN", "AMQPLAIN", "RABBIT-CR-DEMO", "EXTERNAL", "ANONYMOUS"}
+    ),
     clear_text=frozenset({"PLAIN", "AMQPLAIN", "RABBIT-CR-DEMO"}),
 )
 PLAINTEXT = None
@@ -33,6 +35,7 @@ def token(username: str = "", secret: str = "a.b.c") -> Credential:
 
 
 EXTERNAL = Credential(kind=CredentialKind.EXTERNAL, source="external")
+ANONYMOUS = Credential(kind=CredentialKind.ANONYMOUS, source="anonymous")
 
 
 def policy(*names: str, allow_insecure: bool = False) -> SaslPolicy:
@@ -82,6 +85,22 @@ def policy(*names: str, allow_insecure: bool = False) -> SaslPolicy:
             TLS_WITH_CERTIFICATE,
             "EXTERNAL",
             id="external credentials use EXTERNAL only",
+        ),
+        pytest.param(
+            ("PLAIN", "EXTERNAL", "ANONYMOUS"),
+            ("ANONYMOUS", "PLAIN", "EXTERNAL"),
+            ANONYMOUS,
+            TLS_WITH_CERTIFICATE,
+            "ANONYMOUS",
+            id="anonymous credentials use ANONYMOUS only",
+        ),
+        pytest.param(
+            ("ANONYMOUS", "PLAIN"),
+            ("ANONYMOUS", "PLAIN"),
+            password(),
+            TLS,
+            "PLAIN",
+            id="no other credentials use ANONYMOUS",
         ),
         pytest.param(
             ("GSSAPI", "PLAIN"),
