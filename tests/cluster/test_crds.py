@@ -91,7 +91,10 @@ def allowing(namespaces: dict[str, Any]) -> dict[str, Any]:
     return with_spec(CLUSTER_BROKER, allowedNamespaces=namespaces)
 
 
-SOURCE_NEEDED = "exactly one of secretRef, tokenRef, tokenFile, oauth2, serviceAccount, external and anonymous is needed"
+SOURCE_NEEDED = (
+    "exactly one of secretRef, tokenRef, tokenFile, oauth2, serviceAccount, external and anonymous"
+    " is needed"
+)
 OAUTH2: dict[str, Any] = {
     "tokenURL": "https://login.example.com/token",
     "clientRef": {"name": "orders-client"},
