@@ -203,7 +203,7 @@ def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQNode]
     if EXISTING:
         pytest.skip("this test needs a broker of its own")
     try:
-        node = RabbitMQNode(tmp_path_factory.mktemp("rabbitmq"))
+        node = RabbitMQNode(tmp_path_factory.mktemp("rabbitmq"), management=True)
     except RabbitMQMissing as error:
         pytest.skip(str(error))
     with node:
@@ -215,7 +215,9 @@ def rabbit(request: pytest.FixtureRequest, kubectl: Kubectl) -> SharedBroker:
     """The broker that all tests share; they leave it without alarms."""
     if not EXISTING:
         node: RabbitMQNode = request.getfixturevalue("rabbitmq")
-        return SharedBroker(administration=node, host=LOOPBACK, port=node.amqp_port)
+        return SharedBroker(
+            administration=node, host=LOOPBACK, port=node.amqp_port, http_port=node.http_port
+        )
     kubectl.apply(RABBITMQ.read_text())
     limit = "--timeout=300s"
     where = "--namespace=springline-rabbitmq"

@@ -112,6 +112,24 @@ def by_account(**fields: Any) -> dict[str, Any]:
     return with_spec(CONNECTION, credentials={"serviceAccount": _given(ACCOUNT | fields)})
 
 
+WEB: dict[str, Any] = {"protocol": "http", **INLINE}
+
+
+def over_http(**fields: Any) -> dict[str, Any]:
+    """A connection with a broker in place that speaks HTTP."""
+    return with_spec(CONNECTION, brokerRef=..., broker=WEB, **fields)
+
+
+def asking(**http: Any) -> dict[str, Any]:
+    """A connection with a request of its own, to a broker that is declared elsewhere."""
+    return with_spec(CONNECTION, http=http)
+
+
+def asking_beside(**blocked: Any) -> dict[str, Any]:
+    """A connection with a second request."""
+    return asking(blockedWhen={"path": "/alarms", **blocked})
+
+
 def _given(fields: dict[str, Any]) -> dict[str, Any]:
     return {key: each for key, each in fields.items() if each != ...}
 
@@ -408,6 +426,97 @@ REFUSED: list[Any] = [
             ),
         )
     ),
+    *(
+        pytest.param(over_http(**fields), "has no meaning with protocol http", id=f"HTTP: {what}")
+        for fields, what in (
+            ({"virtualHost": "orders"}, "a virtual host"),
+            ({"frameMax": 8192}, "frames"),
+            ({"channelMax": 7}, "channels"),
+            ({"clientProperties": {"a": "b"}}, "properties"),
+            ({"probe": {"exchange": "a"}}, "an exchange"),
+            ({"probe": {"routingKey": "a"}}, "a routing key"),
+            ({"probe": {"mode": "OwnQueue"}}, "a queue"),
+        )
+    ),
+    *(
+        pytest.param(with_spec(broker, protocol="http", locale=locale), "no meaning", id=what)
+        for broker, locale, what in (
+            (BROKER, {"prefer": "de_DE"}, "HTTP: a preferred locale"),
+            (BROKER, {"select": ["de_DE"]}, "HTTP: locales to select"),
+            (CLUSTER_BROKER, {"prefer": "de_DE"}, "HTTP: a preferred locale for all"),
+        )
+    ),
+    *(
+        pytest.param(
+            with_spec(BROKER, protocol=protocol, sasl={"mechanisms": mechanisms}),
+            f"with protocol {named}",
+            id=f"mechanisms {' '.join(mechanisms)} with protocol {protocol}",
+        )
+        for protocol, mechanisms, named in (
+            ("http", ["BASIC", "PLAIN"], "http"),
+            ("amqp091", ["BASIC"], "amqp091"),
+            (..., ["BEARER", "EXTERNAL"], "amqp091"),
+        )
+    ),
+    *(
+        pytest.param(
+            with_spec(CONNECTION, brokerRef=..., broker=INLINE | broker, http=http),
+            "only with protocol http; leave it out",
+            id=f"http {' '.join(http)} with protocol {broker.get('protocol')}",
+        )
+        for broker, http in (
+            ({"protocol": "amqp091"}, {"path": "/alarms"}),
+            ({}, {"method": "HEAD"}),
+            ({}, {"expectStatus": [204]}),
+            ({}, {"version": "HTTP1"}),
+            ({}, {"persistent": False}),
+            ({}, {"blockedWhen": {"path": "/alarms"}}),
+        )
+    ),
+    *(
+        pytest.param(request(path=path), f"{where}path", id=f"{where}path {what}")
+        for request, where in ((asking, "http."), (asking_beside, "http.blockedWhen."))
+        for path, what in (
+            ("", "that is empty"),
+            ("api/whoami", "without a slash in front"),
+            ("http://rabbit/api", "that is a URL"),
+            ("*", "that is a star"),
+            ("/a#b", "with a fragment"),
+            ("/a b", "with a space"),
+            ("/a\tb", "with a tab"),
+            ("/a\r\nHost: b", "with a field of its own"),
+            ("/a\n", "with a line feed at the end"),
+            ("/a\x7f", "with a DEL"),
+            ("/ä", "that is not encoded"),
+            ("/" + 2048 * "a", "that is too long"),
+            (5, "that is a number"),
+        )
+    ),
+    *(
+        pytest.param(request(**{field: statuses}), says, id=f"{field} {what}")
+        for request, field, least in (
+            (asking, "expectStatus", 200),
+            (asking_beside, "status", 201),
+        )
+        for statuses, says, what in (
+            ([], field, "without one"),
+            ([least - 1], field, "too low"),
+            ([600], field, "too high"),
+            (["200"], field, "in quotes"),
+            ([204.5], field, "with a fraction"),
+            ([204, 204], "more than once", "with one twice"),
+            (list(range(300, 317)), "16", "with too many"),
+            (503, field, "that is no list"),
+        )
+    ),
+    pytest.param(asking(method="POST"), "http.method", id="a method that changes something"),
+    pytest.param(asking(version="HTTP3"), "http.version", id="a version there is not"),
+    pytest.param(asking(persistent="yes"), "http.persistent", id="a word for a flag"),
+    pytest.param(asking(headers={}), "http.headers", id="a field of HTTP there is not"),
+    pytest.param(asking(blockedWhen={}), "blockedWhen.path", id="a second request without a path"),
+    pytest.param(
+        asking_beside(method="HEAD"), "blockedWhen.method", id="a method for the second request"
+    ),
 ]
 
 
@@ -500,6 +609,48 @@ ACCEPTED: list[Any] = [
             }
         ),
         id="a selector with labels and expressions",
+    ),
+    pytest.param(
+        asking(
+            path="/" + 2047 * "a",
+            method="OPTIONS",
+            expectStatus=[200, *range(585, 600)],
+            version="HTTP2",
+            persistent=False,
+            blockedWhen={"path": '/a?b="c"&d=%20', "status": [201, *range(300, 315)]},
+        ),
+        id="a request with everything",
+    ),
+    pytest.param(over_http(http={"path": "/api/whoami"}), id="a broker in place over HTTP"),
+    pytest.param(
+        over_http(
+            virtualHost="/",
+            frameMax=131072,
+            channelMax=2047,
+            clientProperties={},
+            probe={"mode": "None", "exchange": "", "routingKey": "springline.probe"},
+        ),
+        id="over HTTP defaults of what has no meaning there",
+    ),
+    pytest.param(
+        with_spec(
+            CONNECTION,
+            brokerRef=...,
+            broker=INLINE,
+            http={"path": "/", "method": "GET", "expectStatus": [200], "version": "Auto"},
+        ),
+        id="over AMQP 0-9-1 the defaults of HTTP",
+    ),
+    *(
+        pytest.param(
+            with_spec(BROKER, protocol=protocol, sasl={"mechanisms": mechanisms}),
+            id=f"mechanisms {' '.join(mechanisms)} with protocol {protocol}",
+        )
+        for protocol, mechanisms in (
+            ("http", ["EXTERNAL", "PLAIN", "AMQPLAIN"]),  # the default of the schema
+            ("http", ["BEARER", "BASIC", "EXTERNAL"]),
+            (..., ["RABBIT-CR-DEMO", "PLAIN"]),
+        )
     ),
 ]
 

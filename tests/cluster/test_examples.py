@@ -88,13 +88,15 @@ def reason(status: dict[str, Any]) -> str:
 async def test_an_example_is_accepted_and_answered(
     kubectl: Kubectl, rabbit: SharedBroker, example: str
 ) -> None:
-    """Unknown fields are refused; only the port of a broker on this machine is another one."""
+    """Unknown fields are refused; only the ports of a broker on this machine are others."""
     declared = documents(FOLDERS[example])
     connections = [each["metadata"] for each in declared if each["kind"] == "BrokerConnection"]
     assert connections
     for each in declared:
         if each["kind"] == "Broker" and is_local(each):
-            each["spec"]["endpoints"] = [{"host": rabbit.host, "port": rabbit.port}]
+            is_http = each["spec"].get("protocol") == "http"
+            here = rabbit.management() if is_http else rabbit.document()
+            each["spec"]["endpoints"] = here["spec"]["endpoints"]
     text = yaml.safe_dump_all(declared)
     options = ["--server-side", "--force-conflicts", "--validate=strict", "--filename=-"]
     try:

@@ -50,11 +50,13 @@ class OperatorProcess:
         program: tuple[str, ...] = (sys.executable, "-m", "springline"),
         kubeconfig: Callable[..., str] | None = None,
         with_loopback: bool = True,
+        service_host: str = "",
     ) -> None:
         """Prepare the directory and lease a port; nothing runs yet.
 
         `kubeconfig`, in place of the server's own, leads to the API server by another way.
-        `with_loopback` lets it connect to brokers on this machine.
+        `with_loopback` lets it connect to brokers on this machine. `service_host` is what it is
+        told to be the address of the Service `kubernetes`, as every pod is.
         """
         directory.mkdir(parents=True, exist_ok=True)
         self.namespace = namespace
@@ -62,6 +64,7 @@ class OperatorProcess:
         self._server = server
         self._secrets = secrets
         self._with_loopback = with_loopback
+        self._service_host = service_host
         self._program = program
         self._kubeconfig_text = kubeconfig or server.kubeconfig
         self._kubeconfig = directory / "kubeconfig"
@@ -116,6 +119,8 @@ class OperatorProcess:
         environment = {**springline_process.environment(), **given}
         for name in ("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"):
             environment.pop(name, None)
+        if self._service_host:
+            environment["KUBERNETES_SERVICE_HOST"] = self._service_host
         self._process = processes.spawn(
             [*self._program, *arguments, *overriding, *options],
             env={**environment, "KUBECONFIG": str(self._kubeconfig)},

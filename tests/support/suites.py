@@ -41,6 +41,7 @@ ON_NEWER = {
         "cluster/test_binding.py",
         "cluster/test_blocked.py",
         "cluster/test_connections.py",
+        "cluster/test_http.py",
         "cluster/test_oauth2.py",
         "cluster/test_rotation_page.py",
         "cluster/test_secrets.py",

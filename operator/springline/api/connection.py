@@ -16,6 +16,7 @@ from springline.api.fields import (
     RESERVED,
     Between,
     Entries,
+    HttpBlockedStatus,
     HttpPath,
     HttpStatus,
     ObjectName,
@@ -116,7 +117,7 @@ class HTTPBlockedWhen(ApiModel):
     path: HttpPath = Field(
         description="Path with query that is asked after each successful probe, by GET."
     )
-    status: Annotated[tuple[HttpStatus, ...], *_statuses(maximum=16)] = Field(
+    status: Annotated[tuple[HttpBlockedStatus, ...], *_statuses(maximum=16)] = Field(
         default=(503,),
         description="Answers that mean that the broker is blocked; 200 means that it is not.",
     )

@@ -22,6 +22,7 @@ __all__ = [
     "EndpointHost",
     "Entries",
     "HostName",
+    "HttpBlockedStatus",
     "HttpPath",
     "HttpStatus",
     "HttpsURL",
@@ -449,6 +450,7 @@ HttpsURL = Annotated[
     ),
 ]
 HttpStatus = Annotated[int, Between(200, 599)]
+HttpBlockedStatus = Annotated[int, Between(201, 599)]  # 200 means that nothing is blocked
 HttpPath = Annotated[
     str,
     Text(

@@ -17,8 +17,10 @@ from typing import Any, Final
 
 from pydantic.alias_generators import to_camel
 
+from springline import protocols
 from springline.api import broker, durations
-from springline.api.connection import BrokerConnectionSpec
+from springline.api.connection import BrokerConnectionSpec, Probe
+from springline.api.meta import ApiModel
 from springline.api.problems import Path, Problem
 
 __all__ = [
@@ -28,6 +30,8 @@ __all__ = [
     "NeverBoth",
     "NotBelow",
     "OnlyWith",
+    "OwnBlock",
+    "OwnEntries",
     "Requires",
     "Rule",
     "check",
@@ -199,10 +203,14 @@ class OnlyWith:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class NeverBoth:
-    """`field` is not given where `other` has this value, or is given at all."""
+    """`field` is not given where `other` has this value, or is given at all.
+
+    An empty map counts as not given: it is what a schema puts there.
+    """
 
     at: str
-    field: str
+    field: str  # a path with dots, below `at`
+    given: str | None = None  # the value of the field that is refused; any, where None
     other: str  # a path with dots, below `at`
     value: str | None = None  # any, where None
     default: str | int | None = None  # of the field, which is as if it was not given
@@ -214,9 +222,13 @@ class NeverBoth:
             return
         other = _lookup(holder, self.other)
         is_so = _given(other) if self.value is None else other == self.value
-        given = _lookup(holder, self.field)
-        if is_so and _given(given) and given != self.default:
+        if is_so and self._is_refused(_lookup(holder, self.field)):
             yield Problem((*_path(self.at), *_path(self.field)), self.sentence)
+
+    def _is_refused(self, found: object) -> bool:
+        if self.given is not None:
+            return found == self.given
+        return _given(found) and found != self.default and found != {}
 
     def cel(self, schema: Schema) -> tuple[str, str]:
         """Return the same rule for the API server, as CEL on the object, and its message."""
@@ -224,17 +236,112 @@ class NeverBoth:
         if self.value is not None:
             other += f" && self.{self.other} == '{self.value}'"
         given = _cel_given(schema, self.field)
-        if self.default is not None:
-            default = f"'{self.default}'" if isinstance(self.default, str) else self.default
-            given += f" && self.{self.field} != {default}"
-        return f"!({given} && {other})", f"{self.field} {self.sentence}"
+        if self.given is not None:
+            given += f" && self.{self.field} == {_cel_value(self.given)}"
+        elif self.default is not None:
+            given += f" && self.{self.field} != {_cel_value(self.default)}"
+        elif "additionalProperties" in _below(schema, self.field):
+            given += f" && size(self.{self.field}) > 0"
+        field = self.field if self.given is None else f"{self.field}: {self.given}"
+        return f"!({given} && {other})", f"{field} {self.sentence}"
 
 
-Rule = ExactlyOneOf | AtMostOneOf | Requires | NotBelow | OnlyWith | NeverBoth
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class OwnBlock:
+    """The block of a protocol's own has nothing but defaults beside a broker of another one.
+
+    Where the broker is another object, the core says the same.
+    """
+
+    at: str
+    field: str  # of the name that the protocol has
+    defaults: tuple[tuple[str, Any], ...]  # of what is in the block, by name; None has none
+    broker: str  # the object that has the protocol, below `at`
+
+    def check(self, document: object) -> Iterator[Problem]:
+        holder = _lookup(document, self.at)
+        block, declared = _lookup(holder, self.field), _lookup(holder, self.broker)
+        if not isinstance(block, Mapping) or not isinstance(declared, Mapping):
+            return
+        protocol = _protocol(declared)
+        has_own = any(block.get(name) not in (None, _plain(each)) for name, each in self.defaults)
+        if has_own and protocol != self.field and protocol in protocols.PROTOCOLS:
+            yield Problem(
+                (*_path(self.at), self.field),
+                f"has no meaning with protocol {protocol}, only with protocol {self.field};"
+                " leave it out",
+            )
+
+    def cel(self, schema: Schema) -> tuple[str, str]:  # noqa: ARG002 - as the other rules have it
+        """Return the same rule for the API server, as CEL on the object, and its message."""
+        block = f"self.{self.field}"
+        has_own = " || ".join(
+            f"has({block}.{name})"
+            if default is None
+            else f"(has({block}.{name}) && {block}.{name} != {_cel_value(default)})"
+            for name, default in self.defaults
+        )
+        chosen = _cel_protocol(f"self.{self.broker}")
+        rule = (
+            f"!(has({block}) && has(self.{self.broker}) && {chosen} != '{self.field}'"
+            f" && ({has_own}))"
+        )
+        return rule, f"{self.field} has a meaning only with protocol {self.field}; leave it out"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class OwnEntries:
+    """A list has no entry that only other protocols know, unless it is the default."""
+
+    at: str  # the object that has the protocol
+    field: str  # the list, as a path with dots, below `at`
+    protocol: str
+    known: tuple[str, ...]
+    foreign: tuple[str, ...]
+    default: tuple[str, ...]
+
+    def check(self, document: object) -> Iterator[Problem]:
+        holder = _lookup(document, self.at)
+        entries = _lookup(holder, self.field)
+        if not isinstance(holder, Mapping) or not isinstance(entries, list):
+            return
+        if _protocol(holder) != self.protocol or entries == list(self.default):
+            return
+        foreign = [each for each in self.foreign if each in entries]
+        if foreign:
+            yield Problem(
+                (*_path(self.at), *_path(self.field)),
+                f"{_listed(foreign)} cannot be used with protocol {self.protocol}, {self._has}",
+            )
+
+    @property
+    def _has(self) -> str:
+        return f"which has {_listed(self.known)}"
+
+    def cel(self, schema: Schema) -> tuple[str, str]:
+        """Return the same rule for the API server, as CEL on the object, and its message."""
+        entries = f"self.{self.field}"
+        rule = (
+            f"!({_cel_protocol('self')} == '{self.protocol}' && {_cel_given(schema, self.field)}"
+            f" && {entries} != {_cel_value(self.default)}"
+            f" && {entries}.exists(each, each in {_cel_value(self.foreign)}))"
+        )
+        message = f"{self.field} must hold only {_listed(self.known)} with protocol {self.protocol}"
+        return rule, message
+
+
+Rule = (
+    ExactlyOneOf | AtMostOneOf | Requires | NotBelow | OnlyWith | NeverBoth | OwnBlock | OwnEntries
+)
 
 
 def _not_with_http(
-    at: str, field: str, *, protocol: str, default: str | int | None = None
+    at: str,
+    field: str,
+    *,
+    protocol: str,
+    given: str | None = None,
+    default: str | int | None = None,
 ) -> NeverBoth:
     """Return the rule for a field that has no meaning over HTTP.
 
@@ -243,11 +350,28 @@ def _not_with_http(
     return NeverBoth(
         at=at,
         field=field,
+        given=given,
         other=protocol,
         value="http",
         default=default,
         sentence="has no meaning with protocol http; leave it out",
     )
+
+
+def _own_blocks(at: str, declared: type[ApiModel], *, broker: str) -> Iterator[OwnBlock]:
+    """Return the rules for what only one protocol has, in a field of the protocol's name."""
+    for name in protocols.PROTOCOLS:
+        if name not in declared.model_fields:
+            continue
+        default = declared.model_fields[name].get_default(call_default_factory=True)
+        if isinstance(default, ApiModel):
+            yield OwnBlock(at=at, field=name, broker=broker, defaults=tuple(_defaults(default)))
+
+
+def _defaults(block: ApiModel) -> Iterator[tuple[str, object]]:
+    """Return the fields of a block as they are called in a document, with their defaults."""
+    for name, each in type(block).model_fields.items():
+        yield each.alias or to_camel(name), getattr(block, name)
 
 
 def broker_rules(at: str) -> tuple[Rule, ...]:
@@ -274,6 +398,17 @@ def broker_rules(at: str) -> tuple[Rule, ...]:
         *(
             _not_with_http(at, f"locale.{field}", protocol="protocol")
             for field in ("prefer", "select")
+        ),
+        *(
+            OwnEntries(
+                at=at,
+                field="sasl.mechanisms",
+                protocol=each.name,
+                known=each.mechanisms,
+                foreign=tuple(name for name in protocols.MECHANISMS if name not in each.mechanisms),
+                default=protocols.DEFAULT_MECHANISMS,
+            )
+            for each in protocols.PROTOCOLS.values()
         ),
         NotBelow(
             at=f"{at}.retry",
@@ -364,6 +499,18 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
             )
             for field in ("virtual_host", "frame_max", "channel_max")
         ),
+        _not_with_http("spec", "clientProperties", protocol="broker.protocol"),
+        *(
+            _not_with_http(
+                "spec",
+                f"probe.{to_camel(field)}",
+                protocol="broker.protocol",
+                default=Probe.model_fields[field].default,
+            )
+            for field in ("exchange", "routing_key")
+        ),
+        _not_with_http("spec", "probe.mode", given="OwnQueue", protocol="broker.protocol"),
+        *_own_blocks("spec", BrokerConnectionSpec, broker="broker"),
         *broker_rules("spec.broker"),
     ),
 }
@@ -397,16 +544,43 @@ def _duration(value: object, default: timedelta) -> timedelta | None:
         return None
 
 
+def _protocol(declared: Mapping[str, Any]) -> object:
+    """Return the protocol of a broker as it was written, or the one that is the default."""
+    found = declared.get("protocol")
+    return protocols.DEFAULT if found is None else found
+
+
+def _plain(value: object) -> object:
+    """Return a default of a model as it stands in a document."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _cel_protocol(broker: str) -> str:
+    return f"(has({broker}.protocol) ? {broker}.protocol : '{protocols.DEFAULT}')"
+
+
+def _cel_value(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_cel_value, value))}]"
+    return f"'{value}'" if isinstance(value, str) else str(value)
+
+
 def _cel_given(schema: Schema, path: str) -> str:
     """Return CEL for whether the field at a path is given, from the object whose schema it is."""
     terms, holder = [], "self"
     for part in _path(path):
         holder = f"{holder}.{part}"
         terms.append(f"has({holder})")
-        schema = schema["properties"][part]
-    if schema.get("type") == "boolean":
+    if _below(schema, path).get("type") == "boolean":
         terms.append(holder)
     return " && ".join(terms)
+
+
+def _below(schema: Schema, path: str) -> Schema:
+    """Return the schema of the field at a path."""
+    for part in _path(path):
+        schema = schema["properties"][part]
+    return schema
 
 
 def _cel_duration(field: str, default: timedelta) -> str:

@@ -241,14 +241,13 @@ def _foreign(declared: ApiModel, broker: v1alpha1.BrokerSpec, *, at: str = "") -
     What only one protocol has, is in a field of the name that the protocol has in the table.
     """
     known = type(declared).model_fields
-    for name, other in protocols.PROTOCOLS.items():
+    for name in protocols.PROTOCOLS:
         if name == broker.protocol or name not in known:
             continue
         if getattr(declared, name) != known[name].get_default(call_default_factory=True):
-            mine = protocols.PROTOCOLS[broker.protocol]
             return (
-                f"{at}{name} is for brokers that speak {other.title}, and this one is declared to "
-                f"speak {mine.title}; leave it out"
+                f"{at}{name} has no meaning with protocol {broker.protocol}, only with protocol "
+                f"{name}; leave it out"
             )
     return ""
 

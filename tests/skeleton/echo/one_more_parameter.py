@@ -49,8 +49,7 @@ def test_another_protocol_refuses_it() -> None:
     found = resolved(port=7, protocol="amqp091", echo={"volume": 3})
     assert isinstance(found, Failure)
     assert found.message == (
-        "spec.echo is for brokers that speak Echo, and this one is declared to speak AMQP 0-9-1; "
-        "leave it out"
+        "spec.echo has no meaning with protocol amqp091, only with protocol echo; leave it out"
     )
     assert isinstance(resolved(port=7, protocol="amqp091", echo={"volume": 1}), SessionSpec)
 

@@ -10,7 +10,10 @@ from springline.api.problems import Problem, sentences
 from springline.api.rules import AtMostOneOf, ExactlyOneOf, Requires
 
 ENDPOINTS = {"endpoints": [{"host": "rabbit"}]}
-SOURCES_NEEDED = "exactly one of secretRef, tokenRef, tokenFile, oauth2, serviceAccount, external and anonymous is needed"
+SOURCES_NEEDED = (
+    "exactly one of secretRef, tokenRef, tokenFile, oauth2, serviceAccount, external and anonymous"
+    " is needed"
+)
 SECRET = {"secretRef": {"name": "orders"}}
 
 
@@ -316,6 +319,113 @@ def test_fields_of_tls_have_no_effect_without_tls(field: str) -> None:
 )
 def test_contradictions_of_a_connection(spec: Any, expected: list[str]) -> None:
     assert found("BrokerConnection", spec) == expected
+
+
+WEB = ENDPOINTS | {"protocol": "http"}
+NO_MEANING = "has no meaning with protocol http; leave it out"
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ({"virtualHost": "orders"}, "virtualHost"),
+        ({"frameMax": 8192}, "frameMax"),
+        ({"channelMax": 7}, "channelMax"),
+        ({"clientProperties": {"a": "b"}}, "clientProperties"),
+        ({"probe": {"exchange": "a"}}, "probe.exchange"),
+        ({"probe": {"routingKey": "a"}}, "probe.routingKey"),
+        ({"probe": {"mode": "OwnQueue"}}, "probe.mode"),
+        ({"broker": WEB | {"locale": {"prefer": "de_DE"}}}, "broker.locale.prefer"),
+        ({"broker": WEB | {"locale": {"select": ["de_DE"]}}}, "broker.locale.select"),
+    ],
+)
+def test_what_has_no_meaning_over_http_is_refused_where_the_broker_is_known(
+    spec: dict[str, Any], field: str
+) -> None:
+    """With a broker elsewhere the operator finds out."""
+    document = {"broker": WEB, "credentials": SECRET, **spec}
+    assert found("BrokerConnection", document) == [f"spec.{field}: {NO_MEANING}"]
+    assert found("BrokerConnection", document | {"broker": ENDPOINTS}) == []
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"virtualHost": "/", "frameMax": 131072, "channelMax": 2047, "clientProperties": {}},
+        {"probe": {"mode": "Publish", "exchange": "", "routingKey": "springline.probe"}},
+        {"probe": {"mode": "None"}},
+    ],
+)
+def test_defaults_have_a_meaning_everywhere(spec: dict[str, Any]) -> None:
+    """The API server puts them beside what people write."""
+    assert found("BrokerConnection", {"broker": WEB, "credentials": SECRET, **spec}) == []
+
+
+@pytest.mark.parametrize("protocol", [{}, {"protocol": None}, {"protocol": "amqp091"}])
+@pytest.mark.parametrize(
+    "http",
+    [
+        {"path": "/alarms"},
+        {"method": "HEAD"},
+        {"expectStatus": [204]},
+        {"version": "HTTP1"},
+        {"persistent": False},
+        {"blockedWhen": {"path": "/alarms"}},
+    ],
+)
+def test_the_block_of_a_protocol_is_refused_with_another_one(
+    http: dict[str, Any], protocol: dict[str, Any]
+) -> None:
+    spec = {"broker": ENDPOINTS | protocol, "credentials": SECRET, "http": http}
+    assert found("BrokerConnection", spec) == [
+        "spec.http: has no meaning with protocol amqp091, only with protocol http; leave it out"
+    ]
+    assert found("BrokerConnection", spec | {"broker": WEB}) == []
+
+
+@pytest.mark.parametrize(
+    "http",
+    [
+        None,
+        {},
+        {"path": "/", "method": "GET", "expectStatus": [200], "version": "Auto"},
+        {"persistent": None, "blockedWhen": None},
+    ],
+)
+def test_the_defaults_of_a_block_are_no_block(http: object) -> None:
+    spec = {"broker": ENDPOINTS, "credentials": SECRET, "http": http}
+    assert found("BrokerConnection", spec) == []
+
+
+@pytest.mark.parametrize(
+    ("protocol", "mechanisms", "expected"),
+    [
+        pytest.param("http", ["BEARER", "EXTERNAL"], "", id="its own"),
+        pytest.param("http", ["EXTERNAL", "PLAIN", "AMQPLAIN"], "", id="the schema's default"),
+        pytest.param("http", ["GSSAPI"], "", id="one of none is left to the field"),
+        pytest.param("mqtt", ["PLAIN"], "", id="a protocol that there is not is, too"),
+        pytest.param(
+            "http",
+            ["PLAIN", "BASIC", "AMQPLAIN"],
+            "PLAIN and AMQPLAIN cannot be used with protocol http,"
+            " which has BASIC, BEARER and EXTERNAL",
+            id="another one's",
+        ),
+        pytest.param(
+            None,
+            ["BASIC"],
+            "BASIC cannot be used with protocol amqp091,"
+            " which has PLAIN, AMQPLAIN, EXTERNAL and RABBIT-CR-DEMO",
+            id="another one's, with the default",
+        ),
+    ],
+)
+def test_mechanisms_are_those_of_the_protocol(
+    protocol: str | None, mechanisms: list[str], expected: str
+) -> None:
+    spec = ENDPOINTS | {"protocol": protocol, "sasl": {"mechanisms": mechanisms}}
+    told = [f"spec.sasl.mechanisms: {expected}"] if expected else []
+    assert found("Broker", spec) == found("ClusterBroker", spec) == told
 
 
 @pytest.mark.parametrize("broken", [None, 5, "x", [], {"spec": []}, {"spec": {"credentials": 5}}])

@@ -183,15 +183,15 @@ def test_a_default_is_no_declaration() -> None:
         pytest.param(
             "amqp091",
             {"paper": Ink(colour="blue")},
-            "spec.paper is for brokers that speak Paper 1.0, and this one is declared to speak "
-            "AMQP 0-9-1; leave it out",
+            "spec.paper has no meaning with protocol amqp091, only with protocol paper; "
+            "leave it out",
             id="a block that has defaults",
         ),
         pytest.param(
             "paper",
             {"amqp091": Ink()},
-            "spec.amqp091 is for brokers that speak AMQP 0-9-1, and this one is declared to speak "
-            "Paper 1.0; leave it out",
+            "spec.amqp091 has no meaning with protocol paper, only with protocol amqp091; "
+            "leave it out",
             id="a block that is not there by default",
         ),
     ],
