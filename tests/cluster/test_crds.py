@@ -647,7 +647,7 @@ ACCEPTED: list[Any] = [
             id=f"mechanisms {' '.join(mechanisms)} with protocol {protocol}",
         )
         for protocol, mechanisms in (
-            ("http", ["EXTERNAL", "PLAIN", "AMQPLAIN"]),  # the default of the schema
+            ("http", ["EXTERNAL", "PLAIN", "AMQPLAIN", "ANONYMOUS"]),  # the default of the schema
             ("http", ["BEARER", "BASIC", "EXTERNAL"]),
             (..., ["RABBIT-CR-DEMO", "PLAIN"]),
         )

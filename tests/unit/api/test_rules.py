@@ -401,21 +401,23 @@ def test_the_defaults_of_a_block_are_no_block(http: object) -> None:
     ("protocol", "mechanisms", "expected"),
     [
         pytest.param("http", ["BEARER", "EXTERNAL"], "", id="its own"),
-        pytest.param("http", ["EXTERNAL", "PLAIN", "AMQPLAIN"], "", id="the schema's default"),
+        pytest.param(
+            "http", ["EXTERNAL", "PLAIN", "AMQPLAIN", "ANONYMOUS"], "", id="the schema's default"
+        ),
         pytest.param("http", ["GSSAPI"], "", id="one of none is left to the field"),
         pytest.param("mqtt", ["PLAIN"], "", id="a protocol that there is not is, too"),
         pytest.param(
             "http",
             ["PLAIN", "BASIC", "AMQPLAIN"],
             "PLAIN and AMQPLAIN cannot be used with protocol http,"
-            " which has BASIC, BEARER and EXTERNAL",
+            " which has BASIC, BEARER, EXTERNAL and ANONYMOUS",
             id="another one's",
         ),
         pytest.param(
             None,
             ["BASIC"],
             "BASIC cannot be used with protocol amqp091,"
-            " which has PLAIN, AMQPLAIN, EXTERNAL and RABBIT-CR-DEMO",
+            " which has PLAIN, AMQPLAIN, EXTERNAL, ANONYMOUS and RABBIT-CR-DEMO",
             id="another one's, with the default",
         ),
     ],
