@@ -208,6 +208,11 @@ REFUSED: list[Any] = [
         with_spec(CONNECTION, binding={"secretName": "A"}), "secretName", id="a bad binding"
     ),
     pytest.param(
+        with_spec(CONNECTION, credentials={"anonymous": {}}, binding={"secretName": "orders-app"}),
+        "cannot be used with credentials.anonymous",
+        id="a binding without a login",
+    ),
+    pytest.param(
         with_spec(CONNECTION, brokerRef=..., broker=INLINE, credentials={"external": {}}),
         "needs spec.broker.tls.clientCertificateRef",
         id="external without a client certificate",

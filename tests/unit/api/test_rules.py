@@ -228,6 +228,20 @@ def test_fields_of_tls_have_no_effect_without_tls(field: str) -> None:
         pytest.param(
             {
                 "brokerRef": {"name": "x"},
+                "credentials": {"anonymous": {}},
+                "binding": {"secretName": "y"},
+            },
+            [
+                (
+                    "spec.binding: cannot be used with credentials.anonymous: applications are given"
+                    " what the broker has accepted, and that is nothing"
+                )
+            ],
+            id="a binding of nothing",
+        ),
+        pytest.param(
+            {
+                "brokerRef": {"name": "x"},
                 "credentials": {"serviceAccount": {"name": "z", "audience": "rabbitmq"}},
                 "binding": {"secretName": "y"},
             },
