@@ -78,7 +78,7 @@ test-unit: $(INSTALLED) http-peers ## Run one suite: single modules, among fakes
 test-contract: $(INSTALLED) ## Run one suite: what every driver promises
 	@$(PYTEST) tests/contract $(PYTEST_ARGS)
 
-test-faults: $(INSTALLED) ## Run one suite: peers that break the protocol
+test-faults: $(INSTALLED) http-peers ## Run one suite: peers that break the protocol
 	@$(PYTEST) tests/faults $(PYTEST_ARGS)
 
 test-broker: $(INSTALLED) rabbitmq faketime ## Run one suite: real RabbitMQ nodes

@@ -4,6 +4,7 @@ import contextlib
 import email.utils
 import http.client
 import json
+import re
 import shutil
 import socket
 import ssl
@@ -475,6 +476,22 @@ def test_a_peer_that_cannot_start_says_why(peer: HTTPPeer) -> None:
 
 
 # --- getting them
+
+
+def test_every_target_whose_suite_starts_one_gets_it_first() -> None:
+    """So that a fresh machine skips none of the tests; make test gets all there is."""
+    makefile = (suites.TESTS.parent / "Makefile").read_text(encoding="utf-8")
+    getting = set(re.findall(r"^([\w-]+):[^#\n]* http-peers\b", makefile, re.MULTILINE))
+    started = re.compile(r"^from support\.(?:nginx|nghttpd) import", re.MULTILINE)
+    starting = {
+        path.relative_to(suites.TESTS).parts[0]
+        for path in suites.TESTS.rglob("*.py")
+        if started.search(path.read_text(encoding="utf-8"))
+    } - {"support"}
+    assert {"unit", "faults"} <= starting
+    targets = {each if each not in suites.SUITES else f"test-{each}" for each in starting}
+    assert getting >= {"test", *targets}
+
 
 SCRIPT = "install-http-peers.sh"
 # Files below `offers` are packages, each named as it may be asked for.
