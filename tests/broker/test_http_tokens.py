@@ -55,7 +55,7 @@ async def tokens() -> AsyncIterator[TokenServer]:
 @pytest.fixture(autouse=True)
 def nothing_told(tokens: TokenServer, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """No token and no client secret is in the log, whatever the test does."""
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG, logger="springline"):
         yield
     for planted in (CLIENT_SECRET, *tokens.tokens):
         assert planted not in caplog.text
