@@ -91,7 +91,7 @@ test-brokers: $(INSTALLED) brokers faketime apiserver tools prometheus ## Run wh
 test-chart: $(INSTALLED) tools prometheus ## Run one suite: the Helm chart
 	@$(PYTEST) tests/chart $(PYTEST_ARGS)
 
-test-cluster: $(INSTALLED) rabbitmq apiserver tools prometheus ## Run one suite: a real API server, and the operator on it
+test-cluster: $(INSTALLED) rabbitmq http-peers apiserver tools prometheus ## Run one suite: a real API server, and the operator on it
 	@$(PYTEST) tests/cluster $(PYTEST_ARGS)
 
 test-image: $(INSTALLED) image-builder ## Run one suite: the image, what is in it and how it runs
