@@ -78,7 +78,7 @@ test-unit: $(INSTALLED) http-peers ## Run one suite: single modules, among fakes
 test-contract: $(INSTALLED) ## Run one suite: what every driver promises
 	@$(PYTEST) tests/contract $(PYTEST_ARGS)
 
-test-faults: $(INSTALLED) ## Run one suite: peers that break the protocol
+test-faults: $(INSTALLED) http-peers ## Run one suite: peers that break the protocol
 	@$(PYTEST) tests/faults $(PYTEST_ARGS)
 
 test-broker: $(INSTALLED) rabbitmq faketime ## Run one suite: real RabbitMQ nodes
@@ -91,7 +91,7 @@ test-brokers: $(INSTALLED) brokers faketime apiserver tools prometheus ## Run wh
 test-chart: $(INSTALLED) tools prometheus ## Run one suite: the Helm chart
 	@$(PYTEST) tests/chart $(PYTEST_ARGS)
 
-test-cluster: $(INSTALLED) rabbitmq apiserver tools prometheus ## Run one suite: a real API server, and the operator on it
+test-cluster: $(INSTALLED) rabbitmq http-peers apiserver tools prometheus ## Run one suite: a real API server, and the operator on it
 	@$(PYTEST) tests/cluster $(PYTEST_ARGS)
 
 test-image: $(INSTALLED) image-builder ## Run one suite: the image, what is in it and how it runs
@@ -184,7 +184,7 @@ image: ## Build the image with docker, podman or buildah; IMAGE=... names it, BU
 image-builder: ## Get podman and bases to build on, for the tests of the image, unless they are there
 	@tests/support/install-builder.sh
 
-bench: $(INSTALLED) rabbitmq apiserver tools ## Measure beside a script without an operator (about 10 minutes)
+bench: $(INSTALLED) rabbitmq http-peers apiserver tools ## Measure beside a script without an operator (about 10 minutes)
 	@$(BIN)/python -m bench $(BENCH_ARGS)
 
 pictures: $(INSTALLED) rabbitmq apiserver tools prometheus ## Draw the dashboard anew for the documentation, in some five minutes

@@ -13,16 +13,20 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import cluster, picture, rows, standalone
+from bench import cluster, over_http, picture, rows, standalone
 from bench.children import MeasurementFailed
 from bench.plan import Plan
 from bench.rows import Row
 from support.apiserver import APIServerMissing
+from support.http_peers import HTTPPeerMissing
 from support.rabbitmq import RabbitMQMissing, RabbitMQNode
 from support.tools import ToolMissing
 
 RESULTS = Path("bench-results")
 DEFAULT_COUNTS = (500, 1000, 2000)
+DEFAULT_HTTP_COUNTS = (1000,)
+"""Each takes more than a minute, because idling is measured of what is beside Springline too."""
+PARTS = ("standalone", "http", "cluster")
 MOST = 5000
 """More needs more ports and files than one machine gives to one broker by default."""
 BESIDE = 500
@@ -33,7 +37,7 @@ def main(arguments: Sequence[str]) -> None:
     """Measure what the arguments ask for."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("counts", nargs="*", type=int, metavar="N", help="numbers of connections")
-    parser.add_argument("--only", choices=("standalone", "cluster"), help="leave the other out")
+    parser.add_argument("--only", choices=PARTS, help="leave the others out")
     parser.add_argument("--picture", type=Path, help="where to draw the figures (SVG)")
     given = parser.parse_args(arguments)
     counts = given.counts or DEFAULT_COUNTS
@@ -44,9 +48,12 @@ def main(arguments: Sequence[str]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     try:
         with tempfile.TemporaryDirectory(prefix="springline-bench-") as directory:
-            if given.only != "cluster":
+            parts = (given.only,) if given.only else PARTS
+            if "standalone" in parts:
                 report("standalone", without_cluster(Path(directory), counts))
-            if given.only != "standalone":
+            if "http" in parts:
+                report("http", over_http_too(Path(directory), given.counts or DEFAULT_HTTP_COUNTS))
+            if "cluster" in parts:
                 measured = in_cluster(Path(directory), counts)
                 report("cluster", measured)
                 picture.draw(given.picture or RESULTS / "performance.svg", measured)
@@ -78,6 +85,21 @@ def without_cluster(directory: Path, counts: Sequence[int]) -> list[Row]:
         for count in counts:
             print(f"measuring {count} connections without a cluster …", flush=True)
             found += standalone.measure(node, count, Plan(), program)
+    return found
+
+
+def over_http_too(directory: Path, counts: Sequence[int]) -> list[Row]:
+    """Measure sessions over HTTP with each number; nothing where there is no server."""
+    found: list[Row] = []
+    try:
+        server = over_http.server(directory / "http")
+    except HTTPPeerMissing as error:
+        print(f"sessions over HTTP are not measured: {error}.", flush=True)
+        return found
+    with server:
+        for count in counts:
+            print(f"measuring {count} connections over HTTP …", flush=True)
+            found += over_http.measure(server, count, Plan())
     return found
 
 

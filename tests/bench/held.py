@@ -2,7 +2,7 @@
 
 It is the composition of `springline run` without the files: documents in, sessions, projected
 status. A line on standard input has the user's new password, the next one announces that the broker
-restarts.
+restarts. Where the arguments end with a version of HTTP, the sessions speak that.
 """
 
 import asyncio
@@ -31,12 +31,14 @@ class Silent:
         pass
 
 
-def declared(port: int, password: str, numbers: range, plan: Plan) -> Iterator[Document]:
+def declared(
+    port: int, password: str, numbers: range, plan: Plan, http_version: str
+) -> Iterator[Document]:
     """Yield a Broker, a Secret and the connections that use them."""
-    yield documents.parse(objects.broker(port))
+    yield documents.parse(objects.broker(port, protocol="http" if http_version else "amqp091"))
     yield documents.parse(objects.secret(password))
     for number in numbers:
-        yield documents.parse(objects.connection(number, plan))
+        yield documents.parse(objects.connection(number, plan, http_version=http_version))
 
 
 def apply(parts: Standalone, all_of_them: dict[Identity, Document]) -> None:
@@ -67,7 +69,7 @@ def is_renewed(shown: Shown) -> bool:
     return use is not None and use.method == "InPlace"
 
 
-async def main(port: int, password: str, count: int, plan: Plan) -> None:
+async def main(port: int, password: str, count: int, plan: Plan, http_version: str) -> None:
     parts = Standalone(Silent())
     limit = plan.seconds(count)
     everything = range(count + 1)
@@ -75,12 +77,13 @@ async def main(port: int, password: str, count: int, plan: Plan) -> None:
         managing = tasks.create_task(parts.manager.run())
         reporting = tasks.create_task(parts.report.run())
         async with asyncio.timeout(limit):
-            all_of_them = {each.identity: each for each in declared(port, password, range(1), plan)}
+            first = declared(port, password, range(1), plan, http_version)
+            all_of_them = {each.identity: each for each in first}
             apply(parts, all_of_them)
             await until(parts, range(1), is_ready)  # imports and caches are not what is measured
             before = resident_bytes()
             watch = Stopwatch()
-            more = declared(port, password, range(1, count + 1), plan)
+            more = declared(port, password, range(1, count + 1), plan, http_version)
             all_of_them = all_of_them | {each.identity: each for each in more}
             apply(parts, all_of_them)
             await until(parts, everything, is_ready)
@@ -117,5 +120,6 @@ if __name__ == "__main__":
             sys.argv[2],
             int(sys.argv[3]),
             Plan(idle_seconds=float(sys.argv[4]), probe_seconds=int(sys.argv[5])),
+            "".join(sys.argv[6:]),
         )
     )

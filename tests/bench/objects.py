@@ -3,7 +3,7 @@
 from typing import Any
 
 from bench.bare import USER
-from bench.plan import HEARTBEAT, RETRY, Plan
+from bench.plan import HEARTBEAT, HTTP_PATH, RETRY, Plan
 
 __all__ = ["CONNECTIONS", "broker", "connection", "name_of", "secret", "status_of"]
 
@@ -11,13 +11,14 @@ API_VERSION = "springline.dev/v1alpha1"
 CONNECTIONS = "brokerconnections"
 
 
-def broker(port: int) -> dict[str, Any]:
+def broker(port: int, *, protocol: str = "amqp091") -> dict[str, Any]:
     """Return a Broker at a port of this machine."""
     return {
         "apiVersion": API_VERSION,
         "kind": "Broker",
         "metadata": {"name": "rabbit"},
         "spec": {
+            "protocol": protocol,
             "endpoints": [{"host": "127.0.0.1", "port": port}],
             "sasl": {"allowInsecure": True},
             "connectTimeout": "60s",
@@ -41,8 +42,9 @@ def name_of(number: int) -> str:
     return f"connection-{number}"
 
 
-def connection(number: int, plan: Plan) -> dict[str, Any]:
-    """Return a BrokerConnection."""
+def connection(number: int, plan: Plan, *, http_version: str = "") -> dict[str, Any]:
+    """Return a BrokerConnection; over HTTP, if a version of it is named."""
+    http = {"http": {"path": HTTP_PATH, "version": http_version}} if http_version else {}
     return {
         "apiVersion": API_VERSION,
         "kind": "BrokerConnection",
@@ -52,6 +54,7 @@ def connection(number: int, plan: Plan) -> dict[str, Any]:
             "credentials": {"secretRef": {"name": USER}},
             "heartbeat": HEARTBEAT,
             "probe": plan.probe,
+            **http,
         },
     }
 

@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass
 
-__all__ = ["HEARTBEAT", "PASSWORDS", "RETRY", "Plan"]
+__all__ = ["HEARTBEAT", "HTTP_PATH", "PASSWORDS", "RETRY", "Plan"]
 
 HEARTBEAT = "30s"
 RETRY = {"delay": "1s", "maxDelay": "2s"}
 PASSWORDS = ("first-password", "second-password")
 """Of the user, before and after the rotation."""
+
+
+HTTP_PATH = "/either"
+"""What is asked for over HTTP; the server takes both passwords there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,8 @@ class Row:
     unit: str
     ours: float
     bare: float | None = None
-    """aiormq alone; in a cluster with the same requests to the API server, and no operator."""
+    """aiormq alone, over HTTP h11 or h2; in a cluster with the same requests to the API server, and
+    no operator."""
     go: float | None = None
     """amqp091-go alone."""
     reach: str = ""
@@ -68,10 +69,10 @@ def _exponent(rows: Sequence[Row]) -> float | None:
 def table(rows: Sequence[Row]) -> str:
     """Return the table, and below it how everything grows."""
     lines = [
-        f"{'what':<38}{'N':>6}{'Springline':>12}{'bare':>10}{'ratio':>7}{'Go':>10}   unit, reach"
+        f"{'what':<44}{'N':>6}{'Springline':>12}{'bare':>10}{'ratio':>7}{'Go':>10}   unit, reach"
     ]
     lines += [
-        f"{row.what:<38}{row.count:>6}{row.ours:>12.2f}{_shown(row.bare):>10}"
+        f"{row.what:<44}{row.count:>6}{row.ours:>12.2f}{_shown(row.bare):>10}"
         f"{_shown(row.ratio):>7}{_shown(row.go):>10}   {row.unit} {row.reach}".rstrip()
         for row in _side_by_side(rows)
     ]

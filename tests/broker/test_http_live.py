@@ -101,10 +101,14 @@ async def test_a_changed_password_counts_from_the_next_request_on(
     springline: Springline, node: RabbitMQNode
 ) -> None:
     """After a connection of its own has verified it; the session stays open."""
-    springline.write("all.yaml", *declared(node))
+    documents = declared(node)
+    # No probe comes between the change at the server and that of the Secret.
+    documents[2]["spec"]["probe"] = {"interval": "1h"}
+    springline.write("all.yaml", *documents)
     since = (await springline.until("Ready", "True"))["connectedSince"]
     node.change_password("ann", SECRETS[1])
-    springline.write("all.yaml", *declared(node, secret=SECRETS[1]))
+    documents[1]["stringData"]["password"] = SECRETS[1]
+    springline.write("all.yaml", *documents)
     await springline.until("CredentialsValid", "True", "Verified")
     status = springline.status()
     assert (status["credentials"]["method"], status["connectedSince"]) == ("InPlace", since)

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from bench import cluster as measured_cluster
-from bench import standalone
+from bench import over_http, standalone
 from bench.bare import USER
 from bench.cluster import Site
 from bench.plan import Plan
 from bench.rows import Row
 from support.apiserver import APIServer
 from support.helm import Installed
+from support.http_peers import HTTPPeerMissing
 from support.operator_process import OperatorProcess
 from support.operators import Operator
 from support.rabbitmq import RabbitMQNode
@@ -80,3 +81,20 @@ def test_standalone_mode_is_measured_beside_aiormq(user: RabbitMQNode) -> None:
     rows = standalone.measure(user, COUNT, plan, program=None)
     assert figures(rows).keys() >= {"declared → all Ready", "memory per connection"}
     assert [row.what for row in rows if row.bare is None] == [QUICK.idle]
+
+
+def test_sessions_over_http_are_measured_beside_bare_libraries(tmp_path: Path) -> None:
+    """What a renewal takes has no reference: nothing is sent for it."""
+    try:
+        server = over_http.server(tmp_path)
+    except HTTPPeerMissing as missing:
+        pytest.skip(str(missing))
+    with server:
+        rows = over_http.measure(server, COUNT, QUICK)
+        asked = len(server.requests)
+    found = figures(rows)
+    for version in ("HTTP/1.1", "HTTP/2"):
+        assert found[f"{version}: memory per connection"] > 0
+        assert found[f"{version}: declared → all Ready"] > 0
+    assert all("renew" in row.what for row in rows if row.bare is None)
+    assert asked >= 2 * 2 * 2 * COUNT, "each of both versions and of both programs asked twice"

@@ -306,6 +306,20 @@ async def test_observers_learn_of_each_change_of_length_and_of_closing() -> None
     assert others == seen[:-1]
 
 
+async def test_an_observer_of_the_end_learns_of_nothing_before_it() -> None:
+    async with fake_peer.serving(echo) as peer:
+        client = connection(peer)
+        seen: list[Change] = []
+        forgotten: list[Change] = []
+        client.notify(seen.append, of_end_only=True)
+        client.notify(forgotten.append, of_end_only=True)()
+        await asyncio.gather(*calls(client, "/1", "/2"))
+        await closed(client)
+        await eventually(lambda: seen)
+    assert seen == [Change(0, is_closed=True)]
+    assert forgotten == []
+
+
 # R3.4
 async def test_observers_learn_of_each_call_that_an_end_fails() -> None:
     async with fake_peer.serving(deaf) as peer:

@@ -8,6 +8,8 @@
 | `/slow/MILLISECONDS` | 200, so late |
 | `/held/NAME` | 200, but not before `/release/NAME` was asked for, in whatever order |
 | `/status/CODE` | that status; with `?retry_after=…` in the query, it is the Retry-After |
+| `/private` | 200 if the Authorization is a line of the file that `PRIVATE` names, else 401; |
+| | then a token is said to be an `invalid_token` |
 | `/breaks` | 200 and half of its content, then the application fails: over HTTP/1.1 the |
 | | connection is closed, over HTTP/2 the stream never ends |
 | `/seen` | 200, a JSON array of the requests so far, such as `POST /echo`, but for these |
@@ -16,13 +18,18 @@
 
 import asyncio
 import json
+import os
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-__all__ = ["HALF", "application"]
+__all__ = ["HALF", "PRIVATE", "application"]
+
+PRIVATE = "HTTP_APP_PRIVATE"
+"""Of the environment."""
 
 HALF = b"half of it"
 """What `/breaks` sends."""
@@ -56,11 +63,19 @@ class _Request:
             if not message.get("more_body", False):
                 return bytes(content)
 
-    async def begin(self, length: int, *, status: int = 200, retry_after: str = "") -> None:
+    def header(self, name: bytes) -> bytes:
+        """Return the first value of a field; empty without one."""
+        return next((value for each, value in self.scope["headers"] if each == name), b"")
+
+    async def begin(
+        self, length: int, *, status: int = 200, retry_after: str = "", challenge: str = ""
+    ) -> None:
         """Send the head of the answer."""
         headers = [(b"content-length", str(length).encode())]
         if retry_after:
             headers.append((b"retry-after", retry_after.encode()))
+        if challenge:
+            headers.append((b"www-authenticate", challenge.encode()))
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def go_on(self, piece: bytes, *, ends: bool = False) -> None:
@@ -68,10 +83,15 @@ class _Request:
         await self.send({"type": "http.response.body", "body": piece, "more_body": not ends})
 
     async def answer(
-        self, content: bytes = b"", *, status: int = 200, retry_after: str = ""
+        self,
+        content: bytes = b"",
+        *,
+        status: int = 200,
+        retry_after: str = "",
+        challenge: str = "",
     ) -> None:
         """Send a whole answer."""
-        await self.begin(len(content), status=status, retry_after=retry_after)
+        await self.begin(len(content), status=status, retry_after=retry_after, challenge=challenge)
         await self.go_on(content, ends=True)
 
 
@@ -114,6 +134,21 @@ async def _status(request: _Request) -> None:
     await request.answer(status=int(request.argument), retry_after=retry_after)
 
 
+def _let_in() -> list[bytes]:
+    return Path(os.environ[PRIVATE]).read_bytes().splitlines()
+
+
+async def _private(request: _Request) -> None:
+    shown = request.header(b"authorization")
+    if shown and shown in _let_in():
+        await request.answer()
+        return
+    challenge = 'Basic realm="tests", Bearer realm="tests"'
+    if shown.startswith(b"Bearer "):
+        challenge = f'{challenge}, error="invalid_token"'
+    await request.answer(status=401, challenge=challenge)
+
+
 async def _breaks(request: _Request) -> None:
     await request.begin(len(HALF) * 2)
     await request.go_on(HALF)
@@ -132,6 +167,7 @@ _HANDLERS: Mapping[str, Callable[[_Request], Awaitable[None]]] = {
     "held": _held,
     "release": _release,
     "status": _status,
+    "private": _private,
     "breaks": _breaks,
     "seen": _tell_seen,
 }

@@ -5,6 +5,7 @@
 | `/` | 200, `HELLO` |
 | `/large` | 200, `LARGE` octets |
 | `/private` | 401, or 200 with the user that `set_password` has named; checked in each request |
+| `/either` | 401, or 200 with one of `logins`: as while a password is changed |
 | `/forbidden` | 403 |
 | `/moved` | 302 to `/` |
 | `/limited/STATUS/FORM?client=NAME` | 200 once a minute for each name, and then STATUS, 429 |
@@ -17,6 +18,7 @@ These are files, so anything but GET and HEAD is answered with 405. It runs as o
 the master that starts workers anew: nothing is left when it is killed.
 """
 
+import base64
 import email.utils
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -40,7 +42,7 @@ daemon off;
 master_process off;
 pid {at}/nginx.pid;
 error_log {at}/nginx.log info;
-events {{ worker_connections 512; }}
+events {{ worker_connections {connections}; }}
 http {{
     log_format requests '$request_method $request_uri $server_protocol $status';
     access_log {at}/access.log requests;
@@ -55,8 +57,15 @@ http {{
     # Empty is not sent.
     map $status $in_seconds {{ 429 {seconds}; 503 {seconds}; default ""; }}
     map $status $at_date {{ 429 "{date}"; 503 "{date}"; default ""; }}
+    # Whatever the case of its letters.
+    map $http_authorization $is_known {{ default ""; {known} }}
     server {{
         listen {host}:{port};
+        keepalive_timeout {keepalive_seconds};
+        include {at}/locations.conf;
+    }}
+    server {{
+        listen {host}:{http2_port} http2;
         keepalive_timeout {keepalive_seconds};
         include {at}/locations.conf;
     }}
@@ -91,6 +100,11 @@ location = /private {{
     auth_basic_user_file {at}/users;
     try_files /hello.txt =404;
 }}
+location = /either {{
+    add_header WWW-Authenticate 'Basic realm="tests"' always;
+    if ($is_known = "") {{ return 401; }}
+    try_files /hello.txt =404;
+}}
 location = /forbidden {{ return 403; }}
 location = /moved {{ return 302 /; }}
 location = /closes {{ return 444; }}
@@ -114,9 +128,11 @@ location = /limited/{status}/{form} {{
 class Nginx(HTTPPeer):
     """One nginx. `port` and `brief_port` speak HTTP/1.1, `brief_port` closes after an idle second.
 
+    `http2_port` speaks HTTP/2 in clear text, with clients that know it beforehand.
     With `tls`, `tls_port` and `client_tls_port` speak HTTP/2 or HTTP/1.1, as the client prefers in
     ALPN; on `client_tls_port` a client without a certificate of the same authority gets 400.
-    `retry_seconds` and `retry_at` are what Retry-After says.
+    `retry_seconds` and `retry_at` are what Retry-After says. It takes so many `connections`, those
+    that it makes itself among them, and ends each after `keepalive_requests`.
     """
 
     name: ClassVar[str] = "nginx"
@@ -127,20 +143,23 @@ class Nginx(HTTPPeer):
         *,
         tls: TLSFiles | None = None,
         keepalive_seconds: int = 75,
-        keepalive_requests: int = KEEPALIVE_REQUESTS,
         retry_seconds: int = 2,
         retry_at: datetime | None = None,
+        connections: int = 512,
+        keepalive_requests: int = KEEPALIVE_REQUESTS,
+        logins: Sequence[tuple[str, str]] = (),
     ) -> None:
         """Choose ports; nothing runs yet. Raises `HTTPPeerMissing`."""
         self._program = find(self.name)
-        super().__init__(directory, tls=tls, port_count=5)
-        self.port, self.brief_port, self.tls_port, self.client_tls_port, self._upstream_port = (
-            self._lease.ports
-        )
+        super().__init__(directory, tls=tls, port_count=6)
+        self.port, self.brief_port, self.http2_port, *others = self._lease.ports
+        self.tls_port, self.client_tls_port, self._upstream_port = others
         self.keepalive_seconds = keepalive_seconds
-        self.keepalive_requests = keepalive_requests
         self.retry_seconds = retry_seconds
         self.retry_at = retry_at or datetime.now(UTC) + timedelta(hours=1)
+        self.connections = connections
+        self.keepalive_requests = keepalive_requests
+        self.logins = logins
         self._upstream = DyingUpstream(self._upstream_port)
         self.set_password("ann", "not the password")
 
@@ -176,7 +195,7 @@ class Nginx(HTTPPeer):
     def listeners(self) -> Sequence[int]:
         """Return the ports that it listens on."""
         with_tls = (self.tls_port, self.client_tls_port) if self.tls else ()
-        return (self.port, self.brief_port, *with_tls)
+        return (self.port, self.brief_port, self.http2_port, *with_tls)
 
     def _prepare(self) -> None:
         at = self.directory
@@ -190,7 +209,10 @@ class Nginx(HTTPPeer):
             host=LOOPBACK,
             port=self.port,
             brief_port=self.brief_port,
+            http2_port=self.http2_port,
+            connections=self.connections,
             keepalive_requests=self.keepalive_requests,
+            known=" ".join(f'"Basic {_basic(*each)}" yes;' for each in self.logins),
             keepalive_seconds=self.keepalive_seconds,
             seconds=self.retry_seconds,
             date=email.utils.format_datetime(self.retry_at.astimezone(UTC), usegmt=True),
@@ -223,3 +245,7 @@ class Nginx(HTTPPeer):
             )
             for port, verify in ((self.tls_port, "off"), (self.client_tls_port, "on"))
         )
+
+
+def _basic(user: str, password: str) -> str:
+    return base64.b64encode(f"{user}:{password}".encode()).decode()

@@ -4,6 +4,7 @@ import contextlib
 import email.utils
 import http.client
 import json
+import re
 import shutil
 import socket
 import ssl
@@ -275,7 +276,54 @@ def test_nginx_demands_a_client_certificate(web: Nginx, certificates: Certificat
         assert client.get("/").content == nginx.HELLO
 
 
+def test_nginx_speaks_http2_with_those_who_know_it_beforehand(web: Nginx) -> None:
+    with h2_client.connected(web.http2_port) as client:
+        assert client.get("/").content == nginx.HELLO
+
+
+def test_nginx_takes_each_of_several_logins(tmp_path: Path) -> None:
+    """And as many requests on a connection as it is told."""
+    with _skipping():
+        server = Nginx(
+            tmp_path, logins=[("ann", "one"), ("ann", "pl4nted-s3cret")], keepalive_requests=100
+        )
+    with server, _http1(server.port) as connection:
+        for _ in range(KEEPALIVE_REQUESTS + 1):
+            assert _get(connection, "/either", **_BASIC)[0].status == 200
+        answer, _ = _get(connection, "/either")
+        assert (answer.status, answer.getheader("WWW-Authenticate")) == (401, 'Basic realm="tests"')
+
+
 # --- hypercorn
+
+
+def test_hypercorn_lets_in_who_shows_what_it_knows(tmp_path: Path) -> None:
+    with _skipping():
+        server = Hypercorn(tmp_path)
+    with server, _http1(server.port) as connection:
+        assert _get(connection, "/private", **_BASIC)[0].status == 401
+        server.let_in(("ann", "pl4nted-s3cret"), "a.token")
+        assert _get(connection, "/private", **_BASIC)[0].status == 200
+        assert _get(connection, "/private", Authorization="Bearer a.token")[0].status == 200
+        for shown, is_invalid in (({}, False), ({"Authorization": "Bearer another"}, True)):
+            answer, _ = _get(connection, "/private", **shown)
+            challenge = answer.getheader("WWW-Authenticate") or ""
+            assert answer.status == 401
+            assert ('error="invalid_token"' in challenge) is is_invalid
+
+
+def test_hypercorn_demands_a_client_certificate(tmp_path: Path, certificates: Certificates) -> None:
+    with _skipping():
+        server = Hypercorn(tmp_path, tls=certificates.files, needs_certificate=True)
+    with server:
+        with h2_client.connected(server.tls_port, _alpn(certificates, "h2", shown=True)) as client:
+            assert client.get("/").status == 200
+        for context in (_alpn(certificates, "http/1.1"), _stranger(certificates, "http/1.1")):
+            with (
+                pytest.raises((OSError, http.client.HTTPException)),
+                _http1(server.tls_port, context) as connection,
+            ):
+                _get(connection)
 
 
 def test_hypercorn_speaks_both_versions_on_both_ports(
@@ -475,6 +523,22 @@ def test_a_peer_that_cannot_start_says_why(peer: HTTPPeer) -> None:
 
 
 # --- getting them
+
+
+def test_every_target_whose_suite_starts_one_gets_it_first() -> None:
+    """So that a fresh machine skips none of the tests; make test gets all there is."""
+    makefile = (suites.TESTS.parent / "Makefile").read_text(encoding="utf-8")
+    getting = set(re.findall(r"^([\w-]+):[^#\n]* http-peers\b", makefile, re.MULTILINE))
+    started = re.compile(r"^from support\.(?:nginx|nghttpd) import", re.MULTILINE)
+    starting = {
+        path.relative_to(suites.TESTS).parts[0]
+        for path in suites.TESTS.rglob("*.py")
+        if started.search(path.read_text(encoding="utf-8"))
+    } - {"support"}
+    assert {"unit", "faults"} <= starting
+    targets = {each if each not in suites.SUITES else f"test-{each}" for each in starting}
+    assert getting >= {"test", *targets}
+
 
 SCRIPT = "install-http-peers.sh"
 # Files below `offers` are packages, each named as it may be asked for.

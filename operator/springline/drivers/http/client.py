@@ -448,7 +448,7 @@ class HttpClient:
         )
 
     def _watch(self) -> None:
-        self._wire.notify(functools.partial(self._look, self._wire))
+        self._wire.notify(functools.partial(self._look, self._wire), of_end_only=True)
         self._look(self._wire)
 
     def _look(self, wire: HttpConnection, _: object = None) -> None:

@@ -92,6 +92,34 @@ class Change:
 class HttpConnection:
     """One connection. Calls may be made at once: they wait until it is connected (R3.1)."""
 
+    __slots__ = (
+        "_authority",
+        "_beat",
+        "_budget",
+        "_conversation",
+        "_engine",
+        "_failure",
+        "_finalise",
+        "_futures",
+        "_heard_at",
+        "_is_asked",
+        "_is_ended",
+        "_is_half_closed",
+        "_line",
+        "_loop",
+        "_observers",
+        "_observers_of_end",
+        "_options",
+        "_progress",
+        "_request",
+        "_scheme",
+        "_settled",
+        "_task",
+        "_timers",
+        "_tls",
+        "_told",
+    )
+
     def __init__(
         self,
         request: OpenRequest[Any],
@@ -117,14 +145,17 @@ class HttpConnection:
         self._conversation = Conversation(persistent=options.persistent, where=self._progress.where)
         self._budget = InboundBudget(self._loop)
         self._line: Line[asyncio.StreamReader] | None = None
+        self._tls: TLSInfo | None = None
         self._engine: Engine | None = None
         self._futures: dict[int, asyncio.Future[Response]] = {}
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._observers: list[Callable[[Change], None]] = []
-        self._told = Change(0, is_closed=False)
+        self._observers_of_end: list[Callable[[Change], None]] = []
+        self._told = (0, False)  # length, and whether it is closed
         self._is_ended = False
         self._is_half_closed = False
-        self._settled = asyncio.Event()  # connected, or ended
+        # Connected, or ended. An asyncio.Event keeps a deque, which is larger than all else here.
+        self._settled: asyncio.Future[None] = self._loop.create_future()
         self._failure: ConnectError | None = None
         self._heard_at = 0.0
         self._beat: asyncio.TimerHandle | None = None
@@ -220,9 +251,7 @@ class HttpConnection:
     @property
     def tls(self) -> TLSInfo | None:
         """What the TLS handshake agreed on; None without TLS, and before it is connected."""
-        if self._line is None:
-            return None
-        return tls_handshake.tls_info(self._line.writer, self._request.tls)
+        return self._tls
 
     # What is done with it
 
@@ -231,7 +260,8 @@ class HttpConnection:
 
         Raises `NotOpenError` if it was closed by us. Safe to cancel.
         """
-        await self._settled.wait()
+        if not self._settled.done():
+            await asyncio.wait({self._settled})
         if self._failure is not None:
             failure = self._failure
             raise type(failure)(failure.reason, failure.message) from failure.__cause__
@@ -261,17 +291,20 @@ class HttpConnection:
             self._carry_out()
             raise
 
-    def notify(self, observer: Callable[[Change], None]) -> Callable[[], None]:
+    def notify(
+        self, observer: Callable[[Change], None], *, of_end_only: bool = False
+    ) -> Callable[[], None]:
         """Have `observer` told of each change of length and of closing (R3.4).
 
         It is called in the next turn of the event loop, once for each change and in their order.
-        Returns what takes it off again.
+        With `of_end_only` it is told of none before it is closed. Returns what takes it off again.
         """
-        self._observers.append(observer)
+        observers = self._observers_of_end if of_end_only else self._observers
+        observers.append(observer)
 
         def forget() -> None:
-            if observer in self._observers:
-                self._observers.remove(observer)
+            if observer in observers:
+                observers.remove(observer)
 
         return forget
 
@@ -324,6 +357,8 @@ class HttpConnection:
         reader = asyncio.StreamReader(bounds.READ_OCTETS, loop=self._loop)
         line = await dialling.dial(self._request, self._progress, reader)
         self._line = line
+        # Once: it parses the peer's certificate.
+        self._tls = tls_handshake.tls_info(line.writer, self._request.tls)
         return line
 
     def _begin(self, line: Line[asyncio.StreamReader]) -> None:
@@ -407,8 +442,8 @@ class HttpConnection:
             untold -= 1
             self._tell(call, outcome)
             self._tell_observers(untold)
-        if conversation.is_ready and not self._settled.is_set():
-            self._settled.set()
+        if conversation.is_ready and not self._settled.done():
+            self._settled.set_result(None)
             self._keep_beat()
 
     def _send(self) -> None:
@@ -439,10 +474,10 @@ class HttpConnection:
             self._line.end()
         elif self._task is not asyncio.current_task():
             self._task.cancel()
-        if not self._settled.is_set():
+        if not self._settled.done():
             if self._failure is None and end.kind not in {EndKind.CLOSED, EndKind.DONE}:
                 self._failure = errors.failed(end.reason, end.text)
-            self._settled.set()
+            self._settled.set_result(None)
         finalise, self._finalise = self._finalise, None
         if finalise is None:
             return
@@ -465,12 +500,19 @@ class HttpConnection:
 
     def _tell_observers(self, untold: int) -> None:
         """Tell what has changed; of the calls that are over, so many are still to be told."""
-        change = Change(self.length + untold, is_closed=self.is_closed)
-        if change == self._told:
+        conversation = self._conversation
+        told = (conversation.length + untold, conversation.is_closed)
+        if told == self._told:
             return
-        self._told = change
-        for observer in self._observers:
-            self._loop.call_soon(observer, change)
+        self._told = told
+        length, is_closed = told
+        observers = self._observers
+        if is_closed:
+            observers = [*observers, *self._observers_of_end]
+        if observers:
+            change = Change(length, is_closed)
+            for observer in observers:
+                self._loop.call_soon(observer, change)
 
     def _expire(self, call: Call) -> None:
         self._conversation.expire(call)

@@ -7,7 +7,6 @@ connection.py, which feeds it and carries out what it returns.
 
 import dataclasses
 import itertools
-from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
@@ -51,13 +50,30 @@ class Conversation:
     After each call of a method, `output` is to be sent, and `settled` to be told, in this order.
     """
 
+    __slots__ = (
+        "_engine",
+        "_flight",
+        "_half_closes",
+        "_is_ours",
+        "_is_shut",
+        "_keys",
+        "_octets",
+        "_persistent",
+        "_waiting",
+        "_where",
+        "answers",
+        "end",
+        "output",
+        "settled",
+    )
+
     def __init__(self, *, persistent: bool | None, where: str) -> None:
         """Begin before there is a transport. `where` is the peer as people see it."""
         self._persistent = persistent
         self._where = where
         self._engine: Engine | None = None
         self._keys = itertools.count()
-        self._waiting: deque[Call] = deque()
+        self._waiting: list[Call] = []  # a deque is larger, and these are few
         self._flight: dict[int, Call] = {}
         self._octets = 0  # in flight
         self._is_shut = False
@@ -215,7 +231,7 @@ class Conversation:
             call = self._waiting[0]
             if not self._may_send(engine, call):
                 return
-            self._waiting.popleft()
+            self._waiting.pop(0)
             encoded = self._encode(call)
             if encoded is None:
                 continue
@@ -282,7 +298,7 @@ class Conversation:
         self._is_shut = True
         why = self._at("the peer takes no more requests on this connection")
         while self._waiting:
-            call = self._waiting.popleft()
+            call = self._waiting.pop(0)
             self._settle(call, _retry(call.request, why, is_unprocessed=True))
 
     def _placed(self, end: End) -> End:
@@ -329,7 +345,7 @@ class Conversation:
     def _end(self, end: End, waiting: ConnectError | None = None) -> None:
         self.end = end
         while self._waiting:
-            call = self._waiting.popleft()
+            call = self._waiting.pop(0)
             if waiting is not None:
                 self._settle(call, waiting.again())
             else:

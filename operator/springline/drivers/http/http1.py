@@ -17,7 +17,6 @@ What h11 leaves open is decided here:
   connection (§6.1); before, with its length.
 """
 
-from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -76,7 +75,7 @@ class Http1:
     def __init__(self, *, authority: str) -> None:
         """Speak to the host and port that `authority` names (RFC 9110 §7.2)."""
         self._authority = authority.encode("ascii")
-        self._flight: deque[_Exchange] = deque()
+        self._flight: list[_Exchange] = []  # a deque is larger, and these are few
         self._is_draining = False
         self._takes_several = False
         self._takes_chunked = False
@@ -237,7 +236,7 @@ class Http1:
 
     def _answered(self) -> list[Event]:
         """Hand the first answer over, and look whether the connection stays (RFC 9112 §9.3)."""
-        exchange = self._flight.popleft()
+        exchange = self._flight.pop(0)
         head = exchange.head
         if head is None:
             raise RuntimeError("an answer ends after its head")
