@@ -233,8 +233,8 @@ def test_fields_of_tls_have_no_effect_without_tls(field: str) -> None:
             },
             [
                 (
-                    "spec.binding: cannot be used with credentials.anonymous: applications are given"
-                    " what the broker has accepted, and that is nothing"
+                    "spec.binding: cannot be used with credentials.anonymous: applications are"
+                    " given what the broker has accepted, and that is nothing"
                 )
             ],
             id="a binding of nothing",
