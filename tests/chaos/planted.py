@@ -1,4 +1,4 @@
-"""Five defects that the suite has to find, planted into Springline's process by `subject`.
+"""Six defects that the suite has to find, planted into Springline's process by `subject`.
 
 `make chaos-bugs` plants one after the other. Nothing of this is in Springline: what is planted
 takes the place of a function or a method while one process lives.
@@ -102,10 +102,26 @@ def _secret_in_log() -> None:
     Keeper.attempt_failed = attempt_failed  # type: ignore[method-assign]
 
 
+def _http_stays_open() -> None:
+    """A session over HTTP that is closed keeps its connection."""
+    from springline.core.values import ClosedBy, CloseInfo
+    from springline.drivers.http.client import HttpClient
+    from springline.reasons import Reason
+
+    async def close(self: HttpClient, *, text: str = "", timeout: float = 3.0) -> None:  # noqa: ARG001
+        self._require_open()
+        self._close = CloseInfo(by=ClosedBy.CLIENT, reason=Reason.CLIENT_CLOSED, text=text)
+        self._tell_closed()
+        _kept.append(self)
+
+    HttpClient.close = close  # type: ignore[method-assign]
+
+
 BUGS: Mapping[str, Callable[[], None]] = {
     "replaced-stays-open": _replaced_stays_open,
     "renewal-forgets": _renewal_forgets,
     "ready-after-loss": _ready_after_loss,
     "task-for-each-attempt": _task_for_each_attempt,
     "secret-in-log": _secret_in_log,
+    "http-stays-open": _http_stays_open,
 }
