@@ -106,7 +106,7 @@ test-fuzz: $(INSTALLED) ## Run one suite: hostile octets and documents (a minute
 chaos: $(INSTALLED) rabbitmq faketime apiserver tools ## Do faults in random order, and look what holds: SEED=... SEQUENCES=... PART=A
 	@$(BIN)/python -m chaos --part $(PART) --seed '$(SEED)' --sequences $(SEQUENCES) $(CHAOS_ARGS)
 
-chaos-bugs: $(INSTALLED) rabbitmq faketime ## Plant five defects, and see that make chaos finds each
+chaos-bugs: $(INSTALLED) rabbitmq faketime ## Plant six defects, and see that make chaos finds each
 	@$(BIN)/python -m chaos --bugs --seed '$(SEED)' $(CHAOS_ARGS)
 
 fuzz: $(INSTALLED) ## Give hostile octets to what takes them from outside: SEED=... CASES=... FUZZ_ARGS=...

@@ -15,7 +15,10 @@ from support.running import API
 
 __all__ = [
     "BROKEN",
+    "BROKERS",
+    "CONSOLES",
     "FREE",
+    "HELD",
     "LINKED",
     "MARK",
     "VHOSTS",
@@ -34,11 +37,18 @@ VHOSTS = ("shop", "post")
 USERS = {"ann": "ann-login", "bob": "bob-login", "carl": "carl-login"}
 """The users that log in with a password, and their Secrets."""
 
-FREE = ("orders", "billing", "mail", "stock")
-"""The connections that faults are aimed at."""
+BROKERS = ("rabbit", "linked")
+CONSOLES = ("console", "linked-console")
+"""The same broker over HTTP: its management interface, directly and behind a link."""
 
-LINKED = ("mail", "stock")
-"""Those of them whose broker is behind the link at the beginning."""
+HELD = ("orders", "billing", "mail", "stock")
+"""The connections over AMQP that faults are aimed at."""
+
+FREE = (*HELD, "watch", "panel")
+"""All that faults are aimed at; those two are over HTTP."""
+
+LINKED = ("mail", "stock", "panel")
+"""Those of them whose broker is behind a link at the beginning."""
 
 BROKEN = {
     "no-broker": "no-broker",
@@ -74,11 +84,19 @@ _WELL: Wanted = {
     "Synced": ("True", ("InSync",)),
     "Blocked": ("False", ("NotBlocked",)),
 }
+_NO_PATH_SHOWN: Wanted = {"Ready": ("False", ("UnexpectedStatus",))}
+"""What stands for `no-vhost` where there are no virtual hosts."""
+
 _KEEPS_WHAT_IT_HAS = ("no-secret", "no-vhost", "wrong-password")
 """A session that was open before it was declared so stays open, until something else ends it."""
 
 _RETRY = {"delay": "200ms", "maxDelay": "2s"}
 _PROBE = {"mode": "Publish", "interval": "1s", "timeout": "5s"}
+_PATHS = {"shop": "/api/whoami", "post": "/api/extensions"}
+"""What is asked for over HTTP in the place of a virtual host."""
+_ALARMS = "/api/health/checks/alarms"
+_PROBE_OF_CONSOLE = {**_PROBE, "timeout": "3s"}
+"""Three of them show that a frozen broker is lost: there are no heartbeats."""
 _TOKEN_SECONDS = 6 * 3600
 
 _numbers = itertools.count()
@@ -96,6 +114,8 @@ class Expected:
     conditions: Wanted
     is_held: bool | None
     """Whether the broker holds it; None where status is to be believed."""
+    is_answered: bool = False
+    """Whether the management interface has to say the same as status."""
     password: str | None = None
     """What its binding has."""
 
@@ -112,6 +132,16 @@ class Connection:
     broken: str = ""
     """One of `WAYS_TO_BREAK`, or as it should be."""
 
+    @property
+    def is_over_http(self) -> bool:
+        """Whether it is a client of the management interface, which the broker does not list."""
+        return self.broker in CONSOLES
+
+    @property
+    def path(self) -> str:
+        """What it asks for over HTTP."""
+        return "/api/nowhere" if self.broken == "no-vhost" else _PATHS[self.vhost]
+
     def spec(self) -> dict[str, Any]:
         """Return what is declared of it."""
         how = self.broken
@@ -119,13 +149,20 @@ class Connection:
         secret = {"no-secret": "nowhere", "wrong-password": "wrong-login"}.get(how, self.secret)
         return {
             "brokerRef": {"name": "nowhere" if how == "no-broker" else self.broker},
-            "virtualHost": "nowhere" if how == "no-vhost" else self.vhost,
             "credentials": {kind: {"name": secret}},
             "heartbeat": f"{self.heartbeat}s",
-            "probe": _PROBE,
+            **self._place(),
             **({"binding": {"secretName": self.binding}} if self.binding else {}),
             **({"suspend": True} if how == "asleep" else {}),
         }
+
+    def _place(self) -> dict[str, Any]:
+        """Return what is declared of the place that it is for, and how that is probed."""
+        if self.is_over_http:
+            http = {"path": self.path, "blockedWhen": {"path": _ALARMS}}
+            return {"http": http, "probe": _PROBE_OF_CONSOLE}
+        vhost = "nowhere" if self.broken == "no-vhost" else self.vhost
+        return {"virtualHost": vhost, "probe": _PROBE}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -133,7 +170,7 @@ class Declared:
     """Everything that is declared, and what the broker is to know of it."""
 
     ports: Mapping[str, int]
-    """Where the brokers are: `rabbit`, and `linked` behind the link."""
+    """Where the brokers are, by their names: `BROKERS` and `CONSOLES`."""
     namespace: str
     passwords: dict[str, str] = field(default_factory=dict)
     token: str = ""
@@ -160,6 +197,10 @@ class Declared:
                 broker="linked", vhost="post", secret="carl-login", binding="stock-app"
             ),
             "reports": Connection(broker="rabbit", vhost="shop", secret="reports-token"),
+            "watch": Connection(
+                broker="console", vhost="shop", secret="ann-login", binding="watch-app"
+            ),
+            "panel": Connection(broker="linked-console", vhost="shop", secret="carl-login"),
         }
         for name, how in BROKEN.items():
             self.connections[name] = Connection(
@@ -195,6 +236,7 @@ class Declared:
             "sasl": {"allowInsecure": True},
             "retry": _RETRY,
             "connectTimeout": "4s",
+            **({"protocol": "http"} if name in CONSOLES else {}),
         }
         return self._document(API, "Broker", name, spec=spec)
 
@@ -234,10 +276,18 @@ class Declared:
         return {name: self._expected(each) for name, each in self.connections.items()}
 
     def _expected(self, declared: Connection) -> Expected:
+        is_over_http = declared.is_over_http
         if declared.broken:
             shown = _BROKEN_SHOWN[declared.broken]
-            keeps = declared.broken in _KEEPS_WHAT_IT_HAS
+            if is_over_http and declared.broken == "no-vhost":
+                shown = _NO_PATH_SHOWN
+            keeps = declared.broken in _KEEPS_WHAT_IT_HAS and not is_over_http
             return Expected(conditions=shown, is_held=None if keeps else False)
         user = self.user_of(declared.secret)
         password = self.passwords[user] if declared.binding and user else None
-        return Expected(conditions=_WELL, is_held=True, password=password)
+        return Expected(
+            conditions=_WELL,
+            is_held=not is_over_http,
+            is_answered=is_over_http,
+            password=password,
+        )

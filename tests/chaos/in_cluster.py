@@ -13,7 +13,7 @@ from typing import Any
 
 from chaos.census import Census
 from chaos.declared import MARK
-from chaos.links import Link, linking
+from chaos.links import Links, linking_both
 from chaos.threads import to_its_end
 from chaos.world import ANSWER_SECONDS, Bindings, Statuses, Violation, World, watched
 from support.apiserver import APIServer, APIServerFailed, APIServerMissing
@@ -58,12 +58,12 @@ class ClusterWorld(World):
         self,
         directory: Path,
         node: RabbitMQNode,
-        link: Link,
+        links: Links,
         server: APIServer,
         *,
         bug: str = "",
     ) -> None:
-        super().__init__(directory, node, link, namespace=NAMESPACE, bug=bug)
+        super().__init__(directory, node, links, namespace=NAMESPACE, bug=bug)
         self.server = server
         settings = (f"{key}={value}" for key, value in self.program_environment.items())
         self.operator = OperatorProcess(
@@ -255,14 +255,14 @@ async def entered(directory: Path, *, bug: str = "") -> AsyncIterator[ClusterWor
     try:
         if not server.has_controllers:  # a binding goes with its connection by garbage collection
             raise APIServerMissing("no kube-controller-manager: run make apiserver")
-        node = taking_tokens(directory / "rabbitmq")
+        node = taking_tokens(directory / "rabbitmq", management=True)
         try:
             starting = (to_its_end(node.start), to_its_end(_install, server, directory))
             for each in await asyncio.gather(*starting, return_exceptions=True):
                 if each is not None:
                     raise each
-            async with linking(node.amqp_port) as link:
-                world = ClusterWorld(directory, node, link, server, bug=bug)
+            async with linking_both(node.amqp_port, node.http_port) as links:
+                world = ClusterWorld(directory, node, links, server, bug=bug)
                 try:
                     async with watched(world):
                         yield world

@@ -14,9 +14,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from chaos.declared import FREE, MARK, Expected
+from chaos.console import ALARMS, WHOAMI
+from chaos.declared import HELD, MARK, Expected
 from chaos.threads import to_its_end
-from chaos.truth import closed_otherwise, differences
+from chaos.truth import answered_otherwise, closed_otherwise, differences
 from chaos.world import Bindings, Violation, World, condition, slowness
 from support.erlang import ErlangError
 
@@ -108,7 +109,7 @@ async def hold(world: World, log: Read) -> float:
 
 async def _close(world: World) -> None:
     """Close connections by force, and wait until `lastClose` says so of each: none is forgotten."""
-    texts = {name: f"told by chaos as {secrets.token_hex(4)}" for name in FREE}
+    texts = {name: f"told by chaos as {secrets.token_hex(4)}" for name in HELD}
     prefix = f"springline/{world.declared.namespace}/"
     for name, text in texts.items():
         await to_its_end(world.node.close_connection, prefix + name, text)
@@ -191,6 +192,8 @@ async def _wrong(world: World, *, with_census: bool) -> list[str]:
             port = world.declared.brokers[declared.broker]
             found = differences(statuses[name], connections[prefix + name], declared, port)
             wrong += [f"{name}: {one}" for one in found]
+        if each.is_answered:
+            wrong += [f"{name}: {one}" for one in await _asked(world, name, statuses[name])]
         binding = world.declared.connections[name].binding
         if each.password and await world.binding_password(binding) != each.password:
             wrong.append(f"the binding of {name} has another password")
@@ -199,6 +202,19 @@ async def _wrong(world: World, *, with_census: bool) -> list[str]:
     if not wrong and with_census and world.most is not None:
         wrong = [f"more than before: {each}" for each in (await world.census()).beyond(world.most)]
     return wrong
+
+
+async def _asked(world: World, name: str, status: Mapping[str, Any]) -> list[str]:
+    """Say in what the management interface answers its user otherwise than status has it."""
+    declared = world.declared.connections[name]
+    user = world.declared.user_of(declared.secret)
+    assert user is not None
+    try:
+        answers = [await world.ask_console(path, user) for path in (declared.path, ALARMS, WHOAMI)]
+    except OSError as error:
+        return [f"the management interface cannot be asked: {error}"]
+    port = world.declared.brokers[declared.broker]
+    return answered_otherwise(status, answers, port)
 
 
 def _in_statuses(

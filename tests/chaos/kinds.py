@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from chaos import floods
-from chaos.declared import FREE, USERS, VHOSTS, WAYS_TO_BREAK, secret_text
+from chaos import floods, web
+from chaos.declared import BROKERS, CONSOLES, FREE, HELD, USERS, VHOSTS, WAYS_TO_BREAK, secret_text
 from chaos.in_cluster import ClusterWorld
 from chaos.sequences import WAITS, Drawing, Fault
 from chaos.standalone import StandaloneWorld
@@ -61,6 +61,10 @@ def _free(rng: Random) -> Given:
     return {"name": rng.choice(FREE), **_waiting(rng)}
 
 
+def _held(rng: Random) -> Given:
+    return {"name": rng.choice(HELD), **_waiting(rng)}
+
+
 def _user(rng: Random) -> Given:
     return {"user": rng.choice(sorted(USERS)), **_waiting(rng)}
 
@@ -88,11 +92,15 @@ async def _broker_killed(world: World, given: Given) -> None:
 async def _broker_frozen(world: World, given: Given) -> None:
     await world.broker()
     world.node.pause()
-    if given["is_watched"]:  # two heartbeats are missed, which may be long ones
+    if given["is_watched"]:  # two heartbeats are missed, which may be long ones, or three probes
         declared = world.declared.connections
         await world.must_become(
             "lost",
-            [each for each in world.direct if declared[each].heartbeat <= _SHORT_HEARTBEAT],
+            [
+                each
+                for each in world.direct
+                if declared[each].is_over_http or declared[each].heartbeat <= _SHORT_HEARTBEAT
+            ],
             lambda status: condition(status, "Ready")[0] != "True",
         )
 
@@ -244,7 +252,8 @@ async def _all_closed(world: World, given: Given) -> None:  # noqa: ARG001
 
 
 async def _link_is(world: World, given: Given) -> None:
-    await world.link.become(given["mode"])
+    for link in world.links:
+        await link.become(given["mode"])
 
 
 def _mode(rng: Random) -> Given:
@@ -252,15 +261,18 @@ def _mode(rng: Random) -> Given:
 
 
 async def _link_mended(world: World, given: Given) -> None:  # noqa: ARG001
-    await world.link.become("pass")
+    for link in world.links:
+        await link.become("pass")
 
 
 async def _link_reset(world: World, given: Given) -> None:  # noqa: ARG001
-    world.link.reset()
+    for link in world.links:
+        link.reset()
 
 
 async def _link_garbled(world: World, given: Given) -> None:
-    world.link.garble(bytes.fromhex(given["octets"]))
+    for link in world.links:
+        link.garble(bytes.fromhex(given["octets"]))
 
 
 def _octets(rng: Random) -> Given:
@@ -268,11 +280,12 @@ def _octets(rng: Random) -> Given:
 
 
 async def _link_cut(world: World, given: Given) -> None:
-    world.link.cut_after(given["after"])
+    for link in world.links:
+        link.cut_after(given["after"])
 
 
 def _cut(rng: Random) -> Given:
-    return {"after": rng.randint(1, 40)}
+    return {"after": rng.choice([rng.randint(1, 40), rng.randint(41, 400)])}
 
 
 # What is declared
@@ -321,13 +334,13 @@ async def _connection_moved(world: World, given: Given) -> None:
 async def _broker_moved(world: World, given: Given) -> None:
     """Declare it at the other way to the same broker: directly, or by the link."""
     brokers = world.declared.brokers
-    ways = (world.node.amqp_port, world.link.port)
+    ways = world.ways_to_console if given["broker"] in CONSOLES else world.ways
     brokers[given["broker"]] = ways[1 - ways.index(brokers[given["broker"]])]
     await world.put(world.declared.broker(given["broker"]))
 
 
 def _one_broker(rng: Random) -> Given:
-    return {"broker": rng.choice(["rabbit", "linked"]), **_waiting(rng)}
+    return {"broker": rng.choice([*BROKERS, *CONSOLES]), **_waiting(rng)}
 
 
 async def _broker_misled(world: World, given: Given) -> None:
@@ -524,7 +537,7 @@ async def _binding_spoiled(world: ClusterWorld, given: Given) -> None:
 
 
 def _bound(rng: Random) -> Given:
-    return {"name": rng.choice(["orders", "stock"]), "is_deleted": rng.random() < 0.5}
+    return {"name": rng.choice(["orders", "stock", "watch"]), "is_deleted": rng.random() < 0.5}
 
 
 async def _account_token_spoiled(world: ClusterWorld, given: Given) -> None:
@@ -533,6 +546,16 @@ async def _account_token_spoiled(world: ClusterWorld, given: Given) -> None:
     await world.lull(given["wait"])
     await world.api()
     await to_its_end(world.operator.renew_token)
+
+
+# One server of HTTP that has its own ways
+
+
+def _way(name: str) -> Kind:
+    async def act(world: World, given: Given) -> None:  # noqa: ARG001
+        await web.meet(world, name)
+
+    return Kind(act, _nothing)
 
 
 # One hostile broker
@@ -560,7 +583,7 @@ KINDS: Mapping[str, Kind] = {
     "vhost-recreated": Kind(_vhost_recreated, _vhost),
     "vhost-down": Kind(_vhost_down, _vhost),
     "vhost-full": Kind(_vhost_full, _limited_vhost),
-    "connection-closed": Kind(_connection_closed, _free),
+    "connection-closed": Kind(_connection_closed, _held),
     "all-closed": Kind(_all_closed, _nothing),
     "link-is": Kind(_link_is, _mode),
     "link-mended": Kind(_link_mended, _nothing),
@@ -592,6 +615,7 @@ KINDS: Mapping[str, Kind] = {
     "leases-deleted": Kind(_leases_deleted, _nothing, _CLUSTER),
     "binding-spoiled": Kind(_binding_spoiled, _bound, _CLUSTER),
     "account-token-spoiled": Kind(_account_token_spoiled, _waiting, _CLUSTER),
+    **{f"web-{each}": _way(each) for each in web.WAYS},
     **{f"flood-of-{each}": _flood(each) for each in hostile_brokers.SCRIPTS},
 }
 """All of them, by name."""

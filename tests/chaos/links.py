@@ -1,6 +1,6 @@
 """A TCP link between Springline and a broker that is cut, slowed down, or talks nonsense on demand.
 
-It knows nothing of AMQP: it passes bytes, or does not.
+It knows no protocol: it passes bytes, or does not.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from support import ports
 from support.ports import LOOPBACK
 
-__all__ = ["MODES", "Link", "linking"]
+__all__ = ["MODES", "Link", "Links", "linking", "linking_both"]
 
 MODES = ("pass", "refused", "silent", "deaf", "slow")
 """What becomes of connections: passed; refused; accepted, and nothing passes in either direction;
@@ -133,7 +133,7 @@ class Link:
             asyncio.ensure_future(self._pass(pair, answers, pair.client, by_client=False)),
         )
         try:
-            # A half-closed connection is none to AMQP: the end of either way ends both.
+            # A half-closed connection is none to brokers: the end of either way ends both.
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for each in ways:
@@ -192,3 +192,14 @@ async def linking(target: int) -> AsyncIterator[Link]:
         yield link
     finally:
         await link.close()
+
+
+Links = tuple[Link, Link]
+"""To the broker's AMQP, and to its management interface. What becomes of one becomes of both."""
+
+
+@contextlib.asynccontextmanager
+async def linking_both(amqp: int, console: int) -> AsyncIterator[Links]:
+    """Links to the ports of one broker."""
+    async with linking(amqp) as one, linking(console) as other:
+        yield one, other

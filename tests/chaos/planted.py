@@ -1,4 +1,4 @@
-"""Five defects that the suite has to find, planted into Springline's process by `subject`.
+"""Six defects that the suite has to find, planted into Springline's process by `subject`.
 
 `make chaos-bugs` plants one after the other. Nothing of this is in Springline: what is planted
 takes the place of a function or a method while one process lives.
@@ -102,10 +102,27 @@ def _secret_in_log() -> None:
     Keeper.attempt_failed = attempt_failed  # type: ignore[method-assign]
 
 
+def _task_for_each_dial() -> None:
+    """Every connection that a session over HTTP opens anew leaves a task behind.
+
+    An open socket would not do: the management interface closes what is idle within seconds.
+    """
+    from springline.drivers.http.client import HttpClient
+
+    unchanged = HttpClient._dialled
+
+    def _dialled(self: HttpClient, timeout: float) -> Any:
+        _kept.append(asyncio.get_running_loop().create_task(asyncio.sleep(1e6), name="dialled"))
+        return unchanged(self, timeout)
+
+    HttpClient._dialled = _dialled  # type: ignore[method-assign]
+
+
 BUGS: Mapping[str, Callable[[], None]] = {
     "replaced-stays-open": _replaced_stays_open,
     "renewal-forgets": _renewal_forgets,
     "ready-after-loss": _ready_after_loss,
     "task-for-each-attempt": _task_for_each_attempt,
     "secret-in-log": _secret_in_log,
+    "task-for-each-dial": _task_for_each_dial,
 }

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from chaos.links import Link, linking
+from chaos.links import Links, linking_both
 from chaos.threads import to_its_end
 from chaos.world import Bindings, Statuses, Violation, World, watched
 from support.rabbitmq import RabbitMQNode
@@ -28,8 +28,8 @@ class StandaloneWorld(World):
 
     bound = 60.0
 
-    def __init__(self, directory: Path, node: RabbitMQNode, link: Link, *, bug: str = "") -> None:
-        super().__init__(directory, node, link, namespace="default", bug=bug)
+    def __init__(self, directory: Path, node: RabbitMQNode, links: Links, *, bug: str = "") -> None:
+        super().__init__(directory, node, links, namespace="default", bug=bug)
         self.files = Springline(directory)
         self._bindings = directory / "bindings"
         self._is_started = False
@@ -150,11 +150,11 @@ class StandaloneWorld(World):
 @contextlib.asynccontextmanager
 async def entered(directory: Path, *, bug: str = "") -> AsyncIterator[StandaloneWorld]:
     """Start everything; at the end all of it is stopped. Raises `RabbitMQMissing`."""
-    node = taking_tokens(directory / "rabbitmq")
+    node = taking_tokens(directory / "rabbitmq", management=True)
     try:
         await to_its_end(node.start)
-        async with linking(node.amqp_port) as link:
-            world = StandaloneWorld(directory, node, link, bug=bug)
+        async with linking_both(node.amqp_port, node.http_port) as links:
+            world = StandaloneWorld(directory, node, links, bug=bug)
             async with watched(world):
                 yield world
     finally:

@@ -40,7 +40,7 @@ def test_sequences_set_clocks(tmp_path: Path) -> None:
 
 
 async def test_planted_defect_is_found(tmp_path: Path) -> None:
-    """Otherwise the tests above would say nothing. `make chaos-bugs` plants all five."""
+    """Otherwise the tests above would say nothing. `make chaos-bugs` plants all six."""
     try:
         async with running.entered("A", tmp_path, bug="secret-in-log") as world:
             failed = await running.run(world, [f"{SEED}/planted"], is_shrinking=False)

@@ -1,12 +1,13 @@
-"""Each way in which status can differ from the broker's own list is told."""
+"""Each way in which status can differ from the broker's own list or answers is told."""
 
 import dataclasses
 from typing import Any
 
 import pytest
 
+from chaos.console import Answer
 from chaos.declared import Connection
-from chaos.truth import closed_otherwise, differences
+from chaos.truth import answered_otherwise, closed_otherwise, differences
 from support.administration import Connection as Held
 
 _PORT = 5672
@@ -100,3 +101,55 @@ def test_last_close_has_to_be_the_last_one(told: dict[str, Any]) -> None:
     assert closed_otherwise({"lastClose": forced}, "mine") == ""
     assert closed_otherwise({"lastClose": forced | told}, "mine")
     assert closed_otherwise({}, "mine")
+
+
+_ANSWERS = (
+    Answer(200, "1.1", {"name": "ann", "tags": ["monitoring"]}),
+    Answer(200, "1.1", {"status": "ok"}),
+    Answer(200, "1.1", {"name": "ann", "tags": ["monitoring"]}),
+)
+_OVER_HTTP: dict[str, Any] = {
+    **_STATUS,
+    "conditions": [
+        {"type": "Connected", "status": "True", "reason": "Open"},
+        {"type": "Blocked", "status": "False", "reason": "NotBlocked"},
+    ],
+    "negotiated": {"mechanism": "BASIC", "heartbeat": "0s", "http": {"version": "1.1"}},
+}
+
+
+def test_true_status_of_a_session_over_http_differs_in_nothing() -> None:
+    assert answered_otherwise(_OVER_HTTP, _ANSWERS, _PORT) == []
+
+
+@pytest.mark.parametrize(
+    ("at", "answer", "word"),
+    [
+        (0, Answer(401, "1.1", {}), "Connected"),
+        (0, Answer(200, "1.0", {}), "version"),
+        (1, Answer(503, "1.1", {"status": "failed"}), "Blocked"),
+        (2, Answer(200, "1.1", {"name": "bob"}), "username"),
+    ],
+)
+def test_what_the_management_interface_answers_otherwise_is_told(
+    at: int, answer: Answer, word: str
+) -> None:
+    answers = [*_ANSWERS[:at], answer, *_ANSWERS[at + 1 :]]
+    assert any(word in each for each in answered_otherwise(_OVER_HTTP, answers, _PORT))
+
+
+@pytest.mark.parametrize(
+    ("told", "word"),
+    [
+        ({"state": "Waiting"}, "state"),
+        ({"attempts": 1}, "attempts"),
+        ({"connectedSince": None}, "since when"),
+        ({"endpoint": "127.0.0.1:56720 (127.0.0.1)"}, "endpoint"),
+        ({"blocked": {"reason": "low on memory"}}, "blocked"),
+        ({"negotiated": None}, "mechanism"),
+    ],
+)
+def test_status_of_a_session_over_http_that_tells_something_else_is_told(
+    told: dict[str, Any], word: str
+) -> None:
+    assert any(word in each for each in answered_otherwise(_OVER_HTTP | told, _ANSWERS, _PORT))

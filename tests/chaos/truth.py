@@ -1,19 +1,24 @@
 """Whether status tells of an open session what the broker's own list says of its connection.
 
+A session over HTTP is in no list: what its user is answered is compared.
+
 Everything here compares values, and says in words what differs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from chaos.console import Answer
 from chaos.declared import Connection
 from chaos.world import condition
 from support.administration import Connection as Held
 
-__all__ = ["closed_otherwise", "differences"]
+__all__ = ["answered_otherwise", "closed_otherwise", "differences"]
 
 _BLOCKED = ("blocking", "blocked")
 _FORCED = 320
+_UP_STATUS = 200
+_BLOCKED_STATUS = 503
 
 
 def differences(
@@ -47,6 +52,41 @@ def differences(
         wrong.append(f"it is in {held.vhost!r}, and declared in {declared.vhost!r}")
     if held.heartbeat != declared.heartbeat:
         wrong.append(f"its heartbeat is {held.heartbeat} s, and declared {declared.heartbeat} s")
+    return wrong + _of_endpoint(status, port)
+
+
+def answered_otherwise(
+    status: Mapping[str, Any], answers: Sequence[Answer], port: int
+) -> list[str]:
+    """Say in what the status of a session over HTTP that is up as declared is not true.
+
+    `answers` are those to its path, to whether there are alarms, and to who asks. `port` is where
+    its Broker leads.
+    """
+    negotiated = status.get("negotiated") or {}
+    http = negotiated.get("http") or {}
+    asked, alarms, whoami = answers
+    is_blocked = alarms.status == _BLOCKED_STATUS
+    pairs = {
+        "Connected": (condition(status, "Connected")[0], str(asked.status == _UP_STATUS)),
+        "username": ((status.get("credentials") or {}).get("username"), whoami.content.get("name")),
+        "Blocked": (condition(status, "Blocked")[0], str(is_blocked)),
+        "blocked": (bool(status.get("blocked")), is_blocked),
+        "version": (http.get("version"), asked.version),
+        "mechanism": (negotiated.get("mechanism"), "BASIC"),
+        "state": (status.get("state"), "Connected"),
+        "attempts": (status.get("attempts"), 0),
+    }
+    wrong = [
+        f"status says {name} {told!r}, the management interface {found!r}"
+        for name, (told, found) in pairs.items()
+        if told != found
+    ]
+    return wrong + _of_endpoint(status, port)
+
+
+def _of_endpoint(status: Mapping[str, Any], port: int) -> list[str]:
+    wrong = []
     if f":{port} " not in f"{status.get('endpoint', '')} ":
         wrong.append(f"its endpoint is {status.get('endpoint')!r}, and declared is port {port}")
     if not status.get("connectedSince"):

@@ -14,9 +14,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from pathlib import Path
 from typing import Any, TypeVar
 
+from chaos import console
 from chaos.census import Asked, Census
-from chaos.declared import USERS, VHOSTS, Declared, secret_text
-from chaos.links import Link
+from chaos.console import Answer
+from chaos.declared import BROKERS, CONSOLES, USERS, VHOSTS, Declared, secret_text
+from chaos.links import Links
 from chaos.planted import BUGS
 from chaos.threads import to_its_end
 from support import faketime
@@ -74,16 +76,15 @@ class World(abc.ABC):
     """Seconds after which everything has to hold again, on an idle machine."""
 
     def __init__(
-        self, directory: Path, node: RabbitMQNode, link: Link, *, namespace: str, bug: str = ""
+        self, directory: Path, node: RabbitMQNode, links: Links, *, namespace: str, bug: str = ""
     ) -> None:
         """`bug` is a defect to plant into Springline."""
         assert bug in ("", *BUGS)
         self.directory = directory
         self.node = node
-        self.link = link
-        self.declared = Declared(
-            ports={"rabbit": node.amqp_port, "linked": link.port}, namespace=namespace
-        )
+        self.links = links
+        ways = zip((*BROKERS, *CONSOLES), (*self.ways, *self.ways_to_console), strict=True)
+        self.declared = Declared(ports=dict(ways), namespace=namespace)
         self.clock: WallClock | None = None
         self.no_clock = ""
         """Why its process has no clock that can be set, if so."""
@@ -103,6 +104,16 @@ class World(abc.ABC):
         """Who looks whether it answers."""
         self._must_answer = False
         self._turn = 0
+
+    @property
+    def ways(self) -> tuple[int, int]:
+        """The ports at which the broker speaks AMQP: its own, and that of the link."""
+        return self.node.amqp_port, self.links[0].port
+
+    @property
+    def ways_to_console(self) -> tuple[int, int]:
+        """The same for its management interface."""
+        return self.node.http_port, self.links[1].port
 
     # --- Springline's process
 
@@ -270,8 +281,17 @@ class World(abc.ABC):
         try:
             node.change_password(user, password)
         except ErlangError:
-            node.add_user(user, password)
+            node.add_user(user, password, tags=("monitoring",))  # who may read of alarms
         node.set_user_limit(user, None)
+
+    async def ask_console(self, path: str, user: str) -> Answer:
+        """Ask the management interface as a user with the declared password.
+
+        Raises `OSError` where it does not answer.
+        """
+        return await to_its_end(
+            console.ask, self.node.http_port, path, user, self.declared.passwords[user]
+        )
 
     async def held(self) -> list[Held]:
         """Return the broker's connections."""
@@ -322,11 +342,11 @@ class World(abc.ABC):
     @property
     def direct(self) -> list[str]:
         """The connections that no link is in the way of."""
-        declared = self.declared
+        declared, ports = self.declared, (self.node.amqp_port, self.node.http_port)
         return [
             name
             for name, each in declared.connections.items()
-            if not each.broken and declared.brokers[each.broker] == self.node.amqp_port
+            if not each.broken and declared.brokers[each.broker] in ports
         ]
 
     async def must_become(
@@ -381,7 +401,8 @@ class World(abc.ABC):
 
     async def heal(self) -> None:
         """Mend everything that faults have broken, and declare what is to be."""
-        await self.link.become("pass")
+        for link in self.links:
+            await link.become("pass")
         if self.clock is not None:
             self.clock.set(0)
         await self.broker()

@@ -194,6 +194,16 @@ async def test_a_throttled_opening_asks_again_when_the_server_wants_that(server:
     await connection.close()
 
 
+async def test_a_throttled_opening_that_is_to_ask_at_once_makes_pauses(
+    server: Server,
+) -> None:
+    """Else it would ask without end. There is time for two requests, and not for more."""
+    server.status, server.fields = "429 Too Many Requests", "retry-after: 0\r\n"
+    error = await refusal(server, timeout=1.5)
+    assert isinstance(error, TransientError)
+    assert 1 <= len(server.heads) <= 2
+
+
 async def test_a_throttled_opening_fails_as_such_where_there_is_no_time(server: Server) -> None:
     server.status, server.fields = "503 Service Unavailable", "retry-after: 3600\r\n"
     error = await refusal(server)

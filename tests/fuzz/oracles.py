@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from springline.protocols import PROTOCOLS
+
 __all__ = ["SECRET", "check_texts", "quiet_logs"]
 
 SECRET = "planted-Secret+of/the=Case~7391"
@@ -51,16 +53,20 @@ class _Kept(logging.Handler):
 @contextmanager
 def quiet_logs() -> Iterator[None]:
     """Hold for a case that no traceback is logged, nothing too long, and no secret."""
-    kept, roots = _Kept(), (logging.getLogger(), logging.getLogger("springline"))
-    before = [each.level for each in roots]
-    roots[0].addHandler(kept)
-    for each in roots:
-        each.setLevel(logging.DEBUG)
+    kept, root = _Kept(), logging.getLogger()
+    levels = {root: logging.DEBUG, logging.getLogger("springline"): logging.DEBUG}
+    for protocol in PROTOCOLS.values():  # as `logs.configure` does it: they log frames
+        for name in protocol.silent_loggers:
+            levels[logging.getLogger(name)] = logging.CRITICAL + 1
+    before = {each: each.level for each in levels}
+    root.addHandler(kept)
+    for each, level in levels.items():
+        each.setLevel(level)
     try:
         yield
     finally:
-        roots[0].removeHandler(kept)
-        for each, level in zip(roots, before, strict=True):
+        root.removeHandler(kept)
+        for each, level in before.items():
             each.setLevel(level)
     for record in kept.records:
         if record.name == "asyncio" and record.levelno < logging.WARNING:

@@ -135,6 +135,39 @@ def _metadata_is_believed() -> _Patch:
     return mock.patch.object(documents, "identify", identify)
 
 
+def _calls_behind_are_forgotten() -> _Patch:
+    """Where a connection ends in mid-answer, nobody tells those behind it."""
+    from springline.drivers.http.conversation import Conversation
+
+    unchanged = Conversation._fail_flight
+
+    def _fail_flight(self: Conversation, failure: Any, begun: Any, *, is_unprocessed: bool) -> None:
+        for key in list(self._flight)[1:]:
+            del self._flight[key]
+        unchanged(self, failure, begun, is_unprocessed=is_unprocessed)
+
+    return mock.patch.object(Conversation, "_fail_flight", _fail_flight)
+
+
+def _reason_of_refusal_is_shown() -> _Patch:
+    """What a management interface says of a refusal is shown without a veil."""
+    from springline.drivers.http import verdicts
+    from springline.drivers.shared import peer_text
+
+    def cleaned(text: Any, **_: Any) -> str:
+        return peer_text.cleaned(text)
+
+    return mock.patch.object(verdicts, "peer_text", mock.Mock(cleaned=cleaned))
+
+
+def _frames_have_no_bound() -> _Patch:
+    """A frame of HTTP/2 is waited for however long it is."""
+    from springline.drivers.http import bounds, frame_splitter
+
+    without = mock.Mock(wraps=bounds, MAX_FRAME=2**24)
+    return mock.patch.object(frame_splitter, "bounds", without)
+
+
 BUGS: Mapping[str, Callable[[], _Patch]] = {
     "frame-is-not-decoded": _frame_is_not_decoded,
     "secret-is-shown": _text_of_probe_is_shown,
@@ -146,6 +179,9 @@ BUGS: Mapping[str, Callable[[], _Patch]] = {
     "holder-as-it-is": _holder_is_not_cut,
     "conditions-are-believed": _conditions_are_believed,
     "metadata-is-believed": _metadata_is_believed,
+    "calls-behind-are-forgotten": _calls_behind_are_forgotten,
+    "reason-is-shown": _reason_of_refusal_is_shown,
+    "frames-without-bound": _frames_have_no_bound,
 }
 
 

@@ -8,12 +8,12 @@ import base64
 import contextlib
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from pamqp import commands as spec
 from pamqp.heartbeat import Heartbeat
 
 from fuzz import cases
+from fuzz.observing import Observer
 from fuzz.oracles import SECRET
 from fuzz.targets import CORPUS, amqp091
 from springline.drivers.amqp091.driver import Amqp091Driver
@@ -137,7 +137,7 @@ async def _recorded(plan: bytes, script: Script) -> list[bytes]:
         await script(Recorded(talk.reader, talk.writer))
 
     async with fake_peer.serving(played) as peer:
-        observer: Any = amqp091.Observer()
+        observer = Observer()
         # A wait of a plan passes time, which nobody has here.
         acts = bytes(each for each in plan[1:] if each != _WAIT)
         with contextlib.suppress(SpringlineError, TimeoutError):

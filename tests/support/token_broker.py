@@ -8,11 +8,15 @@ from support.rabbitmq import RabbitMQNode
 __all__ = ["taking_tokens"]
 
 
-def taking_tokens(directory: Path) -> RabbitMQNode:
-    """Return the node, not started yet. Raises `RabbitMQMissing`."""
+def taking_tokens(directory: Path, *, management: bool = False) -> RabbitMQNode:
+    """Return the node, not started yet; with its management interface if told.
+
+    Raises `RabbitMQMissing`.
+    """
     return RabbitMQNode(
         directory,
         plugins=("rabbitmq_auth_backend_oauth2",),
+        management=management,
         extra_config={
             "auth_backends.1": "internal",
             "auth_backends.2": "rabbit_auth_backend_oauth2",

@@ -15,7 +15,7 @@ import pytest
 
 from chaos import invariants, kinds, running, sequences, shrinking
 from chaos.census import Census
-from chaos.declared import MARK, Declared, secret_text
+from chaos.declared import BROKERS, CONSOLES, MARK, Declared, secret_text
 from chaos.in_cluster import ClusterWorld
 from chaos.planted import BUGS
 from chaos.running import PARTS
@@ -26,6 +26,7 @@ from springline.api import documents
 from support import hostile_brokers, suites
 
 DRAWINGS = kinds.drawings(StandaloneWorld)
+PORTS = {name: 5672 + at for at, name in enumerate((*BROKERS, *CONSOLES))}
 
 
 def test_same_seed_gives_the_same_sequence() -> None:
@@ -65,7 +66,7 @@ def test_all_kinds_are_drawn_where_there_is_such_a_thing() -> None:
 @pytest.mark.parametrize("world", PARTS.values(), ids=list(PARTS))
 def test_names_that_are_drawn_are_declared(world: type) -> None:
     """A fault is done to something that there is."""
-    declared = Declared(ports={"rabbit": 1, "linked": 2}, namespace="default")
+    declared = Declared(ports=PORTS, namespace="default")
     rng = Random(1)  # noqa: S311 - to be repeated
     for draw in [each for _, each in kinds.drawings(world)]:
         for _ in range(20):
@@ -77,7 +78,7 @@ def test_names_that_are_drawn_are_declared(world: type) -> None:
 
 def test_what_is_declared_is_valid() -> None:
     """Whatever is broken in a declaration is not its form."""
-    declared = Declared(ports={"rabbit": 5672, "linked": 5673}, namespace="default")
+    declared = Declared(ports=PORTS, namespace="default")
     kinds_found = [documents.parse(each).kind for each in declared.documents()]
     assert kinds_found.count("BrokerConnection") == len(declared.connections)
 

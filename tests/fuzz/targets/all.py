@@ -8,6 +8,8 @@ from fuzz.targets import (
     amqp091,
     certificates,
     documents,
+    http,
+    http_session,
     kube,
     texts,
     token_answers,
@@ -19,6 +21,8 @@ TARGETS: Final[Mapping[str, Target]] = {
     each.name: each
     for each in (
         amqp091.TARGET,
+        http.TARGET,
+        http_session.TARGET,
         texts.PEER_TEXTS,
         texts.CLAIMS,
         token_answers.TARGET,

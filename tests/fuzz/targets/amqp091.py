@@ -1,15 +1,13 @@
 """The AMQP 0-9-1 driver, whole but for the socket, and a peer that says what the case says.
 
 The first part of a case is the plan: how the peer ends, and what the client does with a connection
-that is open, an octet each. Each further part is said when the client waits for something. An empty
-one is a pause, in which a timer of the client runs out.
+that is open, an octet each. What the further parts are, `wire` says.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Sequence
 from random import Random
-from typing import Any
 from unittest import mock
 
 from pamqp import commands as spec
@@ -18,15 +16,15 @@ from pamqp.frame import marshal
 from fuzz import oracles, stepped_loop
 from fuzz.cases import Case
 from fuzz.mutations import mutated
+from fuzz.observing import Observer
 from fuzz.stepped_loop import SteppedLoop
 from fuzz.targets import Target
-from springline.core.ports import Connection
-from springline.core.values import Block, CloseInfo, OpenRequest
+from fuzz.wire import ENDS, Peer
+from springline.core.values import OpenRequest
 from springline.drivers.amqp091.connection import Amqp091Connection
 from springline.drivers.amqp091.driver import Amqp091Driver
 from springline.drivers.amqp091.parameters import Amqp091Parameters
 from springline.drivers.shared import dialling
-from springline.drivers.shared.line import Line, LineProtocol
 from springline.errors import ConnectError, SpringlineError
 from support import opening
 
@@ -35,117 +33,8 @@ __all__ = ["ACTIONS", "TARGET", "converse", "request"]
 ACTIONS = ("probe", "probe own queue", "renew", "wait", "close", "abort")
 """What an octet of the plan stands for, by its remainder."""
 
-ENDS = ("end of stream", "reset", "silence")
-
 _MOST_ACTIONS = 8
-_MOST_BUFFERED = 256 * 1024
-_MOST_WRITTEN = 1024 * 1024
 _NEXT_SECRET = f"{oracles.SECRET}/next"
-
-
-class Observer:
-    """Remembers what it was told, as texts."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-        self.closes: list[CloseInfo] = []
-        self.over = asyncio.Event()
-
-    def connection_blocked(self, connection: Connection, block: Block) -> None:  # noqa: ARG002
-        """Remember a block."""
-        self.texts.append(repr(block))
-
-    def connection_unblocked(self, connection: Connection) -> None:
-        """Remember nothing."""
-
-    def connection_changed(self, connection: Connection) -> None:
-        """Remember nothing."""
-
-    def connection_closed(self, connection: Connection, close: CloseInfo) -> None:  # noqa: ARG002
-        """Remember the end."""
-        self.closes.append(close)
-        self.texts += [close.text, repr(close)]
-        self.over.set()
-
-
-class _Transport(asyncio.Transport):
-    """The wire, and the peer at its other end."""
-
-    def __init__(self, loop: SteppedLoop, end: str, parts: Sequence[bytes]) -> None:
-        super().__init__({})
-        self._loop = loop
-        self._end = end
-        self._parts = list(parts)
-        self._is_closing = self._is_paused = False
-        self._written = 0
-        self.is_lost = False
-        self.protocol: LineProtocol
-        loop.on_idle = self._say_next
-
-    def _say_next(self) -> bool:
-        if self.is_lost or self._is_paused:
-            return False
-        if self._parts:
-            part = self._parts.pop(0)
-            if part:
-                self._loop.call_soon(self._say, part)
-            return bool(part)
-        end, self._end = self._end, "silence"
-        if end == "silence":
-            return False
-        if end == "reset":
-            self._loop.call_soon(self._lose, ConnectionResetError("connection reset by peer"))
-        else:
-            self._loop.call_soon(self._say_no_more)
-        return True
-
-    def _say(self, part: bytes) -> None:
-        # What comes for a transport that is closing is not read any more.
-        if not self._is_closing:
-            self.protocol.data_received(part)
-            buffered = vars(self.protocol._stream_reader)["_buffer"]  # type: ignore[attr-defined]
-            assert len(buffered) <= _MOST_BUFFERED, f"{len(buffered)} octets are buffered"
-
-    def _say_no_more(self) -> None:
-        if not self._is_closing and not self.protocol.eof_received():
-            self.close()
-
-    def _lose(self, error: Exception | None) -> None:
-        self._is_closing = True
-        if not self.is_lost:
-            self.is_lost = True
-            self.protocol.connection_lost(error)
-
-    def write(self, data: Any) -> None:
-        """Count what is sent."""
-        self._written += len(data)
-        assert self._written <= _MOST_WRITTEN, "too much is sent"
-
-    def is_closing(self) -> bool:
-        """Return whether it is closing."""
-        return self._is_closing
-
-    def close(self) -> None:
-        """Lose the connection in the next turn."""
-        if not self._is_closing:
-            self._is_closing = True
-            self._loop.call_soon(self._lose, None)
-
-    def abort(self) -> None:
-        """Do the same."""
-        self.close()
-
-    def pause_reading(self) -> None:
-        """Let the peer wait."""
-        self._is_paused = True
-
-    def resume_reading(self) -> None:
-        """Let it go on."""
-        self._is_paused = False
-
-    def get_write_buffer_size(self) -> int:
-        """Return that all is sent."""
-        return 0
 
 
 def request(port: int = 5672) -> OpenRequest[Amqp091Parameters]:
@@ -190,28 +79,17 @@ async def _act(connection: Amqp091Connection, action: str) -> None:
 
 
 async def _session(case: Case, loop: SteppedLoop) -> None:
-    plan, parts = (case[0] or b"\0"), case[1:]
-    transports: list[_Transport] = []
-
-    async def dial(asked: OpenRequest[Any], progress: Any, reader: Any) -> Line[Any]:
-        progress.address = asked.address
-        transport = _Transport(loop, ENDS[plan[0] % len(ENDS)], parts)
-        transports.append(transport)
-        protocol = LineProtocol(reader, loop)
-        transport.protocol = protocol
-        protocol.connection_made(transport)
-        return Line(reader, asyncio.StreamWriter(transport, protocol, reader, loop), protocol)
-
+    plan = case[0] or b"\0"
+    peer = Peer(loop, ENDS[plan[0] % len(ENDS)], case[1:])
     try:
-        await _client(plan[1:], transports, dial)
+        await _client(plan[1:], peer)
     finally:
-        for each in transports:  # so that nothing warns of it later
-            each.abort()
+        peer.drop()
 
 
-async def _client(plan: bytes, transports: Sequence[_Transport], dial: Any) -> None:
+async def _client(plan: bytes, peer: Peer) -> None:
     observer = Observer()
-    with mock.patch.object(dialling, "dial", dial):
+    with mock.patch.object(dialling, "dial", peer.dial):
         try:
             connection = await Amqp091Driver().open(request())
         except ConnectError as error:
@@ -225,7 +103,7 @@ async def _client(plan: bytes, transports: Sequence[_Transport], dial: Any) -> N
             assert not connection.is_open
     for _ in range(8):  # what has been closed is lost in one of the next turns
         await asyncio.sleep(0)
-    assert all(each.is_lost for each in transports), "the transport is left open"
+    assert all(each.is_lost for each in peer.transports), "the transport is left open"
     oracles.check_texts(observer.texts, what="what is said of the connection")
 
 

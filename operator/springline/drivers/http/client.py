@@ -192,7 +192,8 @@ class HttpClient:
             verdict = self._judged(response)
             if verdict.judgement is not Judgement.THROTTLED:
                 return response, verdict
-            wait = verdict.retry_after if verdict.retry_after is not None else pause
+            # At once is no time to be left alone for, and would be asked without end.
+            wait = verdict.retry_after or pause
             if self._loop.time() + wait >= deadline:
                 return response, verdict
             await asyncio.sleep(wait)
