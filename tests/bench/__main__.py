@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bench import cluster, over_http, picture, rows, standalone
@@ -25,7 +26,7 @@ from support.tools import ToolMissing
 RESULTS = Path("bench-results")
 DEFAULT_COUNTS = (500, 1000, 2000)
 DEFAULT_HTTP_COUNTS = (1000,)
-"""Each takes more than a minute, because idling is measured of what is beside Springline too."""
+"""One alone, as each takes more than a minute: idling is measured of what is beside it, too."""
 PARTS = ("standalone", "http", "cluster")
 MOST = 5000
 """More needs more ports and files than one machine gives to one broker by default."""
@@ -91,6 +92,8 @@ def without_cluster(directory: Path, counts: Sequence[int]) -> list[Row]:
 def over_http_too(directory: Path, counts: Sequence[int]) -> list[Row]:
     """Measure sessions over HTTP with each number; nothing where there is no server."""
     found: list[Row] = []
+    plan = Plan()
+    plan = replace(plan, idle_seconds=plan.probe_seconds)  # each session is probed once meanwhile
     try:
         server = over_http.server(directory / "http")
     except HTTPPeerMissing as error:
@@ -99,7 +102,7 @@ def over_http_too(directory: Path, counts: Sequence[int]) -> list[Row]:
     with server:
         for count in counts:
             print(f"measuring {count} connections over HTTP …", flush=True)
-            found += over_http.measure(server, count, Plan())
+            found += over_http.measure(server, count, plan)
     return found
 
 
