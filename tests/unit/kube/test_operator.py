@@ -287,7 +287,7 @@ async def test_watches_that_end_at_once_are_no_flood(
     server: FakeAPIServer, watcher: Watcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As behind something that answers every watch and ends it: kopf itself does not pause."""
-    monkeypatch.setattr(embedding, "_LEAST_WATCH_SECONDS", 0.1)
+    monkeypatch.setattr(embedding, "_LEAST_WATCH_SECONDS", 0.3)
     started: list[float] = []
 
     async def nothing(_: web.Request) -> web.StreamResponse:
@@ -303,7 +303,8 @@ async def test_watches_that_end_at_once_are_no_flood(
     async with watching(server, watcher, tmp_path):
         await eventually(lambda: len(started) >= 5)
     pauses = [later - earlier for earlier, later in itertools.pairwise(started)]
-    assert min(pauses) > 0.09
+    # A watch that came late makes the pause after it look shorter; without pauses it would be none.
+    assert min(pauses) > 0.1
 
 
 async def test_every_status_is_shown_and_handlers_are_not_asked_about_it(
@@ -578,13 +579,13 @@ async def test_after_each_start_the_signals_are_ours(
         server, watcher, tmp_path, after_start=lambda: shutdown.listen(stopping)
     ) as operator:
         for starts in (1, 2):
+            await eventually(lambda starts=starts: watcher.starts == starts)
             await eventually(is_watching(server))
-            assert watcher.starts == starts
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 stopping.clear()
                 os.kill(os.getpid(), number)
                 await eventually(stopping.is_set)
             assert not operator.done()
-            assert server.watching == 2
+            await eventually(is_watching(server))
             fail(server, 500)
             await eventually(started_again(watcher, starts))
