@@ -579,7 +579,7 @@ async def test_after_each_start_the_signals_are_ours(
         server, watcher, tmp_path, after_start=lambda: shutdown.listen(stopping)
     ) as operator:
         for starts in (1, 2):
-            await eventually(lambda starts=starts: watcher.starts == starts)
+            await eventually(started_again(watcher, starts - 1))
             await eventually(is_watching(server))
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 stopping.clear()
