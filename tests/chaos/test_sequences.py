@@ -13,8 +13,8 @@ from support.faketime import FaketimeMissing, WallClock
 from support.rabbitmq import RabbitMQMissing
 from support.tools import ToolMissing
 
-SEQUENCES = {"A": 5, "B": 3}
-"""As many as take a minute or so."""
+SEQUENCES = {"A": 3, "B": 2}
+"""As many as take three minutes together."""
 
 SEED = "make-test"
 
