@@ -283,6 +283,23 @@ async def test_a_slow_answer_is_a_probe_without_one_and_no_end(server: Server) -
         assert await connection.probe(PROBE, timeout=10) is not None
 
 
+async def test_a_probe_without_an_answer_is_no_end_however_long_nobody_asks(
+    server: Server,
+) -> None:
+    """What the connection tells of its end comes after the probe has failed, too."""
+    async with opened(http_opening.request(server.port)) as connection:
+        recorder = Recorder()
+        connection.observe(recorder)
+        for _ in range(2):
+            server.talk.writer.transport.pause_reading()  # type: ignore[attr-defined]  # every socket transport has it
+            with pytest.raises(TimeoutError):
+                await connection.probe(PROBE, timeout=0.2)
+            await asyncio.sleep(0.1)
+            assert connection.is_open
+            assert not recorder.closes
+            assert await connection.probe(PROBE, timeout=10) is not None
+
+
 async def test_a_probe_that_is_given_up_and_never_answered_is_no_end(server: Server) -> None:
     """The connection that it was made on ends with its time; the next probe has another one."""
     recorder = Recorder()

@@ -425,6 +425,12 @@ class HttpClient:
                     # Its answer may be late, which ends an HTTP/1.1 connection: nobody's fault.
                     self._abandoned = wire
                     raise
+                except TimeoutError:
+                    # HTTP/1.1 has no room for an answer that is late, so the connection has ended:
+                    # that is what it tells next, and no end of the session.
+                    if wire.is_closed:
+                        self._abandoned = wire
+                    raise
                 except RetryRequestError as error:
                     if is_last or not error.may_repeat:
                         raise TransientError(Reason.PEER_CLOSED, error.why) from None
