@@ -7,6 +7,7 @@ import pytest
 
 from springline.core.values import ClosedBy
 from springline.drivers.http.client import HttpClient
+from springline.drivers.http.connection import Version
 from springline.drivers.http.driver import HttpDriver
 from springline.drivers.http.parameters import BlockedWhen
 from springline.drivers.http.probe_target import HttpProbeTarget
@@ -212,6 +213,32 @@ async def test_a_throttled_opening_fails_as_such_where_there_is_no_time(server: 
     assert len(server.heads) == 1
 
 
+async def test_what_a_peer_breaks_before_the_request_is_sent_is_told_as_that() -> None:
+    """A server that takes no streams is never asked."""
+
+    async def script(talk: Talk) -> None:
+        talk.raw(scripted_http.frame(4, b"\0\x03\0\0\0\0"))
+        while True:
+            talk.raw(scripted_http.frame(6, b"12345678") * 100)
+            await talk.writer.drain()
+
+    async with leaks.checked(), fake_peer.serving(script) as peer:
+        with pytest.raises(RejectedError) as caught:
+            await HttpDriver().open(http_opening.request(peer.port, version=Version.HTTP2))
+    assert caught.value.reason is Reason.FLOODED
+    assert f"localhost:{peer.port}" in caught.value.message
+
+
+async def test_a_limit_of_which_a_part_is_left_is_told_in_round_numbers() -> None:
+    async def script(talk: Talk) -> None:
+        await talk.until_gone()
+
+    async with leaks.checked(), fake_peer.serving(script) as peer:
+        with pytest.raises(ConnectError) as caught:
+            await HttpDriver().open(http_opening.request(peer.port, timeout=0.123456))
+    assert "was not answered within 0.12 s" in caught.value.message
+
+
 async def test_a_token_is_shown_as_one_and_a_scheme_that_is_not_declared_is_not_used(
     server: Server,
 ) -> None:
@@ -265,6 +292,14 @@ async def test_a_token_that_is_over_is_told_as_such(server: Server) -> None:
         server.status = "401 Unauthorized"
         server.fields = 'www-authenticate: Bearer realm="x", error="invalid_token"\r\n'
         assert (await ended(connection)).closes[0].says_expired
+
+
+async def test_a_password_is_never_over(server: Server) -> None:
+    """A server that takes tokens, too, may say it of whatever it is shown."""
+    async with opened(http_opening.request(server.port)) as connection:
+        server.status = "401 Unauthorized"
+        server.fields = 'www-authenticate: Bearer realm="x", error="invalid_token"\r\n'
+        assert not (await ended(connection)).closes[0].says_expired
 
 
 async def test_another_status_later_on_ends_the_session(server: Server) -> None:

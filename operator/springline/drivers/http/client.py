@@ -36,13 +36,14 @@ from springline.core.values import (
 )
 from springline.drivers.http import alarms, logins, servers, verdicts
 from springline.drivers.http.connection import HttpConnection, Options
-from springline.drivers.http.errors import RetryRequestError
+from springline.drivers.http.engine import End, EndKind
+from springline.drivers.http.errors import RetryRequestError, failed
 from springline.drivers.http.messages import Headers, Request, Response
 from springline.drivers.http.negotiated import HttpNegotiated
 from springline.drivers.http.parameters import BlockedWhen, HttpParameters
 from springline.drivers.http.probe_target import HttpProbeTarget
 from springline.drivers.http.verdicts import Expectation, Judgement, Verdict
-from springline.drivers.shared import hints
+from springline.drivers.shared import failures, hints
 from springline.drivers.shared.line import CLOSE_GRACE
 from springline.errors import (
     ConnectError,
@@ -187,7 +188,7 @@ class HttpClient:
                 raise TransientError(
                     Reason.CONNECT_TIMEOUT,
                     f"{self._wire.where}: connected, but {self._asked} was not answered within "
-                    f"{self._request.timeout:g} s",
+                    f"{failures.seconds(self._request.timeout)} s",
                 ) from error
             verdict = self._judged(response)
             if verdict.judgement is not Judgement.THROTTLED:
@@ -317,7 +318,9 @@ class HttpClient:
             reason=Reason.ACCESS_REFUSED if is_refused else Reason.UNEXPECTED_STATUS,
             text=self._said(verdict),
             codes={"code": verdict.status},
-            says_expired=servers.says_expired(response),
+            # A password is never over, whatever a server says that takes tokens, too.
+            says_expired=self._credential.kind is CredentialKind.TOKEN
+            and servers.says_expired(response),
         )
 
     def _set_block(self, block: Block | None) -> None:
@@ -433,7 +436,7 @@ class HttpClient:
                     raise
                 except RetryRequestError as error:
                     if is_last or not error.may_repeat:
-                        raise TransientError(Reason.PEER_CLOSED, error.why) from None
+                        raise _failure(error, wire.end) from None
         finally:
             self._asking -= 1
         raise AssertionError("the last one returns or raises")
@@ -526,6 +529,14 @@ class HttpClient:
         self._info = dataclasses.replace(self._info, negotiated=found)
         if self._observer is not None:
             self._observer.connection_changed(self)
+
+
+def _failure(error: RetryRequestError, end: End | None) -> ConnectError:
+    """Return what it means that a request is not made once more; a broken wire says why itself."""
+    reason = Reason.PEER_CLOSED
+    if end is not None and end.kind is EndKind.FAILED:
+        reason = end.reason
+    return failed(reason, error.why)
 
 
 def _is_turned_away(verdict: Verdict) -> bool:
