@@ -145,6 +145,26 @@ async def test_what_a_challenge_offers_is_shown(server: Server) -> None:
         )
 
 
+@pytest.mark.parametrize("secret", ["pl4nted/s3cret", "pl4nted,s3cret", "pl4nted s3cret"])
+async def test_a_secret_that_a_server_says_back_is_masked_before_it_is_taken_apart(
+    server: Server, secret: str
+) -> None:
+    server.fields = f"server: {secret}\r\nwww-authenticate: Basic, {secret}\r\n"
+    request = http_opening.request(server.port, credential=opening.password(secret=secret))
+    async with opened(request) as connection:
+        shown = connection.info.server
+        assert (shown.product, shown.version) == ("***", "")
+        assert shown.mechanisms == ("BASIC",)
+
+
+async def test_a_secret_at_the_end_of_what_is_looked_at_is_masked(server: Server) -> None:
+    secret = "pl4nted-s3cret-that-is-longer."
+    server.fields = f"server: {'x' * 20}/{f'{secret}/' * 100}\r\n"
+    request = http_opening.request(server.port, credential=opening.password(secret=secret))
+    async with opened(request) as connection:
+        assert set(connection.info.server.version) == set("*/")
+
+
 async def test_401_is_the_credential_and_403_is_what_it_may_do(server: Server) -> None:
     server.status = "401 Unauthorized"
     error = await refusal(server)
