@@ -42,7 +42,7 @@ class Server:
         self.fields = ""
         self.body = b"{}"
         self.bare = "401 Unauthorized"
-        """To who shows no credential."""
+        """To who shows no credential; empty for no answer."""
         self.beside = "200 OK"
         """At /alarms."""
         self.keeps_alive = True
@@ -69,6 +69,9 @@ class Server:
             status = self.beside if head.startswith(b"GET /alarms ") else self.status
             if b"\r\nauthorization: " not in head.lower():
                 status = self.bare
+            if not status:
+                await talk.until_gone()
+                return
             scripted_http.answer(talk, self.body, status=status, fields=fields)
             if not self.keeps_alive:
                 return
@@ -247,6 +250,19 @@ async def test_what_a_peer_breaks_before_the_request_is_sent_is_told_as_that() -
             await HttpDriver().open(http_opening.request(peer.port, version=Version.HTTP2))
     assert caught.value.reason is Reason.FLOODED
     assert f"localhost:{peer.port}" in caught.value.message
+
+
+async def test_it_is_told_which_of_the_requests_of_an_opening_was_not_answered_as_wanted(
+    server: Server,
+) -> None:
+    server.bare = "503 Service Unavailable"
+    error = await refusal(server, timeout=0.5)
+    assert error.reason is Reason.THROTTLED
+    assert "GET / without the credential was answered 503 Service Unavailable" in error.message
+    server.bare = ""
+    error = await refusal(server, timeout=0.5)
+    assert error.reason is Reason.CONNECT_TIMEOUT
+    assert "GET / without the credential was not answered within 0.5 s" in error.message
 
 
 async def test_a_limit_of_which_a_part_is_left_is_told_in_round_numbers() -> None:

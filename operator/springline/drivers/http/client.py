@@ -63,6 +63,7 @@ __all__ = ["HttpClient"]
 _UNAUTHORIZED: Final = 401
 _REFUSED: Final = frozenset({401, 403})
 _ASKED: Final = Expectation(refused=_REFUSED)
+_BARE: Final = " without the credential"
 _FIRST_PAUSE: Final = 1.0
 """Seconds after which a throttled request is made again where the server does not say."""
 _LONGEST_WAIT: Final = 3600.0
@@ -167,7 +168,7 @@ class HttpClient:
         if self._fields:
             challenge, bare = await self._unthrottled((), deadline)
             if bare.judgement is Judgement.THROTTLED:
-                raise self._refusal(bare)
+                raise self._refusal(bare, _BARE)
             proved = bare.judgement is Judgement.REFUSED or _is_turned_away(bare)
         self._info = OpenInfo(
             endpoint=self._request.endpoint,
@@ -180,6 +181,7 @@ class HttpClient:
 
     async def _unthrottled(self, fields: Headers, deadline: float) -> tuple[Response, Verdict]:
         pause = _FIRST_PAUSE
+        bare = _BARE if self._fields and not fields else ""
         while True:
             left = max(deadline - self._loop.time(), 0.0)
             try:
@@ -187,8 +189,8 @@ class HttpClient:
             except TimeoutError as error:
                 raise TransientError(
                     Reason.CONNECT_TIMEOUT,
-                    f"{self._wire.where}: connected, but {self._asked} was not answered within "
-                    f"{failures.seconds(self._request.timeout)} s",
+                    f"{self._wire.where}: connected, but {self._asked}{bare} was not answered "
+                    f"within {failures.seconds(self._request.timeout)} s",
                 ) from error
             verdict = self._judged(response)
             if verdict.judgement is not Judgement.THROTTLED:
@@ -200,8 +202,8 @@ class HttpClient:
             await asyncio.sleep(wait)
             pause *= 2
 
-    def _refusal(self, verdict: Verdict) -> ConnectError:
-        text = f"{self._wire.where}: {self._said(verdict)}"
+    def _refusal(self, verdict: Verdict, how: str = "") -> ConnectError:
+        text = f"{self._wire.where}: {self._said(verdict, how)}"
         match verdict.judgement:
             case Judgement.REFUSED if verdict.status == _UNAUTHORIZED:
                 hint = hints.on_refused_login(self._credential, self._request.address)
@@ -496,8 +498,8 @@ class HttpClient:
         parameters = self._request.parameters
         return f"{parameters.method} {parameters.path}"
 
-    def _said(self, verdict: Verdict) -> str:
-        text = f"{self._asked} was answered {verdict.text}"
+    def _said(self, verdict: Verdict, how: str = "") -> str:
+        text = f"{self._asked}{how} was answered {verdict.text}"
         if verdict.judgement is Judgement.UNEXPECTED:
             expected = " or ".join(map(str, sorted(self._expected.up)))
             text = f"{text}, and {expected} is expected"
