@@ -17,10 +17,10 @@ def date(text: str | None) -> datetime | None:
         return None
     try:
         found = email.utils.parsedate_to_datetime(text)
+        # Those without a zone are in UTC, too. The other ones may lie beyond the calendar there.
+        return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return None
-    # Those without a zone are in UTC, too.
-    return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def retry_after(text: str | None, *, sent_at: datetime | None, now: datetime) -> float | None:

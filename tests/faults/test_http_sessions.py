@@ -7,6 +7,7 @@ import pytest
 
 from springline.core.values import ClosedBy
 from springline.drivers.http.client import HttpClient
+from springline.drivers.http.connection import Version
 from springline.drivers.http.driver import HttpDriver
 from springline.drivers.http.parameters import BlockedWhen
 from springline.drivers.http.probe_target import HttpProbeTarget
@@ -41,7 +42,7 @@ class Server:
         self.fields = ""
         self.body = b"{}"
         self.bare = "401 Unauthorized"
-        """To who shows no credential."""
+        """To who shows no credential; empty for no answer."""
         self.beside = "200 OK"
         """At /alarms."""
         self.keeps_alive = True
@@ -68,6 +69,9 @@ class Server:
             status = self.beside if head.startswith(b"GET /alarms ") else self.status
             if b"\r\nauthorization: " not in head.lower():
                 status = self.bare
+            if not status:
+                await talk.until_gone()
+                return
             scripted_http.answer(talk, self.body, status=status, fields=fields)
             if not self.keeps_alive:
                 return
@@ -144,6 +148,26 @@ async def test_what_a_challenge_offers_is_shown(server: Server) -> None:
         )
 
 
+@pytest.mark.parametrize("secret", ["pl4nted/s3cret", "pl4nted,s3cret", "pl4nted s3cret"])
+async def test_a_secret_that_a_server_says_back_is_masked_before_it_is_taken_apart(
+    server: Server, secret: str
+) -> None:
+    server.fields = f"server: {secret}\r\nwww-authenticate: Basic, {secret}\r\n"
+    request = http_opening.request(server.port, credential=opening.password(secret=secret))
+    async with opened(request) as connection:
+        shown = connection.info.server
+        assert (shown.product, shown.version) == ("***", "")
+        assert shown.mechanisms == ("BASIC",)
+
+
+async def test_a_secret_at_the_end_of_what_is_looked_at_is_masked(server: Server) -> None:
+    secret = "pl4nted-s3cret-that-is-longer."
+    server.fields = f"server: {'x' * 20}/{f'{secret}/' * 100}\r\n"
+    request = http_opening.request(server.port, credential=opening.password(secret=secret))
+    async with opened(request) as connection:
+        assert set(connection.info.server.version) == set("*/")
+
+
 async def test_401_is_the_credential_and_403_is_what_it_may_do(server: Server) -> None:
     server.status = "401 Unauthorized"
     error = await refusal(server)
@@ -212,6 +236,45 @@ async def test_a_throttled_opening_fails_as_such_where_there_is_no_time(server: 
     assert len(server.heads) == 1
 
 
+async def test_what_a_peer_breaks_before_the_request_is_sent_is_told_as_that() -> None:
+    """A server that takes no streams is never asked."""
+
+    async def script(talk: Talk) -> None:
+        talk.raw(scripted_http.frame(4, b"\0\x03\0\0\0\0"))
+        while True:
+            talk.raw(scripted_http.frame(6, b"12345678") * 100)
+            await talk.writer.drain()
+
+    async with leaks.checked(), fake_peer.serving(script) as peer:
+        with pytest.raises(RejectedError) as caught:
+            await HttpDriver().open(http_opening.request(peer.port, version=Version.HTTP2))
+    assert caught.value.reason is Reason.FLOODED
+    assert f"localhost:{peer.port}" in caught.value.message
+
+
+async def test_it_is_told_which_of_the_requests_of_an_opening_was_not_answered_as_wanted(
+    server: Server,
+) -> None:
+    server.bare = "503 Service Unavailable"
+    error = await refusal(server, timeout=0.5)
+    assert error.reason is Reason.THROTTLED
+    assert "GET / without the credential was answered 503 Service Unavailable" in error.message
+    server.bare = ""
+    error = await refusal(server, timeout=0.5)
+    assert error.reason is Reason.CONNECT_TIMEOUT
+    assert "GET / without the credential was not answered within 0.5 s" in error.message
+
+
+async def test_a_limit_of_which_a_part_is_left_is_told_in_round_numbers() -> None:
+    async def script(talk: Talk) -> None:
+        await talk.until_gone()
+
+    async with leaks.checked(), fake_peer.serving(script) as peer:
+        with pytest.raises(ConnectError) as caught:
+            await HttpDriver().open(http_opening.request(peer.port, timeout=0.123456))
+    assert "was not answered within 0.12 s" in caught.value.message
+
+
 async def test_a_token_is_shown_as_one_and_a_scheme_that_is_not_declared_is_not_used(
     server: Server,
 ) -> None:
@@ -267,6 +330,14 @@ async def test_a_token_that_is_over_is_told_as_such(server: Server) -> None:
         assert (await ended(connection)).closes[0].says_expired
 
 
+async def test_a_password_is_never_over(server: Server) -> None:
+    """A server that takes tokens, too, may say it of whatever it is shown."""
+    async with opened(http_opening.request(server.port)) as connection:
+        server.status = "401 Unauthorized"
+        server.fields = 'www-authenticate: Bearer realm="x", error="invalid_token"\r\n'
+        assert not (await ended(connection)).closes[0].says_expired
+
+
 async def test_another_status_later_on_ends_the_session(server: Server) -> None:
     async with opened(http_opening.request(server.port)) as connection:
         server.status = "500 Internal Server Error"
@@ -281,6 +352,23 @@ async def test_a_slow_answer_is_a_probe_without_one_and_no_end(server: Server) -
             await connection.probe(PROBE, timeout=0.2)
         assert connection.is_open
         assert await connection.probe(PROBE, timeout=10) is not None
+
+
+async def test_a_probe_without_an_answer_is_no_end_however_long_nobody_asks(
+    server: Server,
+) -> None:
+    """What the connection tells of its end comes after the probe has failed, too."""
+    async with opened(http_opening.request(server.port)) as connection:
+        recorder = Recorder()
+        connection.observe(recorder)
+        for _ in range(2):
+            server.talk.writer.transport.pause_reading()  # type: ignore[attr-defined]  # every socket transport has it
+            with pytest.raises(TimeoutError):
+                await connection.probe(PROBE, timeout=0.2)
+            await asyncio.sleep(0.1)
+            assert connection.is_open
+            assert not recorder.closes
+            assert await connection.probe(PROBE, timeout=10) is not None
 
 
 async def test_a_probe_that_is_given_up_and_never_answered_is_no_end(server: Server) -> None:

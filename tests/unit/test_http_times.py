@@ -26,7 +26,16 @@ def test_date_is_read_in_each_form(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [None, "", "soon", "1994-11-06", "Sun, 99 Nov 1994 08:49:37 GMT", "Sun, 06 Növ 1994"]
+    "text",
+    [
+        None,
+        "",
+        "soon",
+        "1994-11-06",
+        "Sun, 99 Nov 1994 08:49:37 GMT",
+        "Sun, 06 Növ 1994",
+        "Fri, 31 Dec 9999 23:59:59 -2300",
+    ],
 )
 def test_what_is_no_date_is_none(text: str | None) -> None:
     assert http_times.date(text) is None

@@ -36,13 +36,14 @@ from springline.core.values import (
 )
 from springline.drivers.http import alarms, logins, servers, verdicts
 from springline.drivers.http.connection import HttpConnection, Options
-from springline.drivers.http.errors import RetryRequestError
+from springline.drivers.http.engine import End, EndKind
+from springline.drivers.http.errors import RetryRequestError, failed
 from springline.drivers.http.messages import Headers, Request, Response
 from springline.drivers.http.negotiated import HttpNegotiated
 from springline.drivers.http.parameters import BlockedWhen, HttpParameters
 from springline.drivers.http.probe_target import HttpProbeTarget
 from springline.drivers.http.verdicts import Expectation, Judgement, Verdict
-from springline.drivers.shared import hints
+from springline.drivers.shared import failures, hints
 from springline.drivers.shared.line import CLOSE_GRACE
 from springline.errors import (
     ConnectError,
@@ -62,6 +63,7 @@ __all__ = ["HttpClient"]
 _UNAUTHORIZED: Final = 401
 _REFUSED: Final = frozenset({401, 403})
 _ASKED: Final = Expectation(refused=_REFUSED)
+_BARE: Final = " without the credential"
 _FIRST_PAUSE: Final = 1.0
 """Seconds after which a throttled request is made again where the server does not say."""
 _LONGEST_WAIT: Final = 3600.0
@@ -166,7 +168,7 @@ class HttpClient:
         if self._fields:
             challenge, bare = await self._unthrottled((), deadline)
             if bare.judgement is Judgement.THROTTLED:
-                raise self._refusal(bare)
+                raise self._refusal(bare, _BARE)
             proved = bare.judgement is Judgement.REFUSED or _is_turned_away(bare)
         self._info = OpenInfo(
             endpoint=self._request.endpoint,
@@ -179,6 +181,7 @@ class HttpClient:
 
     async def _unthrottled(self, fields: Headers, deadline: float) -> tuple[Response, Verdict]:
         pause = _FIRST_PAUSE
+        bare = _BARE if self._fields and not fields else ""
         while True:
             left = max(deadline - self._loop.time(), 0.0)
             try:
@@ -186,8 +189,8 @@ class HttpClient:
             except TimeoutError as error:
                 raise TransientError(
                     Reason.CONNECT_TIMEOUT,
-                    f"{self._wire.where}: connected, but {self._asked} was not answered within "
-                    f"{self._request.timeout:g} s",
+                    f"{self._wire.where}: connected, but {self._asked}{bare} was not answered "
+                    f"within {failures.seconds(self._request.timeout)} s",
                 ) from error
             verdict = self._judged(response)
             if verdict.judgement is not Judgement.THROTTLED:
@@ -199,8 +202,8 @@ class HttpClient:
             await asyncio.sleep(wait)
             pause *= 2
 
-    def _refusal(self, verdict: Verdict) -> ConnectError:
-        text = f"{self._wire.where}: {self._said(verdict)}"
+    def _refusal(self, verdict: Verdict, how: str = "") -> ConnectError:
+        text = f"{self._wire.where}: {self._said(verdict, how)}"
         match verdict.judgement:
             case Judgement.REFUSED if verdict.status == _UNAUTHORIZED:
                 hint = hints.on_refused_login(self._credential, self._request.address)
@@ -317,7 +320,9 @@ class HttpClient:
             reason=Reason.ACCESS_REFUSED if is_refused else Reason.UNEXPECTED_STATUS,
             text=self._said(verdict),
             codes={"code": verdict.status},
-            says_expired=servers.says_expired(response),
+            # A password is never over, whatever a server says that takes tokens, too.
+            says_expired=self._credential.kind is CredentialKind.TOKEN
+            and servers.says_expired(response),
         )
 
     def _set_block(self, block: Block | None) -> None:
@@ -425,9 +430,15 @@ class HttpClient:
                     # Its answer may be late, which ends an HTTP/1.1 connection: nobody's fault.
                     self._abandoned = wire
                     raise
+                except TimeoutError:
+                    # HTTP/1.1 has no room for an answer that is late, so the connection has ended:
+                    # that is what it tells next, and no end of the session.
+                    if wire.is_closed:
+                        self._abandoned = wire
+                    raise
                 except RetryRequestError as error:
                     if is_last or not error.may_repeat:
-                        raise TransientError(Reason.PEER_CLOSED, error.why) from None
+                        raise _failure(error, wire.end) from None
         finally:
             self._asking -= 1
         raise AssertionError("the last one returns or raises")
@@ -487,8 +498,8 @@ class HttpClient:
         parameters = self._request.parameters
         return f"{parameters.method} {parameters.path}"
 
-    def _said(self, verdict: Verdict) -> str:
-        text = f"{self._asked} was answered {verdict.text}"
+    def _said(self, verdict: Verdict, how: str = "") -> str:
+        text = f"{self._asked}{how} was answered {verdict.text}"
         if verdict.judgement is Judgement.UNEXPECTED:
             expected = " or ".join(map(str, sorted(self._expected.up)))
             text = f"{text}, and {expected} is expected"
@@ -520,6 +531,14 @@ class HttpClient:
         self._info = dataclasses.replace(self._info, negotiated=found)
         if self._observer is not None:
             self._observer.connection_changed(self)
+
+
+def _failure(error: RetryRequestError, end: End | None) -> ConnectError:
+    """Return what it means that a request is not made once more; a broken wire says why itself."""
+    reason = Reason.PEER_CLOSED
+    if end is not None and end.kind is EndKind.FAILED:
+        reason = end.reason
+    return failed(reason, error.why)
 
 
 def _is_turned_away(verdict: Verdict) -> bool:

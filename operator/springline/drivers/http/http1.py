@@ -66,7 +66,15 @@ class _Exchange:
 class Http1:
     """One HTTP/1.1 connection, seen from the client."""
 
-    __slots__ = ("_authority", "_flight", "_is_draining", "_takes_chunked", "_takes_several")
+    __slots__ = (
+        "_authority",
+        "_flight",
+        "_has_asked",
+        "_has_logged_in",
+        "_is_draining",
+        "_takes_chunked",
+        "_takes_several",
+    )
 
     version = "1.1"
     is_ready = True
@@ -76,6 +84,8 @@ class Http1:
         """Speak to the host and port that `authority` names (RFC 9110 §7.2)."""
         self._authority = authority.encode("ascii")
         self._flight: list[_Exchange] = []  # a deque is larger, and these are few
+        self._has_asked = False
+        self._has_logged_in = False
         self._is_draining = False
         self._takes_several = False
         self._takes_chunked = False
@@ -117,6 +127,8 @@ class Http1:
     def send(self, key: int, encoded: Encoded) -> bytes:
         """Return the whole request as octets."""
         request = encoded.request
+        self._has_asked = True
+        self._has_logged_in |= any(name == b"authorization" for name, _ in request.headers)
         protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=bounds.MAX_HEADER_OCTETS)
         fields = [(b"host", self._authority), *request.headers]
         if not encoded.is_of_known_length and self._takes_chunked:
@@ -143,7 +155,7 @@ class Http1:
         events: list[Event] = []
         while data:
             if not self._flight:
-                events.append(_unasked(data))
+                events.append(self._unasked(data))
                 break
             exchange = self._flight[0]
             try:
@@ -203,7 +215,7 @@ class Http1:
         """Feed an answer; return what follows it, None while it is not complete."""
         protocol = exchange.protocol
         exchange.received += len(data)
-        _check_start(exchange, data)
+        self._check_start(exchange, data)
         protocol.receive_data(data)
         while True:
             event = protocol.next_event()
@@ -263,6 +275,25 @@ class Http1:
             events.append(Ended(end=end, is_unprocessed=True))
         return events
 
+    def _unasked(self, data: bytes) -> Ended:
+        if data.startswith(_IDLE_FAREWELL):
+            return Ended(end=_closed_by_peer("the peer ends connections that are idle (408)"))
+        if not self._has_asked and not data.startswith(_START[: len(data)]):
+            # Many a protocol begins with a word of the server's.
+            text = peers.describe(data[: peers.MAX_SAMPLE], _EXPECTED)
+        else:
+            text = "the peer sent an answer that no request asked for"
+        return self._failed(Reason.PROTOCOL_MISMATCH, text)
+
+    def _check_start(self, exchange: _Exchange, data: bytes) -> None:
+        """Raise if what comes first is not HTTP/1, at once: a line of it may never end."""
+        if exchange.received - len(data) >= peers.MAX_SAMPLE:
+            return
+        first = exchange.first = exchange.first + data[: peers.MAX_SAMPLE - len(exchange.first)]
+        if not first.startswith(_START[: len(first)]):
+            text = peers.describe(first, _EXPECTED, is_after_login=self._has_logged_in)
+            raise _RefusedAnswerError(Reason.PROTOCOL_MISMATCH, text)
+
     @staticmethod
     def _failed(reason: Reason, text: str) -> Ended:
         return Ended(end=End(kind=EndKind.FAILED, reason=reason, text=text))
@@ -270,22 +301,6 @@ class Http1:
 
 def _closed_by_peer(text: str) -> End:
     return End(kind=EndKind.PEER, reason=Reason.PEER_CLOSED, text=text)
-
-
-def _unasked(data: bytes) -> Ended:
-    if data.startswith(_IDLE_FAREWELL):
-        return Ended(end=_closed_by_peer("the peer ends connections that are idle (408)"))
-    text = "the peer sent an answer that no request asked for"
-    return Ended(end=End(kind=EndKind.FAILED, reason=Reason.PROTOCOL_MISMATCH, text=text))
-
-
-def _check_start(exchange: _Exchange, data: bytes) -> None:
-    """Raise if what comes first is not HTTP/1, at once: a line of it may never end."""
-    if exchange.received - len(data) >= peers.MAX_SAMPLE:
-        return
-    first = exchange.first = exchange.first + data[: peers.MAX_SAMPLE - len(exchange.first)]
-    if not first.startswith(_START[: len(first)]):
-        raise _RefusedAnswerError(Reason.PROTOCOL_MISMATCH, peers.describe(first, _EXPECTED))
 
 
 def _check_head(head: h11.Response) -> None:

@@ -13,7 +13,7 @@ from springline.drivers.shared.progress import Progress, TransportStep
 from springline.errors import ConnectError, TransientError
 from springline.reasons import Reason
 
-__all__ = ["dropped_transport", "os_text", "timed_out"]
+__all__ = ["dropped_transport", "os_text", "seconds", "timed_out"]
 
 StepT = TypeVar("StepT", bound=enum.Enum)
 
@@ -22,7 +22,7 @@ def timed_out(progress: Progress[StepT], *, missing: str) -> ConnectError:
     """Return what it means that the time of an attempt is over, and `missing` was not there."""
     return TransientError(
         Reason.CONNECT_TIMEOUT,
-        f"{progress.where}: nothing answered within {_seconds(progress.timeout)} s ({missing})",
+        f"{progress.where}: nothing answered within {seconds(progress.timeout)} s ({missing})",
         authenticated=progress.authenticated,
     )
 
@@ -58,6 +58,6 @@ def os_text(error: BaseException) -> str:
             return type(error).__name__
 
 
-def _seconds(value: float) -> str:
+def seconds(value: float) -> str:
     """Round: what was left of a limit differs a little each time, and is to be reported once."""
     return f"{round(value, 1 if value >= 1 else 2):g}"

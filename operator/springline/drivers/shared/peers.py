@@ -1,9 +1,9 @@
 """What the peer speaks, told by its first bytes, or else by its port; used for the sentence in an
 error.
 
-Only bytes that came before our login are looked at: later ones could be our own secret, echoed. The
-bytes themselves go to the debug log alone: who may declare a connection could read the banner of
-any service in status otherwise.
+Later bytes than these could be our own secret, echoed, and so could these be where the login comes
+first. Before it, the bytes themselves go to the debug log, and to nothing else: who may declare a
+connection could read the banner of any service in status otherwise.
 """
 
 import logging
@@ -68,8 +68,11 @@ _USUAL_USES: Final = {
 _TLS_RECORD_TYPES = frozenset({0x14, 0x15, 0x16, 0x17})
 
 
-def describe(sample: bytes, expected: Expected) -> str:
-    """Say in words what a peer speaks whose first bytes are `sample`, as `the peer …`."""
+def describe(sample: bytes, expected: Expected, *, is_after_login: bool = False) -> str:
+    """Say in words what a peer speaks whose first bytes are `sample`, as `the peer …`.
+
+    They are not logged where they come `is_after_login`: they may be what the peer was shown.
+    """
     if sample.startswith(b"AMQP"):
         return f"the peer speaks {_amqp_version(sample[4:8], expected)}"
     if len(sample) > 1 and sample[0] in _TLS_RECORD_TYPES and sample[1] == 3:
@@ -78,10 +81,11 @@ def describe(sample: bytes, expected: Expected) -> str:
         return f"the peer speaks HTTP: the port is not the broker's {expected.port} port"
     if sample.startswith(b"SSH-"):
         return f"the peer speaks SSH: the port is not the broker's {expected.port} port"
+    text = f"the peer does not speak {expected.protocol}"
+    if is_after_login:
+        return text
     logger.debug("peer speaks something else", extra={"first_bytes": sample[:16]})
-    return (
-        f"the peer does not speak {expected.protocol}; Springline's debug log has its first bytes"
-    )
+    return f"{text}; Springline's debug log has its first bytes"
 
 
 def usual_use(port: int) -> str:

@@ -1,6 +1,7 @@
 """The versions of HTTP without a socket: whatever comes, they tell an outcome or an end."""
 
 import itertools
+import logging
 import struct
 
 import pytest
@@ -220,3 +221,27 @@ def test_what_belongs_to_no_answer_is_charged() -> None:
     assert (charged, events) == ([9, 17, 17], [])
     _, [event] = engine.receive(frame(6, b"12345678"))
     assert isinstance(event, Ended)
+
+
+@pytest.mark.parametrize(("is_shown", "is_logged"), [(True, False), (False, True)])
+def test_what_comes_after_a_credential_is_not_logged_as_it_may_be_the_credential(
+    caplog: pytest.LogCaptureFixture, is_shown: bool, is_logged: bool
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    engine = Http1(authority="localhost")
+    headers = ((b"authorization", b"Bearer pl4nted-s3cret"),) if is_shown else ()
+    engine.send(0, encoded(Request(headers=headers)))
+    _, [event] = engine.receive(b"pl4nted-s3cret")
+    assert isinstance(event, Ended)
+    assert event.end.reason is Reason.PROTOCOL_MISMATCH
+    assert event.end.text.startswith("the peer does not speak HTTP/1.1")
+    assert ("debug log" in event.end.text) is is_logged
+    assert bool(caplog.records) is is_logged
+
+
+def test_a_peer_that_speaks_first_is_recognised() -> None:
+    engine = Http1(authority="localhost")
+    _, [event] = engine.receive(b"SSH-2.0-OpenSSH_9\r\n")
+    assert isinstance(event, Ended)
+    assert event.end.reason is Reason.PROTOCOL_MISMATCH
+    assert event.end.text == "the peer speaks SSH: the port is not the broker's HTTP port"
