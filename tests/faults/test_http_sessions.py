@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from h2.events import RequestReceived
 
 from springline.core.values import ClosedBy
 from springline.drivers.http.client import HttpClient
@@ -32,6 +33,8 @@ from support.waiting import eventually
 
 PROBE = HttpProbeTarget()
 PLANTED = "pl4nted-s3cret"
+HANGS_UP = "hangs up"
+"""In place of a status; empty is silence."""
 
 
 class Server:
@@ -69,6 +72,8 @@ class Server:
             status = self.beside if head.startswith(b"GET /alarms ") else self.status
             if b"\r\nauthorization: " not in head.lower():
                 status = self.bare
+            if status == HANGS_UP:
+                return
             if not status:
                 await talk.until_gone()
                 return
@@ -112,6 +117,15 @@ async def test_a_server_that_lets_anybody_in_has_proved_nothing(server: Server) 
     async with opened(http_opening.request(server.port)) as connection:
         assert not connection.info.proved
         assert connection.is_open
+
+
+async def test_a_server_that_hangs_up_on_who_shows_nothing_is_told_as_that(
+    server: Server,
+) -> None:
+    server.bare = HANGS_UP
+    error = await refusal(server)
+    assert error.reason is Reason.PEER_CLOSED
+    assert error.message.endswith("without an answer, asked without the credential")
 
 
 async def test_who_has_no_login_shows_none_and_has_proved_nothing(server: Server) -> None:
@@ -466,6 +480,74 @@ async def test_a_user_who_may_not_ask_that_is_told_and_stays(server: Server) -> 
         assert caught.value.why is ProbeRefusal.TROUBLE
         assert "403 Forbidden" in PROBE.refusal(caught.value)
         assert connection.is_open
+
+
+@pytest.mark.parametrize("version", [Version.HTTP1, Version.HTTP2])
+async def test_what_is_asked_beside_and_never_answered_is_told_and_no_end(version: Version) -> None:
+    """The session's own request is answered, so the server is there."""
+
+    async def script(talk: Talk) -> None:
+        if version is Version.HTTP1:
+            while not (head := await scripted_http.head(talk)).startswith(b"GET /alarms "):
+                is_bare = b"authorization" not in head.lower()
+                scripted_http.answer(talk, status="401 No" if is_bare else "200 OK")
+            await talk.silent()
+        peer = scripted_http.Http2Talk(talk)
+        await peer.start()
+        while True:
+            for event in await peer.hear():
+                if isinstance(event, RequestReceived):
+                    fields = dict(event.headers)
+                    if fields[b":path"] != b"/alarms":
+                        status = b"200" if b"authorization" in fields else b"401"
+                        peer.answer(event.stream_id, status=status)
+
+    async with fake_peer.serving(script) as listening:
+        request = http_opening.request(
+            listening.port,
+            version=version,
+            blocked_when=BlockedWhen(target="/alarms", statuses=frozenset({503})),
+        )
+        async with opened(request) as connection:
+            for _ in range(4):
+                with pytest.raises(ProbeRefusedError) as caught:
+                    await connection.probe(PROBE, timeout=1)
+                assert caught.value.why is ProbeRefusal.TROUBLE
+                assert "GET /alarms was not answered" in PROBE.refusal(caught.value)
+            assert connection.is_open
+
+
+async def test_a_server_that_answers_pings_and_no_request_is_left_after_three_probes() -> None:
+    """As a proxy does whose upstream hangs."""
+    asked = 0
+
+    async def script(talk: Talk) -> None:
+        nonlocal asked
+        peer = scripted_http.Http2Talk(talk)
+        await peer.start()
+        while True:
+            for event in await peer.hear():
+                if isinstance(event, RequestReceived):
+                    asked += 1
+                    if asked <= 2:  # those of the opening
+                        status = b"200" if b"authorization" in dict(event.headers) else b"401"
+                        peer.answer(event.stream_id, status=status)
+
+    async with fake_peer.serving(script) as listening:
+        request = http_opening.request(
+            listening.port, version=Version.HTTP2, heartbeat_seconds=1, timeout=30
+        )
+        async with opened(request) as connection:
+            recorder = Recorder()
+            connection.observe(recorder)
+            for _ in range(2):
+                with pytest.raises(TimeoutError):
+                    await connection.probe(PROBE, timeout=0.2)
+            with pytest.raises(NotOpenError):
+                await connection.probe(PROBE, timeout=0.2)
+            await eventually(lambda: recorder.closes)
+            assert recorder.closes[0].reason is Reason.PEER_SILENT
+            assert "was left unanswered 3 times in a row" in recorder.closes[0].text
 
 
 # Renewal

@@ -363,7 +363,7 @@ def _react(state: SessionState, event: StateEvent) -> Transition:  # noqa: C901 
         case ProbeConfirmed():
             return _while_connected(_with_probe(state), blocked=verdicts.NOT_BLOCKED)
         case ProbeUnanswered(seconds=seconds):
-            return _not_shown(state, f"the broker has not confirmed a publish within {seconds:g} s")
+            return _not_shown(state, f"the broker has not answered a probe within {seconds:g} s")
         case ProbeFailed(message=message):
             return _not_shown(state, message)
         case ProbeRefused(message=message):

@@ -64,6 +64,8 @@ _UNAUTHORIZED: Final = 401
 _REFUSED: Final = frozenset({401, 403})
 _ASKED: Final = Expectation(refused=_REFUSED)
 _BARE: Final = " without the credential"
+_MOST_UNANSWERED: Final = 3
+"""Probes in a row without an answer that end a session, which is up while its requests succeed."""
 _FIRST_PAUSE: Final = 1.0
 """Seconds after which a throttled request is made again where the server does not say."""
 _LONGEST_WAIT: Final = 3600.0
@@ -90,6 +92,7 @@ class HttpClient:
         "_request",
         "_server",
         "_throttled_until",
+        "_unanswered",
         "_wire",
     )
 
@@ -117,6 +120,7 @@ class HttpClient:
         self._close: CloseInfo | None = None
         self._is_told = False
         self._asking = 0
+        self._unanswered = 0  # probes in a row
         self._abandoned: HttpConnection | None = None
         self._wire = self._dialled(request.timeout)
 
@@ -166,7 +170,12 @@ class HttpClient:
         proved = self._credential.kind is not CredentialKind.ANONYMOUS
         challenge: Response | None = None
         if self._fields:
-            challenge, bare = await self._unthrottled((), deadline)
+            try:
+                challenge, bare = await self._unthrottled((), deadline)
+            except ConnectError as error:
+                # The same request was answered a moment ago, with the credential.
+                how = "" if _BARE in error.message else f", asked{_BARE}"
+                raise error.again(f"{error.message}{how}") from error
             if bare.judgement is Judgement.THROTTLED:
                 raise self._refusal(bare, _BARE)
             proved = bare.judgement is Judgement.REFUSED or _is_turned_away(bare)
@@ -253,6 +262,7 @@ class HttpClient:
         try:
             response = await self._answer(self._wanted(self._fields), timeout=timeout)
             seconds = self._loop.time() - began
+            self._unanswered = 0
             self._require_open()
             verdict = self._judged(response)
             match verdict.judgement:
@@ -263,6 +273,14 @@ class HttpClient:
                 case _:
                     self._end(self._ended_by(response, verdict))
                     raise NotOpenError
+        except TimeoutError:
+            self._unanswered += 1
+            if self._unanswered < _MOST_UNANSWERED:
+                raise
+            # Signs of life are none of its requests: something may answer for a server that hangs.
+            text = f"{self._asked} was left unanswered {self._unanswered} times in a row"
+            self._end(CloseInfo(by=ClosedBy.TRANSPORT, reason=Reason.PEER_SILENT, text=text))
+            raise NotOpenError from None
         except ConnectError as error:
             self._end(CloseInfo(by=ClosedBy.TRANSPORT, reason=error.reason, text=error.message))
             raise NotOpenError from None
@@ -282,7 +300,15 @@ class HttpClient:
         if asked is None:
             return None
         request = Request(target=asked.target, headers=self._headers(self._fields))
-        response = await self._answer(request, timeout=max(deadline - self._loop.time(), 0.001))
+        try:
+            response = await self._answer(request, timeout=max(deadline - self._loop.time(), 0.001))
+        except (TimeoutError, ConnectError) as error:
+            # Its connection ends with it; whether the server is there, the next probe finds out.
+            self._abandoned = self._wire
+            said = error.message if isinstance(error, ConnectError) else "no answer in time"
+            raise ProbeRefusedError(
+                ProbeRefusal.TROUBLE, f"{_shown(asked)} was not answered: {said}"
+            ) from None
         if response.status in asked.statuses:
             return alarms.block(response)
         verdict = self._judged(response, Expectation(refused=_REFUSED))
