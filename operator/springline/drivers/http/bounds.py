@@ -56,5 +56,7 @@ MAX_INFORMATIONAL: Final = 16
 """1xx answers in front of one final answer."""
 MAX_FRAME: Final = 16 * 1024
 """Octets of the payload of one HTTP/2 frame: SETTINGS_MAX_FRAME_SIZE (RFC 9113 §6.5.2)."""
+MAX_RETRY_AFTER: Final = 3600.0
+"""Seconds after which a throttled server is asked again, whatever it wants: nobody looks longer."""
 READ_OCTETS: Final = 8 * 1024
 """Octets read at one time."""

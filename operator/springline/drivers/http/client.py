@@ -68,8 +68,6 @@ _MOST_UNANSWERED: Final = 3
 """Probes in a row without an answer that end a session, which is up while its requests succeed."""
 _FIRST_PAUSE: Final = 1.0
 """Seconds after which a throttled request is made again where the server does not say."""
-_LONGEST_WAIT: Final = 3600.0
-"""Seconds after which a throttled server is asked again, whatever it wants: nobody looks longer."""
 
 
 class HttpClient:
@@ -170,12 +168,7 @@ class HttpClient:
         proved = self._credential.kind is not CredentialKind.ANONYMOUS
         challenge: Response | None = None
         if self._fields:
-            try:
-                challenge, bare = await self._unthrottled((), deadline)
-            except ConnectError as error:
-                # The same request was answered a moment ago, with the credential.
-                how = "" if _BARE in error.message else f", asked{_BARE}"
-                raise error.again(f"{error.message}{how}") from error
+            challenge, bare = await self._unthrottled((), deadline)
             if bare.judgement is Judgement.THROTTLED:
                 raise self._refusal(bare, _BARE)
             proved = bare.judgement is Judgement.REFUSED or _is_turned_away(bare)
@@ -201,6 +194,11 @@ class HttpClient:
                     f"{self._wire.where}: connected, but {self._asked}{bare} was not answered "
                     f"within {failures.seconds(self._request.timeout)} s",
                 ) from error
+            except ConnectError as error:
+                if not bare:
+                    raise
+                # The same request was answered a moment ago, with the credential.
+                raise error.again(f"{error.message}, asked{bare}") from error
             verdict = self._judged(response)
             if verdict.judgement is not Judgement.THROTTLED:
                 return response, verdict
@@ -222,12 +220,7 @@ class HttpClient:
             case Judgement.REFUSED:
                 return RejectedError(Reason.ACCESS_REFUSED, text)
             case Judgement.THROTTLED:
-                wait = verdict.retry_after
-                return TransientError(
-                    Reason.THROTTLED,
-                    text,
-                    retry_after=min(wait, _LONGEST_WAIT) if wait is not None else None,
-                )
+                return TransientError(Reason.THROTTLED, text, retry_after=verdict.retry_after)
             case _:
                 return TransientError(Reason.UNEXPECTED_STATUS, text)
 
@@ -279,11 +272,9 @@ class HttpClient:
                 raise
             # Signs of life are none of its requests: something may answer for a server that hangs.
             text = f"{self._asked} was left unanswered {self._unanswered} times in a row"
-            self._end(CloseInfo(by=ClosedBy.TRANSPORT, reason=Reason.PEER_SILENT, text=text))
-            raise NotOpenError from None
+            raise self._broken(Reason.PEER_SILENT, text) from None
         except ConnectError as error:
-            self._end(CloseInfo(by=ClosedBy.TRANSPORT, reason=error.reason, text=error.message))
-            raise NotOpenError from None
+            raise self._broken(error.reason, error.message) from None
         finally:
             self._refresh()
         self._require_open()
@@ -329,12 +320,9 @@ class HttpClient:
         return self._is_throttled and self._loop.time() < self._throttled_until
 
     def _throttled(self, verdict: Verdict) -> Block:
-        wait = verdict.retry_after
-        if wait is not None:
-            wait = min(wait, _LONGEST_WAIT)
+        wait, text = verdict.retry_after, verdict.text
         self._is_throttled = True
         self._throttled_until = self._loop.time() + (wait or 0.0)
-        text = verdict.text
         if wait is not None:
             text = f"{text}, to be asked again after {wait:g} s"
         return Block(reason=Reason.THROTTLED, text=text)
@@ -386,8 +374,7 @@ class HttpClient:
         except TimeoutError:
             raise SecretUpdateTimeoutError(seconds=timeout) from None
         except ConnectError as error:
-            self._end(CloseInfo(by=ClosedBy.TRANSPORT, reason=error.reason, text=error.message))
-            raise NotOpenError from None
+            raise self._broken(error.reason, error.message) from None
         self._require_open()
         verdict = self._judged(response)
         if verdict.judgement is not Judgement.UP:
@@ -418,6 +405,11 @@ class HttpClient:
     async def wait_gone(self) -> None:
         """Wait until socket and task are gone; it causes no end."""
         await self._wire.wait_closed()
+
+    def _broken(self, reason: Reason, text: str) -> NotOpenError:
+        """End because the server cannot be asked, and return what the caller raises for that."""
+        self._end(CloseInfo(by=ClosedBy.TRANSPORT, reason=reason, text=text))
+        return NotOpenError()
 
     def _end(self, close: CloseInfo) -> None:
         if self._close is None:

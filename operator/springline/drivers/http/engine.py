@@ -14,6 +14,7 @@ from springline.reasons import Reason
 
 __all__ = [
     "Answered",
+    "BrokenPeerError",
     "Encoded",
     "End",
     "EndKind",
@@ -23,6 +24,15 @@ __all__ = [
     "Failed",
     "Refused",
 ]
+
+
+class BrokenPeerError(Exception):
+    """The peer has broken the protocol or a bound; never leaves the engine that raises it."""
+
+    def __init__(self, reason: Reason, what: str) -> None:
+        super().__init__(reason, what)
+        self.reason = reason
+        self.what = what
 
 
 class EndKind(enum.Enum):

@@ -23,7 +23,15 @@ from typing import Final
 import h11
 
 from springline.drivers.http import bounds
-from springline.drivers.http.engine import Answered, Encoded, End, Ended, EndKind, Event
+from springline.drivers.http.engine import (
+    Answered,
+    BrokenPeerError,
+    Encoded,
+    End,
+    Ended,
+    EndKind,
+    Event,
+)
 from springline.drivers.http.messages import Headers, Request, Response
 from springline.drivers.shared import peers
 from springline.drivers.shared.peers import Expected
@@ -34,15 +42,6 @@ __all__ = ["Http1"]
 _EXPECTED: Final = Expected(protocol="HTTP/1.1", port="HTTP")
 _START: Final = b"HTTP/1."
 _IDLE_FAREWELL: Final = (b"HTTP/1.1 408", b"HTTP/1.0 408")
-
-
-class _RefusedAnswerError(Exception):
-    """An answer that is not taken; never leaves this module."""
-
-    def __init__(self, reason: Reason, what: str) -> None:
-        super().__init__(reason, what)
-        self.reason = reason
-        self.what = what
 
 
 @dataclass(slots=True)
@@ -160,7 +159,7 @@ class Http1:
             exchange = self._flight[0]
             try:
                 rest = self._advance(exchange, data)
-            except _RefusedAnswerError as error:
+            except BrokenPeerError as error:
                 events.append(self._failed(error.reason, error.what))
                 break
             except h11.RemoteProtocolError as error:
@@ -189,7 +188,7 @@ class Http1:
             return [Ended(end=end)]
         try:
             rest = self._advance(exchange, b"")
-        except (h11.RemoteProtocolError, _RefusedAnswerError):
+        except (h11.RemoteProtocolError, BrokenPeerError):
             rest = None
         if rest is None:
             return [
@@ -223,7 +222,7 @@ class Http1:
                 case h11.InformationalResponse():
                     exchange.informational += 1
                     if exchange.informational > bounds.MAX_INFORMATIONAL:
-                        raise _RefusedAnswerError(
+                        raise BrokenPeerError(
                             Reason.FLOODED,
                             f"the peer sent more than {bounds.MAX_INFORMATIONAL} 1xx answers",
                         )
@@ -242,7 +241,7 @@ class Http1:
                     _check_length(exchange)
                     return None
                 case _:
-                    raise _RefusedAnswerError(
+                    raise BrokenPeerError(
                         Reason.PROTOCOL_MISMATCH, "the peer changed the protocol unasked"
                     )
 
@@ -292,7 +291,7 @@ class Http1:
         first = exchange.first = exchange.first + data[: peers.MAX_SAMPLE - len(exchange.first)]
         if not first.startswith(_START[: len(first)]):
             text = peers.describe(first, _EXPECTED, is_after_login=self._has_logged_in)
-            raise _RefusedAnswerError(Reason.PROTOCOL_MISMATCH, text)
+            raise BrokenPeerError(Reason.PROTOCOL_MISMATCH, text)
 
     @staticmethod
     def _failed(reason: Reason, text: str) -> Ended:
@@ -306,27 +305,27 @@ def _closed_by_peer(text: str) -> End:
 def _check_head(head: h11.Response) -> None:
     names = [name for name, _ in head.headers]
     if len(names) > bounds.MAX_HEADERS:
-        raise _RefusedAnswerError(
+        raise BrokenPeerError(
             Reason.FLOODED, f"the peer sent more than {bounds.MAX_HEADERS} header fields"
         )
     if b"transfer-encoding" in names and (b"content-length" in names or head.http_version < b"1.1"):
-        raise _RefusedAnswerError(
+        raise BrokenPeerError(
             Reason.PROTOCOL_MISMATCH, "the peer sent an answer whose end is told in two ways"
         )
 
 
 def _check_length(exchange: _Exchange) -> None:
     if exchange.pieces > bounds.MAX_RESPONSE_PIECES:
-        raise _RefusedAnswerError(
+        raise BrokenPeerError(
             Reason.FLOODED,
             f"the peer sent an answer of more than {bounds.MAX_RESPONSE_PIECES} pieces",
         )
     if exchange.length > bounds.MAX_BODY:
-        raise _RefusedAnswerError(
+        raise BrokenPeerError(
             Reason.FLOODED, f"the peer sent a body of more than {bounds.MAX_BODY} octets"
         )
     if exchange.received > bounds.MAX_RESPONSE_OCTETS:
-        raise _RefusedAnswerError(
+        raise BrokenPeerError(
             Reason.FLOODED,
             f"the peer sent an answer of more than {bounds.MAX_RESPONSE_OCTETS} octets",
         )

@@ -41,6 +41,7 @@ from h2.settings import SettingCodes, Settings
 from springline.drivers.http import bounds
 from springline.drivers.http.engine import (
     Answered,
+    BrokenPeerError,
     Encoded,
     End,
     Ended,
@@ -80,15 +81,6 @@ _UNDECODABLE: Final = (
     TypeError,
     ValueError,
 )
-
-
-class _BrokenError(Exception):
-    """The peer has broken the protocol or a bound; never leaves this module."""
-
-    def __init__(self, reason: Reason, what: str) -> None:
-        super().__init__(reason, what)
-        self.reason = reason
-        self.what = what
 
 
 @dataclass(slots=True)
@@ -228,7 +220,7 @@ class Http2:
                 if self._is_over(events):
                     break
             self._check_preface(self._splitter.pending)
-        except _BrokenError as error:
+        except BrokenPeerError as error:
             events.append(self._broken(error.reason, error.what))
         except FrameTooLongError:
             events.append(self._broken(Reason.PROTOCOL_MISMATCH, self._too_long()))
@@ -271,12 +263,12 @@ class Http2:
     def _check(self, frame: Frame) -> None:
         """Raise if a frame is one too many, before it costs anything."""
         if not self._is_ready and (frame.type != FrameType.SETTINGS or frame.flags & 1):
-            raise _BrokenError(Reason.PROTOCOL_MISMATCH, self._no_preface())
+            raise BrokenPeerError(Reason.PROTOCOL_MISMATCH, self._no_preface())
         exchange = self._flight.get(frame.stream_id)
         if exchange is not None and frame.type in _OF_ANSWERS and not frame.is_empty:
             exchange.frames += 1
             if exchange.frames > bounds.MAX_RESPONSE_PIECES:
-                raise _BrokenError(
+                raise BrokenPeerError(
                     Reason.FLOODED,
                     f"the peer sent an answer of more than {bounds.MAX_RESPONSE_PIECES} frames",
                 )
@@ -286,7 +278,9 @@ class Http2:
             return
         too_much = self._charge(len(frame.octets))
         if too_much:
-            raise _BrokenError(Reason.FLOODED, f"the peer sent {too_much} that belong to no answer")
+            raise BrokenPeerError(
+                Reason.FLOODED, f"the peer sent {too_much} that belong to no answer"
+            )
 
     def _take_in(self, frame: Frame, events: list[Event]) -> None:
         if frame.type == FrameType.GOAWAY and not self._header_stream and not frame.stream_id:
@@ -299,7 +293,7 @@ class Http2:
 
     def _take_in_goaway(self, payload: bytes, events: list[Event]) -> None:
         if len(payload) < 8:
-            raise _BrokenError(Reason.PROTOCOL_MISMATCH, "the peer sent half a GOAWAY")
+            raise BrokenPeerError(Reason.PROTOCOL_MISMATCH, "the peer sent half a GOAWAY")
         last = int.from_bytes(payload[:4]) & 0x7FFF_FFFF
         code = int.from_bytes(payload[4:8])
         self._goaway = _code(code)
@@ -314,7 +308,7 @@ class Http2:
             case RemoteSettingsChanged():
                 self._is_ready = True
                 if len(self._h2.remote_settings) > bounds.MAX_SETTINGS:
-                    raise _BrokenError(
+                    raise BrokenPeerError(
                         Reason.FLOODED,
                         f"the peer sent more than {bounds.MAX_SETTINGS} different settings",
                     )
@@ -338,7 +332,7 @@ class Http2:
             case InformationalResponseReceived():
                 exchange.informational += 1
                 if exchange.informational > bounds.MAX_INFORMATIONAL:
-                    raise _BrokenError(
+                    raise BrokenPeerError(
                         Reason.FLOODED,
                         f"the peer sent more than {bounds.MAX_INFORMATIONAL} 1xx answers",
                     )
@@ -357,12 +351,12 @@ class Http2:
             return
         exchange.length += len(event.data)
         if exchange.length > bounds.MAX_BODY:
-            raise _BrokenError(
+            raise BrokenPeerError(
                 Reason.FLOODED, f"the peer sent a body of more than {bounds.MAX_BODY} octets"
             )
         exchange.body.append(bytes(event.data))
         if sum(each.length for each in self._flight.values()) > bounds.MAX_HELD:
-            raise _BrokenError(
+            raise BrokenPeerError(
                 Reason.FLOODED,
                 f"the peer sent bodies of more than {bounds.MAX_HELD} octets, and ends none",
             )
@@ -460,7 +454,7 @@ class Http2:
         if self._is_ready or not pending:
             return
         if len(pending) > 3 and pending[3] != FrameType.SETTINGS:
-            raise _BrokenError(Reason.PROTOCOL_MISMATCH, self._no_preface())
+            raise BrokenPeerError(Reason.PROTOCOL_MISMATCH, self._no_preface())
 
     def _too_long(self) -> str:
         if not self._is_ready:
@@ -491,12 +485,12 @@ def _new_h2() -> H2Connection:
 def _take_in_head(exchange: _Exchange, headers: Iterable[tuple[bytes, bytes]]) -> None:
     fields = tuple((bytes(name), bytes(value)) for name, value in headers)
     if len(fields) > bounds.MAX_HEADERS:
-        raise _BrokenError(
+        raise BrokenPeerError(
             Reason.FLOODED, f"the peer sent more than {bounds.MAX_HEADERS} header fields"
         )
     status = next((value for name, value in fields if name == b":status"), b"")
     if len(status) != 3 or not status.isdigit():
-        raise _BrokenError(Reason.PROTOCOL_MISMATCH, "the peer sent a status that is none")
+        raise BrokenPeerError(Reason.PROTOCOL_MISMATCH, "the peer sent a status that is none")
     exchange.status = int(status)
     exchange.headers = tuple(each for each in fields if not each[0].startswith(b":"))
 

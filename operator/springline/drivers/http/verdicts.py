@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import Final
 
 from springline import http_times
+from springline.drivers.http import bounds
 from springline.drivers.http.messages import Response
 from springline.drivers.shared import peer_text
 from springline.veil import Veil
@@ -52,7 +53,7 @@ class Verdict:
     text: str
     """For people; without secrets."""
     retry_after: float | None = None
-    """Seconds that the server wants to be left alone for, if it says so."""
+    """Seconds that the server is left alone for, if it says that it wants to be."""
 
 
 def judge(response: Response, expected: Expectation, *, veil: Veil, now: datetime) -> Verdict:
@@ -71,13 +72,18 @@ def judge(response: Response, expected: Expectation, *, veil: Veil, now: datetim
             judgement=Judgement.THROTTLED,
             status=status,
             text=text,
-            retry_after=http_times.retry_after(
-                _text(response, b"retry-after"),
-                sent_at=http_times.date(_text(response, b"date")),
-                now=now,
-            ),
+            retry_after=_retry_after(response, now),
         )
     return Verdict(judgement=Judgement.UNEXPECTED, status=status, text=text)
+
+
+def _retry_after(response: Response, now: datetime) -> float | None:
+    wanted = http_times.retry_after(
+        _text(response, b"retry-after"),
+        sent_at=http_times.date(_text(response, b"date")),
+        now=now,
+    )
+    return None if wanted is None else min(wanted, bounds.MAX_RETRY_AFTER)
 
 
 def phrase(status: int) -> str:
