@@ -18,7 +18,7 @@ import contextlib
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 import pamqp.frame
@@ -112,6 +112,25 @@ class Talk:
         await asyncio.Event().wait()
 
     # The open handshake, step by step
+
+    async def served_until(
+        self, silence: asyncio.Event, serving: Coroutine[Any, Any, None]
+    ) -> None:
+        """Serve until silence is wanted, and then say nothing any more.
+
+        Raises what `serving` raises.
+        """
+        served = asyncio.ensure_future(serving)
+        wanted = asyncio.ensure_future(silence.wait())
+        try:
+            await asyncio.wait({served, wanted}, return_when=asyncio.FIRST_COMPLETED)
+            if served.done():
+                served.result()
+            served.cancel()
+            await self.silent()
+        finally:
+            served.cancel()
+            wanted.cancel()
 
     async def greet(
         self, *, mechanisms: str = "PLAIN AMQPLAIN", locales: str = "en_US", **properties: Any

@@ -11,14 +11,16 @@ import binascii
 import contextlib
 import email.utils
 import json
+import logging
 import ssl
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote_plus
 
+import pytest
 import trustme
 from aiohttp import web
 
@@ -32,6 +34,7 @@ __all__ = [
     "TokenServer",
     "answer",
     "cut",
+    "nothing_logged",
     "serving",
     "stall",
 ]
@@ -251,3 +254,14 @@ async def serving(
     finally:
         await runner.cleanup()
         lease.release()
+
+
+@contextlib.contextmanager
+def nothing_logged(
+    server: TokenServer, caplog: pytest.LogCaptureFixture, *secrets: str
+) -> Iterator[None]:
+    """No token of the server, and none of the secrets, is in Springline's log afterwards."""
+    with caplog.at_level(logging.DEBUG, logger="springline"):
+        yield
+    for planted in (*secrets, *server.tokens):
+        assert planted not in caplog.text

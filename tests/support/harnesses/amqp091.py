@@ -48,17 +48,7 @@ class _Amqp091Peer:
             await talk.until_gone()
         await talk.tune()
         talk.send(spec.Connection.OpenOk())
-        serving = asyncio.ensure_future(self._serve(talk))
-        silent = asyncio.ensure_future(self._silent.wait())
-        try:
-            await asyncio.wait({serving, silent}, return_when=asyncio.FIRST_COMPLETED)
-            if serving.done():
-                serving.result()
-            serving.cancel()
-            await talk.silent()
-        finally:
-            serving.cancel()
-            silent.cancel()
+        await talk.served_until(self._silent, self._serve(talk))
 
     async def _serve(self, talk: Talk) -> None:
         answers = asyncio.ensure_future(talk.serve(update_secret=False))

@@ -58,17 +58,7 @@ class _HttpPeer:
             await talk.silent()
         self._talk = Http2Talk(talk)
         await self._talk.start()
-        serving = asyncio.ensure_future(self._serve(self._talk))
-        silent = asyncio.ensure_future(self._silent.wait())
-        try:
-            await asyncio.wait({serving, silent}, return_when=asyncio.FIRST_COMPLETED)
-            if serving.done():
-                serving.result()
-            serving.cancel()
-            await talk.silent()
-        finally:
-            serving.cancel()
-            silent.cancel()
+        await talk.served_until(self._silent, self._serve(self._talk))
 
     async def _serve(self, talk: Http2Talk) -> None:
         while True:
