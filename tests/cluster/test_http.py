@@ -158,8 +158,11 @@ async def test_a_user_who_may_not_look_is_refused_with_the_broker_s_reason(team:
     stranger = f"{team.tenant.username}-stranger"
     await asyncio.to_thread(administration.add_user, stranger, SECRET)
     try:
-        await declare(team)
+        # Before the connection is declared: an open session would keep what it has.
+        await team.put_secret()
         await team.patch("secrets", "orders-amqp", {"stringData": {"username": stranger}})
+        await team.apply("brokers", team.rabbit.management(retry=RETRY))
+        await team.apply(CONNECTIONS, connection(team))
         status = await team.until_condition("orders", "Connected", "False", "AccessRefused")
         assert "401 Unauthorized: Not management user" in message(status)
     finally:
