@@ -62,6 +62,15 @@ _TABLE: Final = (
         silent_loggers=("aiormq", "pamqp"),
     ),
     ProtocolInfo(
+        name="amqp10",
+        title="AMQP 1.0",
+        port=5672,
+        tls_port=5671,
+        place="virtual host",
+        mechanisms=("EXTERNAL", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "ANONYMOUS"),
+        silent_loggers=("proton",),
+    ),
+    ProtocolInfo(
         name="http",
         title="HTTP",
         port=80,  # RFC 9110 §4.2

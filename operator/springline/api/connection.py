@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, Field, Strict
 
 from springline.api import places, problems
+from springline.api.amqp10 import AMQP10
 from springline.api.broker import BrokerSpec
 from springline.api.credentials import Credentials
 from springline.api.durations import Span
@@ -276,6 +277,10 @@ class BrokerConnectionSpec(ApiModel):
     probe: Shared[Probe] = Field(
         default=Probe(),
         description="How Springline learns whether the broker has blocked the connection.",
+    )
+    amqp10: Shared[AMQP10] = Field(
+        default=AMQP10(),
+        description="What is asked of a broker that speaks AMQP 1.0; for these only.",
     )
     http: Shared[HTTP] = Field(
         default=HTTP(), description="What is asked of a broker that speaks HTTP; for these only."

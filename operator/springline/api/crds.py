@@ -359,7 +359,8 @@ _KEPT: Final = frozenset(
         *("type", "format", "description", "default", "enum", "required", "pattern"),
         *("minLength", "maxLength", "minimum", "maximum"),
         *("minItems", "maxItems", "maxProperties"),
-        *("x-kubernetes-int-or-string", "x-kubernetes-list-type", "x-kubernetes-validations"),
+        *("x-kubernetes-int-or-string", "x-kubernetes-validations"),
+        *("x-kubernetes-list-type", "x-kubernetes-list-map-keys"),
     }
 )
 

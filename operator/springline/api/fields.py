@@ -17,10 +17,14 @@ from springline.api import problems
 __all__ = [
     "Audience",
     "Between",
+    "ByteCount",
+    "ContainerID",
     "DataKey",
     "DomainName",
     "EndpointHost",
     "Entries",
+    "FilterName",
+    "FilterText",
     "HostName",
     "HttpBlockedStatus",
     "HttpPath",
@@ -28,8 +32,11 @@ __all__ = [
     "HttpsURL",
     "LabelKey",
     "LabelValue",
+    "LinkName",
     "LocaleName",
+    "Named",
     "NamespaceName",
+    "NodeAddress",
     "ObjectName",
     "Percentage",
     "PlainText",
@@ -185,6 +192,39 @@ class Entries:
         return value
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Named:
+    """Annotate a tuple of models with a `name`: how many there may be. No two have one name."""
+
+    maximum: int
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._validate, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {
+            **handler(schema),
+            "maxItems": self.maximum,
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["name"],
+        }
+
+    def _validate(self, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(value) > self.maximum:
+            limit = f"more than {self.maximum} entries"
+            raise problems.refused("", expected=f"must not have {limit}")
+        names = [each.name for each in value]
+        doubles = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+        if doubles:
+            listed = ", ".join(f"{problems.quoted(name)}" for name in doubles)
+            raise problems.refused("", expected=f"has {listed} more than once")
+        return value
+
+
 # RFC 1123 as Kubernetes applies it: a label, and labels joined by dots.
 LABEL: Final = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 NAME_ADVICE: Final = "begin and end with a letter or digit"
@@ -332,6 +372,69 @@ class _NumberOrName:
 ServicePort = Annotated[int | str, _NumberOrName()]
 
 
+class _Bytes:
+    """Annotate a number of bytes, which can be written as a quantity of Kubernetes: 1Mi, 512Ki."""
+
+    _SMALLEST: Final = 512
+    _LARGEST: Final = 2**31 - 1
+    _UNITS: Final = {"Gi": 2**30, "Mi": 2**20, "Ki": 2**10, "G": 10**9, "M": 10**6, "k": 10**3}
+    _WRITTEN: Final = "[1-9][0-9]{0,9}(?:Ki|Mi|Gi|k|M|G)?"
+    _EXPECTED: Final = (
+        f"must be a number of bytes between {_SMALLEST} and {_LARGEST}, or a quantity such as 512Ki"
+        " or 1Mi"
+    )
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            self._validate, serialization=core_schema.plain_serializer_function_ser_schema(_bytes)
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        quantity = (
+            f"self.matches('^{self._WRITTEN}$') && quantity(self).compareTo("
+            f"quantity('{self._SMALLEST}')) >= 0 && quantity(self).compareTo("
+            f"quantity('{self._LARGEST}')) <= 0"
+        )
+        number = f"self >= {self._SMALLEST} && self <= {self._LARGEST}"
+        return {
+            "x-kubernetes-int-or-string": True,
+            "x-kubernetes-validations": [
+                {
+                    "rule": f"type(self) == int ? {number} : {quantity}",
+                    "message": self._EXPECTED,
+                }
+            ],
+        }
+
+    def _validate(self, value: object) -> int:
+        match value:
+            case bool():
+                pass
+            case int() if self._SMALLEST <= value <= self._LARGEST:
+                return value
+            case str() if re.fullmatch(self._WRITTEN, value):
+                digits = value.rstrip("GMKki")
+                size = int(digits) * self._UNITS.get(value.removeprefix(digits), 1)
+                if self._SMALLEST <= size <= self._LARGEST:
+                    return size
+        raise problems.refused("", expected=self._EXPECTED)
+
+
+def _bytes(value: int) -> int | str:
+    """Write a number of bytes as a quantity, where it is whole in a unit of 1,024s."""
+    for unit, size in (("Gi", 2**30), ("Mi", 2**20), ("Ki", 2**10)):
+        if value and value % size == 0:
+            return f"{value // size}{unit}"
+    return value
+
+
+ByteCount = Annotated[int, _Bytes()]
+
+
 _DOMAIN_LABEL: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _DOMAIN: Final = rf"{_DOMAIN_LABEL}(?:\.{_DOMAIN_LABEL})*\.?"
 
@@ -460,6 +563,20 @@ HttpPath = Annotated[
         maximum=2048,
     ),
 ]
+# AMQP 1.0 has strings of any length; these are kept, shown, and sent with every attach.
+ContainerID = Annotated[str, Text(noun="a container id", maximum=255)]
+LinkName = Annotated[str, Text(noun="a name of a link", maximum=255)]
+NodeAddress = Annotated[str, Text(noun="an address", maximum=1024)]
+FilterName = Annotated[  # a symbol, which is ASCII (AMQP 1.0 §1.6.21)
+    str,
+    Text(
+        noun="a name of a filter",
+        advice="use printable ASCII without spaces",
+        pattern="[!-~]+",
+        maximum=255,
+    ),
+]
+FilterText = Annotated[str, Text(noun="a filter", minimum=0, maximum=2048)]
 Percentage = Annotated[
     str,
     Text(noun="a percentage", advice='write it like "80%"', pattern="[1-9][0-9]?%", maximum=3),

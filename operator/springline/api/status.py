@@ -15,6 +15,9 @@ from springline.api.times import rfc3339
 
 __all__ = [
     "SELF_EVIDENT",
+    "AMQP10LinkStatus",
+    "AMQP10SessionStatus",
+    "AMQP10TerminusStatus",
     "BindingStatus",
     "BlockedStatus",
     "BrokerConnectionStatus",
@@ -23,6 +26,7 @@ __all__ = [
     "CredentialsStatus",
     "LastCloseStatus",
     "LastHandledStatus",
+    "NegotiatedAMQP10Status",
     "NegotiatedHTTPStatus",
     "NegotiatedStatus",
     "ServerStatus",
@@ -45,6 +49,115 @@ class TLSStatus(ApiModel):
     cipher: str = Field(description="Cipher suite.")
     peer_certificate_not_after: Timestamp | None = Field(
         default=None, description="When the broker's certificate expires, if it was verified."
+    )
+
+
+class AMQP10TerminusStatus(ApiModel):
+    """The settings of one end of a link, as the broker confirmed them."""
+
+    durability: str = Field(description="None, Configuration or UnsettledState.")
+    expiry: str = Field(description="LinkDetach, SessionEnd, ConnectionClose or Never.")
+    timeout: str = Field(description="How long it is kept after that.")
+    dynamic: bool = Field(description="Whether the broker created the node for the link.")
+    filter: tuple[str, ...] | None = Field(
+        default=None, description="Names of the filters that the broker applies; of a source."
+    )
+    distribution: str | None = Field(
+        default=None, description="Move or Copy, where the broker says it; of a source."
+    )
+
+
+class AMQP10LinkStatus(ApiModel):
+    """What became of a declared link."""
+
+    name: str = Field(description="Name in the declaration.")
+    role: str = Field(description="Sender or Receiver.")
+    state: str = Field(
+        description=(
+            "Attaching, Attached, Refused, or Detached, as is a Receiver without keep: true once it"
+            " was attached."
+        )
+    )
+    address: str | None = Field(
+        default=None, description="Address of the node, as the broker confirmed it."
+    )
+    source: AMQP10TerminusStatus | None = Field(
+        default=None, description="The source, as the broker confirmed it."
+    )
+    target: AMQP10TerminusStatus | None = Field(
+        default=None, description="The target, as the broker confirmed it."
+    )
+    sender_settle: str | None = Field(
+        default=None,
+        description="How its sender settles messages: Unsettled, Settled or Mixed.",
+    )
+    receiver_settle: str | None = Field(
+        default=None,
+        description="When its receiver settles messages: First, which is at once, or Second.",
+    )
+    credit: int | None = Field(
+        default=None, description="Messages that its receiver takes at the moment."
+    )
+    max_message_size: int | None = Field(
+        default=None, description="Largest message in bytes; 0 means no limit."
+    )
+    durable_subscription: str | None = Field(
+        default=None, description="Name of the durable subscription, if it is one."
+    )
+    kept: bool = Field(description="Whether it is to stay attached.")
+    message: str | None = Field(
+        default=None, description="Why it was refused or detached, in a sentence for people."
+    )
+
+
+class AMQP10SessionStatus(ApiModel):
+    """The windows of an AMQP session, in frames."""
+
+    incoming_window: int = Field(description="What the broker may have on the way to the client.")
+    outgoing_window: int = Field(description="What the client may have on the way to the broker.")
+    peer_incoming_window: int = Field(
+        description="What the broker takes at the moment; 0 means that it takes nothing."
+    )
+    peer_outgoing_window: int = Field(description="What the broker has for the client at most.")
+
+
+class NegotiatedAMQP10Status(ApiModel):
+    """What was agreed on with a broker that speaks AMQP 1.0. `peer` is the broker's side."""
+
+    container_id: str = Field(
+        alias="containerID", description="Name under which the broker knows the client."
+    )
+    hostname: str | None = Field(
+        default=None, description="Host or virtual host that was asked for, as it was sent."
+    )
+    user: str | None = Field(
+        default=None, description="User that is logged in, as far as that is known."
+    )
+    peer_container_id: str | None = Field(
+        default=None, alias="peerContainerID", description="What the broker calls itself."
+    )
+    idle_timeout: str = Field(
+        description="Longest silence that the broker is allowed; 0s means any."
+    )
+    peer_idle_timeout: str = Field(
+        description="Longest silence that the broker allows; 0s means any."
+    )
+    max_frame_size: int = Field(description="Largest frame that is taken, in bytes.")
+    peer_max_frame_size: int = Field(description="Largest frame that the broker takes, in bytes.")
+    channel_max: int = Field(description="Highest channel number that is taken.")
+    peer_channel_max: int = Field(description="Highest channel number that the broker takes.")
+    session: AMQP10SessionStatus = Field(description="The windows of the session, in frames.")
+    offered_capabilities: tuple[str, ...] | None = Field(
+        default=None, description="Capabilities that the broker offers."
+    )
+    desired_capabilities: tuple[str, ...] | None = Field(
+        default=None, description="Capabilities that the broker would use."
+    )
+    peer_properties: dict[str, str] | None = Field(
+        default=None, description="What the broker says of itself."
+    )
+    links: tuple[AMQP10LinkStatus, ...] | None = Field(
+        default=None, description="The declared links, in their order."
     )
 
 
@@ -83,6 +196,9 @@ class NegotiatedStatus(ApiModel):
         default=None, description="What the client said of itself, where the protocol lets it."
     )
     tls: TLSStatus | None = Field(default=None, description="The TLS handshake, if there was one.")
+    amqp10: NegotiatedAMQP10Status | None = Field(
+        default=None, description="What only brokers that speak AMQP 1.0 have."
+    )
     http: NegotiatedHTTPStatus | None = Field(
         default=None, description="What only brokers that speak HTTP have."
     )

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from springline.api.amqp10 import AMQP10Link, AMQP10Source, AMQP10Terminus
 from springline.api.broker import (
     SASL,
     TLS,
@@ -57,6 +58,9 @@ __all__ = [
     "SASL",
     "TLS",
     "VERSION",
+    "AMQP10Link",
+    "AMQP10Source",
+    "AMQP10Terminus",
     "AllowedNamespaces",
     "Anonymous",
     "Binding",

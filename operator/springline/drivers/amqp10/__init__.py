@@ -1,0 +1,1 @@
+"""AMQP 1.0: one connection with one session and the declared links, on the engine of proton."""
