@@ -180,7 +180,8 @@ def _no_link_twice(links: tuple[AMQP10Link, ...]) -> tuple[AMQP10Link, ...]:
     if doubles:
         listed = ", ".join(f"{problems.quoted(name)}" for name in doubles)
         raise problems.refused(
-            "", expected=f"has {listed} more than once as a name or a durableSubscription"
+            "",
+            expected=f"has {listed} more than once as a name or durableSubscription in one role",
         )
     return links
 
@@ -211,7 +212,25 @@ class AMQP10(ApiModel):
         Strict(strict=False),
         Named(MOST_LINKS),
         AfterValidator(_no_link_twice),
-    ] = Field(default=(), description="Links to attach, 16 at most.")
+    ] = Field(
+        default=(),
+        description="Links to attach.",
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {
+                    "rule": (
+                        "self.all(x, self.exists_one(y, x.role == y.role"
+                        " && (has(x.durableSubscription) ? x.durableSubscription : x.name)"
+                        " == (has(y.durableSubscription) ? y.durableSubscription : y.name)))"
+                    ),
+                    "message": (
+                        "links of one role must not have a name or durableSubscription more than"
+                        " once"
+                    ),
+                }
+            ]
+        },
+    )
     probe: AMQP10Probe | None = Field(
         default=None,
         description=(

@@ -400,7 +400,11 @@ class BrokerSpec(ApiModel):
     tls: TLS = Field(default=TLS(), description="Encryption of the connection.")
     sasl: SASL = Field(default=SASL(), description="How the client logs in.")
     locale: Locale = Field(
-        default=Locale(), description="Language of the broker's messages, such as en_US."
+        default=Locale(),
+        description=(
+            "Language of the broker's messages, such as en_US. Over AMQP 1.0 a broker that has none"
+            " of those that are asked for uses en_US."
+        ),
     )
     connect_timeout: Annotated[timedelta, Span(minimum="100ms", maximum="10m")] = Field(
         default=timedelta(seconds=10),

@@ -251,7 +251,7 @@ def _object_schema(name: str, kind: Kind) -> Schema:
 
 def _at(schema: Schema, path: str) -> Schema:
     for part in path.split("."):
-        schema = schema["properties"][part]
+        schema = schema["items"] if part == "*" else schema["properties"][part]
     return schema
 
 

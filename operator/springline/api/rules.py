@@ -27,6 +27,8 @@ __all__ = [
     "RULES",
     "AtMostOneOf",
     "ExactlyOneOf",
+    "InEach",
+    "NeedsOneOf",
     "NeverBoth",
     "NotBelow",
     "OnlyWith",
@@ -129,6 +131,30 @@ class Requires:
         when = " && ".join(_cel_given(schema, path) for path in self.when)
         rule = f"!({when}) || ({_cel_given(schema, self.needs)})"
         return rule, f"{self.when[0]} {self.sentence}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class NeedsOneOf:
+    """Where `switch` has this value, at least one of these fields is given."""
+
+    at: str
+    switch: str
+    value: str
+    fields: tuple[str, ...]  # paths with dots, below `at`
+    sentence: str
+
+    def check(self, document: object) -> Iterator[Problem]:
+        holder = _lookup(document, self.at)
+        if not isinstance(holder, Mapping) or holder.get(self.switch) != self.value:
+            return
+        if not any(_given(_lookup(holder, path)) for path in self.fields):
+            yield Problem(_path(self.at), self.sentence)
+
+    def cel(self, schema: Schema) -> tuple[str, str]:
+        """Return the same rule for the API server, as CEL on the object, and its message."""
+        given = " || ".join(f"({_cel_given(schema, path)})" for path in self.fields)
+        switch = f"self.{self.switch}"
+        return f"!(has({switch}) && {switch} == '{self.value}') || {given}", self.sentence
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,7 +281,7 @@ class OwnBlock:
 
     at: str
     field: str  # of the name that the protocol has
-    defaults: tuple[tuple[str, Any], ...]  # of what is in the block, by name; None has none
+    defaults: tuple[tuple[str, Any], ...]  # of what is in the block, by path; None has none
     broker: str  # the object that has the protocol, below `at`
 
     def check(self, document: object) -> Iterator[Problem]:
@@ -264,7 +290,9 @@ class OwnBlock:
         if not isinstance(block, Mapping) or not isinstance(declared, Mapping):
             return
         protocol = _protocol(declared)
-        has_own = any(block.get(name) not in (None, _plain(each)) for name, each in self.defaults)
+        has_own = any(
+            _lookup(block, path) not in (None, _plain(each)) for path, each in self.defaults
+        )
         if has_own and protocol != self.field and protocol in protocols.PROTOCOLS:
             yield Problem(
                 (*_path(self.at), self.field),
@@ -276,10 +304,7 @@ class OwnBlock:
         """Return the same rule for the API server, as CEL on the object, and its message."""
         block = f"self.{self.field}"
         has_own = " || ".join(
-            f"has({block}.{name})"
-            if default is None
-            else f"(has({block}.{name}) && {block}.{name} != {_cel_value(default)})"
-            for name, default in self.defaults
+            _cel_declared(block, path, default) for path, default in self.defaults
         )
         chosen = _cel_protocol(f"self.{self.broker}")
         rule = (
@@ -330,12 +355,50 @@ class OwnEntries:
         return rule, message
 
 
-Rule = (
-    ExactlyOneOf | AtMostOneOf | Requires | NotBelow | OnlyWith | NeverBoth | OwnBlock | OwnEntries
+_OfOneObject = (
+    ExactlyOneOf
+    | AtMostOneOf
+    | Requires
+    | NeedsOneOf
+    | NotBelow
+    | OnlyWith
+    | NeverBoth
+    | OwnBlock
+    | OwnEntries
 )
 
 
-def _not_with_http(
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class InEach:
+    """A rule holds in each entry of a list of objects."""
+
+    entries: str  # the list, as a path with dots
+    rule: _OfOneObject  # `at` is below an entry; empty for the entry itself
+
+    @property
+    def at(self) -> str:
+        """The object that the rule belongs to; an entry of a list is `*` in it."""
+        return f"{self.entries}.*.{self.rule.at}".rstrip(".")
+
+    def check(self, document: object) -> Iterator[Problem]:
+        entries = _lookup(document, self.entries)
+        for position, entry in enumerate(entries if isinstance(entries, list) else ()):
+            for problem in self.rule.check(entry):
+                yield Problem(
+                    (*_path(self.entries), position, *problem.path),
+                    problem.sentence,
+                )
+
+    def cel(self, schema: Schema) -> tuple[str, str]:
+        """Return the same rule for the API server, as CEL on the object, and its message."""
+        return self.rule.cel(schema)
+
+
+Rule = _OfOneObject | InEach
+
+
+def _not_with(
+    name: str,
     at: str,
     field: str,
     *,
@@ -343,7 +406,7 @@ def _not_with_http(
     given: str | None = None,
     default: str | int | None = None,
 ) -> NeverBoth:
-    """Return the rule for a field that has no meaning over HTTP.
+    """Return the rule for a field that has no meaning with the protocol of this name.
 
     Where the broker is another object, the protocol's own package says the same.
     """
@@ -352,9 +415,9 @@ def _not_with_http(
         field=field,
         given=given,
         other=protocol,
-        value="http",
+        value=name,
         default=default,
-        sentence="has no meaning with protocol http; leave it out",
+        sentence=f"has no meaning with protocol {name}; leave it out",
     )
 
 
@@ -369,9 +432,57 @@ def _own_blocks(at: str, declared: type[ApiModel], *, broker: str) -> Iterator[O
 
 
 def _defaults(block: ApiModel) -> Iterator[tuple[str, object]]:
-    """Return the fields of a block as they are called in a document, with their defaults."""
+    """Return the paths of a block's fields, as they are in a document, with their defaults."""
+    written = block.model_dump(mode="json", by_alias=True)
     for name, each in type(block).model_fields.items():
-        yield each.alias or to_camel(name), getattr(block, name)
+        field, default = each.alias or to_camel(name), getattr(block, name)
+        if isinstance(default, ApiModel):
+            yield from ((f"{field}.{path}", inner) for path, inner in _defaults(default))
+        else:
+            yield field, default if isinstance(default, tuple) else written[field]
+
+
+def _link_rules(entries: str) -> Iterator[InEach]:
+    """Return the rules of each link of AMQP 1.0."""
+    for role, end in (("Sender", "target"), ("Receiver", "source")):
+        yield InEach(
+            entries=entries,
+            rule=NeedsOneOf(
+                at="",
+                switch="role",
+                value=role,
+                fields=(f"{end}.address", f"{end}.dynamic"),
+                sentence=(
+                    f"{end}.address is needed with role: {role}, or {end}.dynamic: true for a node"
+                    " that the broker creates"
+                ),
+            ),
+        )
+        yield InEach(
+            entries=entries,
+            rule=AtMostOneOf(
+                at=end,
+                fields=("address", "dynamic"),
+                because="the broker names the node that it creates",
+            ),
+        )
+    # The broker creates what is at its end.
+    for field, role in (
+        ("source.filter", "Receiver"),
+        ("source.dynamic", "Receiver"),
+        ("target.dynamic", "Sender"),
+        ("durableSubscription", "Receiver"),
+    ):
+        yield InEach(
+            entries=entries,
+            rule=NeverBoth(
+                at="",
+                field=field,
+                other="role",
+                value="Sender" if role == "Receiver" else "Receiver",
+                sentence=f"has a meaning only with role: {role}; leave it out",
+            ),
+        )
 
 
 def broker_rules(at: str) -> tuple[Rule, ...]:
@@ -396,7 +507,7 @@ def broker_rules(at: str) -> tuple[Rule, ...]:
         ),
         AtMostOneOf(at=f"{at}.locale", fields=("prefer", "select")),
         *(
-            _not_with_http(at, f"locale.{field}", protocol="protocol")
+            _not_with("http", at, f"locale.{field}", protocol="protocol")
             for field in ("prefer", "select")
         ),
         *(
@@ -491,7 +602,8 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
             ),
         ),
         *(
-            _not_with_http(
+            _not_with(
+                "http",
                 "spec",
                 to_camel(field),
                 protocol="broker.protocol",
@@ -499,17 +611,23 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
             )
             for field in ("virtual_host", "frame_max", "channel_max")
         ),
-        _not_with_http("spec", "clientProperties", protocol="broker.protocol"),
+        _not_with("http", "spec", "clientProperties", protocol="broker.protocol"),
         *(
-            _not_with_http(
+            _not_with(
+                name,
                 "spec",
                 f"probe.{to_camel(field)}",
                 protocol="broker.protocol",
                 default=Probe.model_fields[field].default,
             )
+            for name in ("amqp10", "http")
             for field in ("exchange", "routing_key")
         ),
-        _not_with_http("spec", "probe.mode", given="OwnQueue", protocol="broker.protocol"),
+        *(
+            _not_with(name, "spec", "probe.mode", given="OwnQueue", protocol="broker.protocol")
+            for name in ("amqp10", "http")
+        ),
+        *_link_rules("spec.amqp10.links"),
         *_own_blocks("spec", BrokerConnectionSpec, broker="broker"),
         *broker_rules("spec.broker"),
     ),
@@ -562,17 +680,36 @@ def _cel_protocol(broker: str) -> str:
 def _cel_value(value: object) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_cel_value, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
     return f"'{value}'" if isinstance(value, str) else str(value)
+
+
+def _cel_declared(block: str, path: str, default: object) -> str:
+    """Return CEL for whether the field at a path below a block has another value than its default.
+
+    An empty list is what a schema puts there.
+    """
+    terms = [f"has({holder})" for holder in _holders(block, path)]
+    if default == ():
+        terms.append(f"size({block}.{path}) > 0")
+    elif default is not None:
+        terms.append(f"{block}.{path} != {_cel_value(default)}")
+    return f"({' && '.join(terms)})" if len(terms) > 1 else terms[0]
+
+
+def _holders(holder: str, path: str) -> Iterator[str]:
+    """Return `self.a` and `self.a.b` for the path `a.b` below `self`."""
+    for part in _path(path):
+        holder = f"{holder}.{part}"
+        yield holder
 
 
 def _cel_given(schema: Schema, path: str) -> str:
     """Return CEL for whether the field at a path is given, from the object whose schema it is."""
-    terms, holder = [], "self"
-    for part in _path(path):
-        holder = f"{holder}.{part}"
-        terms.append(f"has({holder})")
+    terms = [f"has({holder})" for holder in _holders("self", path)]
     if _below(schema, path).get("type") == "boolean":
-        terms.append(holder)
+        terms.append(f"self.{path}")
     return " && ".join(terms)
 
 
@@ -590,7 +727,7 @@ def _cel_duration(field: str, default: timedelta) -> str:
 
 @functools.cache  # there are as many as rules say, and every document is looked at by all of them
 def _path(dotted: str) -> Path:
-    return tuple(dotted.split("."))
+    return tuple(dotted.split(".")) if dotted else ()
 
 
 def _both(given: list[str], fields: tuple[str, ...]) -> str:

@@ -58,14 +58,14 @@ def test_every_list_of_a_spec_is_bounded(kind: str) -> None:
 @pytest.mark.parametrize("kind", crds.KINDS)
 def test_every_rule_over_several_fields_is_in_the_schema(kind: str) -> None:
     """With its message."""
-    schemas = [root(kind), *(each for _, each in fields(root(kind)))]
+    schemas = [each for _, each in nested(root(kind), kind)]
     messages = [
         rule["message"] for each in schemas for rule in each.get("x-kubernetes-validations", ())
     ]
     for rule in rules.RULES[kind]:
         holder = root(kind)
         for part in rule.at.split("."):
-            holder = holder["properties"][part]
+            holder = holder["items"] if part == "*" else holder["properties"][part]
         assert rule.cel(holder)[1] in messages
 
 
@@ -83,6 +83,16 @@ OBLIGATORY = {
     "status.credentials": {"source"},
     "status.lastClose": {"at", "by", "reason", "text"},
     "status.negotiated": {"mechanism", "locale", "heartbeat", "channelMax", "frameMax"},
+    "status.negotiated.amqp10": {
+        *("containerID", "idleTimeout", "peerIdleTimeout", "maxFrameSize", "peerMaxFrameSize"),
+        *("channelMax", "peerChannelMax", "session"),
+    },
+    "status.negotiated.amqp10.links[]": {"name", "role", "state", "kept"},
+    "status.negotiated.amqp10.links[].source": {"durability", "expiry", "timeout", "dynamic"},
+    "status.negotiated.amqp10.links[].target": {"durability", "expiry", "timeout", "dynamic"},
+    "status.negotiated.amqp10.session": {
+        *("incomingWindow", "outgoingWindow", "peerIncomingWindow", "peerOutgoingWindow"),
+    },
     "status.negotiated.http": {"version", "keepAlive", "queueLength"},
     "status.negotiated.tls": {"version", "cipher"},
 }

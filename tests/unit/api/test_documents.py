@@ -661,7 +661,7 @@ def test_the_schema_has_the_limits_that_are_checked() -> None:
     assert (spec["channelMax"]["minimum"], spec["channelMax"]["maximum"]) == (1, 65535)
     assert (spec["virtualHost"]["minLength"], spec["virtualHost"]["maxLength"]) == (1, 255)
     assert spec["heartbeat"]["type"] == "string"
-    assert definitions["SASL"]["properties"]["mechanisms"]["maxItems"] == 7
+    assert definitions["SASL"]["properties"]["mechanisms"]["maxItems"] == 9
     assert definitions["SecretReference"]["properties"]["name"]["pattern"].startswith("^")
 
 

@@ -286,7 +286,8 @@ def found(document: object) -> list[str]:
         pytest.param(
             broker(sasl={"mechanisms": ["PLAIN", "plain"]}),
             'spec.sasl.mechanisms[1]: "plain" is not accepted;'
-            " it must be PLAIN, AMQPLAIN, EXTERNAL, ANONYMOUS, RABBIT-CR-DEMO, BASIC or BEARER",
+            " it must be PLAIN, AMQPLAIN, EXTERNAL, ANONYMOUS, RABBIT-CR-DEMO,"
+            " SCRAM-SHA-256, SCRAM-SHA-1, BASIC or BEARER",
             id="an unknown mechanism",
         ),
         pytest.param(

@@ -434,6 +434,20 @@ def test_the_defaults_of_a_block_are_no_block(http: object) -> None:
             " which has PLAIN, AMQPLAIN, EXTERNAL, ANONYMOUS and RABBIT-CR-DEMO",
             id="another one's, with the default",
         ),
+        pytest.param(
+            "amqp10",
+            ["AMQPLAIN", "PLAIN"],
+            "AMQPLAIN cannot be used with protocol amqp10,"
+            " which has EXTERNAL, SCRAM-SHA-256, SCRAM-SHA-1, PLAIN and ANONYMOUS",
+            id="another one's of the same family",
+        ),
+        pytest.param(
+            None,
+            ["SCRAM-SHA-256"],
+            "SCRAM-SHA-256 cannot be used with protocol amqp091,"
+            " which has PLAIN, AMQPLAIN, EXTERNAL, ANONYMOUS and RABBIT-CR-DEMO",
+            id="a later one's, with the default",
+        ),
     ],
 )
 def test_mechanisms_are_those_of_the_protocol(
