@@ -30,13 +30,16 @@ check: export MYPYPATH = examples/demo
 demo bench pictures reference recording chaos chaos-bugs fuzz: export PYTHONPATH = tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv rabbitmq brokers apiserver tools prometheus faketime http-peers demo test test-unit test-contract test-faults test-broker test-brokers test-chart test-cluster test-image test-chaos test-fuzz chaos chaos-bugs fuzz test-kind node test-node check format crds chart metrics-page reasons image image-builder bench pictures constraints docs docs-serve reference recording clean
+.PHONY: help venv amqp10 rabbitmq brokers apiserver tools prometheus faketime http-peers demo test test-unit test-contract test-faults test-broker test-brokers test-chart test-cluster test-image test-chaos test-fuzz chaos chaos-bugs fuzz test-kind node test-node check format crds chart metrics-page reasons image image-builder bench pictures constraints docs docs-serve reference recording clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 venv: $(INSTALLED) ## Make .venv with Springline and its tools (needs Python 3.11 or later)
 	@echo "Springline is installed: $(BIN)/springline --help"
+
+amqp10: $(INSTALLED) ## Build the library for AMQP 1.0 in .venv, unless it is there (needs a C compiler)
+	@tests/support/install-amqp10.sh $(BIN)/python
 
 rabbitmq: ## Install RabbitMQ from Debian's packages, unless it is there
 	@tests/support/install-rabbitmq.sh
@@ -130,6 +133,7 @@ check: $(INSTALLED) ## Check format, lint, types, layers and shell scripts
 	@echo "Layers:"
 	@$(BIN)/lint-imports --no-logo
 	@sh -n image/build.sh
+	@sh -n tests/support/install-amqp10.sh
 	@sh -n tests/support/install-builder.sh
 	@sh -n tests/support/install-rabbitmq.sh
 	@sh -n tests/support/install-newer-rabbitmq.sh
@@ -191,13 +195,13 @@ pictures: $(INSTALLED) rabbitmq apiserver tools prometheus ## Draw the dashboard
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,pictures]'
 	@$(BIN)/python -m pictures docs/images
 
-constraints: $(MADE) ## Write constraints.txt anew, with the newest versions allowed
+constraints: $(MADE) ## Write constraints.txt anew, with the newest versions allowed (needs a C compiler)
 	@echo "Installing the newest versions that pyproject.toml allows (about a minute)…"
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && \
 	$(BIN)/python -m venv "$$fresh" && \
-	"$$fresh/bin/pip" install --quiet --disable-pip-version-check -e '.[dev,docs,pictures]' && \
+	"$$fresh/bin/pip" install --quiet --disable-pip-version-check -e '.[dev,docs,pictures,amqp10]' && \
 	sed -n '/^#/p' constraints.txt >"$$fresh/new" && \
-	"$$fresh/bin/pip" freeze --exclude-editable >>"$$fresh/new" && \
+	"$$fresh/bin/pip" freeze --all --exclude pip --exclude-editable >>"$$fresh/new" && \
 	cat "$$fresh/new" >constraints.txt
 	@echo "constraints.txt is written; make test says whether Springline works with it."
 
@@ -209,6 +213,7 @@ clean: ## Remove everything that was made here, .venv too
 $(INSTALLED): $(MADE) pyproject.toml constraints.txt
 	@echo "Installing Springline and its tools in .venv (about a minute)…"
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
+	@tests/support/install-amqp10.sh $(BIN)/python
 	@touch $@
 
 # An interpreter counts only if it runs, is new enough, and can make virtual environments: Debian

@@ -27,6 +27,9 @@ class Reason(enum.StrEnum):
     BROKER_NOT_FOUND = "BrokerNotFound"  # spec.brokerRef names nothing
     NAMESPACE_NOT_ALLOWED = "NamespaceNotAllowed"  # the ClusterBroker is not for this namespace
     NO_CREDENTIALS = "NoCredentials"  # there is nothing to log in with; CredentialsValid says why
+    PROTOCOL_NOT_INSTALLED = (
+        "ProtocolNotInstalled"  # the library that speaks it is missing or cannot be loaded
+    )
 
     # Connected, when not: the way to the broker
     NAME_RESOLUTION_FAILED = "NameResolutionFailed"  # no address of the broker is found

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from support.amqp10_library import MISSING
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 CONTRACTS = PROJECT["tool"]["importlinter"]["contracts"]
@@ -23,6 +25,7 @@ LAYERS = "Layers point downwards"
 DRIVERS = "A driver imports no other driver, and what drivers share imports none"
 TABLE = "What speaks a protocol is found by the table of protocols alone"
 AMQP091 = "aiormq, pamqp and yarl stay in the AMQP 0-9-1 driver"
+PROTON = "Qpid Proton stays in the AMQP 1.0 driver"
 HTTP = "h11 and h2 stay in the HTTP driver, each in one module"
 
 # what is planted, in which module, and the contract that it breaks
@@ -51,6 +54,10 @@ PLANTED = [
     ("h11", "drivers/http/connection.py", HTTP),
     ("h2.connection", "drivers/shared/line.py", HTTP),
     ("h11", "credentials/oauth2.py", HTTP),
+    ("proton", "core/state.py", PROTON),
+    ("proton.reactor", "drivers/shared/line.py", PROTON),
+    ("proton", "drivers/amqp091/connection.py", PROTON),
+    ("cproton", "drivers/amqp10/library.py", PROTON),
     ("prometheus_client", "web.py", "prometheus_client stays in metrics"),
     (
         "kopf",
@@ -139,12 +146,15 @@ def test_every_contract_is_tried() -> None:
 
 def test_every_library_has_a_place() -> None:
     """A new dependency gets a contract that says where it may be imported."""
+    pytest.importorskip("proton", reason=MISSING)
     kept = {name for each in CONTRACTS for name in each.get("forbidden_modules", ())}
     modules: dict[str, set[str]] = {}
     for module, distributions in packages_distributions().items():
         for distribution in distributions:
             modules.setdefault(normalised(distribution), set()).add(module)
-    required = [re.split(r"[^\w.-]", text)[0] for text in PROJECT["project"]["dependencies"]]
+    declared = PROJECT["project"]
+    lines = [*declared["dependencies"], *declared["optional-dependencies"]["amqp10"]]
+    required = [re.split(r"[^\w.-]", text)[0] for text in lines]
     provided = set().union(*(modules[normalised(each)] for each in required))
     assert {module for module in provided if not module.startswith("_")} == kept
 
