@@ -33,6 +33,8 @@ class MechanismTable:
     supported: frozenset[str]
     clear_text: frozenset[str]
     """Those that send the secret as it is: they need TLS, or an explicit permission."""
+    passwords_only: frozenset[str] = frozenset()
+    """Those that have no room for a token."""
 
 
 def declared(broker: v1alpha1.BrokerSpec) -> SaslPolicy:
@@ -110,6 +112,8 @@ def _can_use(
         return credential.kind is CredentialKind.ANONYMOUS and name == "ANONYMOUS"
     if name == "EXTERNAL":
         return tls is not None and tls.has_client_certificate
+    if name in table.passwords_only:
+        return credential.kind is CredentialKind.PASSWORD
     return credential.kind is not CredentialKind.EXTERNAL
 
 

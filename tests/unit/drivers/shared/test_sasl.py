@@ -201,3 +201,22 @@ def test_external_is_for_drivers_that_support_it() -> None:
     without = MechanismTable(supported=frozenset({"PLAIN"}), clear_text=frozenset({"PLAIN"}))
     with pytest.raises(RejectedError):
         sasl.check(without, policy("EXTERNAL"), EXTERNAL, TLS_WITH_CERTIFICATE)
+
+
+@pytest.mark.parametrize(
+    ("credential", "chosen"),
+    [
+        pytest.param(password(), "SCRAM-SHA-256", id="a password"),
+        pytest.param(token(), "PLAIN", id="a token"),
+    ],
+)
+def test_a_token_passes_over_what_is_for_passwords_alone(
+    credential: Credential, chosen: str
+) -> None:
+    table = MechanismTable(
+        supported=TABLE.supported,
+        clear_text=TABLE.clear_text,
+        passwords_only=frozenset({"SCRAM-SHA-256"}),
+    )
+    wanted = policy("SCRAM-SHA-256", "PLAIN")
+    assert sasl.choose(table, wanted, ("PLAIN", "SCRAM-SHA-256"), credential, TLS) == chosen
