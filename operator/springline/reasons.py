@@ -87,6 +87,8 @@ class Reason(enum.StrEnum):
     LOW_ON_DISK = "LowOnDisk"  # the broker's disk alarm
     LOW_ON_MEMORY_AND_DISK = "LowOnMemoryAndDisk"  # both
     THROTTLED = "Throttled"  # HTTP: the server wants to be left alone; Connected, too, when opening
+    WINDOW_CLOSED = "WindowClosed"  # AMQP 1.0: the broker takes no transfer in, as in an alarm
+    NO_CREDIT = "NoCredit"  # AMQP 1.0: a declared sender may send nothing
     BLOCKED_BY_BROKER = "BlockedByBroker"  # blocked with a text we do not know; the message has it
     NOT_BLOCKED = "NotBlocked"  # a publish was confirmed
     PROBE_DISABLED = "ProbeDisabled"  # Unknown: nobody publishes, so nobody is told

@@ -4,9 +4,16 @@ from dataclasses import dataclass
 
 from springline.errors import ProbeRefusal, ProbeRefusedError
 
-__all__ = ["Amqp10ProbeTarget"]
+__all__ = ["Amqp10ProbeTarget", "NothingToSendError"]
 
 _NODE = "the node of spec.amqp10.probe.address"
+
+
+class NothingToSendError(ProbeRefusedError):
+    """No address is declared, and without one this broker shows nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(ProbeRefusal.OTHER, "no address is declared for it")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +22,11 @@ class Amqp10ProbeTarget:
 
     def refusal(self, error: ProbeRefusedError) -> str:
         """Say what was refused, what that means, and what to do about it."""
+        if isinstance(error, NothingToSendError):
+            return (
+                "this broker does not show by itself whether it takes messages in, and there is no"
+                " probe: declare spec.amqp10.probe with an address, or set spec.probe.mode to None"
+            )
         match error.why:
             case ProbeRefusal.TROUBLE:
                 return f"the broker could not take in the probe ({error}); it is tried again"

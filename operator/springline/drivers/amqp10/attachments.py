@@ -1,0 +1,213 @@
+"""One link in a session of its own, from Attach to Detach (part 2 §2.6).
+
+A session of its own, because a broker may end the whole session for what is wrong with a link
+(RabbitMQ 4 does), and then nothing else is to suffer.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from proton import Described, Endpoint, Link, Terminus, symbol
+
+from springline.drivers.amqp10.conditions import Condition
+from springline.drivers.amqp10.endpoints import EndedError, Origin
+from springline.drivers.amqp10.engine import EngineSession
+from springline.drivers.amqp10.parameters import SourceParameters, TargetParameters
+from springline.drivers.amqp10.terms import Delivery, Distribution, Durability, Expiry, Role
+from springline.drivers.amqp10.wire import Wire
+
+__all__ = ["Attachment", "LinkEndedError", "LinkTerms"]
+
+DETACH_SECONDS: Final = 3.0
+"""How long to wait for a peer to answer a Detach; its session is ended then in any case."""
+
+_DURABILITIES: Final = {
+    Durability.NONE: Terminus.NONDURABLE,
+    Durability.CONFIGURATION: Terminus.CONFIGURATION,
+    Durability.UNSETTLED_STATE: Terminus.DELIVERIES,
+}
+_EXPIRIES: Final = {
+    Expiry.LINK_DETACH: Terminus.EXPIRE_WITH_LINK,
+    Expiry.SESSION_END: Terminus.EXPIRE_WITH_SESSION,
+    Expiry.CONNECTION_CLOSE: Terminus.EXPIRE_WITH_CONNECTION,
+    Expiry.NEVER: Terminus.EXPIRE_NEVER,
+}
+_DISTRIBUTIONS: Final = {
+    Distribution.MOVE: Terminus.DIST_MODE_MOVE,
+    Distribution.COPY: Terminus.DIST_MODE_COPY,
+}
+
+
+class LinkEndedError(EndedError):
+    """The link is refused, detached, or its session has ended; the connection is as it was."""
+
+    def __init__(self, origin: Origin, condition: Condition | None, *, what: str) -> None:
+        super().__init__(origin, condition)
+        self.what = what
+        """What the peer did, as part of a sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkTerms:
+    """What a link is asked to be."""
+
+    name: str
+    """Between both containers, one for each direction."""
+    role: Role
+    source: SourceParameters = SourceParameters()
+    target: TargetParameters = TargetParameters()
+    delivery: Delivery = Delivery.AT_LEAST_ONCE
+    is_durable: bool = False
+    """Whether the peer is to keep its end when the link is detached, and is never told to close
+    it: a durable subscription."""
+    properties: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Attachment:
+    """A link that is asked for. Attach, use, and release it, whatever has come of it."""
+
+    __slots__ = ("_is_ours", "_is_released", "link", "session", "terms", "wire")
+
+    def __init__(
+        self,
+        wire: Wire,
+        terms: LinkTerms,
+        *,
+        session: EngineSession | None = None,
+        incoming_capacity: int,
+        outgoing_window: int,
+    ) -> None:
+        """Send Attach, in a session of its own unless there is one. Raises `NoRoomError`."""
+        wire.require_open()
+        self.wire = wire
+        self.terms = terms
+        self._is_ours = session is None
+        self._is_released = False
+        self.session = session or wire.engine.begin(
+            incoming_capacity=incoming_capacity, outgoing_window=outgoing_window
+        )
+        self.link = self._attached()
+
+    def _attached(self) -> Link:
+        terms, proton = self.terms, self.session.proton
+        is_sender = terms.role is Role.SENDER
+        link = proton.sender(terms.name) if is_sender else proton.receiver(terms.name)
+        _set_source(link.source, terms.source)
+        _set_target(link.target, terms.target)
+        # The shorthands of R4.13: settled or unsettled, and first.
+        is_settled = terms.delivery is Delivery.AT_MOST_ONCE
+        link.snd_settle_mode = Link.SND_SETTLED if is_settled else Link.SND_UNSETTLED
+        link.rcv_settle_mode = Link.RCV_FIRST
+        if terms.properties:
+            link.properties = {symbol(name): value for name, value in terms.properties.items()}
+        link.open()
+        return link
+
+    # What has come of it
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether both sides have attached it, to something, and none has detached."""
+        state = self.link.state
+        if not state & Endpoint.LOCAL_ACTIVE or not state & Endpoint.REMOTE_ACTIVE:
+            return False
+        return self._has_terminus and self.session.is_open
+
+    @property
+    def _has_terminus(self) -> bool:
+        """Whether the peer's end is there: an Attach without it is a refusal (§2.6.3)."""
+        remote = self.link.remote_target if self.link.is_sender else self.link.remote_source
+        return bool(remote.type != Terminus.UNSPECIFIED)
+
+    def end(self) -> LinkEndedError | None:
+        """Return how the peer has ended it, None if it has not."""
+        # What it says of the link comes first: it may end the session of a refused one, too.
+        if self.link.state & Endpoint.REMOTE_CLOSED:
+            what = "the broker detached it" if self._has_terminus else "the broker refused it"
+            return LinkEndedError(
+                Origin.REMOTE, Condition.of(self.link.remote_condition), what=what
+            )
+        if self.session.is_ended_by_peer:
+            return LinkEndedError(
+                Origin.REMOTE, self.session.remote_condition, what="the broker ended the session"
+            )
+        return None
+
+    async def attached(self, *, timeout: float | None) -> None:
+        """Wait until it is attached. Raises `LinkEndedError`, `EndedError` and `TimeoutError`."""
+
+        def looked() -> bool | None:
+            self.check()
+            return True if self.is_attached else None
+
+        self.wire.flush()
+        await self.wire.until(looked, timeout=timeout)
+
+    def check(self) -> None:
+        """Raise `LinkEndedError` if the peer has ended it."""
+        end = self.end()
+        if end is not None:
+            raise end
+
+    async def ended(self) -> LinkEndedError:
+        """Wait until the peer ends it. Raises `EndedError` when the connection ends."""
+        return await self.wire.until(self.end)
+
+    # Letting go
+
+    async def detach(self, *, timeout: float = DETACH_SECONDS) -> None:
+        """Say Detach, wait for the peer's, and release. Safe to cancel."""
+        try:
+            if self.end() is None and not self.wire.is_ending:
+                self._say_detach()
+                self.wire.flush()
+                await self.wire.until(lambda: self._is_gone or None, timeout=timeout)
+        except (TimeoutError, EndedError):
+            pass  # releasing it ends it in any case
+        finally:
+            self.release()
+
+    def _say_detach(self) -> None:
+        if self.terms.is_durable:
+            self.link.detach()
+        else:
+            self.link.close()
+
+    @property
+    def _is_gone(self) -> bool:
+        return bool(self.link.state & Endpoint.REMOTE_CLOSED) or self.session.is_ended_by_peer
+
+    def release(self) -> None:
+        """Let go of it at once: the session is ended, without waiting for the peer. Idempotent."""
+        if self._is_released:
+            return
+        self._is_released = True
+        if not self.wire.is_ending:
+            self._say_detach()
+        self.link.free()
+        if self._is_ours:
+            self.wire.engine.end(self.session)
+        if not self.wire.is_ending:
+            asyncio.get_running_loop().call_soon(self.wire.flush)
+
+
+def _set_target(terminus: Terminus, wanted: TargetParameters) -> None:
+    if wanted.address is not None:
+        terminus.address = wanted.address
+    terminus.durability = _DURABILITIES[wanted.durability]
+    terminus.expiry_policy = _EXPIRIES[wanted.expiry]
+    terminus.timeout = wanted.timeout_seconds
+    terminus.dynamic = wanted.dynamic
+
+
+def _set_source(terminus: Terminus, wanted: SourceParameters) -> None:
+    _set_target(terminus, wanted)
+    if wanted.distribution is not None:
+        terminus.distribution_mode = _DISTRIBUTIONS[wanted.distribution]
+    if wanted.filters:
+        # A filter is described by what it is (§3.5.8), and called so here, too.
+        terminus.filter.put_object(
+            {symbol(name): Described(symbol(name), text) for name, text in wanted.filters}
+        )

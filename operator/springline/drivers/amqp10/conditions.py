@@ -1,0 +1,261 @@
+"""What an error condition means (OASIS AMQP 1.0 part 2 §2.8.15 to §2.8.17): from its symbol, and its
+text where the symbol says too little, to a reason. Pure.
+
+In this driver, text decides here and nowhere else. The texts are those of RabbitMQ (3.10 to 4.3),
+Artemis and Broker-J, tested one by one; what is unknown falls back to what its symbol says.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+
+from springline.core.values import ClosedBy, CloseInfo
+from springline.drivers.shared import peer_text
+from springline.errors import (
+    ConnectError,
+    CredentialRejectedError,
+    ProbeRefusal,
+    RejectedError,
+    TransientError,
+)
+from springline.reasons import Reason
+from springline.veil import Veil
+
+__all__ = [
+    "LOCAL_IDLE_TIMEOUT",
+    "TOO_MUCH",
+    "Condition",
+    "Meaning",
+    "blames_secret",
+    "meaning",
+    "probe_refusal",
+    "shown",
+    "shown_text",
+    "when_open",
+]
+
+TOO_MUCH: Final = "amqp:resource-limit-exceeded"
+"""What we call it when a peer sends more than a session takes."""
+
+LOCAL_IDLE_TIMEOUT: Final = "local-idle-timeout expired"
+"""What proton calls it when nothing was heard for too long."""
+
+_LONGEST_TEXT: Final = 512  # characters; a peer may say what it likes
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """An error as a peer gave it, or as we give it."""
+
+    name: str
+    text: str = field(default="", repr=False)
+    """What it says, which may decide what it means. A peer may have put our secret into it."""
+
+    @classmethod
+    def of(cls, found: Any) -> Self | None:
+        """Return what proton has for a condition; None for none."""
+        if found is None or not found.name:
+            return None
+        return cls(str(found.name), str(found.description or ""))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meaning:
+    """What an error comes to."""
+
+    family: type[ConnectError]
+    """For an attempt to open."""
+    reason: Reason
+    says: str
+    is_expired: bool = False
+    """Whether it is because the lifetime of the credential is over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """The first rule whose name and text match decides."""
+
+    names: tuple[str, ...]
+    text: str = ""
+    """A regular expression searched for in the text, whatever its case."""
+    meaning: Meaning
+
+
+def _rule(
+    *names: str,
+    text: str = "",
+    family: type[ConnectError],
+    reason: Reason,
+    says: str,
+    is_expired: bool = False,
+) -> Rule:
+    means = Meaning(family=family, reason=reason, says=says, is_expired=is_expired)
+    return Rule(names=names, text=text, meaning=means)
+
+
+_UNAUTHORIZED: Final = "amqp:unauthorized-access"
+_NOT_ALLOWED: Final = "amqp:not-allowed"
+_NOT_FOUND: Final = "amqp:not-found"
+_FORCED: Final = "amqp:connection:forced"
+_LIMIT: Final = "amqp:resource-limit-exceeded"
+
+_RULES: Final = (
+    _rule(
+        text=r"credential expired|token (has|is) expired|ExpiredToken|SAS.*expired",
+        family=CredentialRejectedError,
+        reason=Reason.EXPIRED,
+        says="the lifetime of the credential is over",
+        is_expired=True,
+    ),
+    _rule(
+        _FORCED,
+        text=r"shut(ting)? ?down|maintenance mode|broker forced connection closure",
+        family=TransientError,
+        reason=Reason.SERVER_SHUTDOWN,
+        says="the broker is shutting down",
+    ),
+    _rule(
+        _FORCED,
+        text=r"vhost '.*' is deleted",
+        family=RejectedError,
+        reason=Reason.VIRTUAL_HOST_NOT_FOUND,
+        says="the virtual host was deleted",
+    ),
+    _rule(
+        _FORCED,
+        text=r"vhost '.*' is down",
+        family=TransientError,
+        reason=Reason.VIRTUAL_HOST_DOWN,
+        says="the virtual host goes down",
+    ),
+    _rule(
+        text=r"connection limit|too many connections|connection count",
+        family=TransientError,
+        reason=Reason.CONNECTION_LIMIT_REACHED,
+        says="the broker takes no more connections",
+    ),
+    _rule(
+        text=LOCAL_IDLE_TIMEOUT,
+        family=TransientError,
+        reason=Reason.HEARTBEAT_MISSED,
+        says="nothing was heard for too long",
+    ),
+    _rule(
+        _FORCED,
+        "amqp:connection:redirect",
+        "amqp:link:detach-forced",
+        "amqp:link:stolen",
+        family=TransientError,
+        reason=Reason.CONNECTION_FORCED,
+        says="an operator or a policy of the broker closed it",
+    ),
+    _rule(
+        _UNAUTHORIZED,
+        family=RejectedError,
+        reason=Reason.ACCESS_REFUSED,
+        says="the broker refused access",
+    ),
+    _rule(
+        _NOT_FOUND,
+        "amqp:resource-deleted",
+        family=RejectedError,
+        reason=Reason.VIRTUAL_HOST_NOT_FOUND,
+        says="the broker knows no such virtual host",
+    ),
+    _rule(
+        _NOT_ALLOWED,
+        "amqp:invalid-field",
+        "amqp:precondition-failed",
+        "amqp:resource-locked",
+        family=RejectedError,
+        reason=Reason.ACCESS_REFUSED,
+        says="the broker does not allow it",
+    ),
+    _rule(
+        _LIMIT,
+        family=TransientError,
+        reason=Reason.CONNECTION_LIMIT_REACHED,
+        says="the broker has reached a limit",
+    ),
+    _rule(
+        "amqp:frame-size-too-small",
+        family=RejectedError,
+        reason=Reason.NEGOTIATION_FAILED,
+        says="the broker needs longer frames",
+    ),
+    _rule(
+        "amqp:connection:framing-error",
+        "amqp:decode-error",
+        "amqp:not-implemented",
+        "amqp:illegal-state",
+        family=RejectedError,
+        reason=Reason.PROTOCOL_MISMATCH,
+        says="one side does not understand the other",
+    ),
+)
+_OTHER: Final = Meaning(
+    family=TransientError, reason=Reason.PEER_CLOSED, says="the broker closed it"
+)
+
+
+def meaning(condition: Condition | None) -> Meaning:
+    """Return what a condition of a connection, or of its session, means."""
+    if condition is None:
+        return _OTHER
+    for rule in _RULES:
+        if rule.names and condition.name not in rule.names:
+            continue
+        if re.search(rule.text, condition.text[:_LONGEST_TEXT], re.IGNORECASE):
+            return rule.meaning
+    return _OTHER
+
+
+def shown(condition: Condition | None, veil: Veil) -> str:
+    """Return a condition for people: its symbol, and its text with nothing secret in it."""
+    if condition is None:
+        return "no reason given"
+    name = peer_text.cleaned(condition.name, veil=veil)
+    text = peer_text.cleaned(condition.text, _LONGEST_TEXT, veil=veil)
+    return f"{name}: {text}" if text else name
+
+
+def shown_text(text: str, veil: Veil) -> str:
+    """Return another text of a peer's for people, with nothing secret in it."""
+    return peer_text.cleaned(text, _LONGEST_TEXT, veil=veil)
+
+
+def blames_secret(condition: Condition) -> bool:
+    """Whether a Close after a secret was sent is the answer to it.
+
+    What an operator, a shutdown or the end of a lifetime bring says nothing of the new secret.
+    """
+    means = meaning(condition)
+    return means.reason is Reason.ACCESS_REFUSED and not means.is_expired
+
+
+def when_open(condition: Condition | None, *, by: ClosedBy, text: str) -> CloseInfo:
+    """Return how an open connection ended; `text` is what is shown of it."""
+    means = meaning(condition)
+    reason = means.reason
+    if means.is_expired:
+        reason = Reason.CONNECTION_FORCED
+    return CloseInfo(by=by, reason=reason, text=text, says_expired=means.is_expired)
+
+
+def probe_refusal(condition: Condition | None) -> ProbeRefusal:
+    """Return why a link or a message of the probe was refused."""
+    if condition is None:
+        return ProbeRefusal.OTHER
+    if meaning(condition).is_expired:
+        return ProbeRefusal.CREDENTIAL_EXPIRED
+    match condition.name:
+        case "amqp:unauthorized-access" | "amqp:not-allowed":
+            return ProbeRefusal.NO_PERMISSION
+        case "amqp:not-found" | "amqp:resource-deleted":
+            return ProbeRefusal.PLACE_MISSING
+        case "amqp:resource-limit-exceeded":
+            return ProbeRefusal.LIMIT
+        case "amqp:internal-error" | "amqp:link:detach-forced":
+            return ProbeRefusal.TROUBLE
+        case _:
+            return ProbeRefusal.OTHER

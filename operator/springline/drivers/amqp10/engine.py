@@ -1,0 +1,392 @@
+"""One AMQP 1.0 connection without a socket: octets in, octets out, on proton's engine.
+
+proton keeps the states of connection, sessions and links, and does all framing. What it hides is
+read from the frames as they pass: what Open and Begin say to the letter, and a session's window.
+
+Nobody is called back. Whoever has waited for something looks at the state when octets have come.
+"""
+
+import dataclasses
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from proton import Condition as ProtonCondition
+from proton import Connection, Endpoint, Session, Transport, TransportException, symbol
+
+from springline.drivers.amqp10 import codec
+from springline.drivers.amqp10.conditions import TOO_MUCH, Condition
+from springline.drivers.amqp10.frames import (
+    AMQP,
+    AMQP_HEADER,
+    HEADER_OCTETS,
+    Frame,
+    FrameSplitter,
+    MalformedFrameError,
+    framed,
+)
+from springline.drivers.amqp10.peer import PeerOpen
+
+__all__ = ["Engine", "EngineSession", "NoRoomError", "Opening", "Windows"]
+
+_REMOTE_CLOSED: Final = Endpoint.REMOTE_CLOSED
+_REMOTE_ACTIVE: Final = Endpoint.REMOTE_ACTIVE
+_LOCAL_ACTIVE: Final = Endpoint.LOCAL_ACTIVE
+_UNASKED: Final = Endpoint.LOCAL_UNINIT | Endpoint.REMOTE_ACTIVE
+_LARGEST: Final = 0xFFFFFFFF
+_INCOMING_LOCALES: Final = 6  # the field of Open (§2.7.1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """What our Open says (§2.7.1)."""
+
+    container_id: str
+    hostname: str
+    heartbeat_seconds: float = 0
+    """The connection ends after twice as long without a sign of life; 0 turns that off."""
+    max_frame_size: int
+    channel_max: int
+    locales: tuple[str, ...] = ()
+    """In which we would like to be told something, most wanted first."""
+    properties: Mapping[str, str] = field(default_factory=dict)
+    desired_capabilities: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windows:
+    """What one side says of a session in Begin, and in each Flow since then (§2.5.6)."""
+
+    incoming: int
+    """Transfers that it takes in."""
+    outgoing: int
+    """Transfers that it is to send."""
+    offered_capabilities: tuple[str, ...] = ()
+
+
+class NoRoomError(Exception):
+    """The connection can carry no further session; the text says why."""
+
+
+class EngineSession:
+    """A session that we have begun."""
+
+    __slots__ = ("is_forgotten", "own_windows", "proton", "windows")
+
+    def __init__(self, session: Session) -> None:
+        self.proton = session
+        self.is_forgotten = False
+        self.own_windows: Windows | None = None
+        """As our Begin had them."""
+        self.windows: Windows | None = None
+        """The peer's, as they are now; None before it has begun."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether both sides have begun it, and none has ended it."""
+        state = self.proton.state
+        return bool(state & _LOCAL_ACTIVE and state & _REMOTE_ACTIVE)
+
+    @property
+    def is_ended_by_peer(self) -> bool:
+        """Whether the peer has sent an End."""
+        return bool(self.proton.state & _REMOTE_CLOSED)
+
+    @property
+    def remote_condition(self) -> Condition | None:
+        """Why the peer ended it; None where it did not, or gave no reason."""
+        return Condition.of(self.proton.remote_condition)
+
+
+class Engine:
+    """One connection. `charge` takes the octets of each frame; it says what is too much."""
+
+    __slots__ = (
+        "_by_channel",
+        "_by_peer_channel",
+        "_charge",
+        "_connection",
+        "_has_written",
+        "_opening",
+        "_sessions",
+        "_splitter",
+        "_transport",
+        "_unbegun",
+        "fault",
+        "peer",
+    )
+
+    def __init__(self, opening: Opening, *, charge: Callable[[int], str]) -> None:
+        self._charge = charge
+        self._opening = opening
+        self._has_written = False
+        self._sessions = 0
+        self._splitter = FrameSplitter(opening.max_frame_size)
+        self._unbegun: deque[EngineSession] = deque()
+        """Those whose Begin has not been sent yet, in the order in which it will be."""
+        self._by_channel: dict[int, EngineSession] = {}
+        """Begun by us, by our channel."""
+        self._by_peer_channel: dict[int, EngineSession] = {}
+        self.peer: PeerOpen | None = None
+        self.fault: Condition | None = None
+        """What the peer did that ended the transport, as we call it."""
+        self._connection = Connection()
+        self._connection.container = opening.container_id
+        self._connection.hostname = opening.hostname
+        self._connection.properties = codec.symbol_map(opening.properties)
+        self._connection.desired_capabilities = [
+            symbol(name) for name in opening.desired_capabilities
+        ]
+        self._transport = Transport()
+        self._transport.max_frame_size = opening.max_frame_size
+        self._transport.channel_max = opening.channel_max
+        self._transport.idle_timeout = 2 * opening.heartbeat_seconds
+        self._transport.bind(self._connection)
+        self._connection.open()
+
+    # Octets
+
+    def receive(self, data: bytes) -> None:
+        """Take in what has come. What makes no sense, or is too much, is kept as `fault`."""
+        if self.fault is not None:
+            return
+        try:
+            for frame in self._splitter.feed(data):
+                too_much = self._charge(frame.octets)
+                if too_much:
+                    self.refuse_flood(f"the peer sent {too_much}")
+                    return
+                self._observe(frame)
+        except MalformedFrameError as error:
+            self._refuse("amqp:connection:framing-error", f"the peer sent {error}")
+            return
+        except codec.UndecodableError:
+            self._refuse("amqp:decode-error", "the peer sent a frame that cannot be decoded")
+            return
+        self._push(data)
+        self._look_for_unasked()
+
+    def refuse_flood(self, text: str) -> None:
+        """End because the peer sends too much."""
+        if self.fault is None:
+            self._refuse(TOO_MUCH, text)
+
+    def receive_header(self) -> None:
+        """Take in the peer's protocol header, which somebody else has read."""
+        self._push(AMQP_HEADER)
+
+    def receive_eof(self) -> None:
+        """Take in that nothing more will come."""
+        if self.fault is None:
+            try:
+                self._transport.close_tail()
+            except TransportException:
+                self._note_fault()
+
+    def output(self) -> bytes:
+        """Return what is to be sent, and forget it."""
+        pieces = []
+        transport = self._transport
+        try:
+            while (pending := transport.pending()) > 0:
+                piece = transport.peek(pending)
+                if not piece:
+                    break
+                transport.pop(len(piece))
+                pieces.append(piece)
+        except TransportException:
+            self._note_fault()
+        octets = b"".join(pieces)
+        if octets and not self._has_written:
+            self._has_written = True
+            octets = self._with_locales(octets)
+        if self._unbegun and octets:
+            self._watch_begins(octets)
+        return octets
+
+    def tick(self, now: float) -> float | None:
+        """Have what time brings done; return when to come back, in the time of `now`.
+
+        `now` is in seconds that only grow.
+        """
+        deadline: float = self._transport.tick(now)
+        self._note_fault()
+        return deadline or None
+
+    # States
+
+    @property
+    def is_open(self) -> bool:
+        """Whether both sides have opened, and none has closed."""
+        state = self._connection.state
+        return bool(state & _LOCAL_ACTIVE and state & _REMOTE_ACTIVE) and self.fault is None
+
+    @property
+    def is_closed_by_peer(self) -> bool:
+        """Whether the peer has sent a Close."""
+        return bool(self._connection.state & _REMOTE_CLOSED)
+
+    @property
+    def has_closed(self) -> bool:
+        """Whether we have said Close."""
+        return bool(self._connection.state & Endpoint.LOCAL_CLOSED)
+
+    @property
+    def remote_condition(self) -> Condition | None:
+        """Why the peer closed the connection; None where it did not, or gave no reason."""
+        return Condition.of(self._connection.remote_condition)
+
+    @property
+    def max_channels(self) -> int:
+        """How many sessions there can be at a time."""
+        peer = self.peer.channel_max if self.peer is not None else 0
+        return 1 + min(peer, self._opening.channel_max)
+
+    def begin(self, *, incoming_capacity: int, outgoing_window: int) -> "EngineSession":
+        """Begin a session that takes in so many octets, and announces to send so many transfers."""
+        if self._sessions >= self.max_channels:
+            raise NoRoomError(
+                f"the connection may carry {self.max_channels} sessions (channel-max), and has them"
+            )
+        self._sessions += 1
+        session = self._connection.session()
+        session.incoming_capacity = incoming_capacity
+        session.outgoing_window = outgoing_window
+        session.open()
+        begun = EngineSession(session)
+        self._unbegun.append(begun)
+        return begun
+
+    def end(self, begun: "EngineSession") -> None:
+        """End a session, with its links, and forget it. Idempotent."""
+        if begun.is_forgotten:
+            return
+        begun.is_forgotten = True
+        self._sessions -= 1
+        begun.proton.close()
+        begun.proton.free()
+
+    def close(self, condition: Condition | None = None) -> None:
+        """Say Close. Idempotent."""
+        if self._connection.state & _LOCAL_ACTIVE:
+            if condition is not None:
+                self._connection.condition = ProtonCondition(condition.name, condition.text or None)
+            self._connection.close()
+
+    def dispose(self) -> None:
+        """Let go of what proton keeps; nothing else is to be called after it."""
+        self._transport.unbind()
+
+    # Steps
+
+    def _push(self, data: bytes) -> None:
+        transport = self._transport
+        view = memoryview(data)
+        try:
+            while view:
+                room = transport.capacity()
+                if room <= 0:
+                    break  # it has had enough: an end has begun
+                transport.push(bytes(view[:room]))
+                view = view[room:]
+        except TransportException:
+            pass
+        self._note_fault()
+
+    def _note_fault(self) -> None:
+        if self.fault is None:
+            self.fault = Condition.of(self._transport.condition)
+
+    def _refuse(self, name: str, text: str) -> None:
+        """End because of what the peer has sent, and say so to it."""
+        self.fault = Condition(name, text)
+        self.close(self.fault)
+
+    def _look_for_unasked(self) -> None:
+        """A peer that begins or attaches what nobody asked for could do so without end."""
+        if self._connection.session_head(_UNASKED) or self._connection.link_head(_UNASKED):
+            self._refuse(
+                "amqp:not-allowed", "the peer began a session or a link that nobody asked for"
+            )
+
+    def _observe(self, frame: Frame) -> None:
+        """Keep what a frame says that proton does not show."""
+        if frame.type != AMQP:
+            raise MalformedFrameError("a frame of another layer")
+        match codec.descriptor(frame.body):
+            case codec.OPEN:
+                self._note_open(codec.decode(frame.body)[1])
+            case codec.BEGIN:
+                self._note_begin(frame.channel, codec.decode(frame.body)[1])
+            case codec.FLOW:
+                self._note_flow(frame.channel, codec.decode(frame.body)[1])
+            case codec.END:
+                self._by_peer_channel.pop(frame.channel, None)
+            case _:
+                pass
+
+    def _note_open(self, fields: list[Any]) -> None:
+        properties = codec.field(fields, 9, {})
+        self.peer = PeerOpen(
+            container_id=str(codec.field(fields, 0, "")),
+            max_frame_size=_number(codec.field(fields, 2, _LARGEST)),
+            channel_max=_number(codec.field(fields, 3, 0xFFFF)),
+            idle_seconds=_number(codec.field(fields, 4, 0)) / 1000,
+            locales=codec.symbols(codec.field(fields, 5)),
+            offered_capabilities=codec.symbols(codec.field(fields, 7)),
+            desired_capabilities=codec.symbols(codec.field(fields, 8)),
+            properties=properties if isinstance(properties, dict) else {},
+        )
+
+    def _watch_begins(self, octets: bytes) -> None:
+        """Find out which channel proton has given to each session that is begun."""
+        octets = octets.removeprefix(AMQP_HEADER)
+        for frame in FrameSplitter(len(octets)).feed(octets):
+            if codec.descriptor(frame.body) == codec.BEGIN and self._unbegun:
+                begun = self._by_channel[frame.channel] = self._unbegun.popleft()
+                begun.own_windows = _windows(codec.decode(frame.body)[1])
+
+    def _note_begin(self, channel: int, fields: list[Any]) -> None:
+        ours = codec.field(fields, 0)
+        begun = self._by_channel.get(ours) if isinstance(ours, int) else None
+        if begun is not None:  # else begun by the peer, which is found elsewhere
+            self._by_peer_channel[channel] = begun
+            begun.windows = _windows(fields)
+
+    def _note_flow(self, channel: int, fields: list[Any]) -> None:
+        begun = self._by_peer_channel.get(channel)
+        if begun is not None and begun.windows is not None:
+            known = begun.windows
+            begun.windows = dataclasses.replace(
+                known,
+                incoming=_number(codec.field(fields, 1, known.incoming)),
+                outgoing=_number(codec.field(fields, 3, known.outgoing)),
+            )
+
+    def _with_locales(self, octets: bytes) -> bytes:
+        """Return the first octets with our locales in Open, for which proton has no place."""
+        locales = self._opening.locales
+        if not locales:
+            return octets
+        header, rest = octets[:HEADER_OCTETS], octets[HEADER_OCTETS:]
+        frame, *_ = FrameSplitter(len(rest)).feed(rest)
+        code, fields = codec.decode(frame.body)
+        fields += [None] * (_INCOMING_LOCALES + 1 - len(fields))
+        fields[_INCOMING_LOCALES] = codec.symbol_array(locales)
+        return header + framed(codec.encode(code, fields)) + rest[frame.octets :]
+
+
+def _windows(fields: list[Any]) -> Windows:
+    return Windows(
+        incoming=_number(codec.field(fields, 2, 0)),
+        outgoing=_number(codec.field(fields, 3, 0)),
+        offered_capabilities=codec.symbols(codec.field(fields, 5)),
+    )
+
+
+def _number(value: object) -> int:
+    """Return a number of a frame. Raises `UndecodableError` for what is none."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise codec.UndecodableError("not a number")
+    return int(value)

@@ -1,0 +1,92 @@
+"""What a peer has confirmed of a link, read off proton's objects."""
+
+import dataclasses
+from datetime import timedelta
+from typing import Final
+
+from proton import Link, ProtonException, Terminus
+
+from springline.drivers.amqp10 import habits
+from springline.drivers.amqp10.attachments import Attachment
+from springline.drivers.amqp10.negotiated import LinkInfo, TerminusInfo
+from springline.drivers.amqp10.terms import (
+    Distribution,
+    Durability,
+    Expiry,
+    ReceiverSettle,
+    Role,
+    SenderSettle,
+)
+from springline.veil import Veil
+
+__all__ = ["seen"]
+
+_MOST_FILTERS: Final = 32
+_DURABILITIES: Final = {
+    Terminus.NONDURABLE: Durability.NONE,
+    Terminus.CONFIGURATION: Durability.CONFIGURATION,
+    Terminus.DELIVERIES: Durability.UNSETTLED_STATE,
+}
+_EXPIRIES: Final = {
+    Terminus.EXPIRE_WITH_LINK: Expiry.LINK_DETACH,
+    Terminus.EXPIRE_WITH_SESSION: Expiry.SESSION_END,
+    Terminus.EXPIRE_WITH_CONNECTION: Expiry.CONNECTION_CLOSE,
+    Terminus.EXPIRE_NEVER: Expiry.NEVER,
+}
+_DISTRIBUTIONS: Final = {
+    Terminus.DIST_MODE_MOVE: Distribution.MOVE,
+    Terminus.DIST_MODE_COPY: Distribution.COPY,
+}
+_SENDER_SETTLE: Final = {
+    Link.SND_UNSETTLED: SenderSettle.UNSETTLED,
+    Link.SND_SETTLED: SenderSettle.SETTLED,
+    Link.SND_MIXED: SenderSettle.MIXED,
+}
+_RECEIVER_SETTLE: Final = {
+    Link.RCV_FIRST: ReceiverSettle.FIRST,
+    Link.RCV_SECOND: ReceiverSettle.SECOND,
+}
+
+
+def seen(attachment: Attachment, info: LinkInfo, veil: Veil) -> LinkInfo:
+    """Return `info` with what the peer has confirmed, as it is now."""
+    link = attachment.link
+    return dataclasses.replace(
+        info,
+        source=_terminus(link.remote_source, veil),
+        target=_terminus(link.remote_target, veil),
+        sender_settle=_SENDER_SETTLE.get(int(link.remote_snd_settle_mode)),
+        receiver_settle=_RECEIVER_SETTLE.get(int(link.remote_rcv_settle_mode)),
+        credit=max(int(link.credit), 0) if info.role is Role.SENDER else 0,
+        max_message_size=int(link.remote_max_message_size),
+    )
+
+
+def _terminus(terminus: Terminus, veil: Veil) -> TerminusInfo | None:
+    if int(terminus.type) == Terminus.UNSPECIFIED:
+        return None
+    return TerminusInfo(
+        address=habits.shown(terminus.address or "", veil),
+        durability=_DURABILITIES.get(int(terminus.durability), Durability.NONE),
+        expiry=_EXPIRIES.get(int(terminus.expiry_policy), Expiry.SESSION_END),
+        timeout=timedelta(seconds=int(terminus.timeout)),
+        dynamic=bool(terminus.dynamic),
+        filters=_filters(terminus, veil),
+        distribution=_DISTRIBUTIONS.get(int(terminus.distribution_mode)),
+    )
+
+
+def _filters(terminus: Terminus, veil: Veil) -> tuple[str, ...]:
+    """Return the names of the filters that the peer applies; none where they make no sense."""
+    try:
+        data = terminus.filter
+        data.rewind()
+        if data.next() is None:
+            return ()
+        found = data.get_object()
+    except (ProtonException, RecursionError, LookupError, TypeError, ValueError):
+        return ()
+    if not isinstance(found, dict):
+        return ()
+    names = [str(name) for name in found if isinstance(name, str)]
+    return tuple(habits.shown(name, veil) for name in names[:_MOST_FILTERS])
