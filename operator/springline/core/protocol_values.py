@@ -59,6 +59,13 @@ class Parameters(Protocol):
         """
 
     @property
+    def alone(self) -> str:
+        """Why no second connection like this one may be open beside it, naming the field.
+
+        Part of a sentence; empty where there may be one.
+        """
+
+    @property
     def alpn(self) -> tuple[str, ...]:
         """What is offered in a TLS handshake as the protocol on top of it (RFC 7301), if anything.
 

@@ -43,6 +43,8 @@ _LIMITED = "a connection more is needed while the session is open; raise the bro
 
 _NOT_ASKED = "the broker asked for no credential, so the new one could not be tried"
 
+_CLOSED_FIRST = "closed first, as spec.rotation.whenLimited says:"
+
 _ELSE = {
     "Wait": ", or set spec.rotation.whenLimited",
     "UpdateUnverified": ", or set spec.rotation.whenLimited to CloseFirst",
@@ -102,6 +104,7 @@ class NoRoom:
     """The live connection has to be closed first, as is declared for this case."""
 
     message: str
+    """Why, for people."""
 
 
 Outcome = UpdatedInPlace | Replaced | Unchanged | NoRoom
@@ -268,7 +271,7 @@ class Renewal:
                 raise
             when_limited = self._spec.rotation.when_limited
             if when_limited == "CloseFirst" and self._has_news:
-                return NoRoom(message=error.message)
+                return NoRoom(message=f"{_CLOSED_FIRST} {error.message}")
             message = f"{error.message.rstrip('.')}; {_LIMITED}{_ELSE[when_limited]}"
             raise error.again(message) from error
 
@@ -368,6 +371,8 @@ class Renewal:
                             verified_at=verified_at,
                             is_limited=is_limited,
                         )
+                case Step.REPLACE if spec.target.parameters.alone:
+                    return NoRoom(message=f"closed first, as {spec.target.parameters.alone}")
                 case Step.REPLACE:
                     return Replaced(
                         success=await attempt(spec, read.means, Silent()),

@@ -559,8 +559,7 @@ class Session:
             case renewal.NoRoom() if self._keeper.is_overtaken:
                 pass  # what is to be brought now may need none
             case renewal.NoRoom(message=message):
-                why = f"closed first, as spec.rotation.whenLimited says: {message}"
-                await self._advance(state.RoomNeeded(), why=why)
+                await self._advance(state.RoomNeeded(), why=message)
             case _:
                 assert_never(outcome)
 

@@ -45,6 +45,10 @@ class PaperParameters:
         return self.desk
 
     @property
+    def alone(self) -> str:
+        return ""
+
+    @property
     def alpn(self) -> tuple[str, ...]:
         return ()
 

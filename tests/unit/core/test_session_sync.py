@@ -3,16 +3,19 @@
 A change that cannot work leaves the session as it is. That is shown at once, and so is its end.
 """
 
+from dataclasses import fields, replace
+
 import pytest
 
 from springline import errors
 from springline.api.conditions import ConditionStatus
 from springline.core.backoff import Retry
-from springline.core.desired import RotationSettings
+from springline.core.desired import RotationSettings, Target
 from springline.core.events import EventType
 from springline.core.state import Phase
 from springline.core.values import TLSClient
 from springline.core.verdicts import Verdict
+from springline.drivers.amqp091.parameters import Amqp091Parameters
 from springline.reasons import Reason
 from support.builders import (
     OTHER_RABBIT,
@@ -32,6 +35,25 @@ from support.stage import Stage
 
 RETRY = Retry(delay=10.0, max_delay=60.0, jitter=0.0)
 ELSEWHERE = a_target(virtual_host="other")
+
+
+class Alone(Amqp091Parameters):
+    """As of a protocol whose brokers may be asked to have one connection of a kind."""
+
+    @property
+    def alone(self) -> str:
+        return "there is to be one connection"
+
+
+def alone(target: Target) -> Target:
+    """Return the same target, for a connection that is to be the only one."""
+    parameters = target.parameters
+    values = {each.name: getattr(parameters, each.name) for each in fields(Amqp091Parameters)}
+    return replace(target, parameters=Alone(**values))
+
+
+ALONE = alone(a_target())
+ALONE_ELSEWHERE = alone(ELSEWHERE)
 LIMIT = errors.TransientError(Reason.CONNECTION_LIMIT_REACHED, "connection limit (1) is reached")
 
 
@@ -326,6 +348,21 @@ async def test_the_session_may_be_closed_first_where_a_limit_is_reached(
     assert stage.connection() is stage.driver.connections[-1]
     assert synced(stage).reason is Reason.IN_SYNC
     assert len(stage.events.of(EventType.CLOSED)) == 1
+
+
+@pytest.mark.parametrize("change", ["secret", "target"])
+async def test_a_session_that_is_to_be_the_only_one_is_closed_before_its_place_is_taken(
+    stage: Stage, change: str
+) -> None:
+    connection = await stage.connect(target=ALONE)
+    if change == "secret":
+        connection.cannot_renew = "it has no way of renewing a secret"
+        await stage.change_credential()
+    else:
+        await stage.declare(generation=2, target=ALONE_ELSEWHERE)
+    assert connection.close_texts == ["closed first, as there is to be one connection"]
+    assert stage.connection() is stage.driver.connections[-1] is not connection
+    assert synced(stage).reason is Reason.IN_SYNC
 
 
 async def test_nothing_is_closed_to_try_once_more_what_is_in_use(stage: Stage) -> None:

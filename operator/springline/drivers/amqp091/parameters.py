@@ -78,6 +78,11 @@ class Amqp091Parameters:
         return tuple(getattr(self, name) for name in names if name not in _NEVER_REFUSED)
 
     @property
+    def alone(self) -> str:
+        """Nothing: a broker takes as many as it is asked for."""
+        return ""
+
+    @property
     def alpn(self) -> tuple[str, ...]:
         """Nothing: the protocol names itself in its first octets."""
         return ()

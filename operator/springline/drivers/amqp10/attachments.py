@@ -56,8 +56,8 @@ class LinkTerms:
     name: str
     """Between both containers, one for each direction."""
     role: Role
-    source: SourceParameters = SourceParameters()
-    target: TargetParameters = TargetParameters()
+    source: SourceParameters = field(default_factory=SourceParameters)
+    target: TargetParameters = field(default_factory=TargetParameters)
     delivery: Delivery = Delivery.AT_LEAST_ONCE
     is_durable: bool = False
     """Whether the peer is to keep its end when the link is detached, and is never told to close

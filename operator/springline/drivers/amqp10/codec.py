@@ -105,7 +105,7 @@ def field(fields: Sequence[Any], index: int, default: Any = None) -> Any:
 
 
 def symbols(value: object) -> tuple[str, ...]:
-    """Return what may be one symbol or many (part 1 §1.4, `multiple`); nothing of what is neither."""
+    """Return what may be one symbol or many (part 1 §1.4, `multiple`); none of what is neither."""
     if isinstance(value, str):
         return (str(value),)
     elements = getattr(value, "elements", value)

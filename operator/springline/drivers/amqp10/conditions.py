@@ -1,8 +1,9 @@
-"""What an error condition means (OASIS AMQP 1.0 part 2 §2.8.15 to §2.8.17): from its symbol, and its
-text where the symbol says too little, to a reason. Pure.
+"""What an error condition means: from its symbol, and its text where that says too little, to a
+reason. Pure.
 
-In this driver, text decides here and nowhere else. The texts are those of RabbitMQ (3.10 to 4.3),
-Artemis and Broker-J, tested one by one; what is unknown falls back to what its symbol says.
+The symbols are those of OASIS AMQP 1.0 part 2 §2.8.15 to §2.8.17. In this driver, text decides here
+and nowhere else: the texts are those of RabbitMQ (3.10 to 4.3), Artemis and Broker-J, tested one by
+one. What is unknown falls back to what its symbol says.
 """
 
 import re
@@ -40,7 +41,9 @@ TOO_MUCH: Final = "amqp:resource-limit-exceeded"
 LOCAL_IDLE_TIMEOUT: Final = "local-idle-timeout expired"
 """What proton calls it when nothing was heard for too long."""
 
-_LONGEST_TEXT: Final = 512  # characters; a peer may say what it likes
+_LONGEST_TEXT: Final = 512  # octets that are shown
+_LONGEST_READ: Final = 8192  # characters that are looked at; a peer may say what it likes
+_NUMBERS: Final = re.compile(r"\[\d{1,3}(?:,\d{1,3})+\]|<<\d{1,3}(?:,\d{1,3})+>>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,11 @@ class Condition:
         if found is None or not found.name:
             return None
         return cls(str(found.name), str(found.description or ""))
+
+    @property
+    def plain(self) -> str:
+        """Its text, with what Erlang prints as numbers written out (RabbitMQ 3.10 does that)."""
+        return _NUMBERS.sub(_written_out, self.text[:_LONGEST_READ])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,26 +115,30 @@ _RULES: Final = (
         says="the lifetime of the credential is over",
         is_expired=True,
     ),
+    # RabbitMQ calls what an operator does an internal error, and says in words what it is.
     _rule(
-        _FORCED,
-        text=r"shut(ting)? ?down|maintenance mode|broker forced connection closure",
+        text=r"reason 'shutdown'|^shutdown$|maintenance mode|shutting down",
         family=TransientError,
         reason=Reason.SERVER_SHUTDOWN,
         says="the broker is shutting down",
     ),
     _rule(
-        _FORCED,
         text=r"vhost '.*' is deleted",
         family=RejectedError,
         reason=Reason.VIRTUAL_HOST_NOT_FOUND,
         says="the virtual host was deleted",
     ),
     _rule(
-        _FORCED,
         text=r"vhost '.*' is down",
         family=TransientError,
         reason=Reason.VIRTUAL_HOST_DOWN,
         says="the virtual host goes down",
+    ),
+    _rule(
+        text=r"^connection forced|user '.*' is deleted|server_initiated_close",
+        family=TransientError,
+        reason=Reason.CONNECTION_FORCED,
+        says="an operator or a policy of the broker closed it",
     ),
     _rule(
         text=r"connection limit|too many connections|connection count",
@@ -202,10 +214,11 @@ def meaning(condition: Condition | None) -> Meaning:
     """Return what a condition of a connection, or of its session, means."""
     if condition is None:
         return _OTHER
+    text = condition.plain
     for rule in _RULES:
         if rule.names and condition.name not in rule.names:
             continue
-        if re.search(rule.text, condition.text[:_LONGEST_TEXT], re.IGNORECASE):
+        if re.search(rule.text, text, re.IGNORECASE):
             return rule.meaning
     return _OTHER
 
@@ -215,7 +228,8 @@ def shown(condition: Condition | None, veil: Veil) -> str:
     if condition is None:
         return "no reason given"
     name = peer_text.cleaned(condition.name, veil=veil)
-    text = peer_text.cleaned(condition.text, _LONGEST_TEXT, veil=veil)
+    # Written out first: a secret in numbers is one, too.
+    text = peer_text.cleaned(condition.plain, _LONGEST_TEXT, veil=veil)
     return f"{name}: {text}" if text else name
 
 
@@ -259,3 +273,11 @@ def probe_refusal(condition: Condition | None) -> ProbeRefusal:
             return ProbeRefusal.TROUBLE
         case _:
             return ProbeRefusal.OTHER
+
+
+def _written_out(found: re.Match[str]) -> str:
+    numbers = [int(each) for each in re.findall(r"\d+", found[0])]
+    if any(each > 255 for each in numbers):
+        return found[0]
+    text = bytes(numbers).decode("utf-8", "replace")
+    return f'"{text}"' if text.isprintable() else found[0]

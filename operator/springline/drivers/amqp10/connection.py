@@ -117,14 +117,14 @@ class Amqp10Connection:
         without one, a session that is begun and ended, where the broker shows a block by that.
         """
         self._require_open()
-        if self.blocked is not None:
+        if self._is_blocked():
             return None  # its end is told without being asked
         try:
             seconds = await self._probe.run(lifetime=lifetime, timeout=timeout)
         except EndedError:
             raise NotOpenError from None
         self._require_open()
-        return seconds if self.blocked is None else None
+        return None if self._is_blocked() else seconds
 
     async def renew(self, credential: Credential, *, timeout: float) -> None:
         """Renew the secret in place, in the way that this broker has for it.
@@ -167,6 +167,9 @@ class Amqp10Connection:
         self._wire.abort()
 
     # Steps
+
+    def _is_blocked(self) -> bool:
+        return self._block is not None
 
     def _require_open(self) -> None:
         if not self.is_open:

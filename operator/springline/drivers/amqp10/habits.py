@@ -96,7 +96,7 @@ def server_info(peer: PeerOpen, veil: Veil) -> ServerInfo:
 
 
 def properties(peer: PeerOpen, veil: Veil) -> dict[str, str]:
-    """Return the texts among its properties, fit to be shown; what the server's own have is there."""
+    """Return the texts among its properties that status has no other place for, fit to be shown."""
     found: dict[str, str] = {}
     for name, value in list(peer.properties.items())[:_MOST_NAMES]:
         if isinstance(value, str | int) and str(name) not in _ELSEWHERE:

@@ -1,4 +1,4 @@
-"""Messages, in the sections that are used here (part 3 §3.2), encoded and read by proton's codec."""
+"""Messages, in the sections that are used here (part 3 §3.2), by proton's codec."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -175,6 +175,11 @@ class Amqp10Parameters:
         return tuple(getattr(self, name) for name in names if name not in _NEVER_REFUSED)
 
     @property
+    def alone(self) -> str:
+        """That the container is to have one connection, where that is declared."""
+        return "spec.amqp10.soleConnection is true" if self.sole_connection else ""
+
+    @property
     def alpn(self) -> tuple[str, ...]:
         """Nothing: the protocol names itself in its first octets."""
         return ()

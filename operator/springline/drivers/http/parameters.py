@@ -115,6 +115,11 @@ class HttpParameters:
         return tuple(getattr(self, name) for name in names if name not in _NEVER_REFUSED)
 
     @property
+    def alone(self) -> str:
+        """Nothing: a server keeps no account of them."""
+        return ""
+
+    @property
     def alpn(self) -> tuple[str, ...]:
         """What the version leaves to agree on."""
         return _ALPN[self.version]

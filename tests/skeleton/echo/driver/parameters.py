@@ -65,6 +65,11 @@ class EchoParameters:
         return tuple(getattr(self, name) for name in names if name not in _NEVER_REFUSED)
 
     @property
+    def alone(self) -> str:
+        """Nothing: a hub takes as many as it is asked for."""
+        return ""
+
+    @property
     def alpn(self) -> tuple[str, ...]:
         """Nothing."""
         return ()
