@@ -97,7 +97,7 @@ def test_the_library_for_amqp_10_works(builder: Images, image: str) -> None:
     code = (
         "from springline.drivers.amqp10 import library; proton = library.load();"
         " transport = proton.Transport(); transport.bind(proton.Connection());"
-        " print(transport.peek(4), proton.SASL.extended(), proton.SSL.present())"
+        " print(bytes(transport.peek(4)), proton.SASL.extended(), proton.SSL.present())"
     )
     done = builder.run(image, "-c", code, entrypoint="python")
     assert done.returncode == 0, done.stderr
