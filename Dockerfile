@@ -3,13 +3,17 @@
 #   make image
 #
 # Built again, it is the same: versions are those of constraints.txt, dates are SOURCE_DATE_EPOCH, and the
-# base can be named by its digest (BASE=python@sha256:…). Where some package has no wheel for a platform,
-# BUILD_BASE names an image with a compiler and the same Python, such as python:3.13-trixie.
+# base can be named by its digest (BASE=python@sha256:…). The compiler is Debian's newest; BUILD_BASE names
+# an image that has one, with the same Python, such as python:3.13-trixie, also by its digest.
 ARG BASE=python:3.13-slim-trixie
 ARG BUILD_BASE=${BASE}
 
 
 FROM ${BUILD_BASE} AS build
+
+# One library comes as source alone. Nothing is kept of this stage but /opt/springline.
+RUN command -v cc >/dev/null \
+    || { apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev; }
 
 # The pip that installs is in an environment of its own.
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
@@ -19,13 +23,18 @@ RUN python -m venv /opt/pip \
 
 WORKDIR /source
 
-# What Springline needs, before Springline itself: this layer is made again only if that changes. Nothing is
-# compiled here; --no-compile has to be said like this, because PIP_NO_COMPILE=1 means the opposite.
+# What Springline needs, before Springline itself: this layer is made again only if that changes. The one
+# library that is compiled finds neither Cyrus SASL nor OpenSSL, which are not used of it, and gets no
+# symbols for debuggers, which name directories. No Python is compiled here; --no-compile has to be said like
+# this, because PIP_NO_COMPILE=1 means the opposite.
 COPY pyproject.toml constraints.txt ./
-RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" >requirements.txt \
-    && /opt/pip/bin/pip --python /opt/springline/bin/python install --no-compile \
-        --constraint constraints.txt --requirement requirements.txt \
-    && /opt/pip/bin/pip install --constraint constraints.txt hatchling
+RUN /opt/pip/bin/pip install --constraint constraints.txt cffi hatchling setuptools \
+    && PKG_CONFIG_PATH= PKG_CONFIG_LIBDIR=/dev/null CFLAGS=-g0 LDFLAGS=-s \
+        /opt/pip/bin/pip wheel --no-build-isolation --no-deps --no-binary python-qpid-proton \
+        --constraint constraints.txt --wheel-dir /wheels python-qpid-proton \
+    && python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*project['dependencies'], *project['optional-dependencies']['amqp10'], sep='\n')" >requirements.txt \
+    && /opt/pip/bin/pip --python /opt/springline/bin/python install --no-compile --find-links /wheels \
+        --constraint constraints.txt --requirement requirements.txt
 
 COPY README.md LICENSE ./
 COPY operator operator

@@ -21,6 +21,7 @@ unused_distributions = {
     "durationpy": "kubernetes: the synchronous client",
     "markdown-it-py": "rich: to show Markdown",
     "mdurl": "markdown-it-py",
+    "pycparser": "cffi: to read declarations where something is built",
     "Pygments": "rich: to show source code",
     "requests": "kubernetes: the synchronous client",
     "requests-oauthlib": "kubernetes: the synchronous client",
@@ -53,6 +54,19 @@ of_no_use = (
     "**/*.pxd",
     "**/*.pyi",
     "**/*.pyx",
+    # What builds extension modules with cffi; they run with _cffi_backend alone.
+    "cffi",
+    # What runs the engine of Qpid Proton with sockets and an event loop of its own.
+    "proton/_handlers.py",
+    "proton/_io.py",
+    "proton/_reactor.py",
+    "proton/_selectable.py",
+    "proton/_tracing.py",
+    "proton/_utils.py",
+    "proton/handlers.py",
+    "proton/reactor.py",
+    "proton/tracing.py",
+    "proton/utils.py",
     "pydantic/v1",
     "pydantic/mypy.py",
 )

@@ -130,6 +130,22 @@ def asking_beside(**blocked: Any) -> dict[str, Any]:
     return asking(blockedWhen={"path": "/alarms", **blocked})
 
 
+QUEUES: dict[str, Any] = {"protocol": "amqp10", **INLINE}
+OUT: dict[str, Any] = {"name": "out", "role": "Sender", "target": {"address": "/queues/orders"}}
+IN: dict[str, Any] = {"name": "in", "role": "Receiver", "source": {"address": "/queues/orders"}}
+SELECTOR = "apache.org:selector-filter:string"
+
+
+def over_amqp10(**fields: Any) -> dict[str, Any]:
+    """A connection with a broker in place that speaks AMQP 1.0."""
+    return with_spec(CONNECTION, brokerRef=..., broker=QUEUES, **fields)
+
+
+def linked(*links: Any) -> dict[str, Any]:
+    """A connection with links, to a broker that is declared elsewhere."""
+    return with_spec(CONNECTION, amqp10={"links": list(links)})
+
+
 def _given(fields: dict[str, Any]) -> dict[str, Any]:
     return {key: each for key, each in fields.items() if each != ...}
 
@@ -458,6 +474,8 @@ REFUSED: list[Any] = [
             id=f"mechanisms {' '.join(mechanisms)} with protocol {protocol}",
         )
         for protocol, mechanisms, named in (
+            ("amqp10", ["PLAIN", "AMQPLAIN"], "amqp10"),
+            ("amqp091", ["SCRAM-SHA-256"], "amqp091"),
             ("http", ["BASIC", "PLAIN"], "http"),
             ("amqp091", ["BASIC"], "amqp091"),
             (..., ["BEARER", "EXTERNAL"], "amqp091"),
@@ -521,6 +539,106 @@ REFUSED: list[Any] = [
     pytest.param(asking(blockedWhen={}), "blockedWhen.path", id="a second request without a path"),
     pytest.param(
         asking_beside(method="HEAD"), "blockedWhen.method", id="a method for the second request"
+    ),
+    *(
+        pytest.param(
+            over_amqp10(probe=probe), "has no meaning with protocol amqp10", id=f"AMQP 1.0: {what}"
+        )
+        for probe, what in (
+            ({"exchange": "a"}, "an exchange"),
+            ({"routingKey": "a"}, "a routing key"),
+            ({"mode": "OwnQueue"}, "a queue"),
+        )
+    ),
+    *(
+        pytest.param(
+            with_spec(CONNECTION, brokerRef=..., broker=INLINE | broker, amqp10=own),
+            "only with protocol amqp10; leave it out",
+            id=f"amqp10 {' '.join(own)} with protocol {broker.get('protocol')}",
+        )
+        for broker, own in (
+            ({"protocol": "http"}, {"containerID": "orders"}),
+            ({}, {"session": {"incomingCapacity": 4096}}),
+            ({}, {"session": {"outgoingWindow": 7}}),
+            ({}, {"soleConnection": True}),
+            ({}, {"links": [OUT]}),
+            ({}, {"probe": {"address": "a"}}),
+        )
+    ),
+    *(
+        pytest.param(
+            with_spec(CONNECTION, amqp10={"session": {"incomingCapacity": capacity}}),
+            "must be a number of bytes between 512 and 2147483647, or a quantity such as 512Ki",
+            id=f"a capacity of {capacity!r}",
+        )
+        for capacity in (0, 511, 2147483648, -1, "", "1", "Mi", "1mi", "1 Mi", "1.5Mi", "2Gi", "1E")
+    ),
+    *(
+        pytest.param(with_spec(CONNECTION, amqp10=own), says, id=f"amqp10: {what}")
+        for own, says, what in (
+            ({"containerID": ""}, "containerID", "an empty container id"),
+            ({"containerID": 128 * "ä"}, "255 bytes", "a long container id"),
+            ({"session": {"outgoingWindow": 0}}, "outgoingWindow", "no outgoing window"),
+            ({"probe": {"receive": True}}, "probe.address", "a probe without an address"),
+            ({"probe": {"address": 513 * "ä"}}, "1024 bytes", "a probe with a long address"),
+            ({"links": [OUT | {"name": f"out-{n}"} for n in range(17)]}, "16", "many links"),
+        )
+    ),
+    *(
+        pytest.param(linked(IN | {"name": "first"}, link), says, id=f"a link {what}")
+        for link, says, what in (
+            ({**OUT, "target": {}}, "target.address is needed", "to nowhere"),
+            ({**OUT, "target": {"dynamic": False}}, "target.address is needed", "to no new node"),
+            ({"name": "in", "role": "Receiver"}, "source.address is needed", "from nowhere"),
+            (
+                {**OUT, "target": {"address": "a", "dynamic": True}},
+                "at most one of address and dynamic",
+                "to a new node with an address",
+            ),
+            (
+                {**IN, "source": {"address": "a", "dynamic": True}},
+                "at most one of address and dynamic",
+                "from a new node with an address",
+            ),
+            ({**IN, "target": {"dynamic": True}}, "only with role: Sender", "to a node of ours"),
+            (
+                {**OUT, "source": {"dynamic": True}},
+                "only with role: Receiver",
+                "from a node of ours",
+            ),
+            (
+                {**OUT, "source": {"filter": {SELECTOR: "a"}}},
+                "only with role: Receiver",
+                "that sends by a filter",
+            ),
+            (
+                {**OUT, "durableSubscription": "a"},
+                "only with role: Receiver",
+                "that sends to a subscription",
+            ),
+            ({**IN, "durableSubscription": "first"}, "durableSubscription", "named like another"),
+            ({**IN, "name": "first"}, "amqp10.links", "of the name of another"),
+            ({**OUT, "name": "first"}, "amqp10.links", "of the name of one the other way"),
+            ({**OUT, "name": "a\0b"}, "NUL", "with a NUL in its name"),
+            ({**OUT, "role": "Both"}, "role", "that goes both ways"),
+            ({**OUT, "delivery": "ExactlyOnce"}, "delivery", "that promises too much"),
+            ({**OUT, "prefetch": 1}, "prefetch", "with messages"),
+            (
+                {**IN, "source": {"address": "a", "filter": {"a b": "c"}}},
+                "filter",
+                "with a space in the name of a filter",
+            ),
+            (
+                {**IN, "source": {"address": "a", "filter": {str(n): "" for n in range(9)}}},
+                "8",
+                "with many filters",
+            ),
+            (
+                {**IN, "source": {"address": "a", "timeout": "1500ms"}},
+                "timeout",
+                "with a part of a second",
+            ),
+        )
     ),
 ]
 
@@ -655,7 +773,67 @@ ACCEPTED: list[Any] = [
             ("http", ["EXTERNAL", "PLAIN", "AMQPLAIN", "ANONYMOUS"]),  # the default of the schema
             ("http", ["BEARER", "BASIC", "EXTERNAL"]),
             (..., ["RABBIT-CR-DEMO", "PLAIN"]),
+            ("amqp10", ["EXTERNAL", "PLAIN", "AMQPLAIN", "ANONYMOUS"]),  # the schema's default
+            ("amqp10", ["SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"]),
         )
+    ),
+    pytest.param(
+        over_amqp10(
+            virtualHost="orders",
+            frameMax=8192,
+            channelMax=7,
+            clientProperties={"a": "b"},
+            probe={"mode": "Publish", "exchange": "", "routingKey": "springline.probe"},
+            amqp10={
+                "containerID": "orders-1",
+                "session": {"incomingCapacity": "64Ki", "outgoingWindow": 16},
+                "soleConnection": True,
+                "links": [
+                    OUT,
+                    IN
+                    | {
+                        "source": {
+                            "address": "/topics/orders",
+                            "durability": "Configuration",
+                            "expiry": "Never",
+                            "timeout": "1h",
+                            "filter": {SELECTOR: "colour = 'red'"},
+                            "distribution": "Copy",
+                        },
+                        "delivery": "AtMostOnce",
+                        "durableSubscription": "all orders",
+                        "keep": True,
+                    },
+                    {"name": "all orders", "role": "Sender", "target": {"dynamic": True}},
+                ],
+                "probe": {"address": "/queues/probe", "receive": True},
+            },
+        ),
+        id="over AMQP 1.0 with everything",
+    ),
+    pytest.param(over_amqp10(), id="over AMQP 1.0 with nothing"),
+    *(
+        pytest.param(
+            with_spec(CONNECTION, amqp10={"session": {"incomingCapacity": capacity}}),
+            id=f"a capacity of {capacity!r}",
+        )
+        for capacity in (512, "512", "4k", "512Ki", "1Mi", 1048576, "2M", "1G", 2147483647)
+    ),
+    pytest.param(
+        linked(*(OUT | {"name": f"{n}".rjust(255, "x")} for n in range(16))), id="many long links"
+    ),
+    pytest.param(
+        with_spec(
+            CONNECTION,
+            brokerRef=...,
+            broker=INLINE,
+            amqp10={
+                "session": {"incomingCapacity": "1Mi", "outgoingWindow": 2048},
+                "soleConnection": False,
+                "links": [],
+            },
+        ),
+        id="over AMQP 0-9-1 the defaults of AMQP 1.0",
     ),
 ]
 

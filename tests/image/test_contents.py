@@ -83,7 +83,34 @@ def test_nothing_of_the_build_is_left(builder: Images, image: str) -> None:
     """No source of the wheel, no pip of ours, and none of the host's configuration."""
     configuration = builder.inspected(image)["Config"]
     assert not {name for name in configuration["Env"] if name.startswith("PIP_")}
-    done = builder.run(image, "/source", "/wheel", "/opt/pip", "/etc/pip.conf", entrypoint="ls")
+    built = ("/source", "/wheel", "/wheels", "/opt/pip", "/etc/pip.conf")
+    done = builder.run(image, *built, entrypoint="ls")
     assert done.stdout == ""
+    compilers = builder.run(image, "-c", "command -v cc gcc c99 ld as", entrypoint="sh")
+    assert compilers.stdout == ""
     history = json.dumps(builder.inspected(image)["History"])
     assert "hatchling" not in history
+
+
+def test_the_library_for_amqp_10_works(builder: Images, image: str) -> None:
+    """It was compiled elsewhere. TLS and logins are not its own, so it is linked with neither."""
+    code = (
+        "from springline.drivers.amqp10 import library; proton = library.load();"
+        " transport = proton.Transport(); transport.bind(proton.Connection());"
+        " print(bytes(transport.peek(4)), proton.SASL.extended(), proton.SSL.present())"
+    )
+    done = builder.run(image, "-c", code, entrypoint="python")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["b'AMQP'", "False", "False"]
+
+
+def test_the_library_for_amqp_10_finds_what_it_is_linked_with(builder: Images, image: str) -> None:
+    """Nothing but the C library, which the base has."""
+    find = "ldd /opt/springline/lib/python3.*/site-packages/cproton_ffi*.so"
+    done = builder.run(image, "-c", find, entrypoint="sh")
+    assert done.returncode == 0, done.stderr
+    linked = {line.split()[0].partition(".so")[0] for line in done.stdout.splitlines()}
+    assert "libc" in linked
+    assert {name.rpartition("/")[2] for name in linked} <= {
+        *("linux-vdso", "libc", "libpthread", "ld-linux-x86-64", "ld-linux-aarch64")
+    }

@@ -6,7 +6,7 @@
 # The builder is podman from Debian's packages, with storage of its own in the cache outside the
 # repository; `podman` there is a command that uses it. The bases are made of Debian's packages,
 # because a registry of images cannot be reached everywhere: one that the image ends on, and one that it
-# is built in, which trusts what this machine trusts and finds packages where its pip finds them.
+# is built in, which has a compiler, trusts what this machine trusts and finds packages where its pip does.
 #
 # What cannot be had makes the tests of the image skip and say why, so this never fails.
 set -eu
@@ -79,9 +79,9 @@ pip_configuration() {
         sed -nE 's/^(global|:env:)\.((extra-)?index-url|trusted-host|proxy|timeout|retries)=/\2 = /p'
 }
 
-# Debian with Python, without what is only read by people.
+# bootstrap DIRECTORY [PACKAGES]: Debian with Python and these, without what is only read by people.
 bootstrap() {
-    debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates \
+    debootstrap --variant=minbase --include="python3,python3-venv,ca-certificates${2:+,$2}" \
         "$release" "$1" $(mirror) || return 1
     # The Dockerfile calls it as the official images of Python do.
     ln -s /usr/bin/python3 "$1/usr/local/bin/python"
@@ -98,6 +98,7 @@ pack() {
 # In a directory of its own first, so that what was interrupted leaves nothing half done.
 make_bases() {
     bootstrap "$1/root" && pack "$1/root" "$1/base.tar" &&
+        rm -rf "$1/root" && bootstrap "$1/root" gcc,libc6-dev,python3-dev &&
         cp -L /etc/ssl/certs/ca-certificates.crt "$1/root/etc/ssl/certs/ca-certificates.crt" &&
         pip_configuration >"$1/root/etc/pip.conf" &&
         pack "$1/root" "$1/build-base.tar" &&
@@ -115,14 +116,14 @@ if [ -x "$podman" ] && "$podman" image exists "$(image_of build-base)"; then exi
 need podman runc
 configure
 if [ ! -d "$base" ]; then
-    [ "$(id -u)" -eq 0 ] || without "only root can make a base for them."
+    [ "$(id -u)" -eq 0 ] || without "only root can make bases for them."
     need debootstrap
-    echo "Making a base of Debian's packages (about a minute, once)…"
+    echo "Making two bases of Debian's packages (about two minutes, once)…"
     making="$base.making.$$"
     mkdir -p "$making"
     make_bases "$making" >"$making.log" 2>&1 || {
         tail -n 5 "$making.log" >&2
-        without "the base could not be made; the last words on it are above, all are in $making.log."
+        without "the bases could not be made; the last words on them are above, all are in $making.log."
     }
     rm -rf "$making" "$making.log"
 fi

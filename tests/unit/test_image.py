@@ -18,6 +18,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from support.amqp10_library import MISSING
+
 ROOT = Path(__file__).resolve().parents[2]
 PINNED = {
     canonicalize_name(name): version
@@ -87,9 +89,9 @@ def test_versions_are_those_that_are_tested() -> None:
         command
         for run in said(stages()[0], "RUN")
         for command in run.split("&&")
-        if re.search(r"\bpip\b.* install ", command)
+        if re.search(r"/bin/pip\b.* (install|wheel) ", command)
     ]
-    assert len(installations) == 3
+    assert len(installations) == 4
     for command in installations:
         ours = "--no-deps /wheel/" in command
         assert ours or "--constraint constraints.txt" in command
@@ -99,19 +101,40 @@ def test_versions_are_those_that_are_tested() -> None:
     assert ":latest" not in (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
 
+def test_the_library_for_amqp_10_is_built_without_what_is_not_used_of_it() -> None:
+    """It finds neither Cyrus SASL nor OpenSSL, and is built with what is pinned, as all else is."""
+    [build] = [
+        command
+        for run in said(stages()[0], "RUN")
+        for command in run.split("&&")
+        if " wheel " in command and "/opt/pip/bin/pip" in command
+    ]
+    assert "PKG_CONFIG_PATH= PKG_CONFIG_LIBDIR=/dev/null " in build
+    assert "--no-binary python-qpid-proton" in build
+    assert "--no-build-isolation" in build
+
+
 def test_everything_in_it_is_pinned() -> None:
     """What Springline needs, what that needs in turn, and what it is built with."""
-    together = needed("springline") | {"hatchling"} | needed("hatchling")
+    pytest.importorskip("proton", reason=MISSING)
+    tools = {"cffi", "hatchling", "setuptools"}
+    together = tools.union(in_image(), *map(needed, tools))
     assert {name for name in together if name not in PINNED} == set()
 
 
-def needed(name: str, seen: set[str] | None = None) -> set[str]:
-    """The names of what a distribution needs, and so on, without extras."""
+def in_image() -> set[str]:
+    """The names of what Springline needs in the image, where it has the extra amqp10."""
+    return needed("springline", extra="amqp10")
+
+
+def needed(name: str, seen: set[str] | None = None, *, extra: str = "") -> set[str]:
+    """The names of what a distribution needs, and so on, with no extra but that one of its own."""
     seen = set() if seen is None else seen
     for line in metadata.requires(name) or ():
         requirement = Requirement(line)
         other = canonicalize_name(requirement.name)
-        if other in seen or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
+        environment = {"extra": extra}
+        if other in seen or (requirement.marker and not requirement.marker.evaluate(environment)):
             continue
         seen.add(other)
         needed(other, seen)
@@ -193,6 +216,7 @@ def trimming() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def imported() -> set[Path]:
     """The files of everything that Springline imports, also of what it imports only when needed."""
+    pytest.importorskip("proton", reason=MISSING)
     code = f"""
 import importlib, pkgutil, springline, sys
 for found in pkgutil.walk_packages(springline.__path__, "springline."):
@@ -229,7 +253,7 @@ def test_distributions_are_left_out_that_nothing_imports(
     trimming: dict[str, Any], imported: set[Path]
 ) -> None:
     """All of them, and no others: whatever is installed and not imported is on the list."""
-    unused = {name for name in needed("springline") if not files_of(name) & imported}
+    unused = {name for name in in_image() if not files_of(name) & imported}
     assert {canonicalize_name(name) for name in trimming["unused_distributions"]} == unused
 
 

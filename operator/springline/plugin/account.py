@@ -80,6 +80,7 @@ def account(
         *_said("Endpoint", connection.text("status", "endpoint")),
         *_said("Server", _server(connection)),
         *_said("Negotiated", _negotiated(connection, now)),
+        *_parts(connection),
         *_credentials(connection, now),
         *_blocked(connection, now),
         *_last_close(connection, now),
@@ -204,11 +205,55 @@ def _agreed(view: Connection) -> Iterator[str]:
         field = model_field.alias or name
         value = view.get(field)
         if isinstance(value, Mapping) and name in protocols.PROTOCOLS:
-            own = Connection(value)
-            yield from (_labelled(key, own.text(key)) for key in value if _is_plain(value[key]))
+            yield from _plain_of(value)
+            yield from _figures_of(value)
         elif _is_plain(value):
             text = view.text(field)
             yield text if name in SELF_EVIDENT else _labelled(field, text)
+
+
+def _plain_of(block: Mapping[str, Any]) -> Iterator[str]:
+    """Say the values of a block that are words or numbers."""
+    view = Connection(block)
+    return (_labelled(key, view.text(key)) for key in block if _is_plain(block[key]))
+
+
+def _figures_of(block: Mapping[str, Any]) -> Iterator[str]:
+    """Say the blocks in a block that hold nothing but numbers."""
+    for key, value in block.items():
+        if isinstance(value, Mapping) and all(isinstance(each, int) for each in value.values()):
+            yield from (_labelled(key, each) for each in _plain_of(value))
+
+
+def _parts(connection: Connection) -> Iterator[Entry]:
+    """Say what a connection consists of, if its protocol has such: all that has a name and a state.
+
+    Each is a line, and another one under it where there is a message about it.
+    """
+    for name in protocols.PROTOCOLS:
+        own = connection.get("status", "negotiated", name)
+        for field, parts in own.items() if isinstance(own, Mapping) else ():
+            if not isinstance(parts, list):
+                continue
+            views = [Connection(each) for each in parts if isinstance(each, Mapping)]
+            lines = [line for view in views if view.text("state") for line in _part(view)]
+            has_message = any(view.text("message") for view in views)
+            yield Entry(
+                _capitalised(field), tuple(lines), "notice" if lines and has_message else ""
+            )
+
+
+def _part(view: Connection) -> Iterator[str]:
+    apart = ("name", "state", "message")
+    rest = _plain_of({key: each for key, each in view.document.items() if key not in apart})
+    yield f"{view.text('name')}: {', '.join(filter(None, (view.text('state'), *rest)))}"
+    if message := view.text("message"):
+        yield f"  {message}"
+
+
+def _capitalised(field: str) -> str:
+    words = _BEFORE_CAPITALS.sub(" ", printable(field)).lower()
+    return words[:1].upper() + words[1:]
 
 
 def _is_plain(value: object) -> bool:

@@ -287,9 +287,63 @@ def test_what_only_one_protocol_negotiates_is_told_with_the_rest(
 ) -> None:
     monkeypatch.setattr(protocols, "PROTOCOLS", {**protocols.PROTOCOLS, "paper": PAPER})
     monkeypatch.setattr(account, "NegotiatedStatus", WithBlock)
-    own = {"inkColour": "blue", "sheets": 3, "parts": [{"name": "a"}]}
+    own = {
+        "inkColour": "blue",
+        "sheets": 3,
+        "trays": {"upperTray": 20, "lowerTray": 0},
+        "maker": {"name": "Mill"},
+        "parts": [{"name": "a"}],
+    }
     connection = a_connection(negotiated={"mechanism": "SEAL", "heartbeat": "0s", "paper": own})
-    assert said(connection, "Negotiated") == ("SEAL, heartbeat 0s, ink-colour blue, sheets 3",)
+    assert said(connection, "Negotiated") == (
+        "SEAL, heartbeat 0s, ink-colour blue, sheets 3, trays upper-tray 20, trays lower-tray 0",
+    )
+    assert "Parts" not in {entry.label for entry in account.account(connection, now=NOW, holder="")}
+
+
+def test_what_a_connection_consists_of_is_told_part_by_part(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What has a name and a state, whatever the protocol calls it."""
+    monkeypatch.setattr(protocols, "PROTOCOLS", {**protocols.PROTOCOLS, "paper": PAPER})
+    letters = [
+        {"name": "a", "state": "Sent", "address": "here", "isCopy": False, "ends": {"b": "c"}},
+        {"name": "b", "state": "Lost", "message": "no\nsuch place"},
+        "what a later version writes",
+    ]
+    own = {"openLetters": letters}
+    connection = a_connection(negotiated={"mechanism": "SEAL", "heartbeat": "0s", "paper": own})
+    assert said(connection, "Open letters") == (
+        "a: Sent, address here, is-copy false",
+        "b: Lost",
+        r"  no\nsuch place",
+    )
+
+
+def test_links_are_told_with_their_states() -> None:
+    links = [
+        {
+            "name": "out",
+            "role": "Sender",
+            "state": "Attached",
+            "address": "/queues/orders",
+            "credit": 100,
+            "kept": True,
+        },
+        {
+            "name": "in",
+            "role": "Receiver",
+            "state": "Refused",
+            "kept": False,
+            "message": "amqp:not-found",
+        },
+    ]
+    negotiated = {"mechanism": "PLAIN", "heartbeat": "60s", "amqp10": {"links": links}}
+    assert said(a_connection(negotiated=negotiated), "Links") == (
+        "out: Attached, role Sender, address /queues/orders, credit 100, kept true",
+        "in: Refused, role Receiver, kept false",
+        "  amqp:not-found",
+    )
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,10 @@ from springline.drivers.amqp10.terms import (
 __all__ = ["Amqp10Negotiated", "LinkInfo", "SessionWindows", "TerminusInfo"]
 
 _MOST_NAMES: Final = 32
-"""Capabilities, properties or filters of a peer's that are shown; brokers have about ten."""
+"""Capabilities or properties of a peer's that are shown; brokers have about ten."""
+
+_MOST_FILTERS: Final = 8
+"""Filters of a link that are shown, as many as can be declared."""
 
 _LONGEST_ADDRESS: Final = 1024
 """Bytes, as an address can be declared with."""
@@ -56,7 +59,7 @@ class TerminusInfo:
             expiry=self.expiry,
             timeout=durations.format(self.timeout),
             dynamic=self.dynamic,
-            filter=_names(self.filters),
+            filter=_names(self.filters, limit=_MOST_FILTERS),
             distribution=self.distribution,
         )
 
@@ -194,8 +197,8 @@ class Amqp10Negotiated(Negotiated):
         )
 
 
-def _names(found: Iterable[str]) -> tuple[str, ...] | None:
-    return tuple(texts.shown(each) for each in itertools.islice(found, _MOST_NAMES)) or None
+def _names(found: Iterable[str], *, limit: int = _MOST_NAMES) -> tuple[str, ...] | None:
+    return tuple(texts.shown(each) for each in itertools.islice(found, limit)) or None
 
 
 def _pairs(found: Mapping[str, str], *, limit: int = _MOST_NAMES) -> dict[str, str]:
