@@ -63,8 +63,8 @@ class Condition:
 
     @property
     def plain(self) -> str:
-        """Its text, with what Erlang prints as numbers written out (RabbitMQ 3.10 does that)."""
-        return _NUMBERS.sub(_written_out, self.text[:_LONGEST_READ])
+        """Its text on one line, with what Erlang prints as numbers written out (RabbitMQ 3.10)."""
+        return " ".join(_NUMBERS.sub(_written_out, self.text[:_LONGEST_READ]).split())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +101,7 @@ def _rule(
     return Rule(names=names, text=text, meaning=means)
 
 
+_OF_NEW_SECRET: Final = r"^credential update failed|failed for new credential"
 _UNAUTHORIZED: Final = "amqp:unauthorized-access"
 _NOT_ALLOWED: Final = "amqp:not-allowed"
 _NOT_FOUND: Final = "amqp:not-found"
@@ -108,6 +109,12 @@ _FORCED: Final = "amqp:connection:forced"
 _LIMIT: Final = "amqp:resource-limit-exceeded"
 
 _RULES: Final = (
+    _rule(
+        text=_OF_NEW_SECRET,
+        family=CredentialRejectedError,
+        reason=Reason.ACCESS_REFUSED,
+        says="the broker refused the new secret",
+    ),
     _rule(
         text=r"credential expired|token (has|is) expired|ExpiredToken|SAS.*expired",
         family=CredentialRejectedError,
@@ -243,6 +250,8 @@ def blames_secret(condition: Condition) -> bool:
 
     What an operator, a shutdown or the end of a lifetime bring says nothing of the new secret.
     """
+    if re.search(_OF_NEW_SECRET, condition.plain):
+        return True
     means = meaning(condition)
     return means.reason is Reason.ACCESS_REFUSED and not means.is_expired
 

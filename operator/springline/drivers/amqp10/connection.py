@@ -166,6 +166,10 @@ class Amqp10Connection:
         self._begin_end("dropped")
         self._wire.abort()
 
+    async def wait_gone(self) -> None:
+        """Wait until socket and task are gone; it causes no end. Safe to cancel."""
+        await self._wire.wait_over()
+
     # Steps
 
     def _is_blocked(self) -> bool:
