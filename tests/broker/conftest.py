@@ -162,6 +162,13 @@ def amqp10_broker(request: pytest.FixtureRequest) -> Amqp10Broker:
     return broker
 
 
+@pytest.fixture
+async def nothing_left_beside(amqp10_broker: Amqp10Broker) -> AsyncIterator[None]:  # noqa: ARG001 - it runs before
+    """The same as `nothing_left`, beside a broker that is there before."""
+    async with leaks.checked():
+        yield
+
+
 def _rabbitmq(
     directories: pytest.TempPathFactory, certificates: Certificates, broker: brokers.Broker
 ) -> Iterator[Amqp10RabbitMQ]:

@@ -21,7 +21,7 @@ from support import opening
 from support.amqp10_opening import link, opened, receiver, request, sender
 from support.waiting import eventually
 
-pytestmark = [pytest.mark.broker, pytest.mark.usefixtures("nothing_left")]
+pytestmark = [pytest.mark.broker, pytest.mark.usefixtures("nothing_left_beside")]
 
 
 def asked(broker: Amqp10Broker, *links: LinkParameters, **changes: Any) -> Any:
@@ -110,7 +110,7 @@ async def test_a_link_whose_queue_is_deleted_says_so_and_the_connection_stays(
     async with opened(asked(amqp10_broker, receiver(address, keep=True))) as connection:
         await until(connection, "in", LinkState.ATTACHED)
         await asyncio.to_thread(amqp10_broker.delete_queue, "doomed")
-        if amqp10_broker.facts.detaches_deleted:
+        if amqp10_broker.title.startswith("RabbitMQ 4"):
             found = await until(connection, "in", LinkState.DETACHED, LinkState.REFUSED)
             assert found.message
         assert connection.is_open
