@@ -9,10 +9,14 @@ from typing import Any, Final
 
 from proton import UNDESCRIBED, Array, Data, Described, ProtonException, symbol, ulong
 
+from springline.drivers.amqp10 import structure
+
 __all__ = [
     "ATTACH",
     "BEGIN",
     "CLOSE",
+    "DETACH",
+    "DISPOSITION",
     "END",
     "FLOW",
     "OPEN",
@@ -21,6 +25,7 @@ __all__ = [
     "SASL_MECHANISMS",
     "SASL_OUTCOME",
     "SASL_RESPONSE",
+    "TRANSFER",
     "UndecodableError",
     "decode",
     "decode_section",
@@ -37,6 +42,9 @@ OPEN: Final = 0x10
 BEGIN: Final = 0x11
 ATTACH: Final = 0x12
 FLOW: Final = 0x13
+TRANSFER: Final = 0x14
+DISPOSITION: Final = 0x15
+DETACH: Final = 0x16
 END: Final = 0x17
 CLOSE: Final = 0x18
 SASL_MECHANISMS: Final = 0x40
@@ -64,7 +72,7 @@ def encode(code: int, fields: Sequence[Any]) -> bytes:
 def descriptor(body: bytes) -> int | None:
     """Return which performative a body begins with, where that is written in the usual short way.
 
-    It costs nothing, so that the many frames that nobody looks into need not be decoded.
+    It costs nothing, so that our own frames, which are written so, need not all be decoded.
     """
     return body[2] if body[:2] == _SMALL_ULONG and len(body) > 2 else None
 
@@ -87,15 +95,36 @@ def decode_section(octets: bytes) -> tuple[int, Any, int]:
     """
     data = Data()
     try:
-        taken: int = data.decode(octets)
+        taken = structure.value_octets(octets)
+        if data.decode(octets[:taken]) != taken:
+            raise UndecodableError("read otherwise")
         data.rewind()
         data.next()
         found = data.get_object()
-        return int(found.descriptor), found.value, taken
-    except AttributeError:
-        raise UndecodableError("not described") from None
+        if not isinstance(found, Described) or not isinstance(found.descriptor, ulong):
+            raise UndecodableError("not described by a number")
+        return int(found.descriptor), _owned(found.value), taken
+    except structure.MalformedValueError as error:
+        raise UndecodableError(str(error)) from None
     except _SENSELESS as error:
         raise UndecodableError(type(error).__name__) from None
+
+
+def _owned(value: Any) -> Any:
+    """Return a value with octets of its own: proton's are gone, or others, when its `Data` is."""
+    match value:
+        case memoryview():
+            return bytes(value)
+        case list():
+            return [_owned(each) for each in value]
+        case dict():
+            return {key: _owned(each) for key, each in value.items()}
+        case Described():
+            return Described(_owned(value.descriptor), _owned(value.value))
+        case Array():
+            return Array(value.descriptor, value.type, *map(_owned, value.elements))
+        case _:
+            return value
 
 
 def field(fields: Sequence[Any], index: int, default: Any = None) -> Any:

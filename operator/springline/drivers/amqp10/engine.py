@@ -6,16 +6,15 @@ read from the frames as they pass: what Open and Begin say to the letter, and a 
 Nobody is called back. Whoever has waited for something looks at the state when octets have come.
 """
 
-import dataclasses
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from proton import Condition as ProtonCondition
-from proton import Connection, Endpoint, Session, Transport, TransportException, symbol
+from proton import Connection, Endpoint, Transport, TransportException, symbol
 
 from springline.drivers.amqp10 import codec
+from springline.drivers.amqp10.amqp_sessions import EngineSession, Windows
 from springline.drivers.amqp10.conditions import TOO_MUCH, Condition
 from springline.drivers.amqp10.frames import (
     AMQP,
@@ -26,6 +25,7 @@ from springline.drivers.amqp10.frames import (
     MalformedFrameError,
     framed,
 )
+from springline.drivers.amqp10.guard import FrameGuard, ViolationError
 from springline.drivers.amqp10.peer import PeerOpen
 
 __all__ = ["Engine", "EngineSession", "NoRoomError", "Opening", "Windows"]
@@ -33,9 +33,11 @@ __all__ = ["Engine", "EngineSession", "NoRoomError", "Opening", "Windows"]
 _REMOTE_CLOSED: Final = Endpoint.REMOTE_CLOSED
 _REMOTE_ACTIVE: Final = Endpoint.REMOTE_ACTIVE
 _LOCAL_ACTIVE: Final = Endpoint.LOCAL_ACTIVE
-_UNASKED: Final = Endpoint.LOCAL_UNINIT | Endpoint.REMOTE_ACTIVE
 _LARGEST: Final = 0xFFFFFFFF
+_MOST_CHANNELS: Final = 0x8000  # proton's own limit
 _INCOMING_LOCALES: Final = 6  # the field of Open (§2.7.1)
+_SIGN_OF_LIFE: Final = framed(b"")
+"""An empty frame. proton gets it for each that it is not to see, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,65 +56,22 @@ class Opening:
     desired_capabilities: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Windows:
-    """What one side says of a session in Begin, and in each Flow since then (§2.5.6)."""
-
-    incoming: int
-    """Transfers that it takes in."""
-    outgoing: int
-    """Transfers that it is to send."""
-    offered_capabilities: tuple[str, ...] = ()
-
-
 class NoRoomError(Exception):
     """The connection can carry no further session; the text says why."""
-
-
-class EngineSession:
-    """A session that we have begun."""
-
-    __slots__ = ("is_forgotten", "own_windows", "proton", "windows")
-
-    def __init__(self, session: Session) -> None:
-        self.proton = session
-        self.is_forgotten = False
-        self.own_windows: Windows | None = None
-        """As our Begin had them."""
-        self.windows: Windows | None = None
-        """The peer's, as they are now; None before it has begun."""
-
-    @property
-    def is_open(self) -> bool:
-        """Whether both sides have begun it, and none has ended it."""
-        state = self.proton.state
-        return bool(state & _LOCAL_ACTIVE and state & _REMOTE_ACTIVE)
-
-    @property
-    def is_ended_by_peer(self) -> bool:
-        """Whether the peer has sent an End."""
-        return bool(self.proton.state & _REMOTE_CLOSED)
-
-    @property
-    def remote_condition(self) -> Condition | None:
-        """Why the peer ended it; None where it did not, or gave no reason."""
-        return Condition.of(self.proton.remote_condition)
 
 
 class Engine:
     """One connection. `charge` takes the octets of each frame; it says what is too much."""
 
     __slots__ = (
-        "_by_channel",
-        "_by_peer_channel",
         "_charge",
         "_connection",
+        "_guard",
         "_has_written",
         "_opening",
         "_sessions",
         "_splitter",
         "_transport",
-        "_unbegun",
         "fault",
         "peer",
     )
@@ -123,11 +82,7 @@ class Engine:
         self._has_written = False
         self._sessions = 0
         self._splitter = FrameSplitter(opening.max_frame_size)
-        self._unbegun: deque[EngineSession] = deque()
-        """Those whose Begin has not been sent yet, in the order in which it will be."""
-        self._by_channel: dict[int, EngineSession] = {}
-        """Begun by us, by our channel."""
-        self._by_peer_channel: dict[int, EngineSession] = {}
+        self._guard = FrameGuard()
         self.peer: PeerOpen | None = None
         self.fault: Condition | None = None
         """What the peer did that ended the transport, as we call it."""
@@ -152,20 +107,13 @@ class Engine:
         if self.fault is not None:
             return
         try:
-            for frame in self._splitter.feed(data):
-                too_much = self._charge(frame.octets)
-                if too_much:
-                    self.refuse_flood(f"the peer sent {too_much}")
-                    return
-                self._observe(frame)
+            self._take_all(data)
         except MalformedFrameError as error:
             self._refuse("amqp:connection:framing-error", f"the peer sent {error}")
-            return
         except codec.UndecodableError:
             self._refuse("amqp:decode-error", "the peer sent a frame that cannot be decoded")
-            return
-        self._push(data)
-        self._look_for_unasked()
+        except ViolationError as error:
+            self._refuse(error.condition, f"the peer sent {error}")
 
     def refuse_flood(self, text: str) -> None:
         """End because the peer sends too much."""
@@ -201,8 +149,7 @@ class Engine:
         if octets and not self._has_written:
             self._has_written = True
             octets = self._with_locales(octets)
-        if self._unbegun and octets:
-            self._watch_begins(octets)
+        self._note_sent(octets)
         return octets
 
     def tick(self, now: float) -> float | None:
@@ -241,7 +188,7 @@ class Engine:
     def max_channels(self) -> int:
         """How many sessions there can be at a time."""
         peer = self.peer.channel_max if self.peer is not None else 0
-        return 1 + min(peer, self._opening.channel_max)
+        return min(1 + peer, 1 + self._opening.channel_max, _MOST_CHANNELS)
 
     def begin(self, *, incoming_capacity: int, outgoing_window: int) -> "EngineSession":
         """Begin a session that takes in so many octets, and announces to send so many transfers."""
@@ -255,7 +202,7 @@ class Engine:
         session.outgoing_window = outgoing_window
         session.open()
         begun = EngineSession(session)
-        self._unbegun.append(begun)
+        self._guard.expect(begun)
         return begun
 
     def end(self, begun: "EngineSession") -> None:
@@ -303,28 +250,29 @@ class Engine:
         self.fault = Condition(name, text)
         self.close(self.fault)
 
-    def _look_for_unasked(self) -> None:
-        """A peer that begins or attaches what nobody asked for could do so without end."""
-        if self._connection.session_head(_UNASKED) or self._connection.link_head(_UNASKED):
-            self._refuse(
-                "amqp:not-allowed", "the peer began a session or a link that nobody asked for"
-            )
+    def _take_all(self, data: bytes) -> None:
+        """Take in the frames that are complete, until there is a fault."""
+        for frame in self._splitter.feed(data):
+            too_much = self._charge(frame.octets)
+            if too_much:
+                self.refuse_flood(f"the peer sent {too_much}")
+            else:
+                self._take(frame)
+            if self.fault is not None:
+                return
 
-    def _observe(self, frame: Frame) -> None:
-        """Keep what a frame says that proton does not show."""
+    def _take(self, frame: Frame) -> None:
+        """Take in one frame. Raises what makes no sense of it."""
         if frame.type != AMQP:
             raise MalformedFrameError("a frame of another layer")
-        match codec.descriptor(frame.body):
-            case codec.OPEN:
-                self._note_open(codec.decode(frame.body)[1])
-            case codec.BEGIN:
-                self._note_begin(frame.channel, codec.decode(frame.body)[1])
-            case codec.FLOW:
-                self._note_flow(frame.channel, codec.decode(frame.body)[1])
-            case codec.END:
-                self._by_peer_channel.pop(frame.channel, None)
-            case _:
-                pass
+        if not frame.body:
+            self._push(_SIGN_OF_LIFE)
+            return
+        code, fields = codec.decode(frame.body)
+        is_admitted = self._guard.admits(frame.channel, code, fields)
+        if code == codec.OPEN:
+            self._note_open(fields)
+        self._push(framed(frame.body, channel=frame.channel) if is_admitted else _SIGN_OF_LIFE)
 
     def _note_open(self, fields: list[Any]) -> None:
         properties = codec.field(fields, 9, {})
@@ -339,30 +287,11 @@ class Engine:
             properties=properties if isinstance(properties, dict) else {},
         )
 
-    def _watch_begins(self, octets: bytes) -> None:
-        """Find out which channel proton has given to each session that is begun."""
+    def _note_sent(self, octets: bytes) -> None:
+        """Keep what our own frames say that proton does not show, such as channels."""
         octets = octets.removeprefix(AMQP_HEADER)
         for frame in FrameSplitter(len(octets)).feed(octets):
-            if codec.descriptor(frame.body) == codec.BEGIN and self._unbegun:
-                begun = self._by_channel[frame.channel] = self._unbegun.popleft()
-                begun.own_windows = _windows(codec.decode(frame.body)[1])
-
-    def _note_begin(self, channel: int, fields: list[Any]) -> None:
-        ours = codec.field(fields, 0)
-        begun = self._by_channel.get(ours) if isinstance(ours, int) else None
-        if begun is not None:  # else begun by the peer, which is found elsewhere
-            self._by_peer_channel[channel] = begun
-            begun.windows = _windows(fields)
-
-    def _note_flow(self, channel: int, fields: list[Any]) -> None:
-        begun = self._by_peer_channel.get(channel)
-        if begun is not None and begun.windows is not None:
-            known = begun.windows
-            begun.windows = dataclasses.replace(
-                known,
-                incoming=_number(codec.field(fields, 1, known.incoming)),
-                outgoing=_number(codec.field(fields, 3, known.outgoing)),
-            )
+            self._guard.note_sent(frame.channel, frame.body)
 
     def _with_locales(self, octets: bytes) -> bytes:
         """Return the first octets with our locales in Open, for which proton has no place."""
@@ -375,14 +304,6 @@ class Engine:
         fields += [None] * (_INCOMING_LOCALES + 1 - len(fields))
         fields[_INCOMING_LOCALES] = codec.symbol_array(locales)
         return header + framed(codec.encode(code, fields)) + rest[frame.octets :]
-
-
-def _windows(fields: list[Any]) -> Windows:
-    return Windows(
-        incoming=_number(codec.field(fields, 2, 0)),
-        outgoing=_number(codec.field(fields, 3, 0)),
-        offered_capabilities=codec.symbols(codec.field(fields, 5)),
-    )
 
 
 def _number(value: object) -> int:

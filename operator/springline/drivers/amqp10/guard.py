@@ -1,0 +1,266 @@
+"""What a peer may send, and when (OASIS AMQP 1.0 part 2 §2.4 to §2.7).
+
+proton takes a peer at its word. It gives a session a second channel, and it takes transfers on a
+link that sends; and it ends the connection when the answer to a Begin comes after we have ended
+that session, which a slow peer may well send. So it is shown only what is in order, and of a
+session that we have ended nothing more but its End.
+"""
+
+import dataclasses
+from collections import deque
+from typing import Any, Final
+
+from proton import uint, ushort
+
+from springline.drivers.amqp10 import codec
+from springline.drivers.amqp10.amqp_sessions import EngineSession, Windows
+
+__all__ = ["FrameGuard", "ViolationError"]
+
+_HIGHEST_HANDLE: Final = 0x7FFFFFFF
+"""As our Begin says (handle-max)."""
+_HIGHEST_CHANNEL: Final = 0x7FFF
+"""The most that our Open may say (channel-max)."""
+
+_NOT_ALLOWED: Final = "amqp:not-allowed"
+_INVALID_FIELD: Final = "amqp:invalid-field"
+_ILLEGAL_STATE: Final = "amqp:illegal-state"
+
+
+class ViolationError(Exception):
+    """The peer has sent what it may not send, or not now."""
+
+    def __init__(self, condition: str, what: str) -> None:
+        super().__init__(what)
+        self.condition = condition
+        """An error condition's symbol."""
+
+
+class _Channel:
+    """One session from our Begin on, as the frames have it."""
+
+    __slots__ = ("asked", "handles", "is_shown", "session")
+
+    def __init__(self, session: EngineSession) -> None:
+        self.session = session
+        self.is_shown = False
+        """Whether proton has seen the peer's Begin."""
+        self.asked: set[tuple[str, bool]] = set()
+        """Links that we attach, and that the peer has not: their names, and whether the peer
+        receives."""
+        self.handles: dict[int, bool] = {}
+        """The peer's handles of attached links, and whether it receives."""
+
+
+class FrameGuard:
+    """Sees all frames of one connection, in their order, in both directions."""
+
+    __slots__ = (
+        "_by_channel",
+        "_by_peer_channel",
+        "_is_open",
+        "_unanswered",
+        "_unbegun",
+        "is_closed",
+    )
+
+    def __init__(self) -> None:
+        self._is_open = False
+        self.is_closed = False
+        """Whether the peer has said Close."""
+        self._unbegun: deque[EngineSession] = deque()
+        """Those whose Begin has not been sent yet, in the order in which it will be."""
+        self._by_channel: dict[int, _Channel] = {}
+        """Begun by us and not ended, by our channel."""
+        self._unanswered: dict[int, deque[_Channel]] = {}
+        """Begun by us and not by the peer, by our channel, which may be used again meanwhile."""
+        self._by_peer_channel: dict[int, _Channel] = {}
+
+    # What we send
+
+    def expect(self, session: EngineSession) -> None:
+        """Take in that a session's Begin will be sent."""
+        self._unbegun.append(session)
+
+    def note_sent(self, channel: int, body: bytes) -> None:
+        """Take in a frame of ours."""
+        match codec.descriptor(body):
+            case codec.BEGIN:
+                begun = _Channel(self._unbegun.popleft())
+                begun.session.own_windows = _windows(codec.decode(body)[1])
+                self._by_channel[channel] = begun
+                self._unanswered.setdefault(channel, deque()).append(begun)
+            case codec.ATTACH:
+                name, _, is_receiver, *_ = codec.decode(body)[1]
+                self._by_channel[channel].asked.add((str(name), not is_receiver))
+            case codec.END:
+                self._by_channel.pop(channel, None)
+            case _:
+                pass
+
+    # What the peer sends
+
+    def admits(self, channel: int, code: int, fields: list[Any]) -> bool:
+        """Whether proton is to see a frame of the peer's. Raises `ViolationError`."""
+        if self.is_closed:
+            return False  # nothing may follow a Close
+        match code:
+            case codec.CLOSE:
+                self.is_closed = True
+                return True
+            case codec.OPEN if not self._is_open:
+                self._is_open = True
+                return True
+            case codec.OPEN:
+                raise ViolationError(_ILLEGAL_STATE, "a second Open")
+            case _ if not self._is_open:
+                raise ViolationError(_ILLEGAL_STATE, "something before Open")
+            case codec.BEGIN:
+                return self._begin(channel, fields)
+            case codec.END:
+                return self._end(channel)
+            case _:
+                return self._other(channel, code, fields)
+
+    def _begin(self, channel: int, fields: list[Any]) -> bool:
+        ours = _number(fields, 0, ushort)
+        windows = _windows(fields)
+        if channel in self._by_peer_channel or channel > _HIGHEST_CHANNEL:
+            raise ViolationError(_NOT_ALLOWED, "a session on a channel that it may not have")
+        begun = self._answered(ours)
+        begun.session.windows = windows
+        self._by_peer_channel[channel] = begun
+        begun.is_shown = not begun.session.is_forgotten
+        return begun.is_shown
+
+    def _answered(self, ours: int | None) -> _Channel:
+        """Return the session that a Begin answers, which waits no longer."""
+        if ours is None:
+            ours = self._abandoned()
+        waiting = self._unanswered.get(ours)
+        if not waiting:
+            raise ViolationError(_INVALID_FIELD, "an answer to a session that nobody began")
+        begun = waiting.popleft()
+        if not waiting:
+            del self._unanswered[ours]
+        return begun
+
+    def _abandoned(self) -> int:
+        """Return our channel of a session that we have ended before it was answered.
+
+        proton, as a server, says which one it answers only if it has not read the End yet.
+        """
+        for channel, waiting in self._unanswered.items():
+            if waiting[0].session.is_forgotten:
+                return channel
+        raise ViolationError(_NOT_ALLOWED, "the begin of a session that nobody asked for")
+
+    def _end(self, channel: int) -> bool:
+        begun = self._begun(channel)
+        del self._by_peer_channel[channel]
+        return begun.is_shown
+
+    def _other(self, channel: int, code: int, fields: list[Any]) -> bool:
+        check = _CHECKS.get(code)
+        if check is None:
+            raise ViolationError(_NOT_ALLOWED, "a frame that there is not")
+        begun = self._begun(channel)
+        if begun.session.is_forgotten:
+            return False
+        check(begun, fields)
+        return True
+
+    def _begun(self, channel: int) -> _Channel:
+        begun = self._by_peer_channel.get(channel)
+        if begun is None:
+            raise ViolationError(_NOT_ALLOWED, "something for a session that there is not")
+        return begun
+
+
+def _attach(begun: _Channel, fields: list[Any]) -> None:
+    name, receives = codec.field(fields, 0), codec.field(fields, 2)
+    handle = _required(fields, 1)
+    if not isinstance(receives, bool) or (name, receives) not in begun.asked:
+        raise ViolationError(_NOT_ALLOWED, "the attach of a link that nobody asked for")
+    if handle in begun.handles or handle > _HIGHEST_HANDLE:
+        raise ViolationError(_INVALID_FIELD, "a link on a handle that it may not have")
+    begun.asked.remove((name, receives))
+    begun.handles[handle] = receives
+
+
+def _flow(begun: _Channel, fields: list[Any]) -> None:
+    _number(fields, 0, uint)
+    windows = Windows(incoming=_required(fields, 1), outgoing=_required(fields, 3))
+    _required(fields, 2)
+    handle = _number(fields, 4, uint)
+    if handle is not None:
+        _link(begun, handle)
+        _number(fields, 5, uint)
+        _number(fields, 6, uint)
+    known = begun.session.windows
+    if known is not None:
+        begun.session.windows = dataclasses.replace(
+            windows, offered_capabilities=known.offered_capabilities
+        )
+
+
+def _transfer(begun: _Channel, fields: list[Any]) -> None:
+    if _link(begun, _required(fields, 0)):
+        raise ViolationError(_NOT_ALLOWED, "a transfer on a link that it receives from")
+    _number(fields, 1, uint)
+
+
+def _disposition(_: _Channel, fields: list[Any]) -> None:
+    if not isinstance(codec.field(fields, 0), bool):
+        raise ViolationError(_INVALID_FIELD, "a disposition without a role")
+    _required(fields, 1)
+    _number(fields, 2, uint)
+
+
+def _detach(begun: _Channel, fields: list[Any]) -> None:
+    handle = _required(fields, 0)
+    _link(begun, handle)
+    del begun.handles[handle]
+
+
+_CHECKS: Final = {
+    codec.ATTACH: _attach,
+    codec.FLOW: _flow,
+    codec.TRANSFER: _transfer,
+    codec.DISPOSITION: _disposition,
+    codec.DETACH: _detach,
+}
+
+
+def _link(begun: _Channel, handle: int) -> bool:
+    """Return whether the peer receives on a link. Raises `ViolationError` if there is none."""
+    receives = begun.handles.get(handle)
+    if receives is None:
+        raise ViolationError(_INVALID_FIELD, "something for a link that there is not")
+    return receives
+
+
+def _windows(fields: list[Any]) -> Windows:
+    _required(fields, 1)
+    return Windows(
+        incoming=_required(fields, 2),
+        outgoing=_required(fields, 3),
+        offered_capabilities=codec.symbols(codec.field(fields, 5)),
+    )
+
+
+def _required(fields: list[Any], index: int) -> int:
+    number = _number(fields, index, uint)
+    if number is None:
+        raise ViolationError(_INVALID_FIELD, "a frame without a number that it needs")
+    return number
+
+
+def _number(fields: list[Any], index: int, kind: type[int]) -> int | None:
+    """Return a number. proton reads one of another kind as none at all, so that is refused."""
+    value = codec.field(fields, index)
+    if value is None:
+        return None
+    if type(value) is not kind:
+        raise ViolationError(_INVALID_FIELD, "a field with something else than its number")
+    return int(value)
