@@ -8,7 +8,7 @@ from support.amqp10_brokers import Amqp10Broker
 
 from springline.drivers.amqp10.connection import Amqp10Connection
 from springline.drivers.amqp10.negotiated import LinkInfo
-from springline.drivers.amqp10.parameters import LinkParameters
+from springline.drivers.amqp10.parameters import LinkParameters, ProbeParameters
 from springline.drivers.amqp10.terms import (
     Delivery,
     LinkState,
@@ -18,7 +18,7 @@ from springline.drivers.amqp10.terms import (
 )
 from springline.reasons import Reason
 from support import opening
-from support.amqp10_opening import link, opened, receiver, request, sender
+from support.amqp10_opening import link, opened, probed, receiver, request, sender
 from support.waiting import eventually
 
 pytestmark = [pytest.mark.broker, pytest.mark.usefixtures("nothing_left_beside")]
@@ -121,6 +121,8 @@ async def test_a_sender_without_credit_is_a_block(amqp10_broker: Amqp10Broker) -
     if not amqp10_broker.facts.withholds_credit:
         pytest.skip("it withholds no credit")
     address = await asyncio.to_thread(amqp10_broker.add_small_queue, "small")
+    async with opened(asked(amqp10_broker, probe=ProbeParameters(address=address))) as filling:
+        assert await probed(filling, lifetime=None) is not None
     async with opened(asked(amqp10_broker, sender(address))) as connection:
         await until(connection, "out", LinkState.ATTACHED)
         await eventually(lambda: connection.blocked, what="the want of credit is seen")
