@@ -125,7 +125,7 @@ class ProtonClient:
         receiver.advance()
         self._write()
         assert octets is not None
-        return octets
+        return bytes(octets)
 
 
 def told(endpoint: Connection | Session | Link) -> tuple[str, str | None]:
