@@ -21,6 +21,7 @@ __all__ = [
     "SASL_MECHANISMS",
     "SASL_OUTCOME",
     "SASL_RESPONSE",
+    "TRANSFER",
     "UndecodableError",
     "decode",
     "decode_section",
@@ -37,6 +38,7 @@ OPEN: Final = 0x10
 BEGIN: Final = 0x11
 ATTACH: Final = 0x12
 FLOW: Final = 0x13
+TRANSFER: Final = 0x14
 END: Final = 0x17
 CLOSE: Final = 0x18
 SASL_MECHANISMS: Final = 0x40
@@ -91,11 +93,31 @@ def decode_section(octets: bytes) -> tuple[int, Any, int]:
         data.rewind()
         data.next()
         found = data.get_object()
-        return int(found.descriptor), found.value, taken
+        return int(found.descriptor), _owned(found.value), taken
     except AttributeError:
         raise UndecodableError("not described") from None
     except _SENSELESS as error:
         raise UndecodableError(type(error).__name__) from None
+
+
+def _owned(value: Any) -> Any:
+    """Return a value with octets of its own.
+
+    What proton hands out for a binary is its own memory, which is gone with the `Data`.
+    """
+    match value:
+        case memoryview():
+            return bytes(value)
+        case Described():
+            return Described(_owned(value.descriptor), _owned(value.value))
+        case Array():
+            return Array(value.descriptor, value.type, *map(_owned, value.elements))
+        case dict():
+            return {_owned(key): _owned(each) for key, each in value.items()}
+        case list():
+            return [_owned(each) for each in value]
+        case _:
+            return value
 
 
 def field(fields: Sequence[Any], index: int, default: Any = None) -> Any:

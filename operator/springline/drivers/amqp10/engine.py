@@ -293,6 +293,9 @@ class Engine:
         except TransportException:
             pass
         self._note_fault()
+        if self.fault is None and transport.capacity() < 0 and not self.is_closed_by_peer:
+            # Of some frames proton says nothing, and takes in nothing more.
+            self._refuse("amqp:decode-error", "the peer sent a frame that cannot be decoded")
 
     def _note_fault(self) -> None:
         if self.fault is None:
@@ -314,13 +317,17 @@ class Engine:
         """Keep what a frame says that proton does not show."""
         if frame.type != AMQP:
             raise MalformedFrameError("a frame of another layer")
-        match codec.descriptor(frame.body):
+        if not frame.body or codec.descriptor(frame.body) == codec.TRANSFER:
+            return
+        # What is no text, such as of a Close's error, proton takes in, and cannot hand out.
+        code, fields = codec.decode(frame.body)
+        match code:
             case codec.OPEN:
-                self._note_open(codec.decode(frame.body)[1])
+                self._note_open(fields)
             case codec.BEGIN:
-                self._note_begin(frame.channel, codec.decode(frame.body)[1])
+                self._note_begin(frame.channel, fields)
             case codec.FLOW:
-                self._note_flow(frame.channel, codec.decode(frame.body)[1])
+                self._note_flow(frame.channel, fields)
             case codec.END:
                 self._by_peer_channel.pop(frame.channel, None)
             case _:
@@ -386,7 +393,7 @@ def _windows(fields: list[Any]) -> Windows:
 
 
 def _number(value: object) -> int:
-    """Return a number of a frame. Raises `UndecodableError` for what is none."""
-    if not isinstance(value, int) or isinstance(value, bool):
+    """Return a number of a frame, a uint at most. Raises `UndecodableError` for what is none."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _LARGEST:
         raise codec.UndecodableError("not a number")
     return int(value)

@@ -183,9 +183,9 @@ def _words(fields: list[Any]) -> tuple[str, ...]:
 def _octets(value: object) -> bytes:
     if value is None:
         return b""
-    if not isinstance(value, bytes | memoryview):
+    if not isinstance(value, bytes):
         raise errors.mismatch("a SASL challenge that is no binary")
-    return bytes(value)
+    return value
 
 
 def _frame(code: int, fields: list[Any]) -> bytes:
