@@ -1,16 +1,24 @@
-"""Real RabbitMQ nodes for the suite: one that stays, and one to stop, kill and freeze.
+"""Real brokers for the suite: RabbitMQ nodes, and all that speak AMQP 1.0.
 
-Both know TLS with client certificates and OAuth 2 tokens; the one that stays knows every mechanism.
+Of the RabbitMQ nodes one stays, and one is there to stop, kill and freeze. Both know TLS with
+client certificates and OAuth 2 tokens; the one that stays knows every mechanism. Of the brokers
+that speak AMQP 1.0, each is started when a test first asks for it.
 """
 
 import itertools
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
-from support import leaks
+from support import brokers, leaks
+from support.amqp10_brokers import Amqp10Broker
+from support.amqp10_rabbitmq import Amqp10RabbitMQ
+from support.artemis import Artemis
+from support.broker_j import BrokerJ
 from support.identities import CLIENT_NAME, TRUST_IN_TOKENS, Certificates, Issuer, Tenant
+from support.missing import PeerMissing
 from support.rabbitmq import RabbitMQMissing, RabbitMQNode
 
 _PLUGINS = ("rabbitmq_auth_backend_oauth2", "rabbitmq_auth_mechanism_ssl")
@@ -24,6 +32,11 @@ _CONFIG = {
 }
 # A demonstration of challenges; off in every broker that nobody has told otherwise.
 _CHALLENGES = {"auth_mechanisms.4": "RABBIT-CR-DEMO"}
+
+AMQP10_BROKERS = ("rabbitmq_installed", "rabbitmq_native", "rabbitmq_newer", "artemis", "broker_j")
+"""The fixtures of those that speak AMQP 1.0."""
+
+B = TypeVar("B", bound=Amqp10Broker)
 
 _numbers = itertools.count()
 
@@ -100,3 +113,67 @@ def _node(
         node.add_user(CLIENT_NAME, "not used: the certificate speaks")
         node.set_permissions(CLIENT_NAME, "/")
         yield node
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_installed(
+    tmp_path_factory: pytest.TempPathFactory, certificates: Certificates
+) -> Iterator[Amqp10RabbitMQ]:
+    """The RabbitMQ that is installed: Debian's 3.10, with its plugin for AMQP 1.0."""
+    yield from _rabbitmq(tmp_path_factory, certificates, brokers.installed())
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_native(
+    tmp_path_factory: pytest.TempPathFactory, certificates: Certificates
+) -> Iterator[Amqp10RabbitMQ]:
+    """RabbitMQ 4.0, the first with AMQP 1.0 of its own, which cannot renew a token."""
+    yield from _rabbitmq(tmp_path_factory, certificates, brokers.native())
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_newer(
+    tmp_path_factory: pytest.TempPathFactory, certificates: Certificates
+) -> Iterator[Amqp10RabbitMQ]:
+    """The newest RabbitMQ."""
+    yield from _rabbitmq(tmp_path_factory, certificates, brokers.newer())
+
+
+@pytest.fixture(scope="session")
+def artemis(
+    tmp_path_factory: pytest.TempPathFactory, certificates: Certificates
+) -> Iterator[Artemis]:
+    """ActiveMQ Artemis."""
+    yield from _started(lambda: Artemis(tmp_path_factory.mktemp("artemis"), tls=certificates.files))
+
+
+@pytest.fixture(scope="session")
+def broker_j(
+    tmp_path_factory: pytest.TempPathFactory, certificates: Certificates
+) -> Iterator[BrokerJ]:
+    """Qpid Broker-J, which speaks AMQP 0-9-1 as well."""
+    yield from _started(lambda: BrokerJ(tmp_path_factory.mktemp("brokerj"), tls=certificates.files))
+
+
+@pytest.fixture(params=AMQP10_BROKERS)
+def amqp10_broker(request: pytest.FixtureRequest) -> Amqp10Broker:
+    """Each broker that speaks AMQP 1.0. Tests leave it running, without alarms and new users."""
+    broker: Amqp10Broker = request.getfixturevalue(request.param)
+    return broker
+
+
+def _rabbitmq(
+    directories: pytest.TempPathFactory, certificates: Certificates, broker: brokers.Broker
+) -> Iterator[Amqp10RabbitMQ]:
+    yield from _started(
+        lambda: Amqp10RabbitMQ(directories.mktemp("amqp10"), tls=certificates.files, broker=broker)
+    )
+
+
+def _started(make: Callable[[], B]) -> Iterator[B]:
+    try:
+        broker = make()
+    except PeerMissing as error:
+        pytest.skip(str(error))
+    with broker:
+        yield broker

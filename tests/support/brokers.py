@@ -1,8 +1,9 @@
-"""Which RabbitMQ the tests can run on: the one that is installed, and a newer one beside it.
+"""Which RabbitMQ the tests can run on: the one that is installed, and newer ones beside it.
 
 `python -m support.brokers` says which of them are here, in which version, and what is missing and
-why. `install-rabbitmq.sh` and `install-newer-rabbitmq.sh` get them; `suites` runs tests on them,
-each in the environment that `Broker.environment` gives. It starts nothing.
+why. `install-rabbitmq.sh` and `install-newer-rabbitmq.sh` get them; `suites` runs tests on the
+installed one and on the newest, each in the environment that `Broker.environment` gives. The one
+between them, the first with AMQP 1.0 of its own, is for the tests of that alone. It starts nothing.
 """
 
 import os
@@ -15,9 +16,14 @@ from pathlib import Path
 from support.apiserver import cache
 from support.rabbitmq import MISSING, RabbitMQMissing, find_server
 
-__all__ = ["Broker", "installed", "main", "newer"]
+__all__ = ["NATIVE", "NEWER", "Broker", "installed", "main", "native", "newer"]
 
-_PINS = Path(__file__).with_name("newer-rabbitmq.packages")
+NEWER = "newer-rabbitmq.packages"
+"""Where the newest is pinned."""
+
+NATIVE = "native-rabbitmq.packages"
+"""Where the first that speaks AMQP 1.0 without a plugin is pinned."""
+
 # Debian's, and so that of the packages of both.
 _ERLANG = Path("/usr/lib/erlang")
 
@@ -54,12 +60,29 @@ def installed() -> Broker:
 
 
 def newer() -> Broker:
-    """Return the newer one, in the version that is pinned."""
-    version = pinned_version()
+    """Return the newest one, in the version that is pinned."""
+    return _pinned(NEWER, "brokers")
+
+
+def native() -> Broker:
+    """Return the first one with AMQP 1.0 of its own, in the version that is pinned."""
+    return _pinned(NATIVE, "amqp10-peers")
+
+
+def pinned_version(pins: str) -> str:
+    """Return the version of RabbitMQ in a file of pins, without Debian's part."""
+    text = Path(__file__).with_name(pins).read_text("utf-8")
+    found = re.search(r"^rabbitmq-server (\S+)-\S+ ", text, re.MULTILINE)
+    assert found is not None, f"{pins} names no rabbitmq-server"
+    return found[1]
+
+
+def _pinned(pins: str, target: str) -> Broker:
+    version = pinned_version(pins)
     root = cache(f"rabbitmq-{version}")
     if not (root / "complete").is_file():
         why = root.with_name(f"{root.name}.missing")
-        missing = why.read_text(encoding="utf-8").strip() if why.is_file() else "run `make brokers`"
+        missing = why.read_text("utf-8").strip() if why.is_file() else f"run `make {target}`"
         told = f"RabbitMQ {version} is missing: {missing}"
         return Broker(version=version, environment={MISSING: told}, missing=missing)
     erlang = root.joinpath(*_ERLANG.parts[1:])
@@ -73,13 +96,6 @@ def newer() -> Broker:
             "PATH": os.pathsep.join([str(erlang / "bin"), os.environ.get("PATH", os.defpath)]),
         },
     )
-
-
-def pinned_version() -> str:
-    """Return the version of the newer one, without Debian's part."""
-    found = re.search(r"^rabbitmq-server (\S+)-\S+ ", _PINS.read_text("utf-8"), re.MULTILINE)
-    assert found is not None, f"{_PINS.name} names no rabbitmq-server"
-    return found[1]
 
 
 def _version(home: Path) -> str:

@@ -1,18 +1,19 @@
 #!/bin/sh
-# Get a newer RabbitMQ than Debian's stable release has, for the tests that run on both; see support/brokers.py.
+# install-newer-rabbitmq.sh [PINS]: get a newer RabbitMQ than the installed one, to run beside it; see
+# support/brokers.py.
 #
-# newer-rabbitmq.packages pins it: RabbitMQ, its Erlang, and the libraries they need. All are packages of
-# a later Debian, fetched with lists and sources of our own, and unpacked into a cache outside the
-# repository: nothing is installed, and nothing that apt-get knows of this machine changes. Erlang is made
-# to run on the libraries it was built with, because this machine's are older.
+# A file beside this one pins it, newer-rabbitmq.packages unless another is named: RabbitMQ, its Erlang, and
+# the libraries they need. All are packages of a later Debian, fetched with lists and sources of our own, and
+# unpacked into a cache outside the repository: nothing is installed, and nothing that apt-get knows of this
+# machine changes. Erlang is made to run on the libraries it was built with, because this machine's are older.
 #
 # What cannot be had makes the tests on it skip and say why, so this never fails.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-pins="$here/newer-rabbitmq.packages"
-# The unstable suite loses a version first, testing last.
-suites='sid forky'
+pins="$here/${1:-newer-rabbitmq.packages}"
+# Where one loses a version before the other, both are named.
+suites=$(sed -n 's/^suites //p' "$pins")
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 package=$(sed -n 's/^rabbitmq-server \([^ ]*\) .*/\1/p' "$pins")
@@ -96,7 +97,7 @@ mirror() {
 
 # What is pinned, one package a line.
 pinned() {
-    sed -e '/^#/d' -e '/^$/d' "$pins"
+    sed -e '/^#/d' -e '/^$/d' -e '/^suites /d' "$pins"
 }
 
 # fetch WORD…: have apt-get download packages; without its sandbox, whose user may not write here.

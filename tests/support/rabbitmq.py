@@ -47,10 +47,14 @@ class RabbitMQMissing(RuntimeError):  # noqa: N818 - a state of the machine, not
     """There is no RabbitMQ server to start."""
 
     def __str__(self) -> str:
-        return os.environ.get(MISSING) or (
-            "RabbitMQ is not installed: run tests/support/install-rabbitmq.sh as root, install "
-            "rabbitmq-server 3.10 or later yourself, or point SPRINGLINE_RABBITMQ_HOME at its "
-            "directory (the one that holds sbin/rabbitmq-server)."
+        return (
+            "".join(self.args)
+            or os.environ.get(MISSING)
+            or (
+                "RabbitMQ is not installed: run tests/support/install-rabbitmq.sh as root, install "
+                "rabbitmq-server 3.10 or later yourself, or point SPRINGLINE_RABBITMQ_HOME at its "
+                "directory (the one that holds sbin/rabbitmq-server)."
+            )
         )
 
 
@@ -68,15 +72,15 @@ class TLSFiles:
     key: Path
 
 
-def find_server() -> Path | None:
+def find_server(environment: Mapping[str, str] = os.environ) -> Path | None:
     """Find the newest installed `rabbitmq-server` script, or the one in SPRINGLINE_RABBITMQ_HOME.
 
     Not the one in PATH: Debian's is a wrapper that changes the user and caps file descriptors at
     1024. None where `MISSING` is set.
     """
-    if os.environ.get(MISSING):
+    if environment.get(MISSING):
         return None
-    home = os.environ.get("SPRINGLINE_RABBITMQ_HOME")
+    home = environment.get("SPRINGLINE_RABBITMQ_HOME")
     homes = [Path(home)] if home else sorted(_INSTALLED.glob("*"), key=_version, reverse=True)
     scripts = (home / "sbin" / "rabbitmq-server" for home in homes)
     return next((script for script in scripts if script.is_file()), None)
@@ -93,7 +97,8 @@ class RabbitMQNode(Administration, Started):
     values of rabbitmq.conf, `advanced_config` is the text of an advanced.config; both may be
     changed and count from the next start. With `tls` it listens on `amqps_port` too, and asks for a
     client certificate without insisting on one. With `management` it has the management plugin,
-    whose HTTP API is on `http_port`, and on `https_port` with `tls`.
+    whose HTTP API is on `http_port`, and on `https_port` with `tls`. `on` are the variables of
+    another RabbitMQ than this process runs its tests on: those of `brokers.Broker.environment`.
     """
 
     def __init__(
@@ -105,11 +110,13 @@ class RabbitMQNode(Administration, Started):
         advanced_config: str | None = None,
         tls: TLSFiles | None = None,
         management: bool = False,
+        on: Mapping[str, str] | None = None,
     ) -> None:
         """Choose ports and prepare the directory; nothing runs yet. Raises `RabbitMQMissing`."""
-        server = find_server()
+        around = {**os.environ, **(on or {})}
+        server = find_server(around)
         if server is None:
-            raise RabbitMQMissing
+            raise RabbitMQMissing(around.get(MISSING, ""))
         self.directory = directory.absolute()
         self.management = management
         self.plugins = (*plugins, *(["rabbitmq_management"] if management else []))
@@ -117,6 +124,7 @@ class RabbitMQNode(Administration, Started):
         self.advanced_config = advanced_config
         self.tls = tls
         self._server = server
+        self._path = around.get("PATH", os.defpath)
         self._lease = ports.lease(7 if management else 5)
         self.amqp_port, self.amqps_port, self._dist_port, self._epmd_port, self._tool_port = (
             self._lease.ports[:5]
@@ -300,7 +308,7 @@ class RabbitMQNode(Administration, Started):
         at = self.directory
         loopback = "-kernel inet_dist_use_interface {127,0,0,1}"
         return {
-            "PATH": os.environ.get("PATH", os.defpath),
+            "PATH": self._path,
             "LANG": "C.UTF-8",
             "HOME": str(at / "home"),
             "RABBITMQ_NODENAME": self.name,
@@ -369,7 +377,7 @@ class RabbitMQNode(Administration, Started):
         return lines
 
     def _start_epmd(self, deadline: float) -> None:
-        epmd = shutil.which("epmd")
+        epmd = shutil.which("epmd", path=self._path)
         if epmd is None:
             raise RabbitMQMissing
         self._epmd = processes.spawn(

@@ -14,6 +14,7 @@ import pytest
 
 from support import brokers, suites
 from support.behaviours import Behaviour
+from support.brokers import NATIVE, NEWER
 from support.waiting import PATIENCE, eventually
 
 SUPPORT = suites.TESTS / "support"
@@ -52,7 +53,8 @@ RUNS = "printf 4.9.0"
 class Machine:
     """A machine with a cache of its own, and a Debian that offers what a test puts there."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, pins: str = NEWER) -> None:
+        self.pins = pins
         self.cache = directory / "cache" / "springline"
         self.root = self.cache / "rabbitmq-4.9.0"
         self.offers = directory / "offers"
@@ -76,17 +78,17 @@ class Machine:
 
     def pin(self, **packages: str) -> None:
         """Pin packages with these contents, and offer them."""
-        lines = ["# What is pinned.", ""]
+        lines = ["# What is pinned.", "", "suites sid forky"]
         for name, text in packages.items():
             wanted = "4.9.0-1" if name == "rabbitmq-server" else "1:29.0+dfsg-1"
             (self.offers / f"{name}={wanted}").write_text(text)
             lines.append(f"{name} {wanted} {hashlib.sha256(text.encode()).hexdigest()}")
-        (self._scripts / "newer-rabbitmq.packages").write_text("\n".join(lines) + "\n")
+        (self._scripts / self.pins).write_text("\n".join(lines) + "\n")
 
     def start(self) -> "subprocess.Popen[str]":
         """Start the script."""
         return subprocess.Popen(
-            [self._scripts / SCRIPT],
+            [self._scripts / SCRIPT, *([] if self.pins == NEWER else [self.pins])],
             env={
                 "PATH": f"{self._programs}:{os.environ['PATH']}",
                 "HOME": "/nowhere",
@@ -129,6 +131,12 @@ def test_it_is_got_once(machine: Machine) -> None:
     (machine.offers / "log").unlink()
     assert machine.run() == ""
     assert not (machine.offers / "log").exists()
+
+
+def test_a_file_of_pins_that_is_named_is_what_is_got(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, "older.packages")
+    assert "RabbitMQ 4.9.0 is there" in machine.run()
+    assert machine.left == {"rabbitmq-4.9.0"}
 
 
 MISSING: dict[str, tuple[Callable[[Machine], object], str]] = {
@@ -177,7 +185,7 @@ def test_what_cannot_be_had_is_said_in_one_line_and_leaves_nothing(
     assert machine.run().splitlines()[-1] == f"The tests on RabbitMQ 4.9.0 will not run: {why}"
     assert machine.left == {"rabbitmq-4.9.0.missing"}
     monkeypatch.setenv("XDG_CACHE_HOME", str(machine.cache.parent))
-    monkeypatch.setattr(brokers, "pinned_version", lambda: "4.9.0")
+    monkeypatch.setattr(brokers, "pinned_version", lambda _pins: "4.9.0")
     broker = brokers.newer()
     assert str(broker) == f"RabbitMQ 4.9.0 is missing: {why}"
     assert list(broker.environment.values()) == [str(broker)]
@@ -264,13 +272,19 @@ def _commands_of(pid: int) -> bytes:
     return b"\n".join(Path(f"/proc/{each}/cmdline").read_bytes() for each in children)
 
 
-def test_the_pinned_one_is_what_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("pins", "pinned"), [(NEWER, brokers.newer), (NATIVE, brokers.native)])
+def test_the_pinned_one_is_what_is_run(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    pins: str,
+    pinned: Callable[[], brokers.Broker],
+) -> None:
     """Its server, and its Erlang before any other."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    root = tmp_path / "springline" / f"rabbitmq-{brokers.pinned_version()}"
+    root = tmp_path / "springline" / f"rabbitmq-{brokers.pinned_version(pins)}"
     root.mkdir(parents=True)
     (root / "complete").touch()
-    broker = brokers.newer()
+    broker = pinned()
     assert not broker.missing
     assert broker.environment["SPRINGLINE_RABBITMQ_HOME"].startswith(str(root))
     first, *others = broker.environment["PATH"].split(os.pathsep)
@@ -282,6 +296,6 @@ def test_the_documentation_says_which_versions_are_tested_and_what_differs() -> 
     """A row for each version from which a behaviour is another one."""
     page = (suites.TESTS.parent / "docs" / "concepts.md").read_text(encoding="utf-8")
     [section] = re.findall(r"^## Which RabbitMQ\n(.*?)^## ", page, re.MULTILINE | re.DOTALL)
-    assert brokers.pinned_version() in section
+    assert brokers.pinned_version(NEWER) in section
     rows = set(re.findall(r"^\| (\d\S*) \|", section, re.MULTILINE))
     assert rows == {each.since_text for each in Behaviour}

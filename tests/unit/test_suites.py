@@ -81,7 +81,7 @@ def test_what_brokers_decide_is_run_on_both_of_them() -> None:
 
 def test_a_broker_that_is_missing_is_said_to_be_and_its_tests_are_counted(tmp_path: Path) -> None:
     """Skipped, each for the same reason, and no other broker is taken in its place."""
-    told = f"RabbitMQ {brokers.pinned_version()} is missing: run `make brokers`"
+    told = f"RabbitMQ {brokers.pinned_version(brokers.NEWER)} is missing: run `make brokers`"
     done = subprocess.run(
         [sys.executable, "-m", "support.suites", "broker-newer", "--", "-k", "deleted"],
         cwd=ROOT,
