@@ -4,7 +4,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from support.amqp10_brokers import Amqp10Broker
 
 from springline.drivers.amqp10.connection import Amqp10Connection
 from springline.drivers.amqp10.negotiated import LinkInfo
@@ -18,6 +17,7 @@ from springline.drivers.amqp10.terms import (
 )
 from springline.reasons import Reason
 from support import opening
+from support.amqp10_brokers import Amqp10Broker
 from support.amqp10_opening import link, opened, probed, receiver, request, sender
 from support.waiting import eventually
 

@@ -7,7 +7,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from support.amqp10_brokers import Amqp10Broker
 
 from springline.core.values import ClosedBy, CredentialKind
 from springline.drivers.amqp10.connection import Amqp10Connection
@@ -23,6 +22,7 @@ from springline.errors import (
 )
 from springline.reasons import Reason
 from support import opening
+from support.amqp10_brokers import Amqp10Broker
 from support.amqp10_opening import negotiated, opened, probed, request
 from support.opening import Recorder
 from support.waiting import eventually

@@ -5,7 +5,7 @@ import traceback
 
 import pytest
 
-from springline.core.values import Block, ClosedBy
+from springline.core.values import ClosedBy
 from springline.errors import (
     ConnectError,
     CredentialRejectedError,
@@ -162,7 +162,7 @@ async def test_a_block_and_its_end_are_told(harness: Harness) -> None:
         peer.block("low on memory")
         await harness.ask(connection)
         await eventually(lambda: connection.blocked)
-        assert connection.blocked == Block(reason=Reason.LOW_ON_MEMORY, text="low on memory")
+        assert connection.blocked == harness.shown_block("low on memory")
         peer.unblock()
         await harness.ask(connection)
         await eventually(lambda: connection.blocked is None)
@@ -178,7 +178,7 @@ async def test_a_block_before_anybody_looked_is_told_to_the_observer(harness: Ha
         await eventually(lambda: connection.blocked is not None)
         recorder = Recorder()
         connection.observe(recorder)
-        assert recorder.told == ["blocked: low on disk"]
+        assert recorder.told == [f"blocked: {harness.shown_block('low on disk').text}"]
         await connection.close()
 
 

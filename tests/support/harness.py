@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from springline.core import ports
-from springline.core.values import Credential, OpenRequest
+from springline.core.values import Block, Credential, OpenRequest
 from springline.reasons import Reason
 
 __all__ = ["Harness", "Peer", "harness_of"]
@@ -72,6 +72,9 @@ class Harness(Protocol):
 
     def credential(self, secret: str) -> Credential:
         """A credential with this secret."""
+
+    def shown_block(self, alarm: str) -> Block:
+        """What a block for this alarm is shown as; not every protocol has words for it."""
 
     async def ask(self, connection: ports.Connection) -> None:
         """Give the peer the occasion to say what it says only when it is asked, if need be."""

@@ -19,10 +19,21 @@ from springline.drivers.amqp091.negotiated import Amqp091Negotiated
 from springline.drivers.amqp091.parameters import Amqp091Parameters, LocalePreference
 from springline.drivers.amqp091.probe_target import Amqp091ProbeTarget
 from springline.drivers.shared.sasl import SaslPolicy
+from springline.reasons import Reason
 from springline.redaction import Secret
 from support.ports import LOOPBACK
 
-__all__ = ["Recorder", "agreed", "anonymous", "external", "password", "probe", "request", "token"]
+__all__ = [
+    "Recorder",
+    "agreed",
+    "anonymous",
+    "block",
+    "external",
+    "password",
+    "probe",
+    "request",
+    "token",
+]
 
 
 def password(username: str = "guest", secret: str = "guest") -> Credential:
@@ -37,6 +48,12 @@ def token(secret: str, username: str = "") -> Credential:
     return Credential(
         kind=CredentialKind.TOKEN, source="tokenRef", username=username, secret=Secret(secret)
     )
+
+
+def block(alarm: str) -> Block:
+    """Return the block for an alarm of RabbitMQ, where the protocol has its words."""
+    reasons = {"low on memory": Reason.LOW_ON_MEMORY, "low on disk": Reason.LOW_ON_DISK}
+    return Block(reason=reasons[alarm], text=alarm)
 
 
 def external() -> Credential:

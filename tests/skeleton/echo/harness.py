@@ -13,7 +13,7 @@ from springline.api import documents, v1alpha1
 from springline.core import desired, ports
 from springline.core.desired import SessionSpec
 from springline.core.state import Failure
-from springline.core.values import Credential, Endpoint, OpenRequest
+from springline.core.values import Block, Credential, Endpoint, OpenRequest
 from springline.drivers.echo.driver import EchoDriver
 from springline.drivers.echo.parameters import EchoParameters
 from springline.drivers.echo.probe_target import EchoProbeTarget
@@ -232,6 +232,10 @@ class _EchoHarness:
 
     def credential(self, secret: str) -> Credential:
         return opening.password("ann", secret)
+
+    def shown_block(self, alarm: str) -> Block:
+        """Return what the hub has said."""
+        return opening.block(alarm)
 
     async def ask(self, connection: ports.Connection) -> None:
         """All is told without being asked for."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 from pamqp import commands as spec
 
 from springline.core import ports
-from springline.core.values import Credential, OpenRequest
+from springline.core.values import Block, Credential, OpenRequest
 from springline.drivers.amqp091.driver import Amqp091Driver
 from springline.drivers.amqp091.probe_target import Amqp091ProbeTarget
 from springline.reasons import Reason
@@ -121,6 +121,9 @@ class _Amqp091Harness:
 
     def credential(self, secret: str) -> Credential:
         return opening.password("ann", secret)
+
+    def shown_block(self, alarm: str) -> Block:
+        return opening.block(alarm)
 
     async def ask(self, connection: ports.Connection) -> None:
         """All is told without being asked for."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 from h2.events import ConnectionTerminated, RequestReceived
 
 from springline.core import ports
-from springline.core.values import Credential, OpenRequest
+from springline.core.values import Block, Credential, OpenRequest
 from springline.drivers.http.connection import Version
 from springline.drivers.http.driver import HttpDriver
 from springline.drivers.http.parameters import BlockedWhen
@@ -135,6 +135,9 @@ class _HttpHarness:
 
     def credential(self, secret: str) -> Credential:
         return opening.password("ann", secret)
+
+    def shown_block(self, alarm: str) -> Block:
+        return opening.block(alarm)
 
     async def ask(self, connection: ports.Connection) -> None:
         """A server says nothing by itself."""

@@ -240,6 +240,9 @@ class Engine:
         except TransportException:
             pass
         self._note_fault()
+        if self.fault is None and transport.capacity() < 0 and not self.is_closed_by_peer:
+            # Of some frames proton says nothing, and takes in nothing more.
+            self._refuse("amqp:decode-error", "the peer sent a frame that cannot be decoded")
 
     def _note_fault(self) -> None:
         if self.fault is None:
@@ -307,7 +310,7 @@ class Engine:
 
 
 def _number(value: object) -> int:
-    """Return a number of a frame. Raises `UndecodableError` for what is none."""
-    if not isinstance(value, int) or isinstance(value, bool):
+    """Return a number of a frame, a uint at most. Raises `UndecodableError` for what is none."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _LARGEST:
         raise codec.UndecodableError("not a number")
     return int(value)

@@ -33,7 +33,7 @@ MAX_ROUNDS: Final = 8
 
 _DERIVATIONS_AT_ONCE: Final = 2
 """Logins whose password is derived at the same moment, in one process: each keeps a processor busy,
-and a third of a second with as many iterations as are accepted."""
+for half a second with as many iterations as are accepted."""
 
 _threads: dict[asyncio.AbstractEventLoop, Threads] = {}
 """What all logins of an event loop share: turns are bound to the loop that waits for them."""

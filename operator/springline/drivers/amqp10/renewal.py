@@ -49,12 +49,14 @@ class BlockedSecretUpdateError(SecretUpdateTimeoutError):
 class Renewal:
     """Renews one connection, one secret at a time."""
 
-    __slots__ = ("_broker", "_host", "_wire", "impossible")
+    __slots__ = ("_broker", "_host", "_is_unanswered", "_wire", "impossible")
 
     def __init__(self, wire: Wire, broker: Broker, *, offers_cbs: bool, host: str) -> None:
         self._wire = wire
         self._broker = broker
         self._host = host
+        self._is_unanswered = False
+        """Whether a secret was sent that the broker may still refuse, by closing."""
         self.impossible = "" if offers_cbs else _impossible(broker)
         """Why there is no way, as part of a sentence; empty if there is one."""
 
@@ -66,27 +68,39 @@ class Renewal:
         secret = credential.secret.reveal()
         if not secret:
             raise SecretNotSentError("this credential has no secret")
+        if self._is_unanswered:
+            raise SecretUpdateTimeoutError(seconds=timeout)
         if session.windows is not None and session.windows.incoming == 0:
             raise BlockedSecretUpdateError(seconds=timeout)
         self._wire.veil.note(credential.secret)
         deadline = self._wire.time() + timeout
+        self._is_unanswered = True  # until it is
+        try:
+            await self._ask(credential.kind, secret, deadline)
+        except SecretNotSentError:
+            self._is_unanswered = False
+            raise
+        except TimeoutError:
+            raise SecretUpdateTimeoutError(seconds=timeout) from None
+        except EndedError:
+            raise self._refused() from None
+        self._is_unanswered = False
+
+    async def _ask(self, kind: CredentialKind, secret: str, deadline: float) -> None:
+        """Ask in the way that the broker has, and wait for the answer."""
         try:
             if self._broker.takes_tokens_at_management:
                 await self._at_management(secret, deadline)
-            elif credential.kind is CredentialKind.TOKEN:
+            elif kind is CredentialKind.TOKEN:
                 await self._at_cbs(secret, deadline)
             else:
                 raise SecretNotSentError("claims-based security takes tokens, and this is none")
-            await self._confirmed()
         except LinkEndedError as error:
             shown = conditions.shown(error.condition, self._wire.veil)
             raise SecretNotSentError(f"{error.what}: {shown}") from None
         except NoRoomError as error:
             raise SecretNotSentError(str(error)) from None
-        except TimeoutError:
-            raise SecretUpdateTimeoutError(seconds=timeout) from None
-        except EndedError:
-            raise self._refused() from None
+        await self._confirmed()
 
     # The ways
 

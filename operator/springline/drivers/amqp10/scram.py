@@ -51,8 +51,8 @@ LEAST_ITERATIONS: Final = 4096
 asks for one iteration would make that cheap (RFC 7677 §4, which servers are to begin with)."""
 
 MOST_ITERATIONS: Final = 600_000
-"""More are refused, since any server could keep a processor busy for hours: this many take about a
-third of a second, and are what is recommended for passwords that are stored (SHA-256)."""
+"""More are refused, since any server could keep a processor busy for hours: this many take about
+half a second, and are what is recommended for passwords that are stored (SHA-256)."""
 
 MOST_MESSAGE_OCTETS: Final = 4096
 """Of one message of the server. A frame of SASL has 512 octets (AMQP 1.0 §5.3.1)."""
