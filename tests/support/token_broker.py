@@ -1,5 +1,6 @@
 """A private RabbitMQ node that takes passwords, and the tokens of `identities.Issuer`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from support.identities import TRUST_IN_TOKENS
@@ -8,15 +9,18 @@ from support.rabbitmq import RabbitMQNode
 __all__ = ["taking_tokens"]
 
 
-def taking_tokens(directory: Path, *, management: bool = False) -> RabbitMQNode:
+def taking_tokens(
+    directory: Path, *, management: bool = False, on: Mapping[str, str] | None = None
+) -> RabbitMQNode:
     """Return the node, not started yet; with its management interface if told.
 
-    Raises `RabbitMQMissing`.
+    `on` is as `RabbitMQNode` has it. Raises `RabbitMQMissing`.
     """
     return RabbitMQNode(
         directory,
         plugins=("rabbitmq_auth_backend_oauth2",),
         management=management,
+        on=on,
         extra_config={
             "auth_backends.1": "internal",
             "auth_backends.2": "rabbit_auth_backend_oauth2",
