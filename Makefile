@@ -30,7 +30,7 @@ check: export MYPYPATH = examples/demo
 demo bench pictures reference recording chaos chaos-bugs fuzz: export PYTHONPATH = tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv amqp10 rabbitmq brokers apiserver tools prometheus faketime http-peers demo test test-unit test-contract test-faults test-broker test-brokers test-chart test-cluster test-image test-chaos test-fuzz chaos chaos-bugs fuzz test-kind node test-node check format crds chart metrics-page reasons image image-builder bench pictures constraints docs docs-serve reference recording clean
+.PHONY: help venv amqp10 rabbitmq brokers apiserver tools prometheus faketime http-peers amqp10-peers demo test test-unit test-contract test-faults test-broker test-brokers test-chart test-cluster test-image test-chaos test-fuzz chaos chaos-bugs fuzz test-kind node test-node check format crds chart metrics-page reasons image image-builder bench pictures constraints docs docs-serve reference recording clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -64,10 +64,14 @@ faketime: ## Get libfaketime for the tests that set a wall clock, unless it is t
 http-peers: $(INSTALLED) ## Get nginx and nghttpd for the tests with real HTTP servers, unless they are there
 	@tests/support/install-http-peers.sh
 
+amqp10-peers: $(INSTALLED) brokers ## Get the brokers that speak AMQP 1.0 to the tests, unless they are there
+	@tests/support/install-newer-rabbitmq.sh native-rabbitmq.packages
+	@PYTHONPATH=tests $(BIN)/python -m support.java_peers
+
 demo: $(INSTALLED) rabbitmq ## See Springline at work with a real broker, in under a minute
 	@$(BIN)/python examples/demo/walkthrough.py
 
-test: $(INSTALLED) brokers faketime http-peers apiserver tools prometheus image-builder ## Run all suites, or what PYTEST_ARGS='...' says
+test: $(INSTALLED) brokers faketime http-peers amqp10-peers apiserver tools prometheus image-builder ## Run all suites, or what PYTEST_ARGS='...' says
 ifeq ($(strip $(PYTEST_ARGS)),)
 	@PYTHONPATH=tests $(BIN)/python -m support.brokers
 	@PYTHONPATH=tests $(BIN)/python -m support.suites $(if $(AT_ONCE),--at-once $(AT_ONCE))
@@ -84,10 +88,10 @@ test-contract: $(INSTALLED) ## Run one suite: what every driver promises
 test-faults: $(INSTALLED) http-peers ## Run one suite: peers that break the protocol
 	@$(PYTEST) tests/faults $(PYTEST_ARGS)
 
-test-broker: $(INSTALLED) rabbitmq faketime ## Run one suite: real RabbitMQ nodes
+test-broker: $(INSTALLED) rabbitmq faketime amqp10-peers ## Run one suite: real brokers
 	@$(PYTEST) tests/broker $(PYTEST_ARGS)
 
-test-brokers: $(INSTALLED) brokers faketime apiserver tools prometheus ## Run what brokers decide on two of them: the installed RabbitMQ, and a newer one
+test-brokers: $(INSTALLED) brokers faketime amqp10-peers apiserver tools prometheus ## Run what brokers decide on two of them: the installed RabbitMQ, and a newer one
 	@PYTHONPATH=tests $(BIN)/python -m support.brokers
 	@PYTHONPATH=tests $(BIN)/python -m support.suites $(if $(AT_ONCE),--at-once $(AT_ONCE)) broker-newer broker -- $(PYTEST_ARGS)
 

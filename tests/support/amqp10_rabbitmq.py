@@ -28,6 +28,12 @@ _CONNECTIONS = (
     "[Pid || Tracked <- rabbit_connection_tracking:list(), "
     "Pid <- tuple_to_list(Tracked), is_pid(Pid)]"
 )
+# What reads from a socket, in 3.10, where such a process is in no list of connections.
+_READERS = (
+    "[rabbit_connection_sup:reader(Supervisor) || Listener <- maps:keys(ranch:info()), "
+    "Supervisor <- ranch:procs(Listener, connections)]"
+)
+_FORCED = "closed by the administrator"
 # AMQP 1.0 of its own, and windows that close while an alarm is in force.
 _NATIVE = (4, 0)
 # Tokens that are renewed over AMQP 1.0.
@@ -171,8 +177,16 @@ class Amqp10RabbitMQ(Amqp10Broker):
 
     def close_connections(self) -> int:
         """Close all connections, as an administrator does."""
-        # What `rabbit_networking:close_connection` comes to; in 3.10 that knows only 0-9-1.
-        closing = 'rabbit_reader:shutdown(Pid, "closed by the administrator")'
+        closing = f'rabbit_reader:shutdown(Pid, "{_FORCED}")'
+        readers = _CONNECTIONS if self._number >= _NATIVE else _READERS
+        return int(self.node.eval(f"length([catch {closing} || Pid <- {readers}])"))
+
+    def end_sessions(self) -> int:
+        """Do what the management plugin of 3.10 does to close a connection of AMQP 1.0.
+
+        It ends the session with an error, and leaves the connection. Returns how many there were.
+        """
+        closing = f'amqp_direct_connection:server_close(Pid, 320, <<"{_FORCED}">>)'
         return int(self.node.eval(f"length([catch {closing} || Pid <- {_CONNECTIONS}])"))
 
     def add_user(self, name: str, password: str) -> None:

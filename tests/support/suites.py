@@ -25,7 +25,7 @@ from types import FrameType
 
 from support import brokers, processes
 
-__all__ = ["ON_NEWER", "SUITES", "main"]
+__all__ = ["CHOOSING", "ON_NEWER", "SUITES", "main"]
 
 TESTS = Path(__file__).resolve().parents[1]
 
@@ -54,6 +54,9 @@ ON_NEWER = {
 All tests of the broker, and of those of the cluster the ones whose outcome the broker decides: what
 it refuses, blocks, takes in place and ends. To the others any broker is as good.
 """
+
+CHOOSING = ("broker/test_amqp10_*.py", "broker/test_amqp091_broker_j.py")
+"""Tests that choose their brokers themselves; they run once, on whichever a suite is."""
 
 AT_ONCE = min(2, os.cpu_count() or 1)
 
@@ -128,7 +131,7 @@ class Suite:
             name=name,
             paths=tuple(tests / path for path in ON_NEWER[name]),
             environment=broker.environment,
-            options=tuple(options),
+            options=(*(f"--ignore-glob={tests / each}" for each in CHOOSING), *options),
             on=str(broker),
         )
 

@@ -79,6 +79,15 @@ def test_what_brokers_decide_is_run_on_both_of_them() -> None:
     assert {"broker", *suites.ON_NEWER} <= set(both.split())
 
 
+def test_what_chooses_its_brokers_is_run_once() -> None:
+    """Not again on the newer RabbitMQ."""
+    options = suites.Suite.named("broker-newer", suites.TESTS, []).options
+    for each in suites.CHOOSING:
+        assert list(suites.TESTS.glob(each))
+        assert f"--ignore-glob={suites.TESTS / each}" in options
+    assert suites.Suite.named("broker", suites.TESTS, []).options == ()
+
+
 def test_a_broker_that_is_missing_is_said_to_be_and_its_tests_are_counted(tmp_path: Path) -> None:
     """Skipped, each for the same reason, and no other broker is taken in its place."""
     told = f"RabbitMQ {brokers.pinned_version(brokers.NEWER)} is missing: run `make brokers`"

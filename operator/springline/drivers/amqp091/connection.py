@@ -35,6 +35,7 @@ from springline.veil import Veil
 __all__ = ["Amqp091Connection"]
 
 _CONNECTION_FORCED = 320
+_NO_EXTENSIONS = "the broker has none of RabbitMQ's extensions, and update-secret is one of them"
 
 
 class Amqp091Connection(Listener):
@@ -44,6 +45,7 @@ class Amqp091Connection(Listener):
         "_can_confirm",
         "_closed_by_us",
         "_frame_max",
+        "_has_extensions",
         "_info",
         "_observer",
         "_over",
@@ -63,6 +65,7 @@ class Amqp091Connection(Listener):
         *,
         frame_max: int,
         can_confirm: bool,
+        has_extensions: bool,
         veil: Veil,
     ) -> None:
         self._wire = wire
@@ -70,6 +73,7 @@ class Amqp091Connection(Listener):
         self._info = info
         self._frame_max = frame_max
         self._can_confirm = can_confirm
+        self._has_extensions = has_extensions
         self._observer: ConnectionObserver | None = None
         self._probe: Probe | None = None
         self._probe_target: Amqp091ProbeTarget | None = None
@@ -99,8 +103,12 @@ class Amqp091Connection(Listener):
 
     @property
     def cannot_renew(self) -> str:
-        """Empty: every broker is asked; one without update-secret answers with a Close."""
-        return ""
+        """Why, where the broker has none of the extensions of which update-secret is one.
+
+        Qpid Broker-J hangs up on it without a word, which would cost the session its connection.
+        Every other broker is asked; one without update-secret answers with a Close.
+        """
+        return "" if self._has_extensions else _NO_EXTENSIONS
 
     def observe(self, observer: ConnectionObserver) -> None:
         """Name the one observer. What happened before is told at once."""

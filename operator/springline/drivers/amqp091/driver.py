@@ -60,6 +60,7 @@ class Amqp091Driver:
             _info(request, progress, agreed, line),
             frame_max=agreed.limits.frame_max,
             can_confirm=agreed.can_confirm,
+            has_extensions=agreed.has_extensions,
             veil=request.veil,
         )
 

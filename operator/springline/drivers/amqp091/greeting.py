@@ -25,6 +25,7 @@ __all__ = [
     "can_confirm",
     "choose_locale",
     "client_properties",
+    "has_extensions",
     "server_info",
     "words",
 ]
@@ -78,6 +79,14 @@ def server_info(
 def can_confirm(properties: Mapping[str, Any]) -> bool:
     """Whether Start's properties say that the broker confirms what is published."""
     return _can(properties, "publisher_confirms")
+
+
+def has_extensions(properties: Mapping[str, Any]) -> bool:
+    """Whether Start's properties tell of any extension of AMQP 0-9-1; RabbitMQ has always done so.
+
+    Not of update-secret, which has no word there.
+    """
+    return bool(properties.get("capabilities"))
 
 
 def _can(properties: Mapping[str, Any], capability: str) -> bool:

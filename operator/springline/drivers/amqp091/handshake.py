@@ -53,6 +53,8 @@ class Agreed:
     """As sent, without the capability table."""
     can_confirm: bool
     """Whether the broker confirms what is published."""
+    has_extensions: bool
+    """Whether the broker tells of any extension of AMQP 0-9-1."""
 
 
 class Handshake:
@@ -63,6 +65,7 @@ class Handshake:
         "_client_properties",
         "_closed",
         "_exchange",
+        "_has_extensions",
         "_locale",
         "_progress",
         "_request",
@@ -76,6 +79,7 @@ class Handshake:
     # Known from Start on.
     _server: Amqp091ServerInfo
     _can_confirm: bool
+    _has_extensions: bool
     _locale: str
     _exchange: Exchange
 
@@ -162,6 +166,7 @@ class Handshake:
             veil=request.veil,
         )
         self._can_confirm = greeting.can_confirm(frame.server_properties)
+        self._has_extensions = greeting.has_extensions(frame.server_properties)
         self._locale = greeting.choose_locale(parameters.locale, server.locales)
         mechanism = sasl.choose(
             mechanisms.TABLE, parameters.sasl, server.mechanisms, request.credential, request.tls
@@ -224,6 +229,7 @@ class Handshake:
             limits=self.limits,
             client_properties=self._client_properties,
             can_confirm=self._can_confirm,
+            has_extensions=self._has_extensions,
         )
         self.is_done = True
         return b""

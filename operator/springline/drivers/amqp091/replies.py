@@ -83,6 +83,14 @@ class Rule:
     says: str
 
 
+_LOGIN_REFUSED = "the broker refused the login"
+_NO_ACCESS = Rule(
+    code=_NOT_ALLOWED,
+    family=RejectedError,
+    reason=Reason.ACCESS_REFUSED,
+    says="the broker does not let this user into the virtual host",
+)
+
 # RabbitMQ cuts a reply text at 255 octets, so long names can take the end of a text away: a rule
 # for a text that ends in something particular comes before the one for how the text begins.
 _RULES = (
@@ -125,7 +133,7 @@ _RULES = (
         code=403,
         family=CredentialRejectedError,
         reason=Reason.ACCESS_REFUSED,
-        says="the broker refused the login",
+        says=_LOGIN_REFUSED,
     ),
     Rule(
         code=404,
@@ -169,12 +177,7 @@ _RULES = (
         reason=Reason.ACCESS_REFUSED,
         says="the broker refused the new secret",
     ),
-    Rule(
-        code=530,
-        family=RejectedError,
-        reason=Reason.ACCESS_REFUSED,
-        says="the broker does not let this user into the virtual host",
-    ),
+    _NO_ACCESS,
     Rule(
         code=541,
         text=r"vhost '.*' is down|access to vhost '",
@@ -299,11 +302,14 @@ def at_open(close: Close, *, authenticated: bool, hint: str = "") -> ConnectErro
     shown = f"{close.code} {close.shown}".strip()
     if says_expired(close.code, close.text):
         return CredentialRejectedError(Reason.ACCESS_REFUSED, f"{says}: {shown}", says_expired=True)
+    if rule is _NO_ACCESS and not authenticated:
+        # No virtual host has been named yet: Qpid Broker-J says 530 of a login.
+        family, says = CredentialRejectedError, _LOGIN_REFUSED
     if issubclass(family, CredentialRejectedError):
         if authenticated:
             # The login was accepted, so it is not the credential: other brokers say 403 of the
             # virtual host.
-            family, says = RejectedError, "the broker does not let this user into the virtual host"
+            family, says = RejectedError, _NO_ACCESS.says
         elif hint:
             shown = f"{shown} ({hint})"
     return family(rule.reason, f"{says}: {shown}", authenticated=authenticated)

@@ -6,6 +6,7 @@ and nowhere else: the texts are those of RabbitMQ (3.10 to 4.3), Artemis and Bro
 one. What is unknown falls back to what its symbol says.
 """
 
+import contextlib
 import re
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
@@ -43,7 +44,9 @@ LOCAL_IDLE_TIMEOUT: Final = "local-idle-timeout expired"
 
 _LONGEST_TEXT: Final = 512  # octets that are shown
 _LONGEST_READ: Final = 8192  # characters that are looked at; a peer may say what it likes
-_NUMBERS: Final = re.compile(r"\[\d{1,3}(?:,\d{1,3})+\]|<<\d{1,3}(?:,\d{1,3})+>>")
+_NUMBERS: Final = re.compile(
+    r"\[\d{1,7}(?:,\s*\d{1,7})+\]|<<\d{1,3}(?:,\s*\d{1,3})+>>"  # long ones over many lines
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +289,18 @@ def probe_refusal(condition: Condition | None) -> ProbeRefusal:
 
 def _written_out(found: re.Match[str]) -> str:
     numbers = [int(each) for each in re.findall(r"\d+", found[0])]
-    if any(each > 255 for each in numbers):
+    text = _spelled(numbers)
+    # A few characters that cannot be printed, such as a line break, make it no less of a text.
+    if 2 * sum(each.isprintable() for each in text) <= len(text):
         return found[0]
-    text = bytes(numbers).decode("utf-8", "replace")
-    return f'"{text}"' if text.isprintable() else found[0]
+    return f'"{text}"'
+
+
+def _spelled(numbers: list[int]) -> str:
+    """Return the text that octets or characters are; empty for neither."""
+    if all(each <= 0xFF for each in numbers):
+        with contextlib.suppress(UnicodeDecodeError):
+            return bytes(numbers).decode()
+    if any(each > 0x10FFFF or 0xD800 <= each < 0xE000 for each in numbers):
+        return ""
+    return "".join(map(chr, numbers))

@@ -20,6 +20,7 @@ from springline.drivers.amqp10.frames import (
     AMQP,
     AMQP_HEADER,
     HEADER_OCTETS,
+    MIN_MAX_FRAME_SIZE,
     Frame,
     FrameSplitter,
     MalformedFrameError,
@@ -279,9 +280,16 @@ class Engine:
 
     def _note_open(self, fields: list[Any]) -> None:
         properties = codec.field(fields, 9, {})
+        max_frame_size = _number(codec.field(fields, 2, _LARGEST))
+        if max_frame_size < MIN_MAX_FRAME_SIZE:
+            raise ViolationError(
+                "amqp:invalid-field",
+                f"an Open with frames of {max_frame_size} octets: {MIN_MAX_FRAME_SIZE} are the"
+                " least (max-frame-size)",
+            )
         self.peer = PeerOpen(
             container_id=str(codec.field(fields, 0, "")),
-            max_frame_size=_number(codec.field(fields, 2, _LARGEST)),
+            max_frame_size=max_frame_size,
             channel_max=_number(codec.field(fields, 3, 0xFFFF)),
             idle_seconds=_number(codec.field(fields, 4, 0)) / 1000,
             locales=codec.symbols(codec.field(fields, 5)),

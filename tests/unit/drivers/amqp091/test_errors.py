@@ -783,3 +783,13 @@ def test_a_lost_connection_is_told_as_the_transports_end(
     assert info.reason is reason
     assert info.text
     assert not info.codes
+
+
+def test_what_is_not_allowed_before_a_virtual_host_is_named_is_the_login() -> None:
+    """Qpid Broker-J says 530 of a login; of a virtual host RabbitMQ does, after Tune."""
+    close = Close(code=530, text="Authentication failed")
+    error = replies.at_open(close, authenticated=False, hint="look here")
+    assert type(error) is CredentialRejectedError
+    assert error.message == "the broker refused the login: 530 Authentication failed (look here)"
+    error = replies.at_open(close, authenticated=True, hint="look here")
+    assert type(error) is RejectedError

@@ -176,6 +176,15 @@ def test_a_broker_that_does_not_offer_confirms_is_not_taken_to_confirm(capabilit
     assert not talk.handshake.agreed.can_confirm
 
 
+@pytest.mark.parametrize(
+    ("capabilities", "tells"), [({}, False), (None, False), ({"basic.nack": True}, True)]
+)
+def test_whether_a_broker_tells_of_extensions_is_known(capabilities: Any, tells: bool) -> None:
+    talk = Conversation()
+    talk.hear(start(capabilities=capabilities), tune(), OPEN_OK)
+    assert talk.handshake.agreed.has_extensions is tells
+
+
 # --- challenges
 
 

@@ -196,6 +196,22 @@ def test_open_with_what_is_no_number_is_refused(fields: list[object]) -> None:
     assert engine.peer is None
 
 
+@pytest.mark.parametrize("size", [0, 1, 511])
+def test_open_with_frames_that_are_too_small_is_refused(
+    size: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """§2.7.1; proton would write a line of its own to where the logs go."""
+    engine = amqp10_pair.engine()
+    engine.output()
+    engine.receive_header()
+    engine.receive(open_frame("theirs", None, uint(size)))
+    assert engine.fault is not None
+    assert engine.fault.name == INVALID
+    assert f"frames of {size} octets" in engine.fault.text
+    assert engine.peer is None
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize("handle", [0x80000000, 0xFFFFFFFE, 0xFFFFFFFF], ids=hex)
 def test_handle_that_is_higher_than_our_begin_says_is_refused(handle: int) -> None:
     engine, session = with_session()
