@@ -47,10 +47,10 @@ async def until(connection: Amqp10Connection, name: str, *states: LinkState) -> 
     return info
 
 
+# R4.8, R4.12, R4.13
 async def test_a_sender_is_attached_and_shown_with_its_settings(
     amqp10_broker: Amqp10Broker,
 ) -> None:
-    # R4.8, R4.12, R4.13
     address = await asyncio.to_thread(amqp10_broker.add_queue, "orders")
     async with opened(asked(amqp10_broker, sender(address))) as connection:
         found = await until(connection, "out", LinkState.ATTACHED)
@@ -62,8 +62,8 @@ async def test_a_sender_is_attached_and_shown_with_its_settings(
         assert connection.blocked is None
 
 
+# R4.13
 async def test_at_most_once_asks_for_settled_messages(amqp10_broker: Amqp10Broker) -> None:
-    # R4.13
     address = await asyncio.to_thread(amqp10_broker.add_queue, "orders")
     declared = sender(address, delivery=Delivery.AT_MOST_ONCE)
     async with opened(asked(amqp10_broker, declared)) as connection:
@@ -71,8 +71,9 @@ async def test_at_most_once_asks_for_settled_messages(amqp10_broker: Amqp10Broke
         assert found.sender_settle in {SenderSettle.SETTLED, SenderSettle.MIXED}
 
 
+# R4.8, R4.16
+# It takes no message, and is no consumer afterwards.
 async def test_a_receiver_is_attached_reported_and_detached(amqp10_broker: Amqp10Broker) -> None:
-    # R4.8, R4.16: it takes no message, and is no consumer afterwards
     address = await asyncio.to_thread(amqp10_broker.add_queue, "orders")
     async with opened(asked(amqp10_broker, receiver(address))) as connection:
         found = await until(connection, "in", LinkState.DETACHED)
@@ -88,10 +89,10 @@ async def test_a_receiver_that_is_kept_stays(amqp10_broker: Amqp10Broker) -> Non
         assert found.kept
 
 
+# R4.8, R4.17
 async def test_a_refused_link_says_why_and_the_connection_and_its_other_links_stay(
     amqp10_broker: Amqp10Broker,
 ) -> None:
-    # R4.8, R4.17
     address = await asyncio.to_thread(amqp10_broker.add_queue, "orders")
     nowhere = amqp10_broker.address("nowhere-at-all")
     async with opened(asked(amqp10_broker, sender(nowhere, "lost"), sender(address))) as connection:
@@ -102,10 +103,11 @@ async def test_a_refused_link_says_why_and_the_connection_and_its_other_links_st
         assert connection.is_open
 
 
+# R4.7, R4.17
+# The scopes of an end are told apart.
 async def test_a_link_whose_queue_is_deleted_says_so_and_the_connection_stays(
     amqp10_broker: Amqp10Broker,
 ) -> None:
-    # R4.7, R4.17: the scopes of an end are told apart
     address = await asyncio.to_thread(amqp10_broker.add_queue, "doomed")
     async with opened(asked(amqp10_broker, receiver(address, keep=True))) as connection:
         await until(connection, "in", LinkState.ATTACHED)
@@ -116,8 +118,8 @@ async def test_a_link_whose_queue_is_deleted_says_so_and_the_connection_stays(
         assert connection.is_open
 
 
+# R4.14
 async def test_a_sender_without_credit_is_a_block(amqp10_broker: Amqp10Broker) -> None:
-    # R4.14
     if not amqp10_broker.facts.withholds_credit:
         pytest.skip("it withholds no credit")
     address = await asyncio.to_thread(amqp10_broker.add_small_queue, "small")

@@ -56,8 +56,8 @@ async def refused(broker: Amqp10Broker, **changes: Any) -> ConnectError:
 # Opened ------------------------------------------------------------------------------------------
 
 
+# R4.1, R4.2, R4.3, R4.6, R4.11
 async def test_what_was_agreed_on_is_told(amqp10_broker: Amqp10Broker) -> None:
-    # R4.1, R4.2, R4.3, R4.6, R4.11
     async with opened(asked(amqp10_broker, container_id="springline/orders/main")) as connection:
         info, found = connection.info, negotiated(connection)
         assert connection.is_open
@@ -80,20 +80,20 @@ async def test_what_was_agreed_on_is_told(amqp10_broker: Amqp10Broker) -> None:
         found.as_status().model_dump_json()
 
 
+# R4.4, R4.17
 async def test_every_mechanism_that_is_offered_and_known_logs_in(
     amqp10_broker: Amqp10Broker,
 ) -> None:
-    # R4.4, R4.17
     known = {"SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"}
     for mechanism in sorted(amqp10_broker.facts.offers & known):
         async with opened(asked(amqp10_broker, mechanisms=(mechanism,))) as connection:
             assert negotiated(connection).mechanism == mechanism
 
 
+# R4.4, R4.17
 async def test_a_mechanism_that_is_not_offered_is_refused_by_name(
     amqp10_broker: Amqp10Broker,
 ) -> None:
-    # R4.4, R4.17
     if "SCRAM-SHA-256" in amqp10_broker.facts.offers:
         pytest.skip("it offers all that is known")
     error = await refused(amqp10_broker, mechanisms=("SCRAM-SHA-256",))
@@ -110,10 +110,10 @@ async def test_a_wrong_password_is_the_credential_s_fault(amqp10_broker: Amqp10B
     assert "pl4nted-but-wrong" not in str(error)
 
 
+# R4.2
 async def test_a_virtual_host_that_is_not_there_is_refused_after_the_login(
     amqp10_broker: Amqp10Broker,
 ) -> None:
-    # R4.2
     if not amqp10_broker.facts.refuses_unknown_vhost:
         async with opened(asked(amqp10_broker, virtual_host="nowhere")) as connection:
             assert negotiated(connection).hostname == "nowhere"
@@ -141,8 +141,8 @@ async def test_who_shows_no_login_proves_nothing(amqp10_broker: Amqp10Broker) ->
 # Ended -------------------------------------------------------------------------------------------
 
 
+# R4.7
 async def test_it_says_goodbye_and_waits_for_the_answer(amqp10_broker: Amqp10Broker) -> None:
-    # R4.7
     async with opened(asked(amqp10_broker)) as connection:
         recorder = Recorder()
         connection.observe(recorder)
@@ -155,18 +155,18 @@ async def test_it_says_goodbye_and_waits_for_the_answer(amqp10_broker: Amqp10Bro
         await connection.close()
 
 
+# R4.7
 async def test_it_is_dropped_without_a_word(amqp10_broker: Amqp10Broker) -> None:
-    # R4.7
     async with opened(asked(amqp10_broker)) as connection:
         connection.abort()
         await connection.wait_gone()
         assert not connection.is_open
 
 
+# R4.7
 async def test_an_administrator_s_close_is_told_with_its_reason(
     amqp10_broker: Amqp10Broker,
 ) -> None:
-    # R4.7
     async with opened(asked(amqp10_broker)) as connection:
         recorder = Recorder()
         connection.observe(recorder)
@@ -197,8 +197,9 @@ async def test_a_broker_that_goes_down_is_told_and_comes_back(
         assert connection.is_open
 
 
+# R4.3
+# After twice the declared delay.
 async def test_a_broker_that_falls_silent_is_missed(amqp10_broker: Amqp10Broker) -> None:
-    # R4.3: after twice the declared delay
     async with opened(asked(amqp10_broker, heartbeat_seconds=1)) as connection:
         recorder = Recorder()
         connection.observe(recorder)
@@ -211,8 +212,9 @@ async def test_a_broker_that_falls_silent_is_missed(amqp10_broker: Amqp10Broker)
     assert (close.by, close.reason) == (ClosedBy.TRANSPORT, Reason.HEARTBEAT_MISSED)
 
 
+# R4.3
+# Our own signs of life, and those of the broker's, for three heartbeats.
 async def test_it_outlives_the_idle_time_out_of_the_broker(amqp10_broker: Amqp10Broker) -> None:
-    # R4.3: our own signs of life, and those of the broker's, for three heartbeats
     async with opened(asked(amqp10_broker, heartbeat_seconds=1)) as connection:
         recorder = Recorder()
         connection.observe(recorder)
@@ -226,8 +228,8 @@ async def test_it_outlives_the_idle_time_out_of_the_broker(amqp10_broker: Amqp10
 # Probed ------------------------------------------------------------------------------------------
 
 
+# R4.9, R4.16
 async def test_a_probe_is_taken_back_and_no_queue_grows(amqp10_broker: Amqp10Broker) -> None:
-    # R4.9, R4.16
     address = await asyncio.to_thread(amqp10_broker.add_queue, "probes")
     probe = ProbeParameters(address=address, receive=True)
     async with opened(asked(amqp10_broker, probe=probe)) as connection:
@@ -237,8 +239,8 @@ async def test_a_probe_is_taken_back_and_no_queue_grows(amqp10_broker: Amqp10Bro
     assert count == 0
 
 
+# R4.16
 async def test_a_probe_leaves_the_messages_of_others(amqp10_broker: Amqp10Broker) -> None:
-    # R4.16
     address = await asyncio.to_thread(amqp10_broker.add_queue, "shared")
     sends = ProbeParameters(address=address)
     takes = ProbeParameters(address=address, receive=True)
@@ -300,10 +302,11 @@ async def test_a_block_is_seen_by_a_connection_that_opens_during_it(
 # The credential ----------------------------------------------------------------------------------
 
 
+# R4.5
+# The driver and its library let go of it; what masks texts knows it still.
 async def test_the_password_is_gone_when_it_has_authenticated(
     amqp10_broker: Amqp10Broker,
 ) -> None:
-    # R4.5: the driver and its library let go of it; what masks texts knows it still
     async with opened(asked(amqp10_broker)) as connection:
         assert connection.info.negotiated.mechanism == "PLAIN"
         assert not _reaches_credential(connection)

@@ -7,7 +7,7 @@ from proton import Endpoint, Session
 
 from springline.drivers.amqp10.conditions import Condition
 
-__all__ = ["EngineSession", "Windows"]
+__all__ = ["EngineSession", "LinkName", "Windows"]
 
 _REMOTE_CLOSED: Final = Endpoint.REMOTE_CLOSED
 _REMOTE_ACTIVE: Final = Endpoint.REMOTE_ACTIVE
@@ -25,10 +25,14 @@ class Windows:
     offered_capabilities: tuple[str, ...] = ()
 
 
+LinkName = tuple[str, bool]
+"""A link between two containers: its name, and whether the peer receives."""
+
+
 class EngineSession:
     """A session that we have begun."""
 
-    __slots__ = ("is_forgotten", "own_windows", "proton", "windows")
+    __slots__ = ("detached", "is_forgotten", "own_windows", "proton", "windows")
 
     def __init__(self, session: Session) -> None:
         self.proton = session
@@ -36,6 +40,8 @@ class EngineSession:
         """Whether we have ended it, and want to hear nothing more of it."""
         self.own_windows: Windows | None = None
         """As our Begin had them."""
+        self.detached: set[LinkName] = set()
+        """Links that the peer has detached, for good or not."""
         self.windows: Windows | None = None
         """The peer's, as they are now; None before it has begun."""
 

@@ -113,6 +113,8 @@ class Attachment:
         state = self.link.state
         if not state & Endpoint.LOCAL_ACTIVE or not state & Endpoint.REMOTE_ACTIVE:
             return False
+        if self._is_detached:
+            return False
         return self._has_terminus and self.session.is_open
 
     @property
@@ -124,7 +126,7 @@ class Attachment:
     def end(self) -> LinkEndedError | None:
         """Return how the peer has ended it, None if it has not."""
         # What it says of the link comes first: it may end the session of a refused one, too.
-        if self.link.state & Endpoint.REMOTE_CLOSED:
+        if self._is_detached:
             what = "the broker detached it" if self._has_terminus else "the broker refused it"
             return LinkEndedError(
                 Origin.REMOTE, Condition.of(self.link.remote_condition), what=what
@@ -177,7 +179,13 @@ class Attachment:
 
     @property
     def _is_gone(self) -> bool:
-        return bool(self.link.state & Endpoint.REMOTE_CLOSED) or self.session.is_ended_by_peer
+        return self._is_detached or self.session.is_ended_by_peer
+
+    @property
+    def _is_detached(self) -> bool:
+        """Whether the peer has said Detach."""
+        name = (self.terms.name, self.terms.role is Role.SENDER)
+        return name in self.session.detached or bool(self.link.state & Endpoint.REMOTE_CLOSED)
 
     def release(self) -> None:
         """Let go of it at once: the session is ended, without waiting for the peer. Idempotent."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from proton import Condition as ProtonCondition
-from proton import Connection, Endpoint, Transport, TransportException, symbol
+from proton import Connection, Endpoint, Transport, TransportException, symbol, uint
 
 from springline.drivers.amqp10 import codec
 from springline.drivers.amqp10.amqp_sessions import EngineSession, Windows
@@ -36,6 +36,7 @@ _REMOTE_ACTIVE: Final = Endpoint.REMOTE_ACTIVE
 _LOCAL_ACTIVE: Final = Endpoint.LOCAL_ACTIVE
 _LARGEST: Final = 0xFFFFFFFF
 _MOST_CHANNELS: Final = 0x8000  # proton's own limit
+_MAX_FRAME_SIZE: Final = 2  # a field of Open (§2.7.1)
 _INCOMING_LOCALES: Final = 6  # the field of Open (§2.7.1)
 _SIGN_OF_LIFE: Final = framed(b"")
 """An empty frame. proton gets it for each that it is not to see, too."""
@@ -272,24 +273,19 @@ class Engine:
         if not frame.body:
             self._push(_SIGN_OF_LIFE)
             return
-        code, fields = codec.decode(frame.body)
+        body = frame.body
+        code, fields = codec.decode(body)
         is_admitted = self._guard.admits(frame.channel, code, fields)
         if code == codec.OPEN:
             self._note_open(fields)
-        self._push(framed(frame.body, channel=frame.channel) if is_admitted else _SIGN_OF_LIFE)
+            body = self._with_least_frames(body, fields)
+        self._push(framed(body, channel=frame.channel) if is_admitted else _SIGN_OF_LIFE)
 
     def _note_open(self, fields: list[Any]) -> None:
         properties = codec.field(fields, 9, {})
-        max_frame_size = _number(codec.field(fields, 2, _LARGEST))
-        if max_frame_size < MIN_MAX_FRAME_SIZE:
-            raise ViolationError(
-                "amqp:invalid-field",
-                f"an Open with frames of {max_frame_size} octets: {MIN_MAX_FRAME_SIZE} are the"
-                " least (max-frame-size)",
-            )
         self.peer = PeerOpen(
             container_id=str(codec.field(fields, 0, "")),
-            max_frame_size=max_frame_size,
+            max_frame_size=_number(codec.field(fields, _MAX_FRAME_SIZE, _LARGEST)),
             channel_max=_number(codec.field(fields, 3, 0xFFFF)),
             idle_seconds=_number(codec.field(fields, 4, 0)) / 1000,
             locales=codec.symbols(codec.field(fields, 5)),
@@ -297,6 +293,17 @@ class Engine:
             desired_capabilities=codec.symbols(codec.field(fields, 8)),
             properties=properties if isinstance(properties, dict) else {},
         )
+
+    def _with_least_frames(self, body: bytes, fields: list[Any]) -> bytes:
+        """Return an Open for proton, which is told that the peer takes what everybody has to take.
+
+        Broker-J says 0 where it is about to refuse. Of less proton would write a line to where the
+        logs go.
+        """
+        if self.peer is None or self.peer.max_frame_size >= MIN_MAX_FRAME_SIZE:
+            return body
+        fields[_MAX_FRAME_SIZE] = uint(MIN_MAX_FRAME_SIZE)
+        return codec.encode(codec.OPEN, fields)
 
     def _note_sent(self, octets: bytes) -> None:
         """Keep what our own frames say that proton does not show, such as channels."""

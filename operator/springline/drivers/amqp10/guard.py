@@ -13,7 +13,7 @@ from typing import Any, Final
 from proton import uint, ushort
 
 from springline.drivers.amqp10 import codec
-from springline.drivers.amqp10.amqp_sessions import EngineSession, Windows
+from springline.drivers.amqp10.amqp_sessions import EngineSession, LinkName, Windows
 
 __all__ = ["FrameGuard", "ViolationError"]
 
@@ -45,11 +45,10 @@ class _Channel:
         self.session = session
         self.is_shown = False
         """Whether proton has seen the peer's Begin."""
-        self.asked: set[tuple[str, bool]] = set()
-        """Links that we attach, and that the peer has not: their names, and whether the peer
-        receives."""
-        self.handles: dict[int, bool] = {}
-        """The peer's handles of attached links, and whether it receives."""
+        self.asked: set[LinkName] = set()
+        """Links that we attach, and that the peer has not."""
+        self.handles: dict[int, LinkName] = {}
+        """The peer's handles of attached links."""
 
 
 class FrameGuard:
@@ -185,7 +184,7 @@ def _attach(begun: _Channel, fields: list[Any]) -> None:
     if handle in begun.handles or handle > _HIGHEST_HANDLE:
         raise ViolationError(_INVALID_FIELD, "a link on a handle that it may not have")
     begun.asked.remove((name, receives))
-    begun.handles[handle] = receives
+    begun.handles[handle] = (name, receives)
 
 
 def _flow(begun: _Channel, fields: list[Any]) -> None:
@@ -205,7 +204,8 @@ def _flow(begun: _Channel, fields: list[Any]) -> None:
 
 
 def _transfer(begun: _Channel, fields: list[Any]) -> None:
-    if _link(begun, _required(fields, 0)):
+    _, peer_receives = _link(begun, _required(fields, 0))
+    if peer_receives:
         raise ViolationError(_NOT_ALLOWED, "a transfer on a link that it receives from")
     _number(fields, 1, uint)
 
@@ -219,7 +219,8 @@ def _disposition(_: _Channel, fields: list[Any]) -> None:
 
 def _detach(begun: _Channel, fields: list[Any]) -> None:
     handle = _required(fields, 0)
-    _link(begun, handle)
+    # proton shows a Detach only where it says closed, and not every broker does.
+    begun.session.detached.add(_link(begun, handle))
     del begun.handles[handle]
 
 
@@ -232,12 +233,12 @@ _CHECKS: Final = {
 }
 
 
-def _link(begun: _Channel, handle: int) -> bool:
-    """Return whether the peer receives on a link. Raises `ViolationError` if there is none."""
-    receives = begun.handles.get(handle)
-    if receives is None:
+def _link(begun: _Channel, handle: int) -> LinkName:
+    """Return the link of a handle. Raises `ViolationError` if there is none."""
+    link = begun.handles.get(handle)
+    if link is None:
         raise ViolationError(_INVALID_FIELD, "something for a link that there is not")
-    return receives
+    return link
 
 
 def _windows(fields: list[Any]) -> Windows:

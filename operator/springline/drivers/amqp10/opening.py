@@ -11,7 +11,7 @@ from springline.drivers.amqp10.connection import Amqp10Connection
 from springline.drivers.amqp10.endpoints import EndedError
 from springline.drivers.amqp10.engine import Engine, EngineSession, Opening
 from springline.drivers.amqp10.errors import Amqp10Progress, HandshakeStep
-from springline.drivers.amqp10.frames import AMQP_HEADER
+from springline.drivers.amqp10.frames import AMQP_HEADER, MIN_MAX_FRAME_SIZE
 from springline.drivers.amqp10.links import Links
 from springline.drivers.amqp10.negotiated import Amqp10Negotiated, SessionWindows
 from springline.drivers.amqp10.parameters import Amqp10Parameters
@@ -143,7 +143,19 @@ class Attempt:
             raise self._refused(wire, error) from None
         if session.is_ended_by_peer:
             raise self._error(session.remote_condition, wire)
+        self._check_frames(wire)
         return session
+
+    def _check_frames(self, wire: Wire) -> None:
+        """Not sooner: a broker that refuses may say anything in its Open."""
+        peer = wire.engine.peer
+        if peer is not None and peer.max_frame_size < MIN_MAX_FRAME_SIZE:
+            raise RejectedError(
+                Reason.NEGOTIATION_FAILED,
+                f"{self._progress.where}: the peer takes frames of {peer.max_frame_size} octets,"
+                f" and {MIN_MAX_FRAME_SIZE} are the least (max-frame-size)",
+                authenticated=True,
+            )
 
     def _refused(self, wire: Wire, error: EndedError) -> Exception:
         """Return what it means that the connection has ended instead of being open."""
