@@ -1,5 +1,6 @@
 """The table of targets."""
 
+import importlib.util
 from collections.abc import Mapping
 from typing import Final
 
@@ -17,6 +18,16 @@ from fuzz.targets import (
 
 __all__ = ["TARGETS"]
 
+
+def _amqp10() -> tuple[Target, ...]:
+    """Return what needs the library for AMQP 1.0; nothing where that could not be compiled."""
+    if importlib.util.find_spec("proton") is None:
+        return ()
+    from fuzz.targets import amqp10, amqp10_session
+
+    return (amqp10.TARGET, amqp10_session.TARGET)
+
+
 TARGETS: Final[Mapping[str, Target]] = {
     each.name: each
     for each in (
@@ -29,5 +40,6 @@ TARGETS: Final[Mapping[str, Target]] = {
         certificates.TARGET,
         documents.TARGET,
         kube.TARGET,
+        *_amqp10(),
     )
 }

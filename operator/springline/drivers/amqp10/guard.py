@@ -179,7 +179,8 @@ class FrameGuard:
 def _attach(begun: _Channel, fields: list[Any]) -> None:
     name, receives = codec.field(fields, 0), codec.field(fields, 2)
     handle = _required(fields, 1)
-    if not isinstance(receives, bool) or (name, receives) not in begun.asked:
+    is_known = isinstance(name, str) and isinstance(receives, bool)
+    if not is_known or (name, receives) not in begun.asked:
         raise ViolationError(_NOT_ALLOWED, "the attach of a link that nobody asked for")
     if handle in begun.handles or handle > _HIGHEST_HANDLE:
         raise ViolationError(_INVALID_FIELD, "a link on a handle that it may not have")

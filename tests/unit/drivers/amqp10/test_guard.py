@@ -100,6 +100,11 @@ VIOLATIONS: dict[str, tuple[bytes, str]] = {
     ),
     "a link without a name": (attach(None, uint(2), RECEIVES), NOT_ALLOWED),
     "a link whose name is a number": (attach(7, uint(2), RECEIVES), NOT_ALLOWED),
+    "a link whose name is a list": (attach(["out"], uint(2), RECEIVES), NOT_ALLOWED),
+    "a link whose name is an array": (
+        attach(codec.symbol_array(["out"]), uint(2), RECEIVES),
+        NOT_ALLOWED,
+    ),
     "a link without a role": (attach("out", uint(2), None), NOT_ALLOWED),
     "a link without a handle": (attach("out", None, RECEIVES), INVALID),
     "a link with a text for a handle": (attach("out", "2", RECEIVES), INVALID),
