@@ -70,7 +70,7 @@ def hostnames(virtual_host: str, host: str) -> tuple[str, ...]:
 def broker(peer: PeerOpen) -> Broker:
     """Return who it is by its own account."""
     product = _text(peer, "product")
-    numbers = re.match(r"(\d+)\.(\d+)", _text(peer, "version"))
+    numbers = re.match(r"([0-9]{1,9})\.([0-9]{1,9})", _text(peer, "version"))
     version = tuple(map(int, numbers.groups())) if numbers else ()
     return Broker(product=product, version=version)
 

@@ -22,8 +22,14 @@ from springline.drivers.amqp10.sasl_layer import LoggedIn
 from springline.drivers.amqp10.wire import Wire
 from springline.drivers.shared import dialling, hints, tls_handshake
 from springline.drivers.shared.inbound import InboundBudget
-from springline.drivers.shared.line import Line
-from springline.errors import ConnectError, CredentialRejectedError, RejectedError
+from springline.drivers.shared.line import CLOSE_GRACE, Line
+from springline.drivers.shared.progress import TransportStep
+from springline.errors import (
+    ConnectError,
+    CredentialRejectedError,
+    RejectedError,
+    TransientError,
+)
 from springline.reasons import Reason
 
 __all__ = ["Attempt"]
@@ -65,6 +71,7 @@ class Attempt:
                 return await self._open(names[-1], is_last=True)
 
     async def _open(self, hostname: str, *, is_last: bool) -> Amqp10Connection:
+        self._progress.step = TransportStep.TCP
         reader = asyncio.StreamReader(bounds.READ_OCTETS, loop=self._loop)
         line = await dialling.dial(self._request, self._progress, reader)
         try:
@@ -98,14 +105,17 @@ class Attempt:
         )
         self._progress.step = HandshakeStep.OPEN
         self._progress.opened_at = self._loop.time()
-        wire.flush()
-        await sasl_layer.read_header(AMQP_HEADER, line.reader, is_after_login=True)
-        engine.receive_header()
-        wire.start(parameters.connection_name)
         try:
+            wire.flush()
+            await sasl_layer.read_header(AMQP_HEADER, line.reader, is_after_login=True)
+            engine.receive_header()
+            wire.start(parameters.connection_name)
             peer = await self._opened(wire, is_last=is_last)
             session = await self._begun(wire)
             return self._connection(wire, session, peer, logged_in, hostname)
+        except _AnotherHabitError:
+            await self._leave(wire)
+            raise
         except BaseException:
             wire.abort()
             await wire.wait_over()
@@ -128,6 +138,20 @@ class Attempt:
                 authenticated=True,
             )
         return peer
+
+    @staticmethod
+    async def _leave(wire: Wire) -> None:
+        """Close in order: the broker may take one connection of a container at a time."""
+        try:
+            wire.engine.close()
+            wire.flush()
+            async with asyncio.timeout(CLOSE_GRACE):
+                await wire.wait_over()
+        except TimeoutError:
+            pass
+        finally:
+            wire.abort()
+            await wire.wait_over()
 
     async def _begun(self, wire: Wire) -> EngineSession:
         parameters = self._request.parameters
@@ -167,7 +191,9 @@ class Attempt:
         info = wire.end_info()
         if info.reason is Reason.PEER_CLOSED:
             return EOFError()
-        return RejectedError(info.reason, f"{self._progress.where}: {info.text}")
+        family = TransientError if info.reason is Reason.HEARTBEAT_MISSED else RejectedError
+        text = f"{self._progress.where}: {info.text}"
+        return family(info.reason, text, authenticated=self._progress.authenticated)
 
     def _error(self, condition: conditions.Condition | None, wire: Wire) -> ConnectError:
         """Return the error for a Close, or an End, with this condition."""

@@ -112,6 +112,7 @@ class Wire:
 
     def abort(self) -> None:
         """Drop the transport at once. Idempotent."""
+        self._stop_timer()
         self.line.abort()
 
     # Reading and writing
