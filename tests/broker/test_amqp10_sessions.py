@@ -12,6 +12,7 @@ from springline.core.values import ClosedBy, CredentialKind
 from springline.drivers.amqp10.connection import Amqp10Connection
 from springline.drivers.amqp10.driver import Amqp10Driver
 from springline.drivers.amqp10.parameters import ProbeParameters
+from springline.drivers.shared.sasl import SaslPolicy
 from springline.errors import (
     ConnectError,
     CredentialRejectedError,
@@ -24,6 +25,7 @@ from springline.reasons import Reason
 from support import opening
 from support.amqp10_brokers import Amqp10Broker
 from support.amqp10_opening import negotiated, opened, probed, request
+from support.identities import Certificates
 from support.opening import Recorder
 from support.waiting import eventually
 
@@ -32,10 +34,10 @@ pytestmark = [pytest.mark.broker, pytest.mark.usefixtures("nothing_left_beside")
 SECRET = Amqp10Broker.password
 
 
-def asked(broker: Amqp10Broker, **changes: Any) -> Any:
+def asked(broker: Amqp10Broker, *, port: int = 0, **changes: Any) -> Any:
     """Return a request that is welcome at this broker."""
     return request(
-        broker.endpoint.port,
+        port or broker.endpoint.port,
         **{
             "credential": opening.password(broker.username, SECRET),
             "virtual_host": broker.virtual_host,
@@ -136,6 +138,46 @@ async def test_who_shows_no_login_proves_nothing(amqp10_broker: Amqp10Broker) ->
     except ConnectError as error:
         assert error.reason is Reason.ACCESS_REFUSED  # noqa: PT017 - both are an answer
         assert isinstance(error, RejectedError)  # noqa: PT017
+
+
+# R4.4
+async def test_a_client_certificate_is_the_login(
+    amqp10_broker: Amqp10Broker, certificates: Certificates
+) -> None:
+    async with opened(
+        asked(
+            amqp10_broker,
+            port=amqp10_broker.tls_endpoint.port,
+            credential=opening.external(),
+            mechanisms=("EXTERNAL", "PLAIN"),
+            tls=certificates.client(with_certificate=True),
+        )
+    ) as connection:
+        found = negotiated(connection)
+        assert found.mechanism == "EXTERNAL"
+        assert found.tls is not None
+        assert found.tls.version.startswith("TLS")
+        assert connection.info.proved
+
+
+# R4.4
+async def test_a_password_goes_in_clear_text_only_where_that_is_allowed_or_over_tls(
+    amqp10_broker: Amqp10Broker, certificates: Certificates
+) -> None:
+    plain = SaslPolicy(mechanisms=("PLAIN",), allow_insecure=False)
+    error = await refused(amqp10_broker, sasl=plain)
+    assert error.reason is Reason.INSECURE_MECHANISM
+    if "PLAIN" not in amqp10_broker.facts.offers_tls:
+        return  # over TLS it takes certificates alone
+    async with opened(
+        asked(
+            amqp10_broker,
+            port=amqp10_broker.tls_endpoint.port,
+            sasl=plain,
+            tls=certificates.client(with_certificate=True),  # Broker-J insists on one
+        )
+    ) as connection:
+        assert negotiated(connection).mechanism == "PLAIN"
 
 
 # Ended -------------------------------------------------------------------------------------------

@@ -159,7 +159,7 @@ class Artemis(JavaServer, Amqp10Broker):
             "management.xml": _JMX,
             "login.config": _LOGIN,
             "log4j2.properties": _LOGGING,
-            "certificates.properties": f"{CLIENT_NAME}=CN={CLIENT_NAME},OU=,O=\n",
+            "certificates.properties": f"{CLIENT_NAME}=/CN={CLIENT_NAME},.*/\n",
         }
         users = {_ADMINISTRATOR: self.password, self.username: self.password}
         first = {
