@@ -171,6 +171,11 @@ class Wire:
             line.end()
         self._changed()
 
+    def say_goodbye(self) -> None:
+        """Send what is still to be said, and give the peer a moment to answer."""
+        self.flush()
+        self.line.linger()
+
     # Waiting
 
     def time(self) -> float:
