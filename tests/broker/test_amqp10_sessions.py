@@ -20,6 +20,7 @@ from springline.errors import (
     ProbeRefusal,
     ProbeRefusedError,
     RejectedError,
+    TransientError,
 )
 from springline.reasons import Reason
 from support import opening
@@ -178,6 +179,20 @@ async def test_a_password_goes_in_clear_text_only_where_that_is_allowed_or_over_
         )
     ) as connection:
         assert negotiated(connection).mechanism == "PLAIN"
+
+
+async def test_a_container_has_one_connection_where_that_is_asked_for_and_known(
+    amqp10_broker: Amqp10Broker,
+) -> None:
+    """RabbitMQ does not know of it, and the others refuse the second one."""
+    alone = asked(amqp10_broker, sole_connection=True)
+    async with opened(alone) as connection:
+        if "sole-connection-for-container" in negotiated(connection).offered_capabilities:
+            with pytest.raises(TransientError) as failed:
+                await Amqp10Driver().open(alone)
+            assert failed.value.reason is Reason.CONNECTION_LIMIT_REACHED
+            assert 'the container "springline/orders/main"' in failed.value.message
+        assert connection.is_open
 
 
 # Ended -------------------------------------------------------------------------------------------

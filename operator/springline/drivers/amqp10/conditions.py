@@ -29,6 +29,7 @@ __all__ = [
     "Condition",
     "Meaning",
     "blames_secret",
+    "may_be_of_container",
     "meaning",
     "probe_refusal",
     "shown",
@@ -108,6 +109,7 @@ _OF_NEW_SECRET: Final = r"^credential update failed|failed for new credential"
 _UNAUTHORIZED: Final = "amqp:unauthorized-access"
 _NOT_ALLOWED: Final = "amqp:not-allowed"
 _NOT_FOUND: Final = "amqp:not-found"
+_INVALID_FIELD: Final = "amqp:invalid-field"
 _FORCED: Final = "amqp:connection:forced"
 _LIMIT: Final = "amqp:resource-limit-exceeded"
 
@@ -186,7 +188,7 @@ _RULES: Final = (
     ),
     _rule(
         _NOT_ALLOWED,
-        "amqp:invalid-field",
+        _INVALID_FIELD,
         "amqp:precondition-failed",
         "amqp:resource-locked",
         family=RejectedError,
@@ -257,6 +259,14 @@ def blames_secret(condition: Condition) -> bool:
         return True
     means = meaning(condition)
     return means.reason is Reason.ACCESS_REFUSED and not means.is_expired
+
+
+def may_be_of_container(condition: Condition | None) -> bool:
+    """Whether a Close may say that the container has a connection already.
+
+    The field that is invalid is the container id (Enforcing Connection Uniqueness 1.0 §4).
+    """
+    return condition is not None and condition.name == _INVALID_FIELD
 
 
 def when_open(condition: Condition | None, *, by: ClosedBy, text: str) -> CloseInfo:

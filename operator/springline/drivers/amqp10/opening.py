@@ -203,6 +203,15 @@ class Attempt:
             return CredentialRejectedError(
                 Reason.ACCESS_REFUSED, f"{means.says}: {shown}", says_expired=True
             )
+        parameters = self._request.parameters
+        if parameters.sole_connection and conditions.may_be_of_container(condition):
+            # Another one of ours, perhaps, that the broker has not missed yet.
+            return TransientError(
+                Reason.CONNECTION_LIMIT_REACHED,
+                f'the container "{parameters.container_id}" has a connection already, and'
+                f" spec.amqp10.soleConnection is true: {shown}",
+                authenticated=True,
+            )
         if means.reason is Reason.ACCESS_REFUSED and self._is_a_stranger:
             hint = hints.on_refused_login(self._request.credential, self._request.address)
             text = f"{means.says}: {shown}" + (f" ({hint})" if hint else "")
