@@ -278,7 +278,7 @@ class Engine:
     def _note_open(self, fields: list[Any]) -> None:
         properties = codec.field(fields, 9, {})
         max_frame_size = _number(codec.field(fields, 2, _LARGEST))
-        if max_frame_size < MIN_MAX_FRAME_SIZE:
+        if 0 < max_frame_size < MIN_MAX_FRAME_SIZE:  # Broker-J says 0 for no limit
             raise ViolationError(
                 "amqp:invalid-field",
                 f"an Open with frames of {max_frame_size} octets: {MIN_MAX_FRAME_SIZE} are the"

@@ -201,7 +201,7 @@ def test_open_with_what_is_no_number_is_refused(fields: list[object]) -> None:
     assert engine.peer is None
 
 
-@pytest.mark.parametrize("size", [0, 1, 511])
+@pytest.mark.parametrize("size", [1, 511])
 def test_open_with_frames_that_are_too_small_is_refused(
     size: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -215,6 +215,19 @@ def test_open_with_frames_that_are_too_small_is_refused(
     assert f"frames of {size} octets" in engine.fault.text
     assert engine.peer is None
     assert capfd.readouterr().err == ""
+
+
+def test_frames_of_no_octets_stand_for_no_limit() -> None:
+    """Broker-J 9.2 says so."""
+    engine = amqp10_pair.engine()
+    engine.output()
+    engine.receive_header()
+    engine.receive(open_frame("theirs", None, uint(0)))
+    assert engine.is_open
+    session = engine.begin(incoming_capacity=1 << 20, outgoing_window=1)
+    engine.output()
+    engine.receive(begin(0))
+    assert session.is_open
 
 
 @pytest.mark.parametrize("handle", [0x80000000, 0xFFFFFFFE, 0xFFFFFFFF], ids=hex)
