@@ -173,7 +173,7 @@ class Attempt:
     def _check_frames(self, wire: Wire) -> None:
         """Not sooner: a broker that refuses may say anything in its Open."""
         peer = wire.engine.peer
-        if peer is not None and peer.max_frame_size < MIN_MAX_FRAME_SIZE:
+        if peer is not None and 0 < peer.max_frame_size < MIN_MAX_FRAME_SIZE:
             raise RejectedError(
                 Reason.NEGOTIATION_FAILED,
                 f"{self._progress.where}: the peer takes frames of {peer.max_frame_size} octets,"
