@@ -12,12 +12,13 @@ from springline.core.values import Credential
 from springline.drivers.amqp10.scram import HASHES, ScramClient, fresh_nonce
 from springline.drivers.shared.sasl import MechanismTable
 from springline.errors import CredentialRejectedError, RejectedError
+from springline.protocols import PROTOCOLS
 from springline.reasons import Reason
 from springline.threads import OffLoop, Threads
 
 __all__ = ["MAX_ROUNDS", "MECHANISMS", "TABLE", "Exchange", "start"]
 
-MECHANISMS: Final = ("EXTERNAL", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "ANONYMOUS")
+MECHANISMS: Final = PROTOCOLS["amqp10"].mechanisms
 """Most wanted first."""
 
 TABLE: Final = MechanismTable(
