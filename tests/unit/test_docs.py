@@ -12,6 +12,7 @@ import yaml
 
 from springline import __version__, cli
 from springline.api import crds, documents
+from springline.metrics import catalogue
 from springline.reasons import Reason
 from support import reference_pages
 from support.markdown import Page
@@ -155,6 +156,12 @@ def test_every_reason_has_a_section() -> None:
     assert {reason.value for reason in Reason if reason not in FINE} <= set(page.headings)
     _, _, fine = page.text.partition("\n## Nothing is wrong\n")
     assert {reason.value for reason in FINE} <= set(re.findall(r"`(\w+)`", fine))
+
+
+def test_metrics_have_a_label_for_each_reason_of_a_block() -> None:
+    """docs/status.md and the metrics name the same reasons for which Blocked is True."""
+    blocked = [row[0] for row in Page(DOCS / "status.md").rows("## Blocked") if row[1] == "True"]
+    assert set(re.findall(r"`(\w+)`", " ".join(blocked))) == set(catalogue.BLOCKED)
 
 
 def test_options_of_the_operator_are_those_that_it_has() -> None:

@@ -161,7 +161,7 @@ class AMQP10Probe(ApiModel):
     address: NodeAddress = Field(
         description=(
             "Address of the node that a message is sent to every spec.probe.interval. It expires"
-            " after one interval."
+            " before the next one."
         )
     )
     receive: bool = Field(

@@ -115,6 +115,8 @@ BLOCKED: Final = (
     Reason.LOW_ON_DISK,
     Reason.LOW_ON_MEMORY_AND_DISK,
     Reason.THROTTLED,
+    Reason.WINDOW_CLOSED,
+    Reason.NO_CREDIT,
     Reason.BLOCKED_BY_BROKER,
 )
 """Reasons of condition Blocked while it is True."""
