@@ -115,6 +115,11 @@ class Wire:
         self._stop_timer()
         self.line.abort()
 
+    def take_leave(self) -> None:
+        """Send the Close that the engine has, and give the peer a moment to answer it."""
+        self.flush()
+        self.line.linger()
+
     # Reading and writing
 
     async def _run(self) -> None:
