@@ -240,6 +240,9 @@ def shown(condition: Condition | None, veil: Veil) -> str:
     if condition is None:
         return "no reason given"
     name = peer_text.cleaned(condition.name, veil=veil)
+    if len(condition.text) > _LONGEST_READ:
+        # Before it is cut: the beginning of a secret is not recognised.
+        condition = Condition(condition.name, veil.over(condition.text))
     # Written out first: a secret in numbers is one, too.
     text = peer_text.cleaned(condition.plain, _LONGEST_TEXT, veil=veil)
     return f"{name}: {text}" if text else name

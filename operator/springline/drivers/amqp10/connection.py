@@ -213,7 +213,7 @@ class Amqp10Connection:
         self._closed_by_us = conditions.when_open(condition, by=ClosedBy.SERVER, text=text)
         self._links.stop()
         self._wire.engine.close()
-        asyncio.get_running_loop().call_soon(self._wire.say_goodbye)
+        asyncio.get_running_loop().call_soon(self._wire.take_leave)
 
     def _set_block(self, block: Block | None) -> None:
         if block == self._block:

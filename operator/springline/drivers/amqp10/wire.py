@@ -115,6 +115,11 @@ class Wire:
         self._stop_timer()
         self.line.abort()
 
+    def take_leave(self) -> None:
+        """Send the Close that the engine has, and give the peer a moment to answer it."""
+        self.flush()
+        self.line.linger()
+
     # Reading and writing
 
     async def _run(self) -> None:
@@ -171,11 +176,6 @@ class Wire:
             # It has been told why; it need not answer.
             line.end()
         self._changed()
-
-    def say_goodbye(self) -> None:
-        """Send what is still to be said, and give the peer a moment to answer."""
-        self.flush()
-        self.line.linger()
 
     # Waiting
 
