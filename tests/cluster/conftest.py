@@ -203,7 +203,10 @@ def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQNode]
     if EXISTING:
         pytest.skip("this test needs a broker of its own")
     try:
-        node = RabbitMQNode(tmp_path_factory.mktemp("rabbitmq"), management=True)
+        # From RabbitMQ 4 on the plugin is there and does nothing.
+        node = RabbitMQNode(
+            tmp_path_factory.mktemp("rabbitmq"), plugins=("rabbitmq_amqp1_0",), management=True
+        )
     except RabbitMQMissing as error:
         pytest.skip(str(error))
     with node:

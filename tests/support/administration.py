@@ -178,6 +178,30 @@ class Administration(ABC):
         limit = f'[{{<<"max-connections">>, {max_connections}}}]'
         self._do(f"rabbit_vhost_limit:set({name}, {limit}, {_ACTOR})")
 
+    # Queues
+
+    def add_queue(self, vhost: str, name: str) -> None:
+        """Add a durable queue. Idempotent."""
+        self._do(
+            f"rabbit_amqqueue:declare({_queue(vhost, name)}, true, false, [], none, {_ACTOR}), ok"
+        )
+
+    def delete_queue(self, vhost: str, name: str) -> None:
+        """Delete a queue; its consumers are told."""
+        self._do(
+            f"{{ok, Queue}} = rabbit_amqqueue:lookup({_queue(vhost, name)}), "
+            f"rabbit_amqqueue:delete(Queue, false, false, {_ACTOR}), ok"
+        )
+
+    def message_count(self, vhost: str, queue: str) -> int:
+        """Count what is in a queue."""
+        return int(
+            self.eval(
+                f"{{ok, Queue}} = rabbit_amqqueue:lookup({_queue(vhost, queue)}), "
+                "proplists:get_value(messages, rabbit_amqqueue:info(Queue, [messages]))"
+            )
+        )
+
     # Alarms
 
     def set_alarm(self, source: Alarm) -> None:
@@ -218,6 +242,19 @@ class Administration(ABC):
         """Close every connection, as an administrator does, and return how many there were."""
         return self._close("rabbit_networking:local_connections()", reason)
 
+    def close_clients(self, port: int, reason: str) -> int:
+        """Close whatever is connected to a port, as above, and return how many there were.
+
+        RabbitMQ 3.10 lists no connection of AMQP 1.0 among the others.
+        """
+        closing = f"rabbit_reader:shutdown(Pid, {erlang.string(reason)})"
+        readers = (
+            "[rabbit_connection_sup:reader(Supervisor) || "
+            "{acceptor, _, Port} = Listener <- maps:keys(ranch:info()), "
+            f"Port =:= {port}, Supervisor <- ranch:procs(Listener, connections)]"
+        )
+        return int(self.eval(f"length([catch {closing} || Pid <- {readers}])"))
+
     def _close(self, pids: str, reason: str) -> int:
         # A connection that has just ended by itself makes close_connection exit.
         return int(
@@ -240,6 +277,10 @@ class Administration(ABC):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"still not so after {_SETTLE_SECONDS} s: {condition}")
             time.sleep(0.05)
+
+
+def _queue(vhost: str, name: str) -> str:
+    return f"rabbit_misc:r({erlang.binary(vhost)}, queue, {erlang.binary(name)})"
 
 
 def _alarm(source: Alarm) -> str:

@@ -28,11 +28,6 @@ _CONNECTIONS = (
     "[Pid || Tracked <- rabbit_connection_tracking:list(), "
     "Pid <- tuple_to_list(Tracked), is_pid(Pid)]"
 )
-# What reads from a socket, in 3.10, where such a process is in no list of connections.
-_READERS = (
-    "[rabbit_connection_sup:reader(Supervisor) || Listener <- maps:keys(ranch:info()), "
-    "Supervisor <- ranch:procs(Listener, connections)]"
-)
 _FORCED = "closed by the administrator"
 # AMQP 1.0 of its own, and windows that close while an alarm is in force.
 _NATIVE = (4, 0)
@@ -149,27 +144,16 @@ class Amqp10RabbitMQ(Amqp10Broker):
 
     def add_queue(self, name: str) -> str:
         """Add a durable queue. Idempotent."""
-        self.node.eval(
-            f"rabbit_amqqueue:declare({_queue(name)}, true, false, [], none, "
-            '<<"springline-tests">>), ok'
-        )
+        self.node.add_queue(_VIRTUAL_HOST, name)
         return self.address(name)
 
     def delete_queue(self, name: str) -> None:
         """Delete a queue; its consumers are told."""
-        self.node.eval(
-            f"{{ok, Queue}} = rabbit_amqqueue:lookup({_queue(name)}), "
-            'rabbit_amqqueue:delete(Queue, false, false, <<"springline-tests">>), ok'
-        )
+        self.node.delete_queue(_VIRTUAL_HOST, name)
 
     def message_count(self, queue: str) -> int:
         """Count what is in a queue."""
-        return int(
-            self.node.eval(
-                f"{{ok, Queue}} = rabbit_amqqueue:lookup({_queue(queue)}), "
-                "proplists:get_value(messages, rabbit_amqqueue:info(Queue, [messages]))"
-            )
-        )
+        return self.node.message_count(_VIRTUAL_HOST, queue)
 
     def connection_count(self) -> int:
         """Count the connections that have opened a virtual host."""
@@ -177,9 +161,11 @@ class Amqp10RabbitMQ(Amqp10Broker):
 
     def close_connections(self) -> int:
         """Close all connections, as an administrator does."""
+        if self._number < _NATIVE:
+            ports = (self.node.amqp_port, self.node.amqps_port)
+            return sum(self.node.close_clients(port, _FORCED) for port in ports)
         closing = f'rabbit_reader:shutdown(Pid, "{_FORCED}")'
-        readers = _CONNECTIONS if self._number >= _NATIVE else _READERS
-        return int(self.node.eval(f"length([catch {closing} || Pid <- {readers}])"))
+        return int(self.node.eval(f"length([catch {closing} || Pid <- {_CONNECTIONS}])"))
 
     def end_sessions(self) -> int:
         """Do what the management plugin of 3.10 does to close a connection of AMQP 1.0.
@@ -209,7 +195,3 @@ class Amqp10RabbitMQ(Amqp10Broker):
     def clear_alarm(self) -> None:
         """Clear the memory alarm."""
         self.node.clear_alarm("memory")
-
-
-def _queue(name: str) -> str:
-    return f"rabbit_misc:r({erlang.binary(_VIRTUAL_HOST)}, queue, {erlang.binary(name)})"

@@ -14,6 +14,10 @@ class Behaviour(enum.Enum):
 
     # Until then such a connection stays open, and every operation on it is refused.
     ENDS_EXPIRED = (4, 2, 6), "closes a connection whose token has expired"
+    # Until then a plugin does it, whose blocks nobody is told of.
+    NATIVE_AMQP10 = (4, 0, 0), "speaks AMQP 1.0 by itself, and closes its windows while it blocks"
+    # Until then nothing takes one; 4.0 ends the session on which it is sent.
+    RENEWS_AMQP10 = (4, 1, 0), "takes another secret on a connection of AMQP 1.0"
     # Until then 4096, also as the smallest frame-max that it agrees to.
     LARGER_FIRST_FRAMES = (4, 1, 0), "reads frames of 8192 bytes before the login is done"
 

@@ -38,6 +38,7 @@ SUITES = (
 ON_NEWER = {
     "broker-newer": (
         "broker",
+        "cluster/test_amqp10.py",
         "cluster/test_binding.py",
         "cluster/test_blocked.py",
         "cluster/test_connections.py",
