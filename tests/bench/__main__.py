@@ -14,12 +14,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench import cluster, over_http, picture, rows, standalone
+from bench import cluster, over_amqp10, over_http, picture, rows, standalone
 from bench.children import MeasurementFailed
 from bench.plan import Plan
 from bench.rows import Row
 from support.apiserver import APIServerMissing
 from support.http_peers import HTTPPeerMissing
+from support.missing import PeerMissing
 from support.rabbitmq import RabbitMQMissing, RabbitMQNode
 from support.tools import ToolMissing
 
@@ -27,7 +28,8 @@ RESULTS = Path("bench-results")
 DEFAULT_COUNTS = (500, 1000, 2000)
 DEFAULT_HTTP_COUNTS = (1000,)
 """One alone, as each takes more than a minute: idling is measured of what is beside it, too."""
-PARTS = ("standalone", "http", "cluster")
+DEFAULT_AMQP10_COUNTS = (500,)
+PARTS = ("standalone", "http", "amqp10", "cluster")
 MOST = 5000
 """More needs more ports and files than one machine gives to one broker by default."""
 BESIDE = 500
@@ -54,6 +56,9 @@ def main(arguments: Sequence[str]) -> None:
                 report("standalone", without_cluster(Path(directory), counts))
             if "http" in parts:
                 report("http", over_http_too(Path(directory), given.counts or DEFAULT_HTTP_COUNTS))
+            if "amqp10" in parts:
+                numbers = given.counts or DEFAULT_AMQP10_COUNTS
+                report("amqp10", over_amqp10_too(Path(directory), numbers))
             if "cluster" in parts:
                 measured = in_cluster(Path(directory), counts)
                 report("cluster", measured)
@@ -103,6 +108,21 @@ def over_http_too(directory: Path, counts: Sequence[int]) -> list[Row]:
         for count in counts:
             print(f"measuring {count} connections over HTTP …", flush=True)
             found += over_http.measure(server, count, plan)
+    return found
+
+
+def over_amqp10_too(directory: Path, counts: Sequence[int]) -> list[Row]:
+    """Measure sessions over AMQP 1.0 with each number; nothing where there is no broker."""
+    found: list[Row] = []
+    try:
+        node = over_amqp10.broker(directory / "amqp10")
+    except PeerMissing as error:
+        print(f"sessions over AMQP 1.0 are not measured: {error}.", flush=True)
+        return found
+    with node:
+        for count in counts:
+            print(f"measuring {count} connections over AMQP 1.0 …", flush=True)
+            found += over_amqp10.measure(node, count, Plan())
     return found
 
 

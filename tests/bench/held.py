@@ -2,7 +2,8 @@
 
 It is the composition of `springline run` without the files: documents in, sessions, projected
 status. A line on standard input has the user's new password, the next one announces that the broker
-restarts. Where the arguments end with a version of HTTP, the sessions speak that.
+restarts. Where the arguments end with a version of HTTP, the sessions speak that; where they end with
+AMQP10, they do, and the passwords are tokens.
 """
 
 import asyncio
@@ -32,13 +33,13 @@ class Silent:
 
 
 def declared(
-    port: int, password: str, numbers: range, plan: Plan, http_version: str
+    port: int, password: str, numbers: range, plan: Plan, speech: str
 ) -> Iterator[Document]:
     """Yield a Broker, a Secret and the connections that use them."""
-    yield documents.parse(objects.broker(port, protocol="http" if http_version else "amqp091"))
+    yield documents.parse(objects.broker(port, protocol=objects.PROTOCOLS[speech]))
     yield documents.parse(objects.secret(password))
     for number in numbers:
-        yield documents.parse(objects.connection(number, plan, http_version=http_version))
+        yield documents.parse(objects.connection(number, plan, speech))
 
 
 def apply(parts: Standalone, all_of_them: dict[Identity, Document]) -> None:
@@ -69,7 +70,7 @@ def is_renewed(shown: Shown) -> bool:
     return use is not None and use.method == "InPlace"
 
 
-async def main(port: int, password: str, count: int, plan: Plan, http_version: str) -> None:
+async def main(port: int, password: str, count: int, plan: Plan, speech: str) -> None:
     parts = Standalone(Silent())
     limit = plan.seconds(count)
     everything = range(count + 1)
@@ -77,13 +78,13 @@ async def main(port: int, password: str, count: int, plan: Plan, http_version: s
         managing = tasks.create_task(parts.manager.run())
         reporting = tasks.create_task(parts.report.run())
         async with asyncio.timeout(limit):
-            first = declared(port, password, range(1), plan, http_version)
+            first = declared(port, password, range(1), plan, speech)
             all_of_them = {each.identity: each for each in first}
             apply(parts, all_of_them)
             await until(parts, range(1), is_ready)  # imports and caches are not what is measured
             before = resident_bytes()
             watch = Stopwatch()
-            more = declared(port, password, range(1, count + 1), plan, http_version)
+            more = declared(port, password, range(1, count + 1), plan, speech)
             all_of_them = all_of_them | {each.identity: each for each in more}
             apply(parts, all_of_them)
             await until(parts, everything, is_ready)

@@ -5,10 +5,12 @@ from typing import Any
 from bench.bare import USER
 from bench.plan import HEARTBEAT, HTTP_PATH, RETRY, Plan
 
-__all__ = ["CONNECTIONS", "broker", "connection", "name_of", "secret", "status_of"]
+__all__ = ["CONNECTIONS", "PROTOCOLS", "broker", "connection", "name_of", "secret", "status_of"]
 
 API_VERSION = "springline.dev/v1alpha1"
 CONNECTIONS = "brokerconnections"
+PROTOCOLS = {"": "amqp091", "HTTP1": "http", "HTTP2": "http", "AMQP10": "amqp10"}
+"""By how the children are told of it."""
 
 
 def broker(port: int, *, protocol: str = "amqp091") -> dict[str, Any]:
@@ -42,19 +44,27 @@ def name_of(number: int) -> str:
     return f"connection-{number}"
 
 
-def connection(number: int, plan: Plan, *, http_version: str = "") -> dict[str, Any]:
-    """Return a BrokerConnection; over HTTP, if a version of it is named."""
-    http = {"http": {"path": HTTP_PATH, "version": http_version}} if http_version else {}
+def connection(number: int, plan: Plan, speech: str = "") -> dict[str, Any]:
+    """Return a BrokerConnection for one of `PROTOCOLS`; over AMQP 1.0 the password is a token."""
+    login: dict[str, Any] = {"secretRef": {"name": USER}}
+    more: dict[str, Any] = {}
+    match PROTOCOLS[speech]:
+        case "http":
+            more = {"http": {"path": HTTP_PATH, "version": speech}}
+        case "amqp10":
+            login = {"tokenRef": {"name": USER, "key": "password"}}
+        case _:
+            pass
     return {
         "apiVersion": API_VERSION,
         "kind": "BrokerConnection",
         "metadata": {"name": name_of(number)},
         "spec": {
             "brokerRef": {"name": "rabbit"},
-            "credentials": {"secretRef": {"name": USER}},
+            "credentials": login,
             "heartbeat": HEARTBEAT,
             "probe": plan.probe,
-            **http,
+            **more,
         },
     }
 
