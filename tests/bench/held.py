@@ -2,8 +2,8 @@
 
 It is the composition of `springline run` without the files: documents in, sessions, projected
 status. A line on standard input has the user's new password, the next one announces that the broker
-restarts. Where the arguments end with a version of HTTP, the sessions speak that; where they end with
-AMQP10, they do, and the passwords are tokens.
+restarts. Where the arguments end with a version of HTTP, the sessions speak that; where they end
+with AMQP10, they speak AMQP 1.0, and the passwords are tokens.
 """
 
 import asyncio

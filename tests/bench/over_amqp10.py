@@ -1,4 +1,4 @@
-"""One number of connections over AMQP 1.0, without a cluster: Springline, and proton's engine alone.
+"""One number of connections over AMQP 1.0, without a cluster: Springline, and proton alone.
 
 The broker is the newer RabbitMQ of the tests, which renews tokens in place. Both sides log in with
 a token by PLAIN, and bring a second one to each connection.
