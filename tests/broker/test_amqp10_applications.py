@@ -44,8 +44,9 @@ async def test_an_application_on_a_single_active_consumer_queue_gets_all_its_mes
     application = await aiormq.connect(url)
     try:
         channel = await application.channel()
-        arguments = {"x-single-active-consumer": True}
-        await channel.queue_declare("single", durable=True, arguments=arguments)
+        await channel.queue_declare(
+            "single", durable=True, arguments={"x-single-active-consumer": True}
+        )
         asked = request(
             rabbitmq.endpoint.port,
             credential=opening.password(rabbitmq.username, rabbitmq.password),

@@ -328,11 +328,9 @@ async def test_an_alarm_is_seen_without_sending_anything(amqp10_broker: Amqp10Br
         pytest.skip("it does not tell")
     async with opened(asked(amqp10_broker)) as connection:
         assert await probed(connection) is not None
-        assert connection.blocked is None
         await asyncio.to_thread(amqp10_broker.raise_alarm)
         try:
-            await eventually(lambda: connection.blocked, what="the block is seen")
-            block = connection.blocked
+            block = await eventually(lambda: connection.blocked, what="the block is seen")
             assert block is not None
             assert block.reason is Reason.WINDOW_CLOSED
             assert negotiated(connection).session.peer_incoming == 0

@@ -72,7 +72,7 @@ async def opened(asked: OpenRequest[Amqp10Parameters]) -> AsyncIterator[Amqp10Co
 
 
 async def probed(
-    connection: Amqp10Connection, *, lifetime: float = 5.0, timeout: float = 10.0
+    connection: Amqp10Connection, *, lifetime: float | None = 5.0, timeout: float = 10.0
 ) -> float | None:
     """Probe once, as the core does."""
     return await connection.probe(Amqp10ProbeTarget(), lifetime=lifetime, timeout=timeout)
