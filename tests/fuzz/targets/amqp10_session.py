@@ -158,4 +158,4 @@ def run(case: Case) -> None:
     stepped_loop.run(_session(case or (b"",), loop), loop)
 
 
-TARGET = Target(name="amqp10_session", run=run, share=2, mutations=amqp10_mutations.ALL)
+TARGET = Target(name="amqp10_session", run=run, share=1, mutations=amqp10_mutations.ALL)

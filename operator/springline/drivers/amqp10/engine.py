@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from proton import Condition as ProtonCondition
-from proton import Connection, Endpoint, Transport, TransportException, symbol, uint
+from proton import Connection, Endpoint, Transport, TransportException, symbol, uint, ushort
 
 from springline.drivers.amqp10 import codec
 from springline.drivers.amqp10.amqp_sessions import EngineSession, Windows
@@ -151,8 +151,7 @@ class Engine:
         if octets and not self._has_written:
             self._has_written = True
             octets = self._with_locales(octets)
-        self._note_sent(octets)
-        return octets
+        return self._sent(octets)
 
     def tick(self, now: float) -> float | None:
         """Have what time brings done; return when to come back, in the time of `now`.
@@ -279,7 +278,13 @@ class Engine:
         if code == codec.OPEN:
             self._note_open(fields)
             body = self._with_least_frames(body, fields)
-        self._push(framed(body, channel=frame.channel) if is_admitted else _SIGN_OF_LIFE)
+        if not is_admitted:
+            self._push(_SIGN_OF_LIFE)
+            return
+        if code == codec.BEGIN:
+            own = self._guard.own_channel(frame.channel)
+            body = codec.encode(code, [ushort(own), *fields[1:]])
+        self._push(framed(body, channel=frame.channel))
 
     def _note_open(self, fields: list[Any]) -> None:
         properties = codec.field(fields, 9, {})
@@ -305,11 +310,15 @@ class Engine:
         fields[_MAX_FRAME_SIZE] = uint(MIN_MAX_FRAME_SIZE)
         return codec.encode(codec.OPEN, fields)
 
-    def _note_sent(self, octets: bytes) -> None:
-        """Keep what our own frames say that proton does not show, such as channels."""
-        octets = octets.removeprefix(AMQP_HEADER)
-        for frame in FrameSplitter(len(octets)).feed(octets):
-            self._guard.note_sent(frame.channel, frame.body)
+    def _sent(self, octets: bytes) -> bytes:
+        """Return octets as they are to be sent: on channels of ours, which proton chooses badly."""
+        header = octets[: len(octets) - len(octets.removeprefix(AMQP_HEADER))]
+        self._guard.max_channels = self.max_channels
+        pieces = [header]
+        for frame in FrameSplitter(len(octets)).feed(octets[len(header) :]):
+            channel = self._guard.note_sent(frame.channel, frame.body)
+            pieces.append(framed(frame.body, channel=channel))
+        return b"".join(pieces)
 
     def _with_locales(self, octets: bytes) -> bytes:
         """Return the first octets with our locales in Open, for which proton has no place."""
