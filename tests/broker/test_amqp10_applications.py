@@ -22,9 +22,9 @@ pytestmark = [pytest.mark.broker, pytest.mark.usefixtures("nothing_left_of_it")]
 MESSAGES = 200
 
 
-@pytest.fixture(params=["rabbitmq_installed", "rabbitmq_newer"])
+@pytest.fixture(params=["rabbitmq_installed", "rabbitmq_native", "rabbitmq_newer"])
 def rabbitmq(request: pytest.FixtureRequest) -> Amqp10RabbitMQ:
-    """The oldest and the newest."""
+    """Each of them."""
     found: Amqp10RabbitMQ = request.getfixturevalue(request.param)
     return found
 
