@@ -37,6 +37,11 @@ def wire_of(connection: Amqp10Connection) -> Wire:
     return connection._wire
 
 
+def never() -> int | None:
+    """Return what a wait is not over with."""
+    return None
+
+
 def is_told_once(found: Opened, close: CloseInfo) -> None:
     assert found.recorder.closes == [close]
     assert found.recorder.told.count("closed") == 1
@@ -277,6 +282,7 @@ async def test_an_observer_that_comes_after_the_end_is_told_of_it_once() -> None
 
     async with amqp10_peer.serving(Broker()) as peer:
         connection = await DRIVER.open(amqp10_opening.request(peer.port))
+        assert isinstance(connection, Amqp10Connection)
         connection.abort()
         await connection.wait_gone()
         for _ in range(3):
@@ -295,13 +301,13 @@ async def test_waits_of_nothing_of_a_while_and_for_ever() -> None:
     async with opened() as found:
         wire = wire_of(found.connection)
         assert await wire.until(lambda: 7, timeout=0) == 7
-        for limit in (0, 0.01):
+        for limit in (0.0, 0.01):
             with pytest.raises(TimeoutError):
-                await wire.until(lambda: None, timeout=limit)
+                await wire.until(never, timeout=limit)
         wanted: list[int] = []
-        for limit in (PATIENCE, None):
+        for longest in (PATIENCE, None):
             waiting = asyncio.ensure_future(
-                wire.until(lambda: wanted[0] if wanted else None, timeout=limit)
+                wire.until(lambda: wanted[0] if wanted else None, timeout=longest)
             )
             await asyncio.sleep(0)
             assert not waiting.done()
@@ -336,7 +342,7 @@ async def test_a_wait_tells_an_end_from_an_error_from_a_time_out(
     # R4.7, R4.14
     async with opened() as found:
         wire = wire_of(found.connection)
-        waiting = asyncio.ensure_future(wire.until(lambda: None, timeout=limit))
+        waiting = asyncio.ensure_future(wire.until(never, timeout=limit))
         await asyncio.sleep(0)
         done = does(found)
         if asyncio.iscoroutine(done):
@@ -349,7 +355,7 @@ async def test_a_wait_tells_an_end_from_an_error_from_a_time_out(
             assert caught.value.condition == why
         # And so does one that comes later; by then the peer has answered our Close.
         with pytest.raises(EndedError) as caught:
-            await wire.until(lambda: None, timeout=0)
+            await wire.until(never, timeout=0)
         assert caught.value.origin is (Origin.REMOTE if origin is Origin.LOCAL else origin)
         assert caught.value.is_error is is_error
 
@@ -358,12 +364,13 @@ async def test_one_who_stops_waiting_as_the_end_comes_leaves_no_unseen_error() -
     """The fixture of this folder fails for an error that nobody has looked at."""
     async with opened() as found:
         wire = wire_of(found.connection)
-        first = asyncio.ensure_future(wire.until(lambda: None))
+        first = asyncio.ensure_future(wire.until(never))
         await asyncio.sleep(0)
 
-        def cancels() -> None:
+        def cancels() -> int | None:
             if wire.is_ending:
                 first.cancel()
+            return None
 
         second = asyncio.ensure_future(wire.until(cancels))
         await asyncio.sleep(0)
@@ -390,7 +397,7 @@ async def test_a_peer_that_gives_signs_of_life_is_not_missed() -> None:
     async with opened(heartbeat_seconds=SHORT / 3) as found:
         wire = wire_of(found.connection)
         with pytest.raises(TimeoutError):
-            await wire.until(lambda: None, timeout=4 * SHORT)
+            await wire.until(never, timeout=4 * SHORT)
         assert found.connection.is_open
 
 
@@ -542,7 +549,7 @@ async def test_a_secret_that_the_peer_says_back_is_never_shown(
         found.talk.detach(found.talk.link("in"), error=error(words, words))
         await eventually(lambda: state(found, "in") is LinkState.DETACHED)
         shown.append(negotiated(found.connection).as_status().model_dump_json())
-        waiting = asyncio.ensure_future(wire_of(found.connection).until(lambda: None))
+        waiting = asyncio.ensure_future(wire_of(found.connection).until(never))
         await asyncio.sleep(0)
         found.talk.close(error(words, f"because of {words}"))
         close = await closed(found.recorder)

@@ -28,7 +28,7 @@ class Windows:
 class EngineSession:
     """A session that we have begun."""
 
-    __slots__ = ("is_forgotten", "own_windows", "proton", "windows")
+    __slots__ = ("detached", "is_forgotten", "own_windows", "proton", "windows")
 
     def __init__(self, session: Session) -> None:
         self.proton = session
@@ -38,6 +38,9 @@ class EngineSession:
         """As our Begin had them."""
         self.windows: Windows | None = None
         """The peer's, as they are now; None before it has begun."""
+        self.detached: set[tuple[str, bool]] = set()
+        """Links that the peer has detached: their names, and whether the peer received. proton
+        shows only those that it has closed."""
 
     @property
     def is_open(self) -> bool:

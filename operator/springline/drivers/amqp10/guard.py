@@ -39,7 +39,7 @@ class ViolationError(Exception):
 class _Channel:
     """One session from our Begin on, as the frames have it."""
 
-    __slots__ = ("asked", "handles", "is_shown", "session")
+    __slots__ = ("asked", "handles", "is_shown", "names", "session")
 
     def __init__(self, session: EngineSession) -> None:
         self.session = session
@@ -50,6 +50,8 @@ class _Channel:
         receives."""
         self.handles: dict[int, bool] = {}
         """The peer's handles of attached links, and whether it receives."""
+        self.names: dict[int, str] = {}
+        """The names of the same links."""
 
 
 class FrameGuard:
@@ -186,6 +188,7 @@ def _attach(begun: _Channel, fields: list[Any]) -> None:
         raise ViolationError(_INVALID_FIELD, "a link on a handle that it may not have")
     begun.asked.remove((name, receives))
     begun.handles[handle] = receives
+    begun.names[handle] = str(name)
 
 
 def _flow(begun: _Channel, fields: list[Any]) -> None:
@@ -219,7 +222,7 @@ def _disposition(_: _Channel, fields: list[Any]) -> None:
 
 def _detach(begun: _Channel, fields: list[Any]) -> None:
     handle = _required(fields, 0)
-    _link(begun, handle)
+    begun.session.detached.add((begun.names.pop(handle, ""), _link(begun, handle)))
     del begun.handles[handle]
 
 
