@@ -66,6 +66,8 @@ class Renewal:
         secret = credential.secret.reveal()
         if not secret:
             raise SecretNotSentError("this credential has no secret")
+        if self.impossible:
+            raise SecretNotSentError(self.impossible)
         if session.windows is not None and session.windows.incoming == 0:
             raise BlockedSecretUpdateError(seconds=timeout)
         self._wire.veil.note(credential.secret)
@@ -153,7 +155,7 @@ class Renewal:
             ),
         )
         status = answer.application.get("status-code")
-        if status not in _TAKEN:
+        if not isinstance(status, int) or status not in _TAKEN:
             said = self._shown(str(answer.application.get("status-description") or ""))
             code = status if isinstance(status, int) else "no status code"
             raise SecretNotSentError(f"the broker answered {code} {said}".rstrip())
