@@ -51,8 +51,8 @@ def is_told_once(found: Opened, close: CloseInfo) -> None:
 # The end, by us
 
 
+# R4.7
 async def test_closing_is_orderly_and_closing_again_says_not_open() -> None:
-    # R4.7
     async with opened() as found:
         await found.connection.close(text="done")
         assert not found.connection.is_open
@@ -66,8 +66,8 @@ async def test_closing_is_orderly_and_closing_again_says_not_open() -> None:
                 await again
 
 
+# R4.7
 async def test_closing_may_say_that_it_is_an_error() -> None:
-    # R4.7
     async with opened() as found:
         await found.connection.close(condition="amqp:connection:forced", text="the token is old")
         [said] = found.talk.all("close")
@@ -76,9 +76,9 @@ async def test_closing_may_say_that_it_is_an_error() -> None:
         is_told_once(found, await closed(found.recorder))
 
 
+# R4.7, R4.14
 @pytest.mark.parametrize("is_reading", [True, False], ids=["says nothing", "reads nothing"])
 async def test_closing_waits_no_longer_than_told(is_reading: bool) -> None:
-    # R4.7, R4.14
     async def step(talk: Amqp10Talk, _: Frame) -> None:
         if not is_reading:
             await talk.silent()
@@ -102,8 +102,8 @@ async def test_closing_can_be_cancelled() -> None:
         is_told_once(found, await closed(found.recorder))
 
 
+# R4.7
 async def test_dropping_says_nothing_and_is_told() -> None:
-    # R4.7
     async with opened() as found:
         found.connection.abort()
         found.connection.abort()
@@ -139,12 +139,13 @@ CLOSES = {
 }
 
 
+# R4.7
 @pytest.mark.parametrize("hangs_up", [False, True], ids=["waits", "hangs up"])
 @pytest.mark.parametrize(("said", "reason", "text"), CLOSES.values(), ids=CLOSES.keys())
 async def test_a_close_of_the_peer_is_answered_and_told_once(
     said: Any, reason: Reason, text: str, hangs_up: bool
 ) -> None:
-    """What it says comes before what the transport shows (R4.7)."""
+    """What it says comes before what the transport shows."""
     async with opened() as found:
         found.talk.close(said)
         if hangs_up:
@@ -159,8 +160,9 @@ async def test_a_close_of_the_peer_is_answered_and_told_once(
             await found.connection.close()
 
 
+# R4.7
+# Remote before local.
 async def test_a_close_of_the_peer_comes_before_our_drop() -> None:
-    # R4.7: remote before local.
     async with opened() as found:
         found.talk.close(error("amqp:not-allowed", "go"))
         await eventually(lambda: not found.connection.is_open)
@@ -169,9 +171,9 @@ async def test_a_close_of_the_peer_comes_before_our_drop() -> None:
         assert (close.by, close.text) == (ClosedBy.SERVER, "amqp:not-allowed: go")
 
 
+# R4.7
 @pytest.mark.parametrize("breaks", [False, True], ids=["ends", "resets"])
 async def test_a_drop_by_the_peer_is_told_as_one(breaks: bool) -> None:
-    # R4.7
     async with opened() as found:
         if breaks:
             found.talk.reset()
@@ -214,8 +216,8 @@ async def test_the_end_of_the_session_ends_the_connection(
         assert found.talk.all("close")
 
 
+# R4.7, R4.8
 async def test_a_detached_link_leaves_the_connection_alone() -> None:
-    # R4.7, R4.8
     async with opened(Broker(), links=(sender("a"),)) as found:
         await eventually(lambda: state(found, "out") is LinkState.ATTACHED)
         found.talk.detach(found.talk.link("out"), error=error("amqp:resource-deleted", "gone"))
@@ -296,8 +298,8 @@ async def test_an_observer_that_comes_after_the_end_is_told_of_it_once() -> None
 # Waiting
 
 
+# R4.14
 async def test_waits_of_nothing_of_a_while_and_for_ever() -> None:
-    # R4.14
     async with opened() as found:
         wire = wire_of(found.connection)
         assert await wire.until(lambda: 7, timeout=0) == 7
@@ -330,6 +332,7 @@ ENDS: dict[str, tuple[Callable[[Opened], Any], Origin, Condition | None, bool]] 
 }
 
 
+# R4.7, R4.14
 @pytest.mark.parametrize("limit", [None, PATIENCE], ids=["for ever", "a while"])
 @pytest.mark.parametrize(("does", "origin", "why", "is_error"), ENDS.values(), ids=ENDS.keys())
 async def test_a_wait_tells_an_end_from_an_error_from_a_time_out(
@@ -339,7 +342,6 @@ async def test_a_wait_tells_an_end_from_an_error_from_a_time_out(
     is_error: bool,
     limit: float | None,
 ) -> None:
-    # R4.7, R4.14
     async with opened() as found:
         wire = wire_of(found.connection)
         waiting = asyncio.ensure_future(wire.until(never, timeout=limit))
@@ -382,8 +384,8 @@ async def test_one_who_stops_waiting_as_the_end_comes_leaves_no_unseen_error() -
 # Signs of life
 
 
+# R4.3
 async def test_a_peer_that_falls_silent_is_missed() -> None:
-    # R4.3
     async with opened(Broker(beats=False), heartbeat_seconds=SHORT) as found:
         close = await closed(found.recorder)
         assert (close.by, close.reason) == (ClosedBy.TRANSPORT, Reason.HEARTBEAT_MISSED)
@@ -392,8 +394,8 @@ async def test_a_peer_that_falls_silent_is_missed() -> None:
         await eventually(lambda: found.talk.all("close"), what="the peer is told")
 
 
+# R4.3
 async def test_a_peer_that_gives_signs_of_life_is_not_missed() -> None:
-    # R4.3
     async with opened(heartbeat_seconds=SHORT / 3) as found:
         wire = wire_of(found.connection)
         with pytest.raises(TimeoutError):
@@ -401,8 +403,8 @@ async def test_a_peer_that_gives_signs_of_life_is_not_missed() -> None:
         assert found.connection.is_open
 
 
+# R4.3
 async def test_signs_of_life_come_as_often_as_the_peer_demands() -> None:
-    # R4.3
     async with opened(Broker(opened={"idle_time_out": 1000})) as found:
         assert negotiated(found.connection).peer_idle_timeout.total_seconds() == 1
         await eventually(lambda: len(found.talk.all("empty")) >= 3)
@@ -512,11 +514,11 @@ def shows_none(shown: str) -> None:
         assert [each for each in pieces if each in shown] == []
 
 
+# R4.5
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
 async def test_a_secret_that_the_peer_says_back_is_never_shown(
     form: Callable[[str], str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    # R4.5
     caplog.set_level(logging.DEBUG)
     words = form(SECRET)
     shown: list[str] = []

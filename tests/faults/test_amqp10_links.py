@@ -64,8 +64,8 @@ def attaches(talk: Amqp10Talk, name: str) -> list[Frame]:
 # As sent
 
 
+# R4.8, R4.12, R4.13
 async def test_a_sender_is_asked_for_as_it_is_declared() -> None:
-    # R4.8, R4.12, R4.13
     declared = sender(
         "/queues/orders",
         source=SourceParameters(
@@ -95,8 +95,8 @@ async def test_a_sender_is_asked_for_as_it_is_declared() -> None:
         assert not sent.target.dynamic
 
 
+# R4.8, R4.12
 async def test_a_receiver_is_asked_for_as_it_is_declared() -> None:
-    # R4.8, R4.12
     declared = receiver(
         "/queues/orders",
         keep=True,
@@ -122,6 +122,7 @@ async def test_a_receiver_is_asked_for_as_it_is_declared() -> None:
         assert sent.target.address == "to-here"
 
 
+# R4.13
 @pytest.mark.parametrize(
     ("delivery", "mode"), [(Delivery.AT_LEAST_ONCE, 0), (Delivery.AT_MOST_ONCE, 1)]
 )
@@ -129,7 +130,6 @@ async def test_a_receiver_is_asked_for_as_it_is_declared() -> None:
 async def test_one_word_stands_for_both_settle_modes(
     make: Callable[..., Any], delivery: Delivery, mode: int
 ) -> None:
-    # R4.13
     async with opened(links=(make("a", "it", delivery=delivery, keep=True),)) as found:
         told = await until(found, "it", LinkState.ATTACHED)
         [sent] = attaches(found.talk, "it")
@@ -138,9 +138,9 @@ async def test_one_word_stands_for_both_settle_modes(
         assert told.sender_settle is (SenderSettle.SETTLED if mode else SenderSettle.UNSETTLED)
 
 
+# R4.12
 @pytest.mark.parametrize("make", [sender, receiver])
 async def test_an_address_may_be_made_up_by_the_peer(make: Callable[..., Any]) -> None:
-    # R4.12
     side = "target" if make is sender else "source"
     terminus = TargetParameters if make is sender else SourceParameters
     declared = make("", "it", keep=True, **{side: terminus(dynamic=True)})
@@ -167,8 +167,8 @@ async def test_each_link_has_a_session_of_its_own() -> None:
 # As confirmed
 
 
+# R4.8, R4.12, R4.17
 async def test_what_the_peer_confirms_is_told() -> None:
-    # R4.8, R4.12, R4.17
     broker = Broker(
         credit=17,
         attached={
@@ -282,12 +282,12 @@ def without_terminus(talk: Amqp10Talk, attach: Frame) -> None:
 REFUSALS = [refusing, detaching, ending, without_terminus]
 
 
+# R4.8, R4.17
 @pytest.mark.parametrize("make", [sender, receiver])
 @pytest.mark.parametrize("refuse", REFUSALS, ids=[each.__name__ for each in REFUSALS])
 async def test_a_refused_link_says_why_and_is_tried_again(
     refuse: Callable[[Amqp10Talk, Frame], None], make: Callable[..., Any]
 ) -> None:
-    # R4.8, R4.17
     refused: list[Frame] = []
 
     async def step(talk: Amqp10Talk, attach: Frame) -> None:
@@ -410,8 +410,8 @@ async def test_a_peer_that_does_not_answer_detach_is_not_waited_for(
         assert found.connection.is_open
 
 
+# R4.16
 async def test_a_receiver_is_kept_and_gives_no_credit() -> None:
-    # R4.16
     async with opened(links=(receiver("a", keep=True),)) as found:
         await until(found, "in", LinkState.ATTACHED)
         broker_link = found.talk.link("in")
@@ -426,10 +426,10 @@ async def test_a_receiver_is_kept_and_gives_no_credit() -> None:
         assert info(found, "in").state is LinkState.ATTACHED
 
 
+# R4.16
 async def test_a_message_that_nobody_asked_for_is_an_error_of_its_link(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # R4.16
     monkeypatch.setattr(links, "_RETRY", Retry(delay=30.0, max_delay=30.0))
     async with opened(links=(receiver("a", keep=True),)) as found:
         await until(found, "in", LinkState.ATTACHED)
@@ -458,8 +458,8 @@ def subscription(**changes: Any) -> Any:
     )
 
 
+# R4.13
 async def test_a_durable_subscription_names_its_link() -> None:
-    # R4.13
     async with opened(links=(subscription(),)) as found:
         told = await until(found, "in", LinkState.DETACHED)
         assert told.durable_subscription == "my-subscription"
@@ -471,11 +471,12 @@ def closes_nothing(talk: Amqp10Talk) -> bool:
     return not any(each.closed for each in talk.all("detach"))
 
 
+# R4.13
+# Closing its link is what deletes it (§2.6.5).
 @pytest.mark.parametrize("keep", [True, False], ids=["kept", "looked at"])
 async def test_a_durable_subscription_is_never_closed(
     monkeypatch: pytest.MonkeyPatch, keep: bool
 ) -> None:
-    # R4.13: closing its link is what deletes it (§2.6.5).
     monkeypatch.setattr(links, "_LOOK_AGAIN_SECONDS", 0.02)
     async with opened(links=(subscription(keep=keep),)) as found:
         if keep:

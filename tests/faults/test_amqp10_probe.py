@@ -58,8 +58,8 @@ async def settled_as(found: Opened, names: list[str]) -> None:
 # Outcomes
 
 
+# R4.9
 async def test_an_accepted_message_is_a_probe_that_came_through() -> None:
-    # R4.9
     broker = Broker()
     async with opened(broker, probe=SENDS) as found:
         seconds = await probed(found.connection, lifetime=7.5)
@@ -99,9 +99,9 @@ REJECTIONS = {
 }
 
 
+# R4.9
 @pytest.mark.parametrize("condition", REJECTIONS)
 async def test_a_rejected_message_says_why(condition: str | None) -> None:
-    # R4.9
     why, text = REJECTIONS[condition]
     broker = Broker(settled=rejected(condition, "why" if condition else None))
     async with opened(broker, probe=SENDS) as found:
@@ -125,17 +125,17 @@ OUTCOMES: dict[str, tuple[Any, ProbeRefusal, str]] = {
 }
 
 
+# R4.9, R4.15
 @pytest.mark.parametrize(("state", "why", "text"), OUTCOMES.values(), ids=OUTCOMES.keys())
 async def test_every_other_outcome_is_told_apart(state: Any, why: ProbeRefusal, text: str) -> None:
-    # R4.9, R4.15
     async with opened(Broker(settled=state), probe=SENDS) as found:
         failure = await refusal(found)
         assert failure.why is why
         assert failure.text.startswith(text)
 
 
+# R4.15
 async def test_settled_without_a_state_is_unknown() -> None:
-    # R4.15
     def step(talk: Amqp10Talk, transfer: Frame) -> None:
         talk.settle(transfer, None)
 
@@ -144,8 +144,8 @@ async def test_settled_without_a_state_is_unknown() -> None:
         assert failure.text.startswith("unknown: ")
 
 
+# R4.9, R4.14
 async def test_no_outcome_is_a_time_out() -> None:
-    # R4.9, R4.14
     async with opened(Broker(settled=None), probe=SENDS) as found:
         with pytest.raises(TimeoutError):
             await probed(found.connection, timeout=SHORT)
@@ -161,8 +161,8 @@ async def test_a_state_that_is_no_outcome_is_waited_on() -> None:
         assert await probed(found.connection) is not None
 
 
+# R4.9, R4.14
 async def test_no_credit_is_unsent() -> None:
-    # R4.9, R4.14
     broker = Broker(credit=0)
     async with opened(broker, probe=SENDS) as found:
         failure = await refusal(found, timeout=SHORT)
@@ -290,8 +290,8 @@ async def test_a_probe_can_be_cancelled(step: str) -> None:
 # Taking it back
 
 
+# R4.16
 async def test_what_is_sent_is_taken_back() -> None:
-    # R4.16
     broker = Broker()
     async with opened(broker, probe=RECEIVES) as found:
         for _ in range(3):
@@ -305,8 +305,8 @@ async def test_what_is_sent_is_taken_back() -> None:
         )
 
 
+# R4.16
 async def test_what_others_have_sent_is_released() -> None:
-    # R4.16
     broker = Broker()
     broker.queues["probes"].extend([message("another's"), b"", b"\xff\xff garbage"])
     async with opened(broker, probe=RECEIVES) as found:
@@ -335,9 +335,9 @@ GARBAGE: dict[str, bytes] = {
 }
 
 
+# R4.16
 @pytest.mark.parametrize("octets", GARBAGE.values(), ids=GARBAGE.keys())
 async def test_a_message_that_makes_no_sense_is_released(octets: bytes) -> None:
-    # R4.16
     broker = Broker()
     broker.queues["probes"].append(octets)
     async with opened(broker, probe=RECEIVES) as found:
