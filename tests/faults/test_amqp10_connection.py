@@ -37,6 +37,11 @@ def wire_of(connection: Amqp10Connection) -> Wire:
     return connection._wire
 
 
+def never() -> int | None:
+    """Return what a wait is not over with."""
+    return None
+
+
 def is_told_once(found: Opened, close: CloseInfo) -> None:
     assert found.recorder.closes == [close]
     assert found.recorder.told.count("closed") == 1
@@ -46,8 +51,8 @@ def is_told_once(found: Opened, close: CloseInfo) -> None:
 # The end, by us
 
 
+# R4.7
 async def test_closing_is_orderly_and_closing_again_says_not_open() -> None:
-    # R4.7
     async with opened() as found:
         await found.connection.close(text="done")
         assert not found.connection.is_open
@@ -61,8 +66,8 @@ async def test_closing_is_orderly_and_closing_again_says_not_open() -> None:
                 await again
 
 
+# R4.7
 async def test_closing_may_say_that_it_is_an_error() -> None:
-    # R4.7
     async with opened() as found:
         await found.connection.close(condition="amqp:connection:forced", text="the token is old")
         [said] = found.talk.all("close")
@@ -71,9 +76,9 @@ async def test_closing_may_say_that_it_is_an_error() -> None:
         is_told_once(found, await closed(found.recorder))
 
 
+# R4.7, R4.14
 @pytest.mark.parametrize("is_reading", [True, False], ids=["says nothing", "reads nothing"])
 async def test_closing_waits_no_longer_than_told(is_reading: bool) -> None:
-    # R4.7, R4.14
     async def step(talk: Amqp10Talk, _: Frame) -> None:
         if not is_reading:
             await talk.silent()
@@ -97,8 +102,8 @@ async def test_closing_can_be_cancelled() -> None:
         is_told_once(found, await closed(found.recorder))
 
 
+# R4.7
 async def test_dropping_says_nothing_and_is_told() -> None:
-    # R4.7
     async with opened() as found:
         found.connection.abort()
         found.connection.abort()
@@ -134,12 +139,13 @@ CLOSES = {
 }
 
 
+# R4.7
 @pytest.mark.parametrize("hangs_up", [False, True], ids=["waits", "hangs up"])
 @pytest.mark.parametrize(("said", "reason", "text"), CLOSES.values(), ids=CLOSES.keys())
 async def test_a_close_of_the_peer_is_answered_and_told_once(
     said: Any, reason: Reason, text: str, hangs_up: bool
 ) -> None:
-    """What it says comes before what the transport shows (R4.7)."""
+    """What it says comes before what the transport shows."""
     async with opened() as found:
         found.talk.close(said)
         if hangs_up:
@@ -154,8 +160,9 @@ async def test_a_close_of_the_peer_is_answered_and_told_once(
             await found.connection.close()
 
 
+# R4.7
+# Remote before local.
 async def test_a_close_of_the_peer_comes_before_our_drop() -> None:
-    # R4.7: remote before local.
     async with opened() as found:
         found.talk.close(error("amqp:not-allowed", "go"))
         await eventually(lambda: not found.connection.is_open)
@@ -164,9 +171,9 @@ async def test_a_close_of_the_peer_comes_before_our_drop() -> None:
         assert (close.by, close.text) == (ClosedBy.SERVER, "amqp:not-allowed: go")
 
 
+# R4.7
 @pytest.mark.parametrize("breaks", [False, True], ids=["ends", "resets"])
 async def test_a_drop_by_the_peer_is_told_as_one(breaks: bool) -> None:
-    # R4.7
     async with opened() as found:
         if breaks:
             found.talk.reset()
@@ -209,8 +216,8 @@ async def test_the_end_of_the_session_ends_the_connection(
         assert found.talk.all("close")
 
 
+# R4.7, R4.8
 async def test_a_detached_link_leaves_the_connection_alone() -> None:
-    # R4.7, R4.8
     async with opened(Broker(), links=(sender("a"),)) as found:
         await eventually(lambda: state(found, "out") is LinkState.ATTACHED)
         found.talk.detach(found.talk.link("out"), error=error("amqp:resource-deleted", "gone"))
@@ -277,6 +284,7 @@ async def test_an_observer_that_comes_after_the_end_is_told_of_it_once() -> None
 
     async with amqp10_peer.serving(Broker()) as peer:
         connection = await DRIVER.open(amqp10_opening.request(peer.port))
+        assert isinstance(connection, Amqp10Connection)
         connection.abort()
         await connection.wait_gone()
         for _ in range(3):
@@ -290,18 +298,18 @@ async def test_an_observer_that_comes_after_the_end_is_told_of_it_once() -> None
 # Waiting
 
 
+# R4.14
 async def test_waits_of_nothing_of_a_while_and_for_ever() -> None:
-    # R4.14
     async with opened() as found:
         wire = wire_of(found.connection)
         assert await wire.until(lambda: 7, timeout=0) == 7
-        for limit in (0, 0.01):
+        for limit in (0.0, 0.01):
             with pytest.raises(TimeoutError):
-                await wire.until(lambda: None, timeout=limit)
+                await wire.until(never, timeout=limit)
         wanted: list[int] = []
-        for limit in (PATIENCE, None):
+        for longest in (PATIENCE, None):
             waiting = asyncio.ensure_future(
-                wire.until(lambda: wanted[0] if wanted else None, timeout=limit)
+                wire.until(lambda: wanted[0] if wanted else None, timeout=longest)
             )
             await asyncio.sleep(0)
             assert not waiting.done()
@@ -324,6 +332,7 @@ ENDS: dict[str, tuple[Callable[[Opened], Any], Origin, Condition | None, bool]] 
 }
 
 
+# R4.7, R4.14
 @pytest.mark.parametrize("limit", [None, PATIENCE], ids=["for ever", "a while"])
 @pytest.mark.parametrize(("does", "origin", "why", "is_error"), ENDS.values(), ids=ENDS.keys())
 async def test_a_wait_tells_an_end_from_an_error_from_a_time_out(
@@ -333,10 +342,9 @@ async def test_a_wait_tells_an_end_from_an_error_from_a_time_out(
     is_error: bool,
     limit: float | None,
 ) -> None:
-    # R4.7, R4.14
     async with opened() as found:
         wire = wire_of(found.connection)
-        waiting = asyncio.ensure_future(wire.until(lambda: None, timeout=limit))
+        waiting = asyncio.ensure_future(wire.until(never, timeout=limit))
         await asyncio.sleep(0)
         done = does(found)
         if asyncio.iscoroutine(done):
@@ -349,7 +357,7 @@ async def test_a_wait_tells_an_end_from_an_error_from_a_time_out(
             assert caught.value.condition == why
         # And so does one that comes later; by then the peer has answered our Close.
         with pytest.raises(EndedError) as caught:
-            await wire.until(lambda: None, timeout=0)
+            await wire.until(never, timeout=0)
         assert caught.value.origin is (Origin.REMOTE if origin is Origin.LOCAL else origin)
         assert caught.value.is_error is is_error
 
@@ -358,12 +366,13 @@ async def test_one_who_stops_waiting_as_the_end_comes_leaves_no_unseen_error() -
     """The fixture of this folder fails for an error that nobody has looked at."""
     async with opened() as found:
         wire = wire_of(found.connection)
-        first = asyncio.ensure_future(wire.until(lambda: None))
+        first = asyncio.ensure_future(wire.until(never))
         await asyncio.sleep(0)
 
-        def cancels() -> None:
+        def cancels() -> int | None:
             if wire.is_ending:
                 first.cancel()
+            return None
 
         second = asyncio.ensure_future(wire.until(cancels))
         await asyncio.sleep(0)
@@ -375,8 +384,8 @@ async def test_one_who_stops_waiting_as_the_end_comes_leaves_no_unseen_error() -
 # Signs of life
 
 
+# R4.3
 async def test_a_peer_that_falls_silent_is_missed() -> None:
-    # R4.3
     async with opened(Broker(beats=False), heartbeat_seconds=SHORT) as found:
         close = await closed(found.recorder)
         assert (close.by, close.reason) == (ClosedBy.TRANSPORT, Reason.HEARTBEAT_MISSED)
@@ -385,17 +394,17 @@ async def test_a_peer_that_falls_silent_is_missed() -> None:
         await eventually(lambda: found.talk.all("close"), what="the peer is told")
 
 
+# R4.3
 async def test_a_peer_that_gives_signs_of_life_is_not_missed() -> None:
-    # R4.3
     async with opened(heartbeat_seconds=SHORT / 3) as found:
         wire = wire_of(found.connection)
         with pytest.raises(TimeoutError):
-            await wire.until(lambda: None, timeout=4 * SHORT)
+            await wire.until(never, timeout=4 * SHORT)
         assert found.connection.is_open
 
 
+# R4.3
 async def test_signs_of_life_come_as_often_as_the_peer_demands() -> None:
-    # R4.3
     async with opened(Broker(opened={"idle_time_out": 1000})) as found:
         assert negotiated(found.connection).peer_idle_timeout.total_seconds() == 1
         await eventually(lambda: len(found.talk.all("empty")) >= 3)
@@ -505,11 +514,11 @@ def shows_none(shown: str) -> None:
         assert [each for each in pieces if each in shown] == []
 
 
+# R4.5
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
 async def test_a_secret_that_the_peer_says_back_is_never_shown(
     form: Callable[[str], str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    # R4.5
     caplog.set_level(logging.DEBUG)
     words = form(SECRET)
     shown: list[str] = []
@@ -542,7 +551,7 @@ async def test_a_secret_that_the_peer_says_back_is_never_shown(
         found.talk.detach(found.talk.link("in"), error=error(words, words))
         await eventually(lambda: state(found, "in") is LinkState.DETACHED)
         shown.append(negotiated(found.connection).as_status().model_dump_json())
-        waiting = asyncio.ensure_future(wire_of(found.connection).until(lambda: None))
+        waiting = asyncio.ensure_future(wire_of(found.connection).until(never))
         await asyncio.sleep(0)
         found.talk.close(error(words, f"because of {words}"))
         close = await closed(found.recorder)

@@ -232,8 +232,8 @@ async def test_silence_that_lasts_two_heartbeats_is_silence_like_any_other(
 # SASL
 
 
+# R4.4, R4.17
 async def test_no_mechanism_in_common_names_both_lists() -> None:
-    # R4.4, R4.17
     failure = await refused(Broker(mechanisms=("GSSAPI", "EXTERNAL")))
     assert failure.reason is Reason.NO_AUTHENTICATION_MECHANISM
     assert "[GSSAPI, EXTERNAL]" in failure.message
@@ -263,8 +263,8 @@ async def test_one_mechanism_may_come_without_an_array() -> None:
         assert found.connection.info.server.mechanisms == ("PLAIN",)
 
 
+# R4.4
 async def test_the_declared_order_decides() -> None:
-    # R4.4
     user = ScramUser.create("SCRAM-SHA-1", "ann", PLANTED)
     broker = Broker(mechanisms=("PLAIN", "SCRAM-SHA-1"), scram=user)
     async with opened(broker, mechanisms=("SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN")) as found:
@@ -272,8 +272,8 @@ async def test_the_declared_order_decides() -> None:
         assert found.connection.info.server.mechanisms == ("PLAIN", "SCRAM-SHA-1")
 
 
+# R4.4
 async def test_clear_text_without_permission_sends_no_packet() -> None:
-    # R4.4
     async with asyncio.timeout(DEADLINE), amqp10_peer.serving(Broker()) as peer:
         asked = amqp10_opening.request(peer.port, sasl=SaslPolicy(mechanisms=("PLAIN",)))
         with pytest.raises(TerminalError) as caught:
@@ -448,8 +448,8 @@ async def test_scram_is_not_for_tokens() -> None:
 # Open
 
 
+# R4.1, R4.2, R4.3
 async def test_open_says_who_we_are_and_what_we_want() -> None:
-    # R4.1, R4.2, R4.3
     async with opened(
         rabbitmq(),
         virtual_host="orders",
@@ -484,8 +484,8 @@ async def test_what_is_not_asked_for_is_not_said() -> None:
         assert len(found.peer.talks) == 1
 
 
+# R4.3, R4.6, R4.11
 async def test_open_tells_what_the_peer_is_and_wants() -> None:
-    # R4.3, R4.6, R4.11
     broker = Broker(
         opened={
             "container_id": "its own",
@@ -514,8 +514,8 @@ async def test_open_tells_what_the_peer_is_and_wants() -> None:
         assert agreed.session.incoming == begin.incoming_window == 640 * 1024 // (64 * 1024)
 
 
+# R4.2
 async def test_another_product_is_told_the_virtual_host_as_it_is() -> None:
-    # R4.2
     broker = Broker(opened={"properties": {"product": "Some Broker"}})
     async with opened(broker, virtual_host="orders") as found:
         assert [each.all("open")[0].hostname for each in found.peer.talks] == [
@@ -580,9 +580,9 @@ async def test_a_second_connection_that_cannot_be_made_is_a_connection_that_cann
     assert not failure.authenticated
 
 
+# R4.3
 @pytest.mark.parametrize("milliseconds", [1, 999])
 async def test_an_idle_time_out_that_costs_too_much_is_refused(milliseconds: int) -> None:
-    # R4.3
     failure = await refused(Broker(opened={"idle_time_out": milliseconds}))
     assert type(failure) is RejectedError
     assert failure.reason is Reason.NEGOTIATION_FAILED

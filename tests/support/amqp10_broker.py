@@ -141,7 +141,7 @@ class Broker:
                 talk.begin(frame.channel, **self.begun)
             case "attach" | "flow" | "transfer" | "detach":
                 self._serve_link(talk, frame)
-            case "end":
+            case "end" if frame.channel in talk.sessions:  # else it is the answer to ours
                 talk.end(frame.channel)
             case "close":
                 talk.close()

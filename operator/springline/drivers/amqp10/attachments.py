@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from proton import Delivery as ProtonDelivery
 from proton import Described, Endpoint, Link, Terminus, symbol
 
 from springline.drivers.amqp10.conditions import Condition
@@ -22,6 +23,8 @@ __all__ = ["Attachment", "LinkEndedError", "LinkTerms"]
 
 DETACH_SECONDS: Final = 3.0
 """How long to wait for a peer to answer a Detach; its session is ended then in any case."""
+
+_UNASKED: Final = Condition("amqp:link:transfer-limit-exceeded")
 
 _DURABILITIES: Final = {
     Durability.NONE: Terminus.NONDURABLE,
@@ -123,8 +126,14 @@ class Attachment:
         remote = self.link.remote_target if self.link.is_sender else self.link.remote_source
         return bool(remote.type != Terminus.UNSPECIFIED)
 
+    @property
+    def _is_detached(self) -> bool:
+        """Whether the peer has detached it, for good or not (§2.6.4)."""
+        key = (self.terms.name, self.terms.role is Role.SENDER)
+        return bool(self.link.state & Endpoint.REMOTE_CLOSED) or key in self.session.detached
+
     def end(self) -> LinkEndedError | None:
-        """Return how the peer has ended it, None if it has not."""
+        """Return how the peer has ended it, or broken it, None if it has not."""
         # What it says of the link comes first: it may end the session of a refused one, too.
         if self._is_detached:
             what = "the broker detached it" if self._has_terminus else "the broker refused it"
@@ -134,6 +143,10 @@ class Attachment:
         if self.session.is_ended_by_peer:
             return LinkEndedError(
                 Origin.REMOTE, self.session.remote_condition, what="the broker ended the session"
+            )
+        if not self.link.is_sender and self.link.queued > self.link.credit:
+            return LinkEndedError(
+                Origin.LOCAL, _UNASKED, what="the broker sent a message that was not asked for"
             )
         return None
 
@@ -171,6 +184,12 @@ class Attachment:
         finally:
             self.release()
 
+    def _give_back(self) -> None:
+        """Release what has come and was not taken: settled without a word, it might be lost."""
+        while not self.link.is_sender and (found := self.link.current) is not None:
+            found.update(ProtonDelivery.RELEASED)
+            found.settle()
+
     def _say_detach(self) -> None:
         if self.terms.is_durable:
             self.link.detach()
@@ -181,18 +200,13 @@ class Attachment:
     def _is_gone(self) -> bool:
         return self._is_detached or self.session.is_ended_by_peer
 
-    @property
-    def _is_detached(self) -> bool:
-        """Whether the peer has said Detach."""
-        name = (self.terms.name, self.terms.role is Role.SENDER)
-        return name in self.session.detached or bool(self.link.state & Endpoint.REMOTE_CLOSED)
-
     def release(self) -> None:
         """Let go of it at once: the session is ended, without waiting for the peer. Idempotent."""
         if self._is_released:
             return
         self._is_released = True
         if not self.wire.is_ending:
+            self._give_back()
             self._say_detach()
         self.link.free()
         if self._is_ours:

@@ -70,6 +70,8 @@ class Renewal:
             raise SecretNotSentError("this credential has no secret")
         if self._is_unanswered:
             raise SecretUpdateTimeoutError(seconds=timeout)
+        if self.impossible:
+            raise SecretNotSentError(self.impossible)
         if session.windows is not None and session.windows.incoming == 0:
             raise BlockedSecretUpdateError(seconds=timeout)
         self._wire.veil.note(credential.secret)
@@ -167,7 +169,7 @@ class Renewal:
             ),
         )
         status = answer.application.get("status-code")
-        if status not in _TAKEN:
+        if not isinstance(status, int) or status not in _TAKEN:
             said = self._shown(str(answer.application.get("status-description") or ""))
             code = status if isinstance(status, int) else "no status code"
             raise SecretNotSentError(f"the broker answered {code} {said}".rstrip())
