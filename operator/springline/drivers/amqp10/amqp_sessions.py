@@ -41,12 +41,9 @@ class EngineSession:
         self.own_windows: Windows | None = None
         """As our Begin had them."""
         self.detached: set[LinkName] = set()
-        """Links that the peer has detached, for good or not."""
+        """Links that the peer has detached, for good or not; proton shows only the former."""
         self.windows: Windows | None = None
         """The peer's, as they are now; None before it has begun."""
-        self.detached: set[tuple[str, bool]] = set()
-        """Links that the peer has detached: their names, and whether the peer received. proton
-        shows only those that it has closed."""
 
     @property
     def is_open(self) -> bool:
