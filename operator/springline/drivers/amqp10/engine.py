@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from proton import Condition as ProtonCondition
-from proton import Connection, Endpoint, Transport, TransportException, symbol, uint, ushort
+from proton import Connection, Endpoint, Transport, TransportException, symbol, uint
 
 from springline.drivers.amqp10 import codec
 from springline.drivers.amqp10.amqp_sessions import EngineSession, Windows
@@ -278,13 +278,7 @@ class Engine:
         if code == codec.OPEN:
             self._note_open(fields)
             body = self._with_least_frames(body, fields)
-        if not is_admitted:
-            self._push(_SIGN_OF_LIFE)
-            return
-        if code == codec.BEGIN:
-            own = self._guard.own_channel(frame.channel)
-            body = codec.encode(code, [ushort(own), *fields[1:]])
-        self._push(framed(body, channel=frame.channel))
+        self._push(framed(body, channel=frame.channel) if is_admitted else _SIGN_OF_LIFE)
 
     def _note_open(self, fields: list[Any]) -> None:
         properties = codec.field(fields, 9, {})
@@ -311,13 +305,12 @@ class Engine:
         return codec.encode(codec.OPEN, fields)
 
     def _sent(self, octets: bytes) -> bytes:
-        """Return octets as they are to be sent: on channels of ours, which proton chooses badly."""
-        header = octets[: len(octets) - len(octets.removeprefix(AMQP_HEADER))]
-        self._guard.max_channels = self.max_channels
-        pieces = [header]
-        for frame in FrameSplitter(len(octets)).feed(octets[len(header) :]):
-            channel = self._guard.note_sent(frame.channel, frame.body)
-            pieces.append(framed(frame.body, channel=channel))
+        """Return what is sent of proton's octets: the guard sees them, and holds some back."""
+        rest = octets.removeprefix(AMQP_HEADER)
+        pieces = [octets[: len(octets) - len(rest)]]
+        for frame in FrameSplitter(len(rest)).feed(rest):
+            if self._guard.lets_out(frame.channel, frame.body):
+                pieces.append(framed(frame.body, channel=frame.channel))
         return b"".join(pieces)
 
     def _with_locales(self, octets: bytes) -> bytes:

@@ -22,6 +22,9 @@ _HIGHEST_HANDLE: Final = 0x7FFFFFFF
 _HIGHEST_CHANNEL: Final = 0x7FFF
 """The most that our Open may say (channel-max)."""
 
+_FLOW_HANDLE: Final = 4
+"""The field of Flow (§2.7.4); null where it is about the session alone."""
+
 _NOT_ALLOWED: Final = "amqp:not-allowed"
 _INVALID_FIELD: Final = "amqp:invalid-field"
 _ILLEGAL_STATE: Final = "amqp:illegal-state"
@@ -39,22 +42,18 @@ class ViolationError(Exception):
 class _Channel:
     """One session from our Begin on, as the frames have it."""
 
-    __slots__ = ("asked", "ends", "handles", "is_shown", "own", "session", "wire")
+    __slots__ = ("asked", "handles", "is_shown", "own_handles", "session")
 
-    def __init__(self, session: EngineSession, *, own: int, wire: int) -> None:
+    def __init__(self, session: EngineSession) -> None:
         self.session = session
-        self.own = own
-        """Our channel, as proton has it."""
-        self.wire = wire
-        """Our channel, as the peer has it."""
-        self.ends = 0
-        """How many sides have ended it."""
         self.is_shown = False
         """Whether proton has seen the peer's Begin."""
         self.asked: set[LinkName] = set()
         """Links that we attach, and that the peer has not."""
         self.handles: dict[int, LinkName] = {}
         """The peer's handles of attached links."""
+        self.own_handles: dict[int, LinkName] = {}
+        """Our handles of the links that we have attached."""
 
 
 class FrameGuard:
@@ -64,11 +63,9 @@ class FrameGuard:
         "_by_channel",
         "_by_peer_channel",
         "_is_open",
-        "_live",
         "_unanswered",
         "_unbegun",
         "is_closed",
-        "max_channels",
     )
 
     def __init__(self) -> None:
@@ -77,14 +74,10 @@ class FrameGuard:
         """Whether the peer has said Close."""
         self._unbegun: deque[EngineSession] = deque()
         """Those whose Begin has not been sent yet, in the order in which it will be."""
-        self.max_channels = 1
-        """How many channels the peer takes."""
-        self._live: list[_Channel] = []
-        """Begun by us, and not ended by both sides."""
         self._by_channel: dict[int, _Channel] = {}
-        """Begun by us and not ended, by our channel as proton has it."""
+        """Begun by us and not ended, by our channel."""
         self._unanswered: dict[int, deque[_Channel]] = {}
-        """Begun by us and not by the peer, by our channel as the peer has it."""
+        """Begun by us and not by the peer, by our channel, which may be used again meanwhile."""
         self._by_peer_channel: dict[int, _Channel] = {}
 
     # What we send
@@ -93,38 +86,34 @@ class FrameGuard:
         """Take in that a session's Begin will be sent."""
         self._unbegun.append(session)
 
-    def note_sent(self, channel: int, body: bytes) -> int:
-        """Take in a frame of ours, and return the channel on which it is to be sent.
+    def lets_out(self, channel: int, body: bytes) -> bool:
+        """Take in a frame of ours, and return whether it is to be sent.
 
-        proton takes a channel again as soon as it has sent End. RabbitMQ then begins the new
-        session before it ends the old one, so that nobody knows whose End that is.
+        proton sends a Flow with a new receiver, and says in it that it has counted no delivery.
+        Where a broker counts from another number, it reads a credit into that (RabbitMQ 4.0), and
+        hands messages out that nobody asked for. So nothing is said of a link's credit before the
+        peer has attached it (§2.6.7).
         """
-        code = codec.descriptor(body)
-        if code == codec.BEGIN:
-            begun = _Channel(self._unbegun.popleft(), own=channel, wire=self._free(channel))
-            begun.session.own_windows = _windows(codec.decode(body)[1])
-            self._live.append(begun)
-            self._by_channel[channel] = begun
-            self._unanswered.setdefault(begun.wire, deque()).append(begun)
-        if code in (None, codec.OPEN, codec.CLOSE):
-            return channel
-        begun = self._by_channel[channel]
-        if code == codec.ATTACH:
-            name, _, is_receiver, *_ = codec.decode(body)[1]
-            begun.asked.add((str(name), not is_receiver))
-        if code == codec.END:
-            del self._by_channel[channel]
-            self._count_end(begun)
-        return begun.wire
-
-    def _free(self, channel: int) -> int:
-        """Return a channel that the peer has no session on; proton's where there is none."""
-        taken = {each.wire for each in self._live}
-        return next((each for each in range(self.max_channels) if each not in taken), channel)
-
-    def own_channel(self, peer_channel: int) -> int:
-        """Return our channel, as proton has it, of the session that the peer has just begun."""
-        return self._by_peer_channel[peer_channel].own
+        match codec.descriptor(body):
+            case codec.BEGIN:
+                begun = _Channel(self._unbegun.popleft())
+                begun.session.own_windows = _windows(codec.decode(body)[1])
+                self._by_channel[channel] = begun
+                self._unanswered.setdefault(channel, deque()).append(begun)
+            case codec.ATTACH:
+                name, handle, is_receiver, *_ = codec.decode(body)[1]
+                begun, link = self._by_channel[channel], (str(name), not is_receiver)
+                begun.asked.add(link)
+                begun.own_handles[int(handle)] = link
+            case codec.FLOW:
+                handle = codec.field(codec.decode(body)[1], _FLOW_HANDLE)
+                begun = self._by_channel[channel]
+                return handle is None or begun.own_handles.get(int(handle)) not in begun.asked
+            case codec.END:
+                self._by_channel.pop(channel, None)
+            case _:
+                pass
+        return True
 
     # What the peer sends
 
@@ -186,13 +175,7 @@ class FrameGuard:
     def _end(self, channel: int) -> bool:
         begun = self._begun(channel)
         del self._by_peer_channel[channel]
-        self._count_end(begun)
         return begun.is_shown
-
-    def _count_end(self, begun: _Channel) -> None:
-        begun.ends += 1
-        if begun.ends == 2:
-            self._live.remove(begun)
 
     def _other(self, channel: int, code: int, fields: list[Any]) -> bool:
         check = _CHECKS.get(code)
@@ -227,7 +210,7 @@ def _flow(begun: _Channel, fields: list[Any]) -> None:
     _number(fields, 0, uint)
     windows = Windows(incoming=_required(fields, 1), outgoing=_required(fields, 3))
     _required(fields, 2)
-    handle = _number(fields, 4, uint)
+    handle = _number(fields, _FLOW_HANDLE, uint)
     if handle is not None:
         _link(begun, handle)
         _number(fields, 5, uint)

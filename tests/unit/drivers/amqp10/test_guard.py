@@ -336,7 +336,7 @@ def test_begin_without_a_channel_answers_only_a_session_that_has_been_ended() ->
     second = engine.begin(incoming_capacity=1 << 20, outgoing_window=1)
     engine.output()
     engine.receive(begin(None, channel=4) + performative(codec.END, [], channel=4))
-    engine.receive(begin(1, channel=4))
+    engine.receive(begin(0, channel=4))
     assert engine.fault is None
     assert second.is_open
     engine.receive(begin(None, channel=5))
