@@ -307,11 +307,13 @@ class Engine:
     def _sent(self, octets: bytes) -> bytes:
         """Return what is sent of proton's octets: the guard sees them, and holds some back."""
         rest = octets.removeprefix(AMQP_HEADER)
-        pieces = [octets[: len(octets) - len(rest)]]
-        for frame in FrameSplitter(len(rest)).feed(rest):
-            if self._guard.lets_out(frame.channel, frame.body):
-                pieces.append(framed(frame.body, channel=frame.channel))
-        return b"".join(pieces)
+        header = octets[: len(octets) - len(rest)]
+        frames = FrameSplitter(len(rest)).feed(rest)
+        return header + b"".join(
+            framed(frame.body, channel=frame.channel)
+            for frame in frames
+            if self._guard.lets_out(frame.channel, frame.body)
+        )
 
     def _with_locales(self, octets: bytes) -> bytes:
         """Return the first octets with our locales in Open, for which proton has no place."""
