@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from proton import Condition as ProtonCondition
-from proton import Connection, Endpoint, Transport, TransportException, symbol, uint
+from proton import Connection, Endpoint, Transport, TransportException, symbol
 
 from springline.drivers.amqp10 import codec
 from springline.drivers.amqp10.amqp_sessions import EngineSession, Windows
@@ -36,7 +36,6 @@ _REMOTE_ACTIVE: Final = Endpoint.REMOTE_ACTIVE
 _LOCAL_ACTIVE: Final = Endpoint.LOCAL_ACTIVE
 _LARGEST: Final = 0xFFFFFFFF
 _MOST_CHANNELS: Final = 0x8000  # proton's own limit
-_MAX_FRAME_SIZE: Final = 2  # the field of Open (§2.7.1)
 _INCOMING_LOCALES: Final = 6  # the field of Open (§2.7.1)
 _SIGN_OF_LIFE: Final = framed(b"")
 """An empty frame. proton gets it for each that it is not to see, too."""
@@ -270,7 +269,6 @@ class Engine:
                 self._take(frame)
             if self.fault is not None:
                 return
-        self._check_open()
 
     def _take(self, frame: Frame) -> None:
         """Take in one frame. Raises what makes no sense of it."""
@@ -283,39 +281,22 @@ class Engine:
         if code == codec.BEGIN and self._guard.lacks_end(frame.channel):
             self._push(framed(codec.encode(codec.END, []), channel=frame.channel))
         is_admitted = self._guard.admits(frame.channel, code, fields)
-        body = frame.body
         if code == codec.OPEN:
             self._note_open(fields)
-            if self._is_short:
-                # proton would write a line of its own to where the logs go.
-                fields[_MAX_FRAME_SIZE] = uint(MIN_MAX_FRAME_SIZE)
-                body = codec.encode(code, fields)
-        self._push(framed(body, channel=frame.channel) if is_admitted else _SIGN_OF_LIFE)
-
-    @property
-    def _is_short(self) -> bool:
-        """Whether the peer's Open has frames that are shorter than is allowed."""
-        return self.peer is not None and self.peer.max_frame_size < MIN_MAX_FRAME_SIZE
-
-    def _check_open(self) -> None:
-        """Refuse an Open with frames that are too short, unless a Close came along with it.
-
-        Broker-J refuses with such a pair, and the Close says why.
-        """
-        if self.peer is None or not self._is_short or self.is_closed_by_peer:
-            return
-        size, self.peer = self.peer.max_frame_size, None
-        raise ViolationError(
-            "amqp:invalid-field",
-            f"an Open with frames of {size} octets: {MIN_MAX_FRAME_SIZE} are the least"
-            " (max-frame-size)",
-        )
+        self._push(framed(frame.body, channel=frame.channel) if is_admitted else _SIGN_OF_LIFE)
 
     def _note_open(self, fields: list[Any]) -> None:
         properties = codec.field(fields, 9, {})
+        max_frame_size = _number(codec.field(fields, 2, _LARGEST))
+        if max_frame_size < MIN_MAX_FRAME_SIZE:
+            raise ViolationError(
+                "amqp:invalid-field",
+                f"an Open with frames of {max_frame_size} octets: {MIN_MAX_FRAME_SIZE} are the"
+                " least (max-frame-size)",
+            )
         self.peer = PeerOpen(
             container_id=str(codec.field(fields, 0, "")),
-            max_frame_size=_number(codec.field(fields, _MAX_FRAME_SIZE, _LARGEST)),
+            max_frame_size=max_frame_size,
             channel_max=_number(codec.field(fields, 3, 0xFFFF)),
             idle_seconds=_number(codec.field(fields, 4, 0)) / 1000,
             locales=codec.symbols(codec.field(fields, 5)),

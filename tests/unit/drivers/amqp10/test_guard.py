@@ -212,23 +212,6 @@ def test_open_with_frames_that_are_too_small_is_refused(
     assert capfd.readouterr().err == ""
 
 
-def test_open_with_frames_of_no_size_may_come_with_a_close(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    """Broker-J refuses a virtual host so, and says why in the Close."""
-    engine = amqp10_pair.engine()
-    engine.output()
-    engine.receive_header()
-    refusal = performative(codec.CLOSE, [error("amqp:not-found", "no such host")])
-    engine.receive(open_frame("theirs", None, uint(0)) + refusal)
-    assert engine.fault is None
-    assert engine.is_closed_by_peer
-    condition = engine.remote_condition
-    assert condition is not None
-    assert condition.name == "amqp:not-found"
-    assert capfd.readouterr().err == ""
-
-
 @pytest.mark.parametrize("handle", [0x80000000, 0xFFFFFFFE, 0xFFFFFFFF], ids=hex)
 def test_handle_that_is_higher_than_our_begin_says_is_refused(handle: int) -> None:
     engine, session = with_session()
