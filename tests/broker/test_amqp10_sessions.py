@@ -305,7 +305,7 @@ async def test_a_hundred_probes_without_a_pause_have_one_connection(
     probe = ProbeParameters(address=address, receive=True)
     async with opened(asked(amqp10_broker, probe=probe)) as connection:
         for _ in range(100):
-            assert await probed(connection, lifetime=None, timeout=30.0) is not None
+            assert await probed(connection, timeout=30.0) is not None
 
 
 # The credential ----------------------------------------------------------------------------------
