@@ -354,6 +354,17 @@ async def test_a_block_is_seen_by_a_connection_that_opens_during_it(
         await asyncio.to_thread(amqp10_broker.clear_alarm)
 
 
+async def test_a_hundred_probes_without_a_pause_have_one_connection(
+    amqp10_broker: Amqp10Broker,
+) -> None:
+    """Each begins a session to take its message back; RabbitMQ 3.10 loses the End of some."""
+    address = await asyncio.to_thread(amqp10_broker.add_queue, "probes")
+    probe = ProbeParameters(address=address, receive=True)
+    async with opened(asked(amqp10_broker, probe=probe)) as connection:
+        for _ in range(100):
+            assert await probed(connection, timeout=30.0) is not None
+
+
 # The credential ----------------------------------------------------------------------------------
 
 

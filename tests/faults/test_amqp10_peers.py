@@ -15,6 +15,7 @@ from springline.core.values import ClosedBy
 from springline.errors import (
     ConnectError,
     CredentialRejectedError,
+    NotOpenError,
     RejectedError,
     SecretNotSentError,
     SecretUpdateTimeoutError,
@@ -328,3 +329,40 @@ async def test_a_message_of_nobody_is_not_taken_for_an_answer() -> None:
         with pytest.raises(SecretNotSentError, match="the broker answered") as caught:
             await connection.renew(opening.token(PLANTED), timeout=5)
         assert PLANTED not in "".join(traceback.format_exception(caught.value))
+
+
+# Sessions ----------------------------------------------------------------------------------------
+
+
+async def test_a_session_is_begun_only_when_the_last_has_ended() -> None:
+    """It has the same channel, and what comes late of the other one would be taken for its own."""
+    broker = Broker(opened=RABBITMQ, on={"end": IGNORED})
+    async with (
+        asyncio.timeout(PATIENCE),
+        amqp10_peer.serving(broker) as peer,
+        amqp10_opening.opened(amqp10_opening.request(peer.port)) as connection,
+    ):
+        assert await amqp10_opening.probed(connection) is not None
+        await eventually(lambda: peer.talk.all("end"), what="the session of the probe is ended")
+        probing = asyncio.create_task(amqp10_opening.probed(connection))
+        await asyncio.sleep(0)
+        peer.talk.close()
+        with pytest.raises(NotOpenError):
+            await probing
+        await eventually(lambda: peer.talk.all("close"), what="all has come")
+        assert len(peer.talk.all("begin")) == 2
+
+
+async def test_a_peer_that_never_ends_sessions_is_not_waited_for_without_end() -> None:
+    """RabbitMQ 3.10 loses its End now and then, and uses the channel again."""
+    broker = Broker(opened=RABBITMQ, on={"end": IGNORED})
+    async with (
+        asyncio.timeout(PATIENCE),
+        amqp10_peer.serving(broker) as peer,
+        amqp10_opening.opened(amqp10_opening.request(peer.port)) as connection,
+    ):
+        for _ in range(3):
+            assert await amqp10_opening.probed(connection) is not None
+        assert connection.is_open
+        first, *probes = [each.channel for each in peer.talk.all("begin")]
+        assert probes == [first + 1] * 3

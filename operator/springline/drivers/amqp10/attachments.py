@@ -5,9 +5,10 @@ A session of its own, because a broker may end the whole session for what is wro
 """
 
 import asyncio
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from proton import Delivery as ProtonDelivery
 from proton import Described, Endpoint, Link, Terminus, symbol
@@ -78,20 +79,33 @@ class Attachment:
         wire: Wire,
         terms: LinkTerms,
         *,
-        session: EngineSession | None = None,
-        incoming_capacity: int,
-        outgoing_window: int,
+        session: EngineSession,
+        is_its_own: bool = False,
     ) -> None:
-        """Send Attach, in a session of its own unless there is one. Raises `NoRoomError`."""
+        """Send Attach in a session, which ends with the link if it is the link's own."""
         wire.require_open()
         self.wire = wire
         self.terms = terms
-        self._is_ours = session is None
+        self._is_ours = is_its_own
         self._is_released = False
-        self.session = session or wire.engine.begin(
-            incoming_capacity=incoming_capacity, outgoing_window=outgoing_window
-        )
+        self.session = session
         self.link = self._attached()
+
+    @classmethod
+    async def begin(
+        cls,
+        wire: Wire,
+        terms: LinkTerms,
+        *,
+        incoming_capacity: int,
+        outgoing_window: int,
+        timeout: float = math.inf,
+    ) -> Self:
+        """Send Attach in a session of its own, as `Wire.begin` begins one. Safe to cancel."""
+        session = await wire.begin(
+            incoming_capacity=incoming_capacity, outgoing_window=outgoing_window, timeout=timeout
+        )
+        return cls(wire, terms, session=session, is_its_own=True)
 
     def _attached(self) -> Link:
         terms, proton = self.terms, self.session.proton

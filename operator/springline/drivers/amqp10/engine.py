@@ -186,6 +186,11 @@ class Engine:
         return Condition.of(self._connection.remote_condition)
 
     @property
+    def awaits_end(self) -> bool:
+        """Whether the peer has still to end a session that we have ended."""
+        return self._guard.awaits_end
+
+    @property
     def max_channels(self) -> int:
         """How many sessions there can be at a time."""
         peer = self.peer.channel_max if self.peer is not None else 0
@@ -274,6 +279,8 @@ class Engine:
             return
         body = frame.body
         code, fields = codec.decode(body)
+        if code == codec.BEGIN and self._guard.lacks_end(frame.channel):
+            self._push(framed(codec.encode(codec.END, []), channel=frame.channel))
         is_admitted = self._guard.admits(frame.channel, code, fields)
         if code == codec.OPEN:
             self._note_open(fields)

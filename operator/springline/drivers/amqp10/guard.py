@@ -7,6 +7,7 @@ session that we have ended nothing more but its End.
 """
 
 import dataclasses
+import itertools
 from collections import deque
 from typing import Any, Final
 
@@ -80,6 +81,13 @@ class FrameGuard:
         """Begun by us and not by the peer, by our channel, which may be used again meanwhile."""
         self._by_peer_channel: dict[int, _Channel] = {}
 
+    @property
+    def awaits_end(self) -> bool:
+        """Whether the peer has still to end a session that we have ended."""
+        begun = (*self._by_peer_channel.values(), *itertools.chain(*self._unanswered.values()))
+        sessions = (*self._unbegun, *(each.session for each in begun))
+        return any(each.is_forgotten for each in sessions)
+
     # What we send
 
     def expect(self, session: EngineSession) -> None:
@@ -116,6 +124,20 @@ class FrameGuard:
         return True
 
     # What the peer sends
+
+    def lacks_end(self, channel: int) -> bool:
+        """Whether proton is to see an End before a Begin on this channel, which comes now.
+
+        RabbitMQ with the plugin loses the End of a session now and then: its process tells another
+        one to send it, and may take that one along when it ends. The channel is in use again then
+        by what has answered our next Begin. Of a session that we have not ended this is a
+        violation.
+        """
+        begun = self._by_peer_channel.get(channel)
+        if begun is None or not begun.session.is_forgotten:
+            return False
+        del self._by_peer_channel[channel]
+        return begun.is_shown
 
     def admits(self, channel: int, code: int, fields: list[Any]) -> bool:
         """Whether proton is to see a frame of the peer's. Raises `ViolationError`."""

@@ -156,7 +156,7 @@ class _Kept:
 
     async def _attach(self) -> None:
         """Attach, and stay attached or detach. Raises why it came to an end by itself."""
-        attachment = self._attachment = Attachment(
+        attachment = self._attachment = await Attachment.begin(
             self._wire,
             self._terms,
             incoming_capacity=self._parameters.incoming_capacity,

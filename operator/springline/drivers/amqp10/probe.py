@@ -76,8 +76,10 @@ class Probe:
             raise NothingToSendError
         engine = self._wire.engine
         try:
-            session = engine.begin(
-                incoming_capacity=_INCOMING_CAPACITY, outgoing_window=_OUTGOING_WINDOW
+            session = await self._wire.begin(
+                incoming_capacity=_INCOMING_CAPACITY,
+                outgoing_window=_OUTGOING_WINDOW,
+                timeout=timeout,
             )
         except NoRoomError as error:
             raise ProbeRefusedError(ProbeRefusal.LIMIT, str(error)) from None
@@ -104,8 +106,8 @@ class Probe:
         sender = self._sender
         if sender is None or not sender.is_attached:
             self._release()
-            sender = self._sender = self._attach(
-                Role.SENDER, target=TargetParameters(address=declared.address)
+            sender = self._sender = await self._attach(
+                Role.SENDER, deadline, target=TargetParameters(address=declared.address)
             )
         await sender.attached(timeout=self._left(deadline))
         message = Message(message_id=f"{_NAME}-{uuid.uuid4()}", ttl=lifetime)
@@ -151,7 +153,9 @@ class Probe:
         self, declared: ProbeParameters, message: Message, deadline: float
     ) -> None:
         """Take our own message and nothing else; release what belongs to others."""
-        receiver = self._attach(Role.RECEIVER, source=SourceParameters(address=declared.address))
+        receiver = await self._attach(
+            Role.RECEIVER, deadline, source=SourceParameters(address=declared.address)
+        )
         try:
             await receiver.attached(timeout=self._left(deadline))
             for _ in range(_MOST_STRANGE):
@@ -170,9 +174,10 @@ class Probe:
             " use one that nobody else sends to",
         )
 
-    def _attach(
+    async def _attach(
         self,
         role: Role,
+        deadline: float,
         *,
         source: SourceParameters | None = None,
         target: TargetParameters | None = None,
@@ -183,11 +188,12 @@ class Probe:
             source=source or SourceParameters(),
             target=target or TargetParameters(),
         )
-        return Attachment(
+        return await Attachment.begin(
             self._wire,
             terms,
             incoming_capacity=_INCOMING_CAPACITY,
             outgoing_window=_OUTGOING_WINDOW,
+            timeout=self._left(deadline),
         )
 
     def _refused(self, error: LinkEndedError) -> ProbeRefusedError:

@@ -178,13 +178,15 @@ class Renewal:
         self, request: Message, deadline: float, *, sender: LinkTerms, receiver: LinkTerms
     ) -> Message:
         """Send a request over one link, and return what comes back over the other one."""
-        session = self._wire.engine.begin(
-            incoming_capacity=_INCOMING_CAPACITY, outgoing_window=_OUTGOING_WINDOW
+        session = await self._wire.begin(
+            incoming_capacity=_INCOMING_CAPACITY,
+            outgoing_window=_OUTGOING_WINDOW,
+            timeout=self._left(deadline),
         )
         to = back = None
         try:
-            to = self._attachment(sender, session)
-            back = self._attachment(receiver, session)
+            to = Attachment(self._wire, sender, session=session)
+            back = Attachment(self._wire, receiver, session=session)
             await to.attached(timeout=self._left(deadline))
             await back.attached(timeout=self._left(deadline))
             back.link.flow(1)
@@ -208,15 +210,6 @@ class Renewal:
             self._wire.engine.end(session)
             if not self._wire.is_ending:
                 self._wire.flush()
-
-    def _attachment(self, terms: LinkTerms, session: EngineSession) -> Attachment:
-        return Attachment(
-            self._wire,
-            terms,
-            session=session,
-            incoming_capacity=_INCOMING_CAPACITY,
-            outgoing_window=_OUTGOING_WINDOW,
-        )
 
     async def _confirmed(self) -> None:
         """Wait whether the broker closes after all. Raises `EndedError` if it does."""

@@ -6,6 +6,7 @@ dropped, each within a bounded time; `on_over` is told once socket and task are 
 """
 
 import asyncio
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from typing import Final, TypeVar
@@ -14,7 +15,7 @@ from springline.core.values import ClosedBy, CloseInfo
 from springline.drivers.amqp10 import bounds, conditions
 from springline.drivers.amqp10.conditions import Condition
 from springline.drivers.amqp10.endpoints import EndedError, Origin
-from springline.drivers.amqp10.engine import Engine
+from springline.drivers.amqp10.engine import Engine, EngineSession
 from springline.drivers.shared import failures
 from springline.drivers.shared.inbound import InboundBudget
 from springline.drivers.shared.line import Line
@@ -25,6 +26,8 @@ __all__ = ["Wire"]
 
 T = TypeVar("T")
 
+_END_SECONDS: Final = 1.0
+"""How long to wait for a peer to answer an End. RabbitMQ with the plugin may never answer it."""
 _IDLE: Final = "nothing was heard for {:g} s, two heartbeats of {:g} s"
 
 
@@ -176,6 +179,29 @@ class Wire:
             # It has been told why; it need not answer.
             line.end()
         self._changed()
+
+    # Sessions
+
+    async def begin(
+        self, *, incoming_capacity: int, outgoing_window: int, timeout: float = _END_SECONDS
+    ) -> EngineSession:
+        """Begin a session as `Engine.begin` does, once the peer has ended those that we have ended.
+
+        It may get the channel of one of those, and what comes late would be taken for its own. A
+        peer is waited for a short time, and no longer than `timeout` seconds. Raises `NoRoomError`
+        and `EndedError`. Safe to cancel.
+        """
+        deadline = self.time() + min(timeout, _END_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            while self.engine.awaits_end:
+                await self.until(
+                    lambda: None if self.engine.awaits_end else True,
+                    timeout=max(deadline - self.time(), 0),
+                )
+        self.require_open()
+        return self.engine.begin(
+            incoming_capacity=incoming_capacity, outgoing_window=outgoing_window
+        )
 
     # Waiting
 

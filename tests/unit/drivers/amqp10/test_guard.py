@@ -249,6 +249,49 @@ def test_channel_may_be_used_again_when_its_session_has_ended() -> None:
     assert other.is_open
 
 
+def test_channel_is_used_again_by_a_peer_that_has_lost_its_end() -> None:
+    """By RabbitMQ with the plugin, and only where we have ended the session that had it."""
+    engine, session = with_links()
+    engine.end(session)
+    engine.output()
+    assert _awaits_end(engine)
+    other = engine.begin(incoming_capacity=1 << 20, outgoing_window=1)
+    engine.output()
+    engine.receive(begin(0))
+    assert engine.fault is None
+    assert other.is_open
+    assert not _awaits_end(engine)
+    # And it is that session's channel alone, for proton, too.
+    engine.receive(flow(*FLOW))
+    engine.receive(performative(codec.END, [error("amqp:internal-error")]))
+    assert engine.fault is None
+    assert other.is_ended_by_peer
+
+
+def test_what_we_have_ended_is_awaited_from_the_peer() -> None:
+    """Also what is not sent yet, and what the peer has not begun."""
+    engine, session = with_links()
+    assert not _awaits_end(engine)
+    unbegun = engine.begin(incoming_capacity=1 << 20, outgoing_window=1)
+    assert not _awaits_end(engine)
+    engine.end(unbegun)
+    assert _awaits_end(engine)
+    engine.output()
+    assert _awaits_end(engine)
+    engine.receive(begin(1, channel=1))
+    assert _awaits_end(engine)
+    engine.receive(performative(codec.END, [], channel=1))
+    assert not _awaits_end(engine)
+    engine.end(session)
+    engine.receive(performative(codec.END, []))
+    assert not _awaits_end(engine)
+
+
+def _awaits_end(engine: Engine) -> bool:
+    """Ask it anew."""
+    return engine.awaits_end
+
+
 def test_what_is_in_order_reaches_the_links() -> None:
     engine, session = with_links()
     connection = session.proton.connection
