@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from chaos import amqp10
 from chaos.census import Census
 from chaos.declared import MARK
 from chaos.links import Links, linking_both
@@ -255,7 +256,7 @@ async def entered(directory: Path, *, bug: str = "") -> AsyncIterator[ClusterWor
     try:
         if not server.has_controllers:  # a binding goes with its connection by garbage collection
             raise APIServerMissing("no kube-controller-manager: run make apiserver")
-        node = taking_tokens(directory / "rabbitmq", management=True)
+        node = taking_tokens(directory / "rabbitmq", management=True, plugins=[amqp10.PLUGIN])
         try:
             starting = (to_its_end(node.start), to_its_end(_install, server, directory))
             for each in await asyncio.gather(*starting, return_exceptions=True):

@@ -6,12 +6,13 @@ another fault needs it otherwise, or until the world heals.
 """
 
 import contextlib
+import importlib.util
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from chaos import floods, web
+from chaos import amqp10, floods, web
 from chaos.declared import BROKERS, CONSOLES, FREE, HELD, USERS, VHOSTS, WAYS_TO_BREAK, secret_text
 from chaos.in_cluster import ClusterWorld
 from chaos.sequences import WAITS, Drawing, Fault
@@ -558,6 +559,19 @@ def _way(name: str) -> Kind:
     return Kind(act, _nothing)
 
 
+# One session over AMQP 1.0
+
+
+def _of_amqp10(name: str) -> Kind:
+    async def act(world: World, given: Given) -> None:  # noqa: ARG001
+        if importlib.util.find_spec("proton") is None:
+            world.left_out[f"amqp10-{name}"] += 1
+            return
+        await amqp10.meet(world, name)
+
+    return Kind(act, _nothing)
+
+
 # One hostile broker
 
 
@@ -616,6 +630,7 @@ KINDS: Mapping[str, Kind] = {
     "binding-spoiled": Kind(_binding_spoiled, _bound, _CLUSTER),
     "account-token-spoiled": Kind(_account_token_spoiled, _waiting, _CLUSTER),
     **{f"web-{each}": _way(each) for each in web.WAYS},
+    **{f"amqp10-{each}": _of_amqp10(each) for each in amqp10.WAYS},
     **{f"flood-of-{each}": _flood(each) for each in hostile_brokers.SCRIPTS},
 }
 """All of them, by name."""

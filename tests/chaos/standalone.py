@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from chaos import amqp10
 from chaos.links import Links, linking_both
 from chaos.threads import to_its_end
 from chaos.world import Bindings, Statuses, Violation, World, watched
@@ -150,7 +151,7 @@ class StandaloneWorld(World):
 @contextlib.asynccontextmanager
 async def entered(directory: Path, *, bug: str = "") -> AsyncIterator[StandaloneWorld]:
     """Start everything; at the end all of it is stopped. Raises `RabbitMQMissing`."""
-    node = taking_tokens(directory / "rabbitmq", management=True)
+    node = taking_tokens(directory / "rabbitmq", management=True, plugins=[amqp10.PLUGIN])
     try:
         await to_its_end(node.start)
         async with linking_both(node.amqp_port, node.http_port) as links:

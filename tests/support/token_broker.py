@@ -1,6 +1,6 @@
 """A private RabbitMQ node that takes passwords, and the tokens of `identities.Issuer`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from support.identities import TRUST_IN_TOKENS
@@ -10,15 +10,19 @@ __all__ = ["taking_tokens"]
 
 
 def taking_tokens(
-    directory: Path, *, management: bool = False, on: Mapping[str, str] | None = None
+    directory: Path,
+    *,
+    management: bool = False,
+    plugins: Sequence[str] = (),
+    on: Mapping[str, str] | None = None,
 ) -> RabbitMQNode:
-    """Return the node, not started yet; with its management interface if told.
+    """Return the node, not started yet; with its management interface and more plugins if told.
 
     `on` is as `RabbitMQNode` has it. Raises `RabbitMQMissing`.
     """
     return RabbitMQNode(
         directory,
-        plugins=("rabbitmq_auth_backend_oauth2",),
+        plugins=("rabbitmq_auth_backend_oauth2", *plugins),
         management=management,
         on=on,
         extra_config={

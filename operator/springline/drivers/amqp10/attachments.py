@@ -215,7 +215,11 @@ class Attachment:
         return self._is_detached or self.session.is_ended_by_peer
 
     def release(self) -> None:
-        """Let go of it at once: the session is ended, without waiting for the peer. Idempotent."""
+        """Let go of it at once, without waiting for the peer. Idempotent.
+
+        A session of its own is ended, which is sent in a later turn. Whoever has brought the
+        session ends it, and flushes the wire.
+        """
         if self._is_released:
             return
         self._is_released = True
@@ -223,8 +227,9 @@ class Attachment:
             self._give_back()
             self._say_detach()
         self.link.free()
-        if self._is_ours:
-            self.wire.engine.end(self.session)
+        if not self._is_ours:
+            return
+        self.wire.engine.end(self.session)
         if not self.wire.is_ending:
             asyncio.get_running_loop().call_soon(self.wire.flush)
 

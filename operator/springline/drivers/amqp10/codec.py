@@ -7,7 +7,18 @@ sense is one error here, which quotes nothing of it.
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from proton import UNDESCRIBED, Array, Data, Described, ProtonException, symbol, ulong
+from proton import (
+    UNDESCRIBED,
+    Array,
+    Data,
+    Described,
+    ProtonException,
+    symbol,
+    ubyte,
+    uint,
+    ulong,
+    ushort,
+)
 
 from springline.drivers.amqp10 import structure
 
@@ -32,6 +43,7 @@ __all__ = [
     "descriptor",
     "encode",
     "field",
+    "first_fields",
     "symbol_array",
     "symbol_map",
     "symbols",
@@ -55,6 +67,8 @@ SASL_OUTCOME: Final = 0x44
 
 _SMALL_ULONG: Final = b"\x00\x53"
 _SENSELESS = (ProtonException, RecursionError, ArithmeticError, LookupError, TypeError, ValueError)
+_PLAIN: Final = frozenset({type(None), bool, str, symbol, ubyte, ushort, uint, ulong})
+"""What frames are full of, and what keeps no octets of proton's."""
 
 
 class UndecodableError(Exception):
@@ -88,6 +102,19 @@ def decode(body: bytes) -> tuple[int, list[Any]]:
     return code, value
 
 
+def first_fields(body: bytes, count: int) -> list[Any]:
+    """Return so many fields of a performative of our own, as proton has written it."""
+    data = Data()
+    data.decode(body)
+    data.rewind()
+    data.next()
+    data.enter()
+    data.next()  # the descriptor
+    data.next()
+    data.enter()
+    return [_owned(data.get_object()) for _ in range(count) if data.next() is not None]
+
+
 def decode_section(octets: bytes) -> tuple[int, Any, int]:
     """Return descriptor and value of what the octets begin with, and how many of them that takes.
 
@@ -116,7 +143,7 @@ def _owned(value: Any) -> Any:
         case memoryview():
             return bytes(value)
         case list():
-            return [_owned(each) for each in value]
+            return [each if type(each) in _PLAIN else _owned(each) for each in value]
         case dict():
             return {key: _owned(each) for key, each in value.items()}
         case Described():

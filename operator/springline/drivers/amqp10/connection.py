@@ -231,11 +231,10 @@ class Amqp10Connection:
         negotiated = self._info.negotiated
         if not isinstance(negotiated, Amqp10Negotiated) or not self.is_open:
             return
-        found = dataclasses.replace(
-            negotiated, links=self._links.infos(), session=self._windows(negotiated.session)
-        )
-        if found == negotiated:
+        links, session = self._links.infos(), self._windows(negotiated.session)
+        if links == negotiated.links and session == negotiated.session:
             return
+        found = dataclasses.replace(negotiated, links=links, session=session)
         self._info = dataclasses.replace(self._info, negotiated=found)
         if self._observer is not None:
             self._observer.connection_changed(self)

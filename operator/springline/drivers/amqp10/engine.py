@@ -147,8 +147,10 @@ class Engine:
                 pieces.append(piece)
         except TransportException:
             self._note_fault()
+        if not pieces:
+            return b""
         octets = b"".join(pieces)
-        if octets and not self._has_written:
+        if not self._has_written:
             self._has_written = True
             octets = self._with_locales(octets)
         return self._sent(octets)

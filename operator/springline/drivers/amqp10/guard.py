@@ -6,9 +6,7 @@ that session, which a slow peer may well send. So it is shown only what is in or
 session that we have ended nothing more but its End.
 """
 
-import dataclasses
 import itertools
-from collections import deque
 from typing import Any, Final
 
 from proton import uint, ushort
@@ -73,11 +71,11 @@ class FrameGuard:
         self._is_open = False
         self.is_closed = False
         """Whether the peer has said Close."""
-        self._unbegun: deque[EngineSession] = deque()
+        self._unbegun: list[EngineSession] = []
         """Those whose Begin has not been sent yet, in the order in which it will be."""
         self._by_channel: dict[int, _Channel] = {}
         """Begun by us and not ended, by our channel."""
-        self._unanswered: dict[int, deque[_Channel]] = {}
+        self._unanswered: dict[int, list[_Channel]] = {}
         """Begun by us and not by the peer, by our channel, which may be used again meanwhile."""
         self._by_peer_channel: dict[int, _Channel] = {}
 
@@ -104,19 +102,20 @@ class FrameGuard:
         """
         match codec.descriptor(body):
             case codec.BEGIN:
-                begun = _Channel(self._unbegun.popleft())
-                begun.session.own_windows = _windows(codec.decode(body)[1])
+                begun = _Channel(self._unbegun.pop(0))
+                begun.session.own_windows = _windows(codec.first_fields(body, 4))
                 self._by_channel[channel] = begun
-                self._unanswered.setdefault(channel, deque()).append(begun)
+                self._unanswered.setdefault(channel, []).append(begun)
             case codec.ATTACH:
-                name, handle, is_receiver, *_ = codec.decode(body)[1]
+                name, handle, is_receiver = codec.first_fields(body, 3)
                 begun, link = self._by_channel[channel], (str(name), not is_receiver)
                 begun.asked.add(link)
                 begun.own_handles[int(handle)] = link
             case codec.FLOW:
-                handle = codec.field(codec.decode(body)[1], _FLOW_HANDLE)
                 begun = self._by_channel[channel]
-                return handle is None or begun.own_handles.get(int(handle)) not in begun.asked
+                if begun.asked:
+                    handle = codec.field(codec.decode(body)[1], _FLOW_HANDLE)
+                    return handle is None or begun.own_handles.get(int(handle)) not in begun.asked
             case codec.END:
                 self._by_channel.pop(channel, None)
             case _:
@@ -179,7 +178,7 @@ class FrameGuard:
         waiting = self._unanswered.get(ours)
         if not waiting:
             raise ViolationError(_INVALID_FIELD, "an answer to a session that nobody began")
-        begun = waiting.popleft()
+        begun = waiting.pop(0)
         if not waiting:
             del self._unanswered[ours]
         return begun
@@ -230,7 +229,7 @@ def _attach(begun: _Channel, fields: list[Any]) -> None:
 
 def _flow(begun: _Channel, fields: list[Any]) -> None:
     _number(fields, 0, uint)
-    windows = Windows(incoming=_required(fields, 1), outgoing=_required(fields, 3))
+    incoming, outgoing = _required(fields, 1), _required(fields, 3)
     _required(fields, 2)
     handle = _number(fields, _FLOW_HANDLE, uint)
     if handle is not None:
@@ -239,8 +238,10 @@ def _flow(begun: _Channel, fields: list[Any]) -> None:
         _number(fields, 6, uint)
     known = begun.session.windows
     if known is not None:
-        begun.session.windows = dataclasses.replace(
-            windows, offered_capabilities=known.offered_capabilities
+        begun.session.windows = Windows(
+            incoming=incoming,
+            outgoing=outgoing,
+            offered_capabilities=known.offered_capabilities,
         )
 
 

@@ -98,7 +98,10 @@ async def read_header(
     sample = await reader.readexactly(1)
     try:
         while sample == expected[: len(sample)] and len(sample) < HEADER_OCTETS:
-            sample += await reader.readexactly(1)
+            more = await reader.read(HEADER_OCTETS - len(sample))
+            if not more:
+                break
+            sample += more
         if sample == expected:
             return
         async with asyncio.timeout(_SAMPLE_SECONDS):

@@ -70,21 +70,21 @@ class _Walk:
 
     def value(self) -> int:
         """Pass over it; return how many octets it takes."""
-        level = _Level(1, len(self._octets))
+        left, end, is_exact = _Level(1, len(self._octets))
         while True:
-            while level.left == 0:
-                if level.is_exact and self._at != level.end:
+            while left == 0:
+                if is_exact and self._at != end:
                     raise MalformedValueError("it is not as long as it says")
                 if not self._open:
                     return self._at
-                level = self._open.pop()
-            level = level._replace(left=level.left - 1)
-            inside = self._one(level.end)
+                left, end, is_exact = self._open.pop()
+            left -= 1
+            inside = self._one(end)
             if inside is not None:
-                self._open.append(level)
+                self._open.append(_Level(left, end, is_exact))
                 if len(self._open) > MAX_DEPTH:
                     raise MalformedValueError("it is too deep")
-                level = inside
+                left, end, is_exact = inside
 
     def _one(self, end: int) -> _Level | None:
         """Pass over a value; return what is inside instead, where there are values inside."""
