@@ -76,7 +76,6 @@ class Renewal:
             raise BlockedSecretUpdateError(seconds=timeout)
         self._wire.veil.note(credential.secret)
         deadline = self._wire.time() + timeout
-        self._is_unanswered = True  # until it is
         try:
             await self._ask(credential.kind, secret, deadline)
         except SecretNotSentError:
@@ -190,6 +189,7 @@ class Renewal:
             await to.attached(timeout=self._left(deadline))
             await back.attached(timeout=self._left(deadline))
             back.link.flow(1)
+            self._is_unanswered = True  # until it is
             sent = await sending.send(
                 to,
                 request,
