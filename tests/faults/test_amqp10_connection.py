@@ -457,6 +457,16 @@ async def test_a_sender_without_credit_blocks_until_it_has_some(
         assert told == [f"blocked: {block.text}", "unblocked"]
 
 
+async def test_as_much_credit_as_there_can_be_is_credit() -> None:
+    broker = Broker(credit=0xFFFFFFFF)
+    probe = ProbeParameters(address="q")
+    async with opened(broker, links=(sender("q"),), probe=probe) as found:
+        await eventually(
+            lambda: amqp10_opening.link(found.connection, "out").credit == 0x7FFFFFFF
+        )
+        assert await probed(found.connection) is not None
+
+
 async def test_a_sender_has_a_moment_to_get_its_credit() -> None:
     async with opened(Broker(credit=0), links=(sender("a"),)) as found:
         await eventually(lambda: state(found, "out") is LinkState.ATTACHED)
