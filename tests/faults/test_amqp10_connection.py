@@ -15,10 +15,11 @@ from support.amqp10_library import MISSING
 pytest.importorskip("proton", reason=MISSING)
 
 from springline.core.values import ClosedBy, CloseInfo
-from springline.drivers.amqp10 import links
+from springline.drivers.amqp10 import links, termini
 from springline.drivers.amqp10.conditions import Condition
 from springline.drivers.amqp10.connection import Amqp10Connection
 from springline.drivers.amqp10.endpoints import EndedError, Origin
+from springline.drivers.amqp10.parameters import ProbeParameters
 from springline.drivers.amqp10.terms import LinkState
 from springline.drivers.amqp10.wire import Wire
 from springline.errors import NotOpenError
@@ -465,6 +466,16 @@ async def test_a_sender_without_credit_blocks_until_it_has_some(
         assert told == [f"blocked: {block.text}", "unblocked"]
 
 
+async def test_as_much_credit_as_there_can_be_is_credit() -> None:
+    broker = Broker(credit=0xFFFFFFFF)
+    probe = ProbeParameters(address="q")
+    async with opened(broker, links=(sender("q"),), probe=probe) as found:
+        await eventually(
+            lambda: amqp10_opening.link(found.connection, "out").credit == 0x7FFFFFFF
+        )
+        assert await probed(found.connection) is not None
+
+
 async def test_a_sender_has_a_moment_to_get_its_credit() -> None:
     async with opened(Broker(credit=0), links=(sender("a"),)) as found:
         await eventually(lambda: state(found, "out") is LinkState.ATTACHED)
@@ -585,3 +596,49 @@ async def test_what_is_left_of_a_secret_by_a_cut_is_not_shown_either() -> None:
         found.talk.close(error("amqp:connection:forced", f"bye{' ' * 8180}{SECRET}"))
         close = await closed(found.recorder)
     assert close.text == "amqp:connection:forced: bye ***"
+
+
+# What costs time, or is no message
+
+
+async def test_the_terms_of_a_link_are_read_once_however_much_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A peer may confirm thousands of filters, and send a sign of life many times a second."""
+    read = 0
+
+    def seen(*args: Any) -> Any:
+        nonlocal read
+        read += 1
+        return original(*args)
+
+    original = termini.seen
+    monkeypatch.setattr(termini, "seen", seen)
+    async with opened(links=(sender("q"),)) as found:
+        link = amqp10_opening.link
+        await eventually(lambda: link(found.connection, "out").credit == 100)
+        for credit in range(1, 40):
+            found.talk.beat()
+            found.talk.grant(found.talk.links[0], credit)
+            await eventually(lambda credit=credit: link(found.connection, "out").credit == credit)
+    assert read == 1
+
+
+async def test_a_message_that_is_aborted_is_none() -> None:
+    """Of the probe's own, so that the probe goes on with what comes next."""
+
+    async def aborted_first(talk: Amqp10Talk, flow: Frame) -> None:
+        session = talk.sessions.get(flow.channel)
+        link = session and session.links.get(flow.handle)
+        if link and not link.is_sender and not aborted:
+            aborted.append(link)
+            talk.transfer(link, b"", aborted=True)
+            return
+        await broker.usual(talk, flow)
+
+    aborted: list[Any] = []
+    broker = Broker(on={"flow": aborted_first})
+    probe = ProbeParameters(address="q", receive=True)
+    async with opened(broker, probe=probe) as found:
+        assert await probed(found.connection) is not None
+        assert aborted

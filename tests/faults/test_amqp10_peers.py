@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from springline.core.values import ClosedBy
+from springline.drivers.shared.sasl import SaslPolicy
 from springline.errors import (
     ConnectError,
     CredentialRejectedError,
@@ -284,6 +285,22 @@ async def test_a_login_by_scram_sends_no_password(proof: Any) -> None:
         assert broker.logins == [Login(mechanism="SCRAM-SHA-256", user="ann")]
         said = [repr(each) for each in peer.talk.received]
         assert not any(PLANTED in each for each in said)
+
+
+async def test_a_secret_that_the_login_does_not_send_is_not_sent_to_renew_it_either() -> None:
+    """Without TLS anybody on the way may pass on the login, and then say that it is RabbitMQ."""
+    broker = scram(opened=RABBITMQ, management=lambda _: Reply())
+    async with (
+        amqp10_peer.serving(broker) as peer,
+        amqp10_opening.opened(
+            amqp10_opening.request(
+                peer.port,
+                credential=opening.password("ann", PLANTED),
+                sasl=SaslPolicy(mechanisms=("SCRAM-SHA-256",), allow_insecure=False),
+            )
+        ) as connection,
+    ):
+        assert "SCRAM-SHA-256" in connection.cannot_renew
 
 
 async def test_a_broker_that_does_not_know_the_password_is_left() -> None:

@@ -37,6 +37,8 @@ _LOCAL_ACTIVE: Final = Endpoint.LOCAL_ACTIVE
 _LARGEST: Final = 0xFFFFFFFF
 _MOST_CHANNELS: Final = 0x8000  # proton's own limit
 _MAX_FRAME_SIZE: Final = 2  # a field of Open (§2.7.1)
+_LINK_CREDIT: Final = 6  # a field of Flow (§2.7.4)
+_MOST_CREDIT: Final = 0x7FFFFFFF
 _INCOMING_LOCALES: Final = 6  # the field of Open (§2.7.1)
 _SIGN_OF_LIFE: Final = framed(b"")
 """An empty frame. proton gets it for each that it is not to see, too."""
@@ -287,6 +289,8 @@ class Engine:
         if code == codec.OPEN:
             self._note_open(fields)
             body = self._with_least_frames(body, fields)
+        elif code == codec.FLOW:
+            body = _with_bearable_credit(body, fields)
         self._push(framed(body, channel=frame.channel) if is_admitted else _SIGN_OF_LIFE)
 
     def _note_open(self, fields: list[Any]) -> None:
@@ -335,6 +339,14 @@ class Engine:
         fields += [None] * (_INCOMING_LOCALES + 1 - len(fields))
         fields[_INCOMING_LOCALES] = codec.symbol_array(locales)
         return header + framed(codec.encode(code, fields)) + rest[frame.octets :]
+
+
+def _with_bearable_credit(body: bytes, fields: list[Any]) -> bytes:
+    """Return a Flow for proton, which takes more credit than this for less than none."""
+    if codec.field(fields, _LINK_CREDIT, 0) <= _MOST_CREDIT:
+        return body
+    fields[_LINK_CREDIT] = uint(_MOST_CREDIT)
+    return codec.encode(codec.FLOW, fields)
 
 
 def _number(value: object) -> int:

@@ -133,8 +133,11 @@ class _Kept:
     def look(self) -> None:
         """Take in how it is now, while it is attached."""
         attachment = self._attachment
-        if attachment is not None and attachment.is_attached:
-            self._show(termini.seen(attachment, self.info, self._wire.veil))
+        if self.info.state is not LinkState.ATTACHED or attachment is None:
+            return
+        # The rest is as Attach said it. To read it again takes long, and anything may have come.
+        if attachment.is_attached:
+            self._show(dataclasses.replace(self.info, credit=termini.credit(attachment)))
 
     async def keep(self) -> None:
         """Attach it, and again whenever that is due. Ends with the connection."""

@@ -271,6 +271,7 @@ class Attempt:
                 broker,
                 offers_cbs=habits.offers_cbs(peer, self._request.endpoint.host),
                 host=self._request.endpoint.host,
+                mechanism=logged_in.mechanism,
             ),
         )
 

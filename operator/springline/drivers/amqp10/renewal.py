@@ -15,6 +15,7 @@ from springline.drivers.amqp10.attachments import Attachment, LinkEndedError, Li
 from springline.drivers.amqp10.endpoints import EndedError
 from springline.drivers.amqp10.engine import EngineSession, NoRoomError
 from springline.drivers.amqp10.habits import Broker
+from springline.drivers.amqp10.mechanisms import TABLE
 from springline.drivers.amqp10.messages import Message
 from springline.drivers.amqp10.outcomes import Outcome
 from springline.drivers.amqp10.parameters import SourceParameters, TargetParameters
@@ -51,13 +52,15 @@ class Renewal:
 
     __slots__ = ("_broker", "_host", "_is_unanswered", "_wire", "impossible")
 
-    def __init__(self, wire: Wire, broker: Broker, *, offers_cbs: bool, host: str) -> None:
+    def __init__(
+        self, wire: Wire, broker: Broker, *, offers_cbs: bool, host: str, mechanism: str
+    ) -> None:
         self._wire = wire
         self._broker = broker
         self._host = host
         self._is_unanswered = False
         """Whether a secret was sent that the broker may still refuse, by closing."""
-        self.impossible = "" if offers_cbs else _impossible(broker)
+        self.impossible = _withheld(mechanism) or ("" if offers_cbs else _impossible(broker))
         """Why there is no way, as part of a sentence; empty if there is one."""
 
     async def run(self, credential: Credential, session: EngineSession, *, timeout: float) -> None:
@@ -240,6 +243,16 @@ def _not_taken(outcome: Outcome) -> Exception:
     if outcome in (Outcome.UNSENT, Outcome.UNACKNOWLEDGED):
         return TimeoutError()
     return SecretNotSentError(f"the broker has not taken it: {outcome.value}")
+
+
+def _withheld(mechanism: str) -> str:
+    """Return why no secret may be sent as it is: the login did without, perhaps without TLS.
+
+    Then what a peer says of itself in Open may be from anybody on the way.
+    """
+    if mechanism in TABLE.clear_text:
+        return ""
+    return f"the login ({mechanism}) does not send the secret, and a renewal would"
 
 
 def _impossible(broker: Broker) -> str:

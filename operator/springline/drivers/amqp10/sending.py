@@ -88,7 +88,7 @@ async def receive(
 
     With no `credit` it has been asked for already.
 
-    None stands for a message that makes no sense, or is too long. Raises `TimeoutError`,
+    None stands for a message that makes no sense, is too long, or was aborted (part 2 §2.7.5). Raises `TimeoutError`,
     `LinkEndedError` and `EndedError`.
     """
     wire, link = attachment.wire, attachment.link
@@ -103,7 +103,7 @@ async def receive(
         return None
 
     delivery = await wire.until(arrived, timeout=timeout)
-    if delivery.pending > MAX_MESSAGE:
+    if delivery.aborted or delivery.pending > MAX_MESSAGE:
         return None, delivery
     octets = link.recv(delivery.pending)
     try:

@@ -13,6 +13,8 @@ MAX_DEPTH: Final = 16
 """Levels; what brokers send has six at most (a filter in the source of an Attach)."""
 MAX_VALUES: Final = 4096
 """Values in one frame."""
+_MAX_OF_NO_OCTETS: Final = 64
+"""Elements of an array that take no octets. Many would cost a peer nothing, and us time."""
 
 _DESCRIBED: Final = 0x00
 _CODES: Final = frozenset(
@@ -123,6 +125,8 @@ class _Walk:
         if code not in _CODES or (kind not in _FIXED and kind not in _TEXTS):
             raise MalformedValueError("an array of what is no simple type")
         if kind in _FIXED:
+            if _FIXED[kind] == 0 and count > _MAX_OF_NO_OCTETS:
+                raise MalformedValueError("it has too many parts")
             self._pass(count * _FIXED[kind], end)
         else:
             for _ in range(count):

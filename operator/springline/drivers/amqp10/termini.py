@@ -19,7 +19,7 @@ from springline.drivers.amqp10.terms import (
 )
 from springline.veil import Veil
 
-__all__ = ["seen"]
+__all__ = ["credit", "seen"]
 
 _MOST_FILTERS: Final = 32
 _DURABILITIES: Final = {
@@ -57,9 +57,14 @@ def seen(attachment: Attachment, info: LinkInfo, veil: Veil) -> LinkInfo:
         target=_terminus(link.remote_target, veil),
         sender_settle=_SENDER_SETTLE.get(int(link.remote_snd_settle_mode)),
         receiver_settle=_RECEIVER_SETTLE.get(int(link.remote_rcv_settle_mode)),
-        credit=max(int(link.credit), 0) if info.role is Role.SENDER else 0,
+        credit=credit(attachment),
         max_message_size=int(link.remote_max_message_size),
     )
+
+
+def credit(attachment: Attachment) -> int:
+    """Return how many messages may be sent over it now; a receiver gives none."""
+    return max(int(attachment.link.credit), 0) if attachment.terms.role is Role.SENDER else 0
 
 
 def _terminus(terminus: Terminus, veil: Veil) -> TerminusInfo | None:

@@ -19,12 +19,14 @@ _PIECES: Final = Allowance(burst=4000, refill_seconds=0.01)
 """A frame may come in pieces of one octet, and each of them wakes the event loop."""
 _TURN: Final = 32
 """Frames after which others get their turn."""
+_TURN_OCTETS: Final = 16 * 1024
+"""Octets of frames after which they get it, too: a long frame takes longer to read."""
 
 
 class InboundBudget:
     """What is left for the peer of one connection."""
 
-    __slots__ = ("_frames", "_kibibytes", "_loop", "_octets", "_pieces", "_taken")
+    __slots__ = ("_frames", "_kibibytes", "_loop", "_octets", "_pieces", "_taken", "_taken_octets")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
@@ -33,12 +35,14 @@ class InboundBudget:
         self._kibibytes = Budget(_KIBIBYTES, now=now)
         self._pieces = Budget(_PIECES, now=now)
         self._octets = 0  # that do not fill a kibibyte yet
-        self._taken = 0
+        self._taken = 0  # since others had their turn
+        self._taken_octets = 0
 
     def take(self, octets: int) -> str:
         """Take one frame of so many octets; return what is too much, empty if nothing is."""
         now = self._loop.time()
         self._taken += 1
+        self._taken_octets += octets
         if not self._frames.take(now):
             return f"more than {_FRAMES.burst} frames at once"
         self._octets += octets
@@ -56,5 +60,6 @@ class InboundBudget:
 
     async def give_way(self) -> None:
         """Let other tasks run now and then: reading what has come already waits for nothing."""
-        if self._taken % _TURN == 0:
+        if self._taken >= _TURN or self._taken_octets >= _TURN_OCTETS:
+            self._taken = self._taken_octets = 0
             await asyncio.sleep(0)

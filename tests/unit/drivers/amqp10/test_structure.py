@@ -52,6 +52,8 @@ def test_well_formed_value_is_as_long_as_it_is(octets: str) -> None:
         pytest.param("d000000004ffffffff", "too many", id="huge count"),
         pytest.param("f000000005ffffffff40", "too many", id="huge array of nulls"),
         pytest.param("f000000005ffffffff45", "too many", id="huge array of empty lists"),
+        pytest.param("e0024140", "too many", id="array of nulls that costs only who reads it"),
+        pytest.param("e0024141", "too many", id="array of truths that costs only who reads it"),
         pytest.param("e0040450aa", "cut off", id="array with less than it says"),
         pytest.param("e0050150aabb", "cut off", id="cut array"),
         pytest.param("e0040150aabb", "not as long", id="array with more than it says"),
@@ -93,7 +95,8 @@ def test_deep_value_is_refused(octets: bytes) -> None:
 def test_as_deep_and_as_many_as_there_may_be_is_taken() -> None:
     value = _listed(MAX_DEPTH)
     assert structure.value_octets(value) == len(value)
-    value = b"\xf0\0\0\0\x05" + (MAX_VALUES - 1).to_bytes(4) + b"\x40"
+    count = MAX_VALUES - 1
+    value = b"\xd0" + (4 + count).to_bytes(4) + count.to_bytes(4) + b"\x40" * count
     assert structure.value_octets(value) == len(value)
 
 

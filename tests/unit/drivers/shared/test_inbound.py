@@ -34,7 +34,18 @@ async def test_frames_in_pieces_of_one_octet_are_a_flood_too() -> None:
     assert "pieces" in raised.value.message
 
 
-async def test_others_get_their_turn_while_one_frame_after_the_other_is_there() -> None:
+@pytest.mark.parametrize(
+    ("frames", "octets"),
+    [
+        pytest.param(1, 8, id="frame by frame"),
+        pytest.param(33, 8, id="many at one time"),
+        pytest.param(1, 8192, id="long ones"),
+    ],
+)
+async def test_others_get_their_turn_while_one_frame_after_the_other_is_there(
+    frames: int, octets: int
+) -> None:
+    """`frames` of so many `octets` are read at one time."""
     budget = InboundBudget(asyncio.get_running_loop())
     turns = 0
 
@@ -45,8 +56,10 @@ async def test_others_get_their_turn_while_one_frame_after_the_other_is_there() 
             await asyncio.sleep(0)
 
     counting = asyncio.ensure_future(count())
-    for _ in range(640):
-        budget.take(8)
+    for _ in range(0, 640, frames):
+        for _ in range(frames):
+            budget.take(octets)
         await budget.give_way()
     counting.cancel()
-    assert turns >= 20
+    # Every 32 frames, or 16 KiB.
+    assert turns >= (640 * octets // (16 * 1024) if octets > 512 else 640 // max(frames, 32))
