@@ -470,9 +470,7 @@ async def test_as_much_credit_as_there_can_be_is_credit() -> None:
     broker = Broker(credit=0xFFFFFFFF)
     probe = ProbeParameters(address="q")
     async with opened(broker, links=(sender("q"),), probe=probe) as found:
-        await eventually(
-            lambda: amqp10_opening.link(found.connection, "out").credit == 0x7FFFFFFF
-        )
+        await eventually(lambda: amqp10_opening.link(found.connection, "out").credit == 0x7FFFFFFF)
         assert await probed(found.connection) is not None
 
 
