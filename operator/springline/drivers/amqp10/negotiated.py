@@ -148,7 +148,7 @@ class Amqp10Negotiated(Negotiated):
     """Who is logged in, as far as that is known."""
     peer_container_id: str = ""
     idle_timeout: timedelta = timedelta(0)
-    """What is demanded of the peer; 0 for none."""
+    """After what silence of the peer we end it; the peer is told half of that. 0 for never."""
     peer_idle_timeout: timedelta = timedelta(0)
     """What the peer demands; 0 for none."""
     max_frame_size: int
