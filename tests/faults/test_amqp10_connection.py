@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import functools
 import logging
 import traceback
 from collections.abc import Callable
@@ -613,12 +614,15 @@ async def test_the_terms_of_a_link_are_read_once_however_much_comes(
     original = termini.seen
     monkeypatch.setattr(termini, "seen", seen)
     async with opened(links=(sender("q"),)) as found:
-        link = amqp10_opening.link
-        await eventually(lambda: link(found.connection, "out").credit == 100)
+
+        def has_credit(credit: int) -> bool:
+            return amqp10_opening.link(found.connection, "out").credit == credit
+
+        await eventually(functools.partial(has_credit, 100))
         for credit in range(1, 40):
             found.talk.beat()
             found.talk.grant(found.talk.links[0], credit)
-            await eventually(lambda credit=credit: link(found.connection, "out").credit == credit)
+            await eventually(functools.partial(has_credit, credit))
     assert read == 1
 
 
