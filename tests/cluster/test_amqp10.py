@@ -139,6 +139,7 @@ async def change_password(team: Team, password: str) -> None:
 # Up ----------------------------------------------------------------------------------------------
 
 
+# R4.2, R4.3, R4.6
 async def test_it_is_ready_and_tells_what_was_negotiated(
     springline: Operator, kubectl: Kubectl, team: Team, rabbitmq: RabbitMQNode
 ) -> None:
@@ -189,6 +190,7 @@ async def test_it_is_ready_and_tells_what_was_negotiated(
     assert 'server_product="RabbitMQ"' in agreed
 
 
+# R4.1, R4.3, R4.11
 async def test_what_is_said_of_a_client_reaches_status(team: Team) -> None:
     """A container id, the windows and the heartbeat are as declared."""
     await declare(
@@ -209,6 +211,7 @@ async def test_what_is_said_of_a_client_reaches_status(team: Team) -> None:
 # Links -------------------------------------------------------------------------------------------
 
 
+# R4.8, R4.17
 async def test_links_are_attached_refused_and_kept_each_by_itself(
     team: Team, nodes: Nodes, plugin: Plugin
 ) -> None:
@@ -298,6 +301,7 @@ async def test_an_unknown_virtual_host_is_told_from_a_wrong_password(team: Team)
     await team.until_ready("orders")
 
 
+# R4.7
 async def test_a_forced_close_is_told_and_the_session_comes_back(
     team: Team, rabbitmq: RabbitMQNode, is_native: bool
 ) -> None:

@@ -28,6 +28,9 @@ T = TypeVar("T")
 
 _END_SECONDS: Final = 1.0
 """How long to wait for a peer to answer an End. RabbitMQ with the plugin may never answer it."""
+_SETTLE_SECONDS: Final = 0.1
+"""From the End of a session to the next Begin. RabbitMQ 4.0 gives a Begin that comes sooner on the
+same channel to the session that has ended, and never answers it."""
 _IDLE: Final = "nothing was heard for {:g} s, two heartbeats of {:g} s"
 
 
@@ -44,6 +47,7 @@ class Wire:
 
     __slots__ = (
         "_budget",
+        "_ended_at",
         "_heartbeat_seconds",
         "_is_over",
         "_loop",
@@ -75,6 +79,8 @@ class Wire:
         """Told, in the turn in which something has come, before those who wait."""
         self.on_over: Callable[[], None] | None = None
         self._budget = budget
+        self._ended_at = 0.0
+        """When the peer has last ended all that we have ended."""
         self._heartbeat_seconds = heartbeat_seconds
         self._loop = asyncio.get_running_loop()
         self._waiters: list[_Waiter] = []
@@ -151,7 +157,10 @@ class Wire:
         too_much = self._budget.take_piece()
         if too_much:
             self.engine.refuse_flood(f"the peer sent {too_much}")
+        has_awaited = self.engine.awaits_end
         self.engine.receive(data)
+        if has_awaited and not self.engine.awaits_end:
+            self._ended_at = self.time()
         self.flush()
         await self._budget.give_way()
 
@@ -198,6 +207,9 @@ class Wire:
                     lambda: None if self.engine.awaits_end else True,
                     timeout=max(deadline - self.time(), 0),
                 )
+        pause = self._ended_at + _SETTLE_SECONDS - self.time()
+        if pause > 0:
+            await asyncio.sleep(pause)
         self.require_open()
         return self.engine.begin(
             incoming_capacity=incoming_capacity, outgoing_window=outgoing_window
