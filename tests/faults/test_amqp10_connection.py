@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import functools
 import logging
 import traceback
 from collections.abc import Callable
@@ -461,9 +462,7 @@ async def test_as_much_credit_as_there_can_be_is_credit() -> None:
     broker = Broker(credit=0xFFFFFFFF)
     probe = ProbeParameters(address="q")
     async with opened(broker, links=(sender("q"),), probe=probe) as found:
-        await eventually(
-            lambda: amqp10_opening.link(found.connection, "out").credit == 0x7FFFFFFF
-        )
+        await eventually(lambda: amqp10_opening.link(found.connection, "out").credit == 0x7FFFFFFF)
         assert await probed(found.connection) is not None
 
 
@@ -606,12 +605,15 @@ async def test_the_terms_of_a_link_are_read_once_however_much_comes(
     original = termini.seen
     monkeypatch.setattr(termini, "seen", seen)
     async with opened(links=(sender("q"),)) as found:
-        link = amqp10_opening.link
-        await eventually(lambda: link(found.connection, "out").credit == 100)
+
+        def has(credit: int) -> bool:
+            return amqp10_opening.link(found.connection, "out").credit == credit
+
+        await eventually(lambda: has(100))
         for credit in range(1, 40):
             found.talk.beat()
             found.talk.grant(found.talk.links[0], credit)
-            await eventually(lambda credit=credit: link(found.connection, "out").credit == credit)
+            await eventually(functools.partial(has, credit))
     assert read == 1
 
 

@@ -18,7 +18,7 @@ _DEFAULT_PRIORITY: Final = 4
 _FIELDS: Final = 13  # of properties
 _LONGEST_TTL: Final = 0xFFFFFFFF
 _MOST_SECTIONS: Final = 64
-"""Of a message that is read. There are seven kinds, and only parts of a body may come more often."""
+"""Of a message that is read. There are seven kinds, and only parts of a body may come often."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,8 +88,8 @@ async def receive(
 
     With no `credit` it has been asked for already.
 
-    None stands for a message that makes no sense, is too long, or was aborted (part 2 §2.7.5). Raises `TimeoutError`,
-    `LinkEndedError` and `EndedError`.
+    None stands for a message that makes no sense, is too long, or was aborted (part 2 §2.7.5).
+    Raises `TimeoutError`, `LinkEndedError` and `EndedError`.
     """
     wire, link = attachment.wire, attachment.link
     link.flow(credit)
