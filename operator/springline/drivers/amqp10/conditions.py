@@ -121,7 +121,7 @@ _RULES: Final = (
         says="the broker refused the new secret",
     ),
     _rule(
-        text=r"credential expired|token (has|is) expired|ExpiredToken|SAS.*expired",
+        text=r"credential expired|token (has|is) expired|ExpiredToken|SAS.{0,300}expired",
         family=CredentialRejectedError,
         reason=Reason.EXPIRED,
         says="the lifetime of the credential is over",
@@ -135,19 +135,19 @@ _RULES: Final = (
         says="the broker is shutting down",
     ),
     _rule(
-        text=r"vhost '.*' is deleted",
+        text=r"vhost '.{0,300}' is deleted",
         family=RejectedError,
         reason=Reason.VIRTUAL_HOST_NOT_FOUND,
         says="the virtual host was deleted",
     ),
     _rule(
-        text=r"vhost '.*' is down",
+        text=r"vhost '.{0,300}' is down",
         family=TransientError,
         reason=Reason.VIRTUAL_HOST_DOWN,
         says="the virtual host goes down",
     ),
     _rule(
-        text=r"^connection forced|user '.*' is deleted|server_initiated_close",
+        text=r"^connection forced|user '.{0,300}' is deleted|server_initiated_close",
         family=TransientError,
         reason=Reason.CONNECTION_FORCED,
         says="an operator or a policy of the broker closed it",

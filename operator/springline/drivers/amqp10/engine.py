@@ -38,6 +38,7 @@ _LARGEST: Final = 0xFFFFFFFF
 _MOST_CHANNELS: Final = 0x8000  # proton's own limit
 _MAX_FRAME_SIZE: Final = 2  # a field of Open (§2.7.1)
 _LINK_CREDIT: Final = 6  # a field of Flow (§2.7.4)
+_FLOW_PROPERTIES: Final = 10  # the last field, of which nothing is of use
 _MOST_CREDIT: Final = 0x7FFFFFFF
 _INCOMING_LOCALES: Final = 6  # the field of Open (§2.7.1)
 _SIGN_OF_LIFE: Final = framed(b"")
@@ -343,10 +344,11 @@ class Engine:
 
 def _with_bearable_credit(body: bytes, fields: list[Any]) -> bytes:
     """Return a Flow for proton, which takes more credit than this for less than none."""
-    if codec.field(fields, _LINK_CREDIT, 0) <= _MOST_CREDIT:
+    credit = codec.field(fields, _LINK_CREDIT)
+    if not isinstance(credit, uint) or credit <= _MOST_CREDIT:
         return body
     fields[_LINK_CREDIT] = uint(_MOST_CREDIT)
-    return codec.encode(codec.FLOW, fields)
+    return codec.encode(codec.FLOW, fields[:_FLOW_PROPERTIES])
 
 
 def _number(value: object) -> int:

@@ -17,6 +17,8 @@ _AMQP_VALUE: Final = 0x77
 _DEFAULT_PRIORITY: Final = 4
 _FIELDS: Final = 13  # of properties
 _LONGEST_TTL: Final = 0xFFFFFFFF
+_MOST_SECTIONS: Final = 64
+"""Of a message that is read. There are seven kinds, and only parts of a body may come often."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +61,11 @@ class Message:
 def read(octets: bytes) -> Message:
     """Return what has come, as far as it is of use. Raises `UndecodableError`."""
     found: dict[int, Any] = {}
+    sections = 0
     while octets:
+        sections += 1
+        if sections > _MOST_SECTIONS:
+            raise codec.UndecodableError("too many sections")
         code, value, taken = codec.decode_section(octets)
         found[code] = value
         octets = octets[taken:]

@@ -340,6 +340,13 @@ def test_disposition_for_deliveries_that_there_are_not_changes_nothing(octets: b
     assert engine.fault is None
 
 
+@pytest.mark.parametrize("credit", ["1", uint(0xFFFFFFFF), [], None])
+def test_credit_for_no_link_changes_nothing(credit: object) -> None:
+    engine, _ = with_links()
+    engine.receive(flow(*FLOW, None, None, credit))
+    assert engine.fault is None
+
+
 def _frames(make: Callable[[int], bytes]) -> bytes:
     return b"".join(map(make, range(200)))
 

@@ -120,3 +120,11 @@ def test_any_octets_are_read_or_refused(octets: bytes, keep: int) -> None:
         return
     assert isinstance(read.subject, str)
     assert isinstance(read.application, dict)
+
+
+def test_message_of_sections_without_end_is_refused() -> None:
+    """Sixty thousand octets of short ones took most of a second to read."""
+    sections = b"\x00\x53\x77\x40"
+    assert messages.read(64 * sections) == Message()
+    with pytest.raises(UndecodableError):
+        messages.read(65 * sections)
