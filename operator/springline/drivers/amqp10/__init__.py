@@ -13,6 +13,7 @@ that are in order. Dialling, TLS and what else any protocol needs come from `dri
     driver          core.ports.Driver: one attempt under one deadline
     opening         dial, log in, Open, Begin; again where the broker wants another host name
     sasl_layer      the layer in which a client logs in, below the engine
+    derivations     keys from passwords, off the event loop, in turns
     mechanisms      SASL: the mechanisms there are, and what they say
     scram           SCRAM without I/O: messages, bounds, the server's proof
     saslprep        user names and passwords as SCRAM wants them

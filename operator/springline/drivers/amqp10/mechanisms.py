@@ -4,17 +4,16 @@ The policy that drivers share decides which one is used. Nothing here reads or w
 no exchange keeps a secret longer than it needs it. SCRAM itself is in `scram`.
 """
 
-import asyncio
 from collections.abc import Callable
 from typing import Final, Protocol
 
 from springline.core.values import Credential
+from springline.drivers.amqp10.derivations import Derivations, shared
 from springline.drivers.amqp10.scram import HASHES, ScramClient, fresh_nonce
 from springline.drivers.shared.sasl import MechanismTable
 from springline.errors import CredentialRejectedError, RejectedError
 from springline.protocols import PROTOCOLS
 from springline.reasons import Reason
-from springline.threads import OffLoop, Threads
 
 __all__ = ["MAX_ROUNDS", "MECHANISMS", "TABLE", "Exchange", "start"]
 
@@ -31,13 +30,6 @@ TABLE: Final = MechanismTable(
 
 MAX_ROUNDS: Final = 8
 """Challenges answered before giving up on a broker that never has enough."""
-
-_DERIVATIONS_AT_ONCE: Final = 2
-"""Logins whose password is derived at the same moment, in one process: each keeps a processor busy,
-for half a second with as many iterations as are accepted."""
-
-_threads: dict[asyncio.AbstractEventLoop, Threads] = {}
-"""What all logins of an event loop share: turns are bound to the loop that waits for them."""
 
 
 class Exchange(Protocol):
@@ -102,12 +94,13 @@ class _Spoken:
 class _Scram:
     """SCRAM: the broker has to prove that it knows the password, before or with its outcome."""
 
-    __slots__ = ("_client", "_off_loop", "_rounds", "name")
+    __slots__ = ("_broker", "_client", "_derivations", "_rounds", "name")
 
-    def __init__(self, client: ScramClient, off_loop: OffLoop | None) -> None:
+    def __init__(self, client: ScramClient, derivations: Derivations | None, broker: str) -> None:
         self.name = client.mechanism
         self._client = client
-        self._off_loop = off_loop
+        self._derivations = derivations
+        self._broker = broker
         self._rounds = 0
 
     def initial(self) -> bytes:
@@ -120,8 +113,9 @@ class _Scram:
             self._client.server_final(challenge)
             return b""
         derivation = self._client.server_first(challenge)
-        off_loop = self._off_loop or _shared_threads()
-        return self._client.client_final(await off_loop.run(derivation.compute))
+        derivations = self._derivations or shared()
+        derived = await derivations.run(self._broker, derivation.compute)
+        return self._client.client_final(derived)
 
     def finish(self, additional_data: bytes | None) -> None:
         try:
@@ -142,16 +136,17 @@ def start(
     name: str,
     credential: Credential,
     *,
-    off_loop: OffLoop | None = None,
+    broker: str = "",
+    derivations: Derivations | None = None,
     nonce: Callable[[], str] = fresh_nonce,
 ) -> Exchange:
     """Begin the exchange of a chosen mechanism.
 
-    What takes long is computed by `off_loop`, in threads that all logins share where there is none.
+    What takes long is computed by `derivations`, or what all logins share, in the turn of `broker`.
     """
     if name in HASHES:
         client = ScramClient(mechanism=name, credential=credential, nonce=nonce)
-        return _Scram(client, off_loop)
+        return _Scram(client, derivations, broker)
     match name:
         case "PLAIN":
             return _Spoken(name, lambda: _plain(credential))
@@ -163,13 +158,6 @@ def start(
             return _Spoken(name, bytes)
         case _:
             raise ValueError(name)
-
-
-def _shared_threads() -> Threads:
-    for each in [loop for loop in _threads if loop.is_closed()]:
-        del _threads[each]
-    loop = asyncio.get_running_loop()
-    return _threads.setdefault(loop, Threads(at_once=_DERIVATIONS_AT_ONCE, name="scram"))
 
 
 def _plain(credential: Credential) -> bytes:

@@ -67,7 +67,7 @@ async def log_in(
     mechanism = sasl.choose(
         mechanisms.TABLE, request.parameters.sasl, offered, request.credential, request.tls
     )
-    exchange = mechanisms.start(mechanism, request.credential)
+    exchange = mechanisms.start(mechanism, request.credential, broker=str(request.endpoint))
     progress.step = HandshakeStep.LOGIN
     write(_frame(codec.SASL_INIT, [symbol(mechanism), exchange.initial(), hostname or None]))
     while True:

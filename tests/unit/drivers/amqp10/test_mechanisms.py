@@ -10,6 +10,7 @@ import pytest
 
 from springline.core.values import Credential, TLSClient
 from springline.drivers.amqp10 import mechanisms
+from springline.drivers.amqp10.derivations import Derivations
 from springline.drivers.shared import sasl
 from springline.drivers.shared.sasl import SaslPolicy
 from springline.errors import ConnectError, CredentialRejectedError, RejectedError, TerminalError
@@ -194,7 +195,10 @@ async def test_what_takes_long_is_computed_off_the_loop() -> None:
     elsewhere = Counted()
     peer = server("SCRAM-SHA-256")
     exchange = mechanisms.start(
-        "SCRAM-SHA-256", password("orders", "s3cret"), off_loop=elsewhere, nonce=lambda: "ours"
+        "SCRAM-SHA-256",
+        password("orders", "s3cret"),
+        derivations=Derivations(elsewhere),
+        nonce=lambda: "ours",
     )
     first = exchange.initial()
     assert first == b"n,,n=orders,r=ours"
