@@ -20,6 +20,7 @@ from springline.drivers.amqp10 import links, termini
 from springline.drivers.amqp10.conditions import Condition
 from springline.drivers.amqp10.connection import Amqp10Connection
 from springline.drivers.amqp10.endpoints import EndedError, Origin
+from springline.drivers.amqp10.engine import Engine
 from springline.drivers.amqp10.parameters import ProbeParameters
 from springline.drivers.amqp10.terms import LinkState
 from springline.drivers.amqp10.wire import Wire
@@ -624,6 +625,21 @@ async def test_the_terms_of_a_link_are_read_once_however_much_comes(
             found.talk.grant(found.talk.links[0], credit)
             await eventually(functools.partial(has_credit, credit))
     assert read == 1
+
+
+async def test_a_defect_of_ours_costs_one_connection_and_is_told_as_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    async with opened() as found:
+        monkeypatch.setattr(Engine, "receive", fails)
+        found.talk.beat()
+        close = await closed(found.recorder)
+    assert close.reason is Reason.INTERNAL_ERROR
+    assert "see Springline's log" in close.text
+    assert "reading failed unexpectedly" in caplog.text
 
 
 async def test_a_message_that_is_aborted_is_none() -> None:

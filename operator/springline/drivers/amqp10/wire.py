@@ -8,6 +8,7 @@ dropped, each within a bounded time; `on_over` is told once socket and task are 
 import asyncio
 import contextlib
 import dataclasses
+import logging
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -23,6 +24,8 @@ from springline.reasons import Reason
 from springline.veil import Veil
 
 __all__ = ["Wire"]
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -48,11 +51,13 @@ class Wire:
     __slots__ = (
         "_budget",
         "_ended_at",
+        "_has_failed",
         "_heartbeat_seconds",
         "_is_over",
         "_loop",
         "_lost",
         "_task",
+        "_task_name",
         "_timer",
         "_timer_at",
         "_waiters",
@@ -89,6 +94,9 @@ class Wire:
         self._timer_at = 0.0
         self._lost: BaseException | str | None = None
         """How the transport ended, if it did by itself."""
+        self._task_name = ""
+        self._has_failed = False
+        """Whether a defect of ours ended it."""
         self._is_over = False
 
     # Life
@@ -99,6 +107,7 @@ class Wire:
         engine = self.engine
         return (
             self.line.is_ending
+            or self._has_failed
             or self._lost is not None
             or engine.fault is not None
             or engine.has_closed
@@ -112,7 +121,8 @@ class Wire:
 
     def start(self, name: str) -> None:
         """Read from now on. All-tasks dumps show the name."""
-        self._task = self._loop.create_task(self._run(), name=f"amqp10/{name}")
+        self._task_name = f"amqp10/{name}"
+        self._task = self._loop.create_task(self._run(), name=self._task_name)
 
     async def wait_over(self) -> None:
         """Wait until socket and task are gone; it causes no end. Safe to cancel."""
@@ -135,6 +145,11 @@ class Wire:
         try:
             while not self.line.is_lost and self._lost is None:
                 await self._read()
+        except Exception:
+            # It costs this connection alone, and is told as what it is.
+            logger.exception("reading failed unexpectedly", extra={"task": self._task_name})
+            self._has_failed = True
+            self.line.abort()
         finally:
             self._stop_timer()
             self.line.abort() if self._lost is not None else self.line.end()
@@ -312,6 +327,12 @@ class Wire:
     def end_info(self) -> CloseInfo:
         """Return how the connection ended, as far as the wire shows it."""
         engine = self.engine
+        if self._has_failed:
+            return CloseInfo(
+                by=ClosedBy.CLIENT,
+                reason=Reason.INTERNAL_ERROR,
+                text="an internal error ended the connection; see Springline's log",
+            )
         if engine.is_closed_by_peer:
             condition = engine.remote_condition
             text = conditions.shown(condition, self.veil)
