@@ -301,7 +301,13 @@ async def test_a_renewal_met_by_an_unknown_alarm_times_out_and_its_late_ok_does_
     """A probe in flight can block the connection before anybody is told."""
     connection, recorder = await opened(alarmed, credential=opening.token(issuer.token()))
     assert await opening.probe(connection, **PROBE) is not None
+    witness, _ = await opened(alarmed, credential=opening.token(issuer.token()))
     alarmed.set_alarm("memory")
+    # The alarm takes a moment to come to the connections: until one that publishes is told of it.
+    async with asyncio.timeout(PATIENCE):
+        while await opening.probe(witness, **PROBE) is not None:
+            pass
+    witness.abort()
     # A publish and a renewal leave in one turn of the loop; the broker reads only the first.
     probe = asyncio.create_task(opening.probe(connection, **PROBE))
     await asyncio.sleep(0)
