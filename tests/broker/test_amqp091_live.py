@@ -313,7 +313,8 @@ async def test_a_renewal_met_by_an_unknown_alarm_times_out_and_its_late_ok_does_
     await asyncio.sleep(0)
     with pytest.raises(SecretUpdateTimeoutError):
         await connection.renew(opening.token(issuer.token()), timeout=1)
-    assert await probe is None
+    await probe  # whose confirm may overtake the news of the block
+    await eventually(lambda: connection.blocked is not None)
     alarmed.clear_alarm("memory")
     await eventually(lambda: connection.blocked is None)
     assert await opening.probe(connection, **PROBE) is not None
