@@ -21,6 +21,7 @@ from springline.drivers.amqp10.probe_target import Amqp10ProbeTarget
 from springline.drivers.amqp10.renewal import Renewal
 from springline.drivers.amqp10.wire import Wire
 from springline.drivers.shared.line import CLOSE_GRACE
+from springline.drivers.shared.told import Told
 from springline.errors import NotOpenError
 from springline.reasons import Reason
 
@@ -31,16 +32,14 @@ class Amqp10Connection:
     """One open AMQP 1.0 connection with its session."""
 
     __slots__ = (
-        "_block",
         "_blocking",
         "_closed_by_us",
         "_info",
-        "_is_told",
         "_links",
-        "_observer",
         "_probe",
         "_renewal",
         "_session",
+        "_told",
         "_wire",
     )
 
@@ -61,10 +60,8 @@ class Amqp10Connection:
         self._probe = probe
         self._renewal = renewal
         self._blocking = Blocking(session, links)
-        self._observer: ConnectionObserver | None = None
-        self._block: Block | None = None
+        self._told = Told()
         self._closed_by_us: CloseInfo | None = None
-        self._is_told = False
         wire.on_change = self._look
         wire.on_over = self._tell_closed
         links.on_change = self._refresh
@@ -86,7 +83,7 @@ class Amqp10Connection:
     @property
     def blocked(self) -> Block | None:
         """Why, while the broker takes nothing in; else None."""
-        return self._block if self.is_open else None
+        return self._told.block if self.is_open else None
 
     @property
     def cannot_renew(self) -> str:
@@ -95,12 +92,7 @@ class Amqp10Connection:
 
     def observe(self, observer: ConnectionObserver) -> None:
         """Name the one observer. What happened before is told at once."""
-        self._observer = observer
-        if (block := self.blocked) is not None:
-            observer.connection_blocked(self, block)
-        if self._is_told:
-            self._is_told = False
-            self._tell_closed()
+        self._told.observe(self, observer)
 
     # What is asked for
 
@@ -173,7 +165,7 @@ class Amqp10Connection:
     # Steps
 
     def _is_blocked(self) -> bool:
-        return self._block is not None
+        return self._told.block is not None
 
     def _require_open(self) -> None:
         if not self.is_open:
@@ -203,7 +195,7 @@ class Amqp10Connection:
             self._links.stop()
             return
         self._links.look()
-        self._set_block(self._blocking.block())
+        self._told.blocked(self, self._blocking.block())
         self._refresh()
 
     def _end_with_session(self) -> None:
@@ -215,17 +207,6 @@ class Amqp10Connection:
         self._wire.engine.close()
         asyncio.get_running_loop().call_soon(self._wire.take_leave)
 
-    def _set_block(self, block: Block | None) -> None:
-        if block == self._block:
-            return
-        self._block = block
-        if self._observer is None:
-            return
-        if block is None:
-            self._observer.connection_unblocked(self)
-        else:
-            self._observer.connection_blocked(self, block)
-
     def _refresh(self) -> None:
         """Tell what is otherwise than before, if anything."""
         negotiated = self._info.negotiated
@@ -236,26 +217,17 @@ class Amqp10Connection:
             return
         found = dataclasses.replace(negotiated, links=links, session=session)
         self._info = dataclasses.replace(self._info, negotiated=found)
-        if self._observer is not None:
-            self._observer.connection_changed(self)
+        self._told.changed(self)
 
     def _windows(self, before: SessionWindows) -> SessionWindows:
-        """Return the windows as the peer has them now.
+        """Return the windows, with the peer's as it closes and opens it.
 
-        Ours are what Begin said: they go up and down with each message.
+        Beside that they are what Begin said: they go up and down with each message.
         """
         windows = self._session.windows
-        if windows is None or windows.incoming == 0 or before.peer_incoming == 0:
-            return (
-                before
-                if windows is None
-                else dataclasses.replace(before, peer_incoming=windows.incoming)
-            )
-        return before
+        if windows is None or (windows.incoming and before.peer_incoming):
+            return before
+        return dataclasses.replace(before, peer_incoming=windows.incoming)
 
     def _tell_closed(self) -> None:
-        self._is_told = True
-        observer, self._observer = self._observer, None
-        if observer is None:
-            return
-        observer.connection_closed(self, self._closed_by_us or self._wire.end_info())
+        self._told.closed(self, self._closed_by_us or self._wire.end_info())

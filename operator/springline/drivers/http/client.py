@@ -45,6 +45,7 @@ from springline.drivers.http.probe_target import HttpProbeTarget
 from springline.drivers.http.verdicts import Expectation, Judgement, Verdict
 from springline.drivers.shared import failures, hints
 from springline.drivers.shared.line import CLOSE_GRACE
+from springline.drivers.shared.told import Told
 from springline.errors import (
     ConnectError,
     CredentialRejectedError,
@@ -76,20 +77,18 @@ class HttpClient:
     __slots__ = (
         "_abandoned",
         "_asking",
-        "_block",
         "_close",
         "_credential",
         "_expected",
         "_fields",
         "_info",
         "_is_throttled",
-        "_is_told",
         "_loop",
-        "_observer",
         "_options",
         "_request",
         "_server",
         "_throttled_until",
+        "_told",
         "_unanswered",
         "_wire",
     )
@@ -111,12 +110,10 @@ class HttpClient:
             host=parameters.server_name,
         )
         self._info: OpenInfo | None = None
-        self._observer: ConnectionObserver | None = None
-        self._block: Block | None = None
+        self._told = Told()
         self._is_throttled = False
         self._throttled_until = 0.0  # of the loop's time
         self._close: CloseInfo | None = None
-        self._is_told = False
         self._asking = 0
         self._unanswered = 0  # probes in a row
         self._abandoned: HttpConnection | None = None
@@ -139,7 +136,7 @@ class HttpClient:
     @property
     def blocked(self) -> Block | None:
         """Why, while the server takes nothing in; else None."""
-        return self._block if self.is_open else None
+        return self._told.block if self.is_open else None
 
     @property
     def cannot_renew(self) -> str:
@@ -228,12 +225,7 @@ class HttpClient:
 
     def observe(self, observer: ConnectionObserver) -> None:
         """Name the one observer. What happened before is told at once."""
-        self._observer = observer
-        if (block := self.blocked) is not None:
-            observer.connection_blocked(self, block)
-        if self._is_told:
-            self._is_told = False
-            self._tell_closed()
+        self._told.observe(self, observer)
 
     async def probe(
         self,
@@ -278,7 +270,7 @@ class HttpClient:
         finally:
             self._refresh()
         self._require_open()
-        self._set_block(block)
+        self._told.blocked(self, block)
         return seconds if block is None else None
 
     async def _asked_beside(self, deadline: float) -> Block | None:
@@ -338,17 +330,6 @@ class HttpClient:
             says_expired=self._credential.kind is CredentialKind.TOKEN
             and servers.says_expired(response),
         )
-
-    def _set_block(self, block: Block | None) -> None:
-        if block == self._block:
-            return
-        self._block = block
-        if self._observer is None:
-            return
-        if block is None:
-            self._observer.connection_unblocked(self)
-        else:
-            self._observer.connection_blocked(self, block)
 
     # Renewal
 
@@ -415,15 +396,7 @@ class HttpClient:
         if self._close is None:
             self._close = close
             self._wire.close()
-            self._wire.when_gone(self._tell_closed)
-
-    def _tell_closed(self) -> None:
-        if self._close is None or self._is_told:
-            return
-        self._is_told = True
-        observer, self._observer = self._observer, None
-        if observer is not None:
-            observer.connection_closed(self, self._close)
+            self._wire.when_gone(functools.partial(self._told.closed, self, close))
 
     def _require_open(self) -> None:
         if not self.is_open:
@@ -547,8 +520,7 @@ class HttpClient:
         if found == self._info.negotiated:
             return
         self._info = dataclasses.replace(self._info, negotiated=found)
-        if self._observer is not None:
-            self._observer.connection_changed(self)
+        self._told.changed(self)
 
 
 def _failure(error: RetryRequestError, end: End | None) -> ConnectError:

@@ -10,6 +10,7 @@ another protocol is here, each thing in one file, so that all drivers say the sa
     failures       what the operating system says, as an error of ours
     tls_failures   what OpenSSL says, as an error of ours
     sasl           which mechanism: the client's order, and no secret in clear text by accident
+    told           what the observer of a connection is told: a block, a change, the end
     unused         what is declared, and this protocol has no use for
     peers          what the other side speaks, if not what is expected
     peer_text      a peer's text, made fit to be shown
