@@ -20,25 +20,33 @@ from springline.drivers.amqp10.parameters import SourceParameters, TargetParamet
 from springline.drivers.amqp10.terms import Delivery, Distribution, Durability, Expiry, Role
 from springline.drivers.amqp10.wire import Wire
 
-__all__ = ["Attachment", "LinkEndedError", "LinkTerms"]
+__all__ = [
+    "DISTRIBUTIONS",
+    "DURABILITIES",
+    "EXPIRIES",
+    "Attachment",
+    "LinkEndedError",
+    "LinkTerms",
+]
 
 DETACH_SECONDS: Final = 3.0
 """How long to wait for a peer to answer a Detach; its session is ended then in any case."""
 
 _UNASKED: Final = Condition("amqp:link:transfer-limit-exceeded")
 
-_DURABILITIES: Final = {
+# Our words, and proton's for the same.
+DURABILITIES: Final = {
     Durability.NONE: Terminus.NONDURABLE,
     Durability.CONFIGURATION: Terminus.CONFIGURATION,
     Durability.UNSETTLED_STATE: Terminus.DELIVERIES,
 }
-_EXPIRIES: Final = {
+EXPIRIES: Final = {
     Expiry.LINK_DETACH: Terminus.EXPIRE_WITH_LINK,
     Expiry.SESSION_END: Terminus.EXPIRE_WITH_SESSION,
     Expiry.CONNECTION_CLOSE: Terminus.EXPIRE_WITH_CONNECTION,
     Expiry.NEVER: Terminus.EXPIRE_NEVER,
 }
-_DISTRIBUTIONS: Final = {
+DISTRIBUTIONS: Final = {
     Distribution.MOVE: Terminus.DIST_MODE_MOVE,
     Distribution.COPY: Terminus.DIST_MODE_COPY,
 }
@@ -237,8 +245,8 @@ class Attachment:
 def _set_target(terminus: Terminus, wanted: TargetParameters) -> None:
     if wanted.address is not None:
         terminus.address = wanted.address
-    terminus.durability = _DURABILITIES[wanted.durability]
-    terminus.expiry_policy = _EXPIRIES[wanted.expiry]
+    terminus.durability = DURABILITIES[wanted.durability]
+    terminus.expiry_policy = EXPIRIES[wanted.expiry]
     terminus.timeout = wanted.timeout_seconds
     terminus.dynamic = wanted.dynamic
 
@@ -246,7 +254,7 @@ def _set_target(terminus: Terminus, wanted: TargetParameters) -> None:
 def _set_source(terminus: Terminus, wanted: SourceParameters) -> None:
     _set_target(terminus, wanted)
     if wanted.distribution is not None:
-        terminus.distribution_mode = _DISTRIBUTIONS[wanted.distribution]
+        terminus.distribution_mode = DISTRIBUTIONS[wanted.distribution]
     if wanted.filters:
         # A filter is described by what it is (§3.5.8), and called so here, too.
         terminus.filter.put_object(

@@ -47,6 +47,7 @@ __all__ = [
     "symbol_array",
     "symbol_map",
     "symbols",
+    "value",
 ]
 
 # Descriptors (OASIS AMQP 1.0, part 2 §2.7 and part 5 §5.3.3).
@@ -125,9 +126,7 @@ def decode_section(octets: bytes) -> tuple[int, Any, int]:
         taken = structure.value_octets(octets)
         if data.decode(octets[:taken]) != taken:
             raise UndecodableError("read otherwise")
-        data.rewind()
-        data.next()
-        found = data.get_object()
+        found = _object(data)
         if not isinstance(found, Described) or not isinstance(found.descriptor, ulong):
             raise UndecodableError("not described by a number")
         return int(found.descriptor), _owned(found.value), taken
@@ -135,6 +134,19 @@ def decode_section(octets: bytes) -> tuple[int, Any, int]:
         raise UndecodableError(str(error)) from None
     except _SENSELESS as error:
         raise UndecodableError(type(error).__name__) from None
+
+
+def value(data: Data) -> Any:
+    """Return what proton has kept of a field, None for nothing. Raises `UndecodableError`."""
+    try:
+        return _owned(_object(data))
+    except _SENSELESS as error:
+        raise UndecodableError(type(error).__name__) from None
+
+
+def _object(data: Data) -> Any:
+    data.rewind()
+    return data.get_object() if data.next() is not None else None
 
 
 def _owned(value: Any) -> Any:

@@ -24,7 +24,12 @@ from springline.reasons import Reason
 from springline.veil import Veil
 
 __all__ = [
+    "DECODE_ERROR",
+    "FRAMING_ERROR",
+    "ILLEGAL_STATE",
+    "INVALID_FIELD",
     "LOCAL_IDLE_TIMEOUT",
+    "NOT_ALLOWED",
     "TOO_MUCH",
     "Condition",
     "Meaning",
@@ -37,8 +42,20 @@ __all__ = [
     "when_open",
 ]
 
+# Those that we give ourselves, too.
+DECODE_ERROR: Final = "amqp:decode-error"
+FRAMING_ERROR: Final = "amqp:connection:framing-error"
+ILLEGAL_STATE: Final = "amqp:illegal-state"
+INVALID_FIELD: Final = "amqp:invalid-field"
+NOT_ALLOWED: Final = "amqp:not-allowed"
 TOO_MUCH: Final = "amqp:resource-limit-exceeded"
 """What we call it when a peer sends more than a session takes."""
+
+_DETACH_FORCED: Final = "amqp:link:detach-forced"
+_FORCED: Final = "amqp:connection:forced"
+_NOT_FOUND: Final = "amqp:not-found"
+_RESOURCE_DELETED: Final = "amqp:resource-deleted"
+_UNAUTHORIZED: Final = "amqp:unauthorized-access"
 
 LOCAL_IDLE_TIMEOUT: Final = "local-idle-timeout expired"
 """What proton calls it when nothing was heard for too long."""
@@ -106,12 +123,6 @@ def _rule(
 
 
 _OF_NEW_SECRET: Final = r"^credential update failed|failed for new credential"
-_UNAUTHORIZED: Final = "amqp:unauthorized-access"
-_NOT_ALLOWED: Final = "amqp:not-allowed"
-_NOT_FOUND: Final = "amqp:not-found"
-_INVALID_FIELD: Final = "amqp:invalid-field"
-_FORCED: Final = "amqp:connection:forced"
-_LIMIT: Final = "amqp:resource-limit-exceeded"
 
 _RULES: Final = (
     _rule(
@@ -167,7 +178,7 @@ _RULES: Final = (
     _rule(
         _FORCED,
         "amqp:connection:redirect",
-        "amqp:link:detach-forced",
+        _DETACH_FORCED,
         "amqp:link:stolen",
         family=TransientError,
         reason=Reason.CONNECTION_FORCED,
@@ -181,14 +192,14 @@ _RULES: Final = (
     ),
     _rule(
         _NOT_FOUND,
-        "amqp:resource-deleted",
+        _RESOURCE_DELETED,
         family=RejectedError,
         reason=Reason.VIRTUAL_HOST_NOT_FOUND,
         says="the broker knows no such virtual host",
     ),
     _rule(
-        _NOT_ALLOWED,
-        _INVALID_FIELD,
+        NOT_ALLOWED,
+        INVALID_FIELD,
         "amqp:precondition-failed",
         "amqp:resource-locked",
         family=RejectedError,
@@ -196,7 +207,7 @@ _RULES: Final = (
         says="the broker does not allow it",
     ),
     _rule(
-        _LIMIT,
+        TOO_MUCH,
         family=TransientError,
         reason=Reason.CONNECTION_LIMIT_REACHED,
         says="the broker has reached a limit",
@@ -208,15 +219,24 @@ _RULES: Final = (
         says="the broker needs longer frames",
     ),
     _rule(
-        "amqp:connection:framing-error",
-        "amqp:decode-error",
+        FRAMING_ERROR,
+        DECODE_ERROR,
         "amqp:not-implemented",
-        "amqp:illegal-state",
+        ILLEGAL_STATE,
         family=RejectedError,
         reason=Reason.PROTOCOL_MISMATCH,
         says="one side does not understand the other",
     ),
 )
+_PROBE_REFUSALS: Final = {
+    _UNAUTHORIZED: ProbeRefusal.NO_PERMISSION,
+    NOT_ALLOWED: ProbeRefusal.NO_PERMISSION,
+    _NOT_FOUND: ProbeRefusal.PLACE_MISSING,
+    _RESOURCE_DELETED: ProbeRefusal.PLACE_MISSING,
+    TOO_MUCH: ProbeRefusal.LIMIT,
+    "amqp:internal-error": ProbeRefusal.TROUBLE,
+    _DETACH_FORCED: ProbeRefusal.TROUBLE,
+}
 _OTHER: Final = Meaning(
     family=TransientError, reason=Reason.PEER_CLOSED, says="the broker closed it"
 )
@@ -269,7 +289,7 @@ def may_be_of_container(condition: Condition | None) -> bool:
 
     The field that is invalid is the container id (Enforcing Connection Uniqueness 1.0 §4).
     """
-    return condition is not None and condition.name == _INVALID_FIELD
+    return condition is not None and condition.name == INVALID_FIELD
 
 
 def when_open(condition: Condition | None, *, by: ClosedBy, text: str) -> CloseInfo:
@@ -287,17 +307,7 @@ def probe_refusal(condition: Condition | None) -> ProbeRefusal:
         return ProbeRefusal.OTHER
     if meaning(condition).is_expired:
         return ProbeRefusal.CREDENTIAL_EXPIRED
-    match condition.name:
-        case "amqp:unauthorized-access" | "amqp:not-allowed":
-            return ProbeRefusal.NO_PERMISSION
-        case "amqp:not-found" | "amqp:resource-deleted":
-            return ProbeRefusal.PLACE_MISSING
-        case "amqp:resource-limit-exceeded":
-            return ProbeRefusal.LIMIT
-        case "amqp:internal-error" | "amqp:link:detach-forced":
-            return ProbeRefusal.TROUBLE
-        case _:
-            return ProbeRefusal.OTHER
+    return _PROBE_REFUSALS.get(condition.name, ProbeRefusal.OTHER)
 
 
 def _written_out(found: re.Match[str]) -> str:

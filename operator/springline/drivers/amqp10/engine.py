@@ -13,9 +13,9 @@ from typing import Any, Final
 from proton import Condition as ProtonCondition
 from proton import Connection, Endpoint, Transport, TransportException, symbol, uint
 
-from springline.drivers.amqp10 import codec
+from springline.drivers.amqp10 import codec, conditions
 from springline.drivers.amqp10.amqp_sessions import EngineSession, Windows
-from springline.drivers.amqp10.conditions import TOO_MUCH, Condition
+from springline.drivers.amqp10.conditions import Condition
 from springline.drivers.amqp10.frames import (
     AMQP,
     AMQP_HEADER,
@@ -73,17 +73,17 @@ class Engine:
         "_connection",
         "_guard",
         "_has_written",
-        "_opening",
         "_sessions",
         "_splitter",
         "_transport",
         "fault",
+        "opening",
         "peer",
     )
 
     def __init__(self, opening: Opening, *, charge: Callable[[int], str]) -> None:
         self._charge = charge
-        self._opening = opening
+        self.opening = opening
         self._has_written = False
         self._sessions = 0
         self._splitter = FrameSplitter(opening.max_frame_size)
@@ -114,16 +114,16 @@ class Engine:
         try:
             self._take_all(data)
         except MalformedFrameError as error:
-            self._refuse("amqp:connection:framing-error", f"the peer sent {error}")
+            self._refuse(conditions.FRAMING_ERROR, f"the peer sent {error}")
         except codec.UndecodableError:
-            self._refuse("amqp:decode-error", "the peer sent a frame that cannot be decoded")
+            self._refuse(conditions.DECODE_ERROR, "the peer sent a frame that cannot be decoded")
         except ViolationError as error:
             self._refuse(error.condition, f"the peer sent {error}")
 
     def refuse_flood(self, text: str) -> None:
         """End because the peer sends too much."""
         if self.fault is None:
-            self._refuse(TOO_MUCH, text)
+            self._refuse(conditions.TOO_MUCH, text)
 
     def receive_header(self) -> None:
         """Take in the peer's protocol header, which somebody else has read."""
@@ -199,7 +199,7 @@ class Engine:
     def max_channels(self) -> int:
         """How many sessions there can be at a time."""
         peer = self.peer.channel_max if self.peer is not None else 0
-        return min(1 + peer, 1 + self._opening.channel_max, _MOST_CHANNELS)
+        return min(1 + peer, 1 + self.opening.channel_max, _MOST_CHANNELS)
 
     def begin(self, *, incoming_capacity: int, outgoing_window: int) -> "EngineSession":
         """Begin a session that takes in so many octets, and announces to send so many transfers."""
@@ -253,7 +253,7 @@ class Engine:
         self._note_fault()
         if self.fault is None and transport.capacity() < 0 and not self.is_closed_by_peer:
             # Of some frames proton says nothing, and takes in nothing more.
-            self._refuse("amqp:decode-error", "the peer sent a frame that cannot be decoded")
+            self._refuse(conditions.DECODE_ERROR, "the peer sent a frame that cannot be decoded")
 
     def _note_fault(self) -> None:
         if self.fault is None:
@@ -331,7 +331,7 @@ class Engine:
 
     def _with_locales(self, octets: bytes) -> bytes:
         """Return the first octets with our locales in Open, for which proton has no place."""
-        locales = self._opening.locales
+        locales = self.opening.locales
         if not locales:
             return octets
         header, rest = octets[:HEADER_OCTETS], octets[HEADER_OCTETS:]

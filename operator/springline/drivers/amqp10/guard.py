@@ -13,6 +13,7 @@ from proton import uint, ushort
 
 from springline.drivers.amqp10 import codec
 from springline.drivers.amqp10.amqp_sessions import EngineSession, LinkName, Windows
+from springline.drivers.amqp10.conditions import ILLEGAL_STATE, INVALID_FIELD, NOT_ALLOWED
 
 __all__ = ["FrameGuard", "ViolationError"]
 
@@ -23,10 +24,6 @@ _HIGHEST_CHANNEL: Final = 0x7FFF
 
 _FLOW_HANDLE: Final = 4
 """The field of Flow (§2.7.4); null where it is about the session alone."""
-
-_NOT_ALLOWED: Final = "amqp:not-allowed"
-_INVALID_FIELD: Final = "amqp:invalid-field"
-_ILLEGAL_STATE: Final = "amqp:illegal-state"
 
 
 class ViolationError(Exception):
@@ -82,8 +79,8 @@ class FrameGuard:
     @property
     def awaits_end(self) -> bool:
         """Whether the peer has still to end a session that we have ended."""
-        begun = (*self._by_peer_channel.values(), *itertools.chain(*self._unanswered.values()))
-        sessions = (*self._unbegun, *(each.session for each in begun))
+        begun = itertools.chain(self._by_peer_channel.values(), *self._unanswered.values())
+        sessions = itertools.chain(self._unbegun, (each.session for each in begun))
         return any(each.is_forgotten for each in sessions)
 
     # What we send
@@ -150,9 +147,9 @@ class FrameGuard:
                 self._is_open = True
                 return True
             case codec.OPEN:
-                raise ViolationError(_ILLEGAL_STATE, "a second Open")
+                raise ViolationError(ILLEGAL_STATE, "a second Open")
             case _ if not self._is_open:
-                raise ViolationError(_ILLEGAL_STATE, "something before Open")
+                raise ViolationError(ILLEGAL_STATE, "something before Open")
             case codec.BEGIN:
                 return self._begin(channel, fields)
             case codec.END:
@@ -164,7 +161,7 @@ class FrameGuard:
         ours = _number(fields, 0, ushort)
         windows = _windows(fields)
         if channel in self._by_peer_channel or channel > _HIGHEST_CHANNEL:
-            raise ViolationError(_NOT_ALLOWED, "a session on a channel that it may not have")
+            raise ViolationError(NOT_ALLOWED, "a session on a channel that it may not have")
         begun = self._answered(ours)
         begun.session.windows = windows
         self._by_peer_channel[channel] = begun
@@ -177,7 +174,7 @@ class FrameGuard:
             ours = self._abandoned()
         waiting = self._unanswered.get(ours)
         if not waiting:
-            raise ViolationError(_INVALID_FIELD, "an answer to a session that nobody began")
+            raise ViolationError(INVALID_FIELD, "an answer to a session that nobody began")
         begun = waiting.pop(0)
         if not waiting:
             del self._unanswered[ours]
@@ -191,7 +188,7 @@ class FrameGuard:
         for channel, waiting in self._unanswered.items():
             if waiting[0].session.is_forgotten:
                 return channel
-        raise ViolationError(_NOT_ALLOWED, "the begin of a session that nobody asked for")
+        raise ViolationError(NOT_ALLOWED, "the begin of a session that nobody asked for")
 
     def _end(self, channel: int) -> bool:
         begun = self._begun(channel)
@@ -201,7 +198,7 @@ class FrameGuard:
     def _other(self, channel: int, code: int, fields: list[Any]) -> bool:
         check = _CHECKS.get(code)
         if check is None:
-            raise ViolationError(_NOT_ALLOWED, "a frame that there is not")
+            raise ViolationError(NOT_ALLOWED, "a frame that there is not")
         begun = self._begun(channel)
         if begun.session.is_forgotten:
             return False
@@ -211,7 +208,7 @@ class FrameGuard:
     def _begun(self, channel: int) -> _Channel:
         begun = self._by_peer_channel.get(channel)
         if begun is None:
-            raise ViolationError(_NOT_ALLOWED, "something for a session that there is not")
+            raise ViolationError(NOT_ALLOWED, "something for a session that there is not")
         return begun
 
 
@@ -220,9 +217,9 @@ def _attach(begun: _Channel, fields: list[Any]) -> None:
     handle = _required(fields, 1)
     is_known = isinstance(name, str) and isinstance(receives, bool)
     if not is_known or (name, receives) not in begun.asked:
-        raise ViolationError(_NOT_ALLOWED, "the attach of a link that nobody asked for")
+        raise ViolationError(NOT_ALLOWED, "the attach of a link that nobody asked for")
     if handle in begun.handles or handle > _HIGHEST_HANDLE:
-        raise ViolationError(_INVALID_FIELD, "a link on a handle that it may not have")
+        raise ViolationError(INVALID_FIELD, "a link on a handle that it may not have")
     begun.asked.remove((name, receives))
     begun.handles[handle] = (name, receives)
 
@@ -248,13 +245,13 @@ def _flow(begun: _Channel, fields: list[Any]) -> None:
 def _transfer(begun: _Channel, fields: list[Any]) -> None:
     _, peer_receives = _link(begun, _required(fields, 0))
     if peer_receives:
-        raise ViolationError(_NOT_ALLOWED, "a transfer on a link that it receives from")
+        raise ViolationError(NOT_ALLOWED, "a transfer on a link that it receives from")
     _number(fields, 1, uint)
 
 
 def _disposition(_: _Channel, fields: list[Any]) -> None:
     if not isinstance(codec.field(fields, 0), bool):
-        raise ViolationError(_INVALID_FIELD, "a disposition without a role")
+        raise ViolationError(INVALID_FIELD, "a disposition without a role")
     _required(fields, 1)
     _number(fields, 2, uint)
 
@@ -279,7 +276,7 @@ def _link(begun: _Channel, handle: int) -> LinkName:
     """Return the link of a handle. Raises `ViolationError` if there is none."""
     link = begun.handles.get(handle)
     if link is None:
-        raise ViolationError(_INVALID_FIELD, "something for a link that there is not")
+        raise ViolationError(INVALID_FIELD, "something for a link that there is not")
     return link
 
 
@@ -295,7 +292,7 @@ def _windows(fields: list[Any]) -> Windows:
 def _required(fields: list[Any], index: int) -> int:
     number = _number(fields, index, uint)
     if number is None:
-        raise ViolationError(_INVALID_FIELD, "a frame without a number that it needs")
+        raise ViolationError(INVALID_FIELD, "a frame without a number that it needs")
     return number
 
 
@@ -305,5 +302,5 @@ def _number(fields: list[Any], index: int, kind: type[int]) -> int | None:
     if value is None:
         return None
     if type(value) is not kind:
-        raise ViolationError(_INVALID_FIELD, "a field with something else than its number")
+        raise ViolationError(INVALID_FIELD, "a field with something else than its number")
     return int(value)

@@ -112,7 +112,7 @@ class Attempt:
             wire.start(parameters.connection_name)
             peer = await self._opened(wire, is_last=is_last)
             session = await self._begun(wire)
-            return self._connection(wire, session, peer, logged_in, hostname)
+            return self._connection(wire, session, peer, logged_in)
         except _AnotherHabitError:
             await self._leave(wire)
             raise
@@ -246,7 +246,6 @@ class Attempt:
         session: EngineSession,
         peer: PeerOpen,
         logged_in: LoggedIn,
-        hostname: str,
     ) -> Amqp10Connection:
         parameters = self._request.parameters
         broker = habits.broker(peer)
@@ -254,7 +253,7 @@ class Attempt:
         info = OpenInfo(
             endpoint=self._request.endpoint,
             address=self._progress.address,
-            negotiated=self._negotiated(wire, session, peer, logged_in, hostname),
+            negotiated=self._negotiated(wire, session, peer, logged_in),
             server=dataclasses.replace(
                 habits.server_info(peer, wire.veil), mechanisms=logged_in.offered
             ),
@@ -281,9 +280,8 @@ class Attempt:
         session: EngineSession,
         peer: PeerOpen,
         logged_in: LoggedIn,
-        hostname: str,
     ) -> Amqp10Negotiated:
-        parameters, opening = self._request.parameters, self._opening(hostname)
+        parameters, opening = self._request.parameters, wire.engine.opening
         own, theirs = session.own_windows, session.windows
         if own is None or theirs is None:
             raise RuntimeError("a session that is open has windows")
@@ -292,7 +290,7 @@ class Attempt:
             heartbeat_seconds=parameters.heartbeat_seconds,
             tls=tls_handshake.tls_info(wire.line.writer, self._request.tls),
             container_id=opening.container_id,
-            hostname=hostname,
+            hostname=opening.hostname,
             user=self._request.credential.username,
             peer_container_id=habits.shown(peer.container_id, wire.veil),
             idle_timeout=timedelta(seconds=2 * parameters.heartbeat_seconds),

@@ -53,9 +53,9 @@ class Probe:
         began = self._wire.time()
         deadline = began + timeout
         declared = self._declared
-        if declared is None:
-            return await self._ask_for_session(began, timeout)
         try:
+            if declared is None:
+                return await self._ask_for_session(began, timeout)
             sent, message = await self._send(declared, lifetime, deadline)
             self._judge(sent)
             seconds = self._wire.time() - began
@@ -74,29 +74,19 @@ class Probe:
         """Begin a session and end it: the broker shows by its window whether it is blocked."""
         if not self._broker.shows_blocks:
             raise NothingToSendError
-        engine = self._wire.engine
-        try:
-            session = await self._wire.begin(
-                incoming_capacity=_INCOMING_CAPACITY,
-                outgoing_window=_OUTGOING_WINDOW,
-                timeout=timeout,
-            )
-        except NoRoomError as error:
-            raise ProbeRefusedError(ProbeRefusal.LIMIT, str(error)) from None
-        try:
-            self._wire.flush()
-            await self._wire.until(
+        wire = self._wire
+        async with wire.session(
+            incoming_capacity=_INCOMING_CAPACITY, outgoing_window=_OUTGOING_WINDOW, timeout=timeout
+        ) as session:
+            wire.flush()
+            await wire.until(
                 lambda: session.is_open or session.is_ended_by_peer or None, timeout=timeout
             )
             if session.is_ended_by_peer:
                 condition = session.remote_condition
-                text = f"a session was ended: {conditions.shown(condition, self._wire.veil)}"
+                text = f"a session was ended: {conditions.shown(condition, wire.veil)}"
                 raise ProbeRefusedError(conditions.probe_refusal(condition), text)
-            return self._wire.time() - began
-        finally:
-            engine.end(session)
-            if not self._wire.is_ending:
-                self._wire.flush()
+            return wire.time() - began
 
     # With an address
 
@@ -109,9 +99,9 @@ class Probe:
             sender = self._sender = await self._attach(
                 Role.SENDER, deadline, target=TargetParameters(address=declared.address)
             )
-        await sender.attached(timeout=self._left(deadline))
+        await sender.attached(timeout=self._wire.left(deadline))
         message = Message(message_id=f"{_NAME}-{uuid.uuid4()}", ttl=lifetime)
-        return await sending.send(sender, message, timeout=self._left(deadline)), message
+        return await sending.send(sender, message, timeout=self._wire.left(deadline)), message
 
     def _judge(self, sent: Sent) -> None:
         """Raise what it means if the message was not accepted (R4.9)."""
@@ -157,9 +147,9 @@ class Probe:
             Role.RECEIVER, deadline, source=SourceParameters(address=declared.address)
         )
         try:
-            await receiver.attached(timeout=self._left(deadline))
+            await receiver.attached(timeout=self._wire.left(deadline))
             for _ in range(_MOST_STRANGE):
-                found, delivery = await sending.receive(receiver, timeout=self._left(deadline))
+                found, delivery = await sending.receive(receiver, timeout=self._wire.left(deadline))
                 is_ours = found is not None and found.message_id == message.message_id
                 # Of a probe before, whose answer was too late.
                 is_left_over = found is not None and found.message_id.startswith(_NAME)
@@ -193,15 +183,12 @@ class Probe:
             terms,
             incoming_capacity=_INCOMING_CAPACITY,
             outgoing_window=_OUTGOING_WINDOW,
-            timeout=self._left(deadline),
+            timeout=self._wire.left(deadline),
         )
 
     def _refused(self, error: LinkEndedError) -> ProbeRefusedError:
         text = f"{error.what}: {conditions.shown(error.condition, self._wire.veil)}"
         return ProbeRefusedError(conditions.probe_refusal(error.condition), text)
-
-    def _left(self, deadline: float) -> float:
-        return max(deadline - self._wire.time(), 0.001)
 
     def _release(self) -> None:
         sender, self._sender = self._sender, None

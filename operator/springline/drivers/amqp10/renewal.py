@@ -180,39 +180,42 @@ class Renewal:
         self, request: Message, deadline: float, *, sender: LinkTerms, receiver: LinkTerms
     ) -> Message:
         """Send a request over one link, and return what comes back over the other one."""
-        session = await self._wire.begin(
+        wire = self._wire
+        async with wire.session(
             incoming_capacity=_INCOMING_CAPACITY,
             outgoing_window=_OUTGOING_WINDOW,
-            timeout=self._left(deadline),
+            timeout=wire.left(deadline),
+        ) as session:
+            to = Attachment(wire, sender, session=session)
+            back = Attachment(wire, receiver, session=session)
+            try:
+                return await self._exchanged(request, deadline, to=to, back=back)
+            finally:
+                to.release()
+                back.release()
+
+    async def _exchanged(
+        self, request: Message, deadline: float, *, to: Attachment, back: Attachment
+    ) -> Message:
+        """Send the request when both links are attached, and wait for its answer."""
+        wire = self._wire
+        await to.attached(timeout=wire.left(deadline))
+        await back.attached(timeout=wire.left(deadline))
+        back.link.flow(1)
+        self._is_unanswered = True  # until it is
+        sent = await sending.send(
+            to,
+            request,
+            is_settled=to.terms.delivery is Delivery.AT_MOST_ONCE,
+            timeout=wire.left(deadline),
         )
-        to = back = None
-        try:
-            to = Attachment(self._wire, sender, session=session)
-            back = Attachment(self._wire, receiver, session=session)
-            await to.attached(timeout=self._left(deadline))
-            await back.attached(timeout=self._left(deadline))
-            back.link.flow(1)
-            self._is_unanswered = True  # until it is
-            sent = await sending.send(
-                to,
-                request,
-                is_settled=sender.delivery is Delivery.AT_MOST_ONCE,
-                timeout=self._left(deadline),
-            )
-            if sent.outcome is not Outcome.ACCEPTED:
-                raise _not_taken(sent.outcome)
-            answer, delivery = await sending.receive(back, credit=0, timeout=self._left(deadline))
-            sending.settle(back, delivery, accepts=True)
-            if answer is None or answer.correlation_id not in ("", request.message_id):
-                raise SecretNotSentError("the broker answered something that is no answer to it")
-            return answer
-        finally:
-            for each in (to, back):
-                if each is not None:
-                    each.release()
-            self._wire.engine.end(session)
-            if not self._wire.is_ending:
-                self._wire.flush()
+        if sent.outcome is not Outcome.ACCEPTED:
+            raise _not_taken(sent.outcome)
+        answer, delivery = await sending.receive(back, credit=0, timeout=wire.left(deadline))
+        sending.settle(back, delivery, accepts=True)
+        if answer is None or answer.correlation_id not in ("", request.message_id):
+            raise SecretNotSentError("the broker answered something that is no answer to it")
+        return answer
 
     async def _confirmed(self) -> None:
         """Wait whether the broker closes after all. Raises `EndedError` if it does."""
@@ -234,9 +237,6 @@ class Renewal:
 
     def _shown(self, text: str) -> str:
         return conditions.shown_text(text, self._wire.veil)
-
-    def _left(self, deadline: float) -> float:
-        return max(deadline - self._wire.time(), 0.001)
 
 
 def _not_taken(outcome: Outcome) -> Exception:

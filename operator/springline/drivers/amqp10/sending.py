@@ -45,8 +45,7 @@ async def send(
     cancel: what has been sent stays sent.
     """
     wire, link = attachment.wire, attachment.link
-    loop_time = wire.time
-    deadline = None if timeout is None else loop_time() + timeout
+    deadline = None if timeout is None else wire.time() + timeout
 
     def has_credit() -> bool | None:
         attachment.check()
@@ -72,7 +71,7 @@ async def send(
                 attachment.check()
             return sent
 
-        left = None if deadline is None else max(deadline - loop_time(), 0.0)
+        left = None if deadline is None else max(deadline - wire.time(), 0.0)
         return await wire.until(answered, timeout=left)
     except TimeoutError:
         return Sent(Outcome.UNACKNOWLEDGED)

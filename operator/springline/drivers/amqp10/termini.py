@@ -4,13 +4,12 @@ import dataclasses
 from datetime import timedelta
 from typing import Final
 
-from proton import Link, ProtonException, Terminus
+from proton import Link, Terminus
 
-from springline.drivers.amqp10 import habits
+from springline.drivers.amqp10 import attachments, codec, habits
 from springline.drivers.amqp10.attachments import Attachment
 from springline.drivers.amqp10.negotiated import LinkInfo, TerminusInfo
 from springline.drivers.amqp10.terms import (
-    Distribution,
     Durability,
     Expiry,
     ReceiverSettle,
@@ -22,21 +21,9 @@ from springline.veil import Veil
 __all__ = ["credit", "seen"]
 
 _MOST_FILTERS: Final = 32
-_DURABILITIES: Final = {
-    Terminus.NONDURABLE: Durability.NONE,
-    Terminus.CONFIGURATION: Durability.CONFIGURATION,
-    Terminus.DELIVERIES: Durability.UNSETTLED_STATE,
-}
-_EXPIRIES: Final = {
-    Terminus.EXPIRE_WITH_LINK: Expiry.LINK_DETACH,
-    Terminus.EXPIRE_WITH_SESSION: Expiry.SESSION_END,
-    Terminus.EXPIRE_WITH_CONNECTION: Expiry.CONNECTION_CLOSE,
-    Terminus.EXPIRE_NEVER: Expiry.NEVER,
-}
-_DISTRIBUTIONS: Final = {
-    Terminus.DIST_MODE_MOVE: Distribution.MOVE,
-    Terminus.DIST_MODE_COPY: Distribution.COPY,
-}
+_DURABILITIES: Final = {theirs: ours for ours, theirs in attachments.DURABILITIES.items()}
+_EXPIRIES: Final = {theirs: ours for ours, theirs in attachments.EXPIRIES.items()}
+_DISTRIBUTIONS: Final = {theirs: ours for ours, theirs in attachments.DISTRIBUTIONS.items()}
 _SENDER_SETTLE: Final = {
     Link.SND_UNSETTLED: SenderSettle.UNSETTLED,
     Link.SND_SETTLED: SenderSettle.SETTLED,
@@ -84,12 +71,8 @@ def _terminus(terminus: Terminus, veil: Veil) -> TerminusInfo | None:
 def _filters(terminus: Terminus, veil: Veil) -> tuple[str, ...]:
     """Return the names of the filters that the peer applies; none where they make no sense."""
     try:
-        data = terminus.filter
-        data.rewind()
-        if data.next() is None:
-            return ()
-        found = data.get_object()
-    except (ProtonException, RecursionError, LookupError, TypeError, ValueError):
+        found = codec.value(terminus.filter)
+    except codec.UndecodableError:
         return ()
     if not isinstance(found, dict):
         return ()

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Final, TypeVar
 
 from springline.core.values import ClosedBy, CloseInfo
@@ -34,6 +34,7 @@ _END_SECONDS: Final = 1.0
 _SETTLE_SECONDS: Final = 0.1
 """From the End of a session to the next Begin. RabbitMQ 4.0 gives a Begin that comes sooner on the
 same channel to the session that has ended, and never answers it."""
+_MOMENT: Final = 0.001
 _IDLE: Final = "nothing was heard for {:g} s, two heartbeats of {:g} s"
 
 
@@ -57,7 +58,6 @@ class Wire:
         "_loop",
         "_lost",
         "_task",
-        "_task_name",
         "_timer",
         "_timer_at",
         "_waiters",
@@ -94,7 +94,6 @@ class Wire:
         self._timer_at = 0.0
         self._lost: BaseException | str | None = None
         """How the transport ended, if it did by itself."""
-        self._task_name = ""
         self._has_failed = False
         """Whether a defect of ours ended it."""
         self._is_over = False
@@ -121,8 +120,7 @@ class Wire:
 
     def start(self, name: str) -> None:
         """Read from now on. All-tasks dumps show the name."""
-        self._task_name = f"amqp10/{name}"
-        self._task = self._loop.create_task(self._run(), name=self._task_name)
+        self._task = self._loop.create_task(self._run(), name=f"amqp10/{name}")
 
     async def wait_over(self) -> None:
         """Wait until socket and task are gone; it causes no end. Safe to cancel."""
@@ -147,7 +145,8 @@ class Wire:
                 await self._read()
         except Exception:
             # It costs this connection alone, and is told as what it is.
-            logger.exception("reading failed unexpectedly", extra={"task": self._task_name})
+            name = self._task.get_name() if self._task is not None else ""
+            logger.exception("reading failed unexpectedly", extra={"task": name})
             self._has_failed = True
             self.line.abort()
         finally:
@@ -230,11 +229,30 @@ class Wire:
             incoming_capacity=incoming_capacity, outgoing_window=outgoing_window
         )
 
+    @contextlib.asynccontextmanager
+    async def session(
+        self, *, incoming_capacity: int, outgoing_window: int, timeout: float
+    ) -> AsyncIterator[EngineSession]:
+        """Have a session, begun as `begin` does, which is ended when it is not needed any more."""
+        session = await self.begin(
+            incoming_capacity=incoming_capacity, outgoing_window=outgoing_window, timeout=timeout
+        )
+        try:
+            yield session
+        finally:
+            self.engine.end(session)
+            if not self.is_ending:
+                self.flush()
+
     # Waiting
 
     def time(self) -> float:
         """Return the event loop's time, in seconds."""
         return self._loop.time()
+
+    def left(self, deadline: float) -> float:
+        """Return the seconds until then, and a moment where none are left."""
+        return max(deadline - self.time(), _MOMENT)
 
     async def until(self, asked: Callable[[], T | None], *, timeout: float | None = None) -> T:
         """Return what `asked` answers as soon as that is not None.
@@ -366,4 +384,4 @@ class Wire:
     @staticmethod
     def _is_plain_end(fault: Condition) -> bool:
         """Whether proton only says that the transport ended before a Close came."""
-        return fault.name == "amqp:connection:framing-error" and "aborted" in fault.text
+        return fault.name == conditions.FRAMING_ERROR and "aborted" in fault.text
