@@ -20,6 +20,7 @@ from springline.api.fields import (
     LinkName,
     Named,
     NodeAddress,
+    no_more_than,
 )
 from springline.api.meta import ApiModel
 
@@ -37,9 +38,7 @@ MOST_FILTERS: Final = 8
 
 
 def _not_too_many(filters: dict[str, str]) -> dict[str, str]:
-    if len(filters) > MOST_FILTERS:
-        limit = f"more than {MOST_FILTERS} entries"
-        raise problems.refused("", expected=f"must not have {limit}")
+    no_more_than(MOST_FILTERS, filters)
     return filters
 
 

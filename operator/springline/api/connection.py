@@ -26,6 +26,7 @@ from springline.api.fields import (
     PropertyName,
     ShortString,
     VirtualHostName,
+    no_more_than,
 )
 from springline.api.meta import ApiModel, Declaration, Shared
 
@@ -48,9 +49,7 @@ configured to."""
 
 
 def _not_too_many(properties: dict[str, str]) -> dict[str, str]:
-    if len(properties) > MOST_PROPERTIES:
-        limit = f"more than {MOST_PROPERTIES} entries"
-        raise problems.refused("", expected=f"must not have {limit}")
+    no_more_than(MOST_PROPERTIES, properties)
     size = sum(len(text.encode()) for pair in properties.items() for text in pair)
     if size > LONGEST_PROPERTIES:
         limit = f"{LONGEST_PROPERTIES} bytes, names and values together"

@@ -7,6 +7,7 @@ schema, so that the generated CRD has the same limits. Rules over several fields
 import dataclasses
 import ipaddress
 import re
+from collections.abc import Sequence, Sized
 from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -49,6 +50,7 @@ __all__ = [
     "Text",
     "VirtualHostName",
     "is_host",
+    "no_more_than",
 ]
 
 Number = TypeVar("Number", int, float)
@@ -146,6 +148,19 @@ class Between:
         return value
 
 
+def no_more_than(maximum: int, entries: Sized) -> None:
+    """Refuse more entries than there may be."""
+    if len(entries) > maximum:
+        raise problems.refused("", expected=f"must not have more than {maximum} entries")
+
+
+def _each_once(entries: Sequence[Any]) -> None:
+    doubles = [entry for entry in dict.fromkeys(entries) if entries.count(entry) > 1]
+    if doubles:
+        listed = ", ".join(f"{problems.quoted(entry)}" for entry in doubles)
+        raise problems.refused("", expected=f"has {listed} more than once")
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Entries:
     """Annotate a tuple with how many entries it may have, and whether they must differ."""
@@ -181,14 +196,9 @@ class Entries:
     def _validate(self, value: tuple[Any, ...]) -> tuple[Any, ...]:
         if not value and not self.or_none:
             raise problems.refused("", expected="must have at least one entry")
-        if len(value) > self.maximum:
-            limit = f"more than {self.maximum} entries"
-            raise problems.refused("", expected=f"must not have {limit}")
+        no_more_than(self.maximum, value)
         if self.distinct:
-            doubles = [entry for entry in dict.fromkeys(value) if value.count(entry) > 1]
-            if doubles:
-                listed = ", ".join(f"{problems.quoted(entry)}" for entry in doubles)
-                raise problems.refused("", expected=f"has {listed} more than once")
+            _each_once(value)
         return value
 
 
@@ -214,14 +224,8 @@ class Named:
         }
 
     def _validate(self, value: tuple[Any, ...]) -> tuple[Any, ...]:
-        if len(value) > self.maximum:
-            limit = f"more than {self.maximum} entries"
-            raise problems.refused("", expected=f"must not have {limit}")
-        names = [each.name for each in value]
-        doubles = [name for name in dict.fromkeys(names) if names.count(name) > 1]
-        if doubles:
-            listed = ", ".join(f"{problems.quoted(name)}" for name in doubles)
-            raise problems.refused("", expected=f"has {listed} more than once")
+        no_more_than(self.maximum, value)
+        _each_once([each.name for each in value])
         return value
 
 

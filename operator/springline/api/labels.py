@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal, Self, assert_never
 from pydantic import AfterValidator, ConfigDict, Field, Strict, model_validator
 
 from springline.api import problems
-from springline.api.fields import LABEL_KEY, Entries, LabelKey, LabelValue
+from springline.api.fields import LABEL_KEY, Entries, LabelKey, LabelValue, no_more_than
 from springline.api.meta import ApiModel
 
 __all__ = ["NAME", "LabelSelector", "Requirement", "of_namespace", "selects"]
@@ -22,9 +22,7 @@ _VALUES: Final = "values are needed with In and NotIn, and with no other operato
 
 
 def _not_too_many(labels: dict[str, str]) -> dict[str, str]:
-    if len(labels) > MOST_LABELS:
-        limit = f"more than {MOST_LABELS} entries"
-        raise problems.refused("", expected=f"must not have {limit}")
+    no_more_than(MOST_LABELS, labels)
     return labels
 
 
