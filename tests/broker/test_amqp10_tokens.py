@@ -11,7 +11,7 @@ import pytest
 
 from springline.core.events import EventType
 from springline.errors import SecretRefusedError
-from support import brokers, leaks, opening
+from support import brokers, leaks, opening, token_server
 from support.amqp10_opening import opened, request
 from support.identities import Issuer
 from support.opening import Recorder
@@ -60,25 +60,14 @@ def declared(
     node: RabbitMQNode, tokens: TokenServer, *names: str, renew_at: str = "25%", **spec: Any
 ) -> list[dict[str, Any]]:
     """The documents of connections that share one client of the OAuth 2 server."""
-    oauth2 = {
-        "tokenURL": tokens.url,
-        "clientRef": {"name": "client"},
-        "caRef": {"name": "authority"},
-        "audience": "rabbitmq",
-    }
+    credentials, objects = token_server.declared(tokens, secret=CLIENT_SECRET)
     return [
         a_broker(node.amqp_port, protocol="amqp10"),
-        secret("client", **{"client-id": "orders", "client-secret": CLIENT_SECRET}),
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": "authority"},
-            "data": {"ca.crt": tokens.ca.decode()},
-        },
+        *objects,
         *(
             a_connection(
                 name,
-                credentials={"oauth2": oauth2},
+                credentials=credentials,
                 rotation={"renewAt": renew_at},
                 **spec,
             )

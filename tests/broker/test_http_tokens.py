@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from springline.core.events import EventType
+from support import token_server
 from support.identities import TRUST_IN_TOKENS, Issuer
 from support.rabbitmq import RabbitMQMissing, RabbitMQNode
 from support.running import Running, a_broker, a_connection, running
@@ -76,30 +77,8 @@ def declared(
 
 def with_client(node: RabbitMQNode, tokens: TokenServer, **spec: Any) -> list[dict[str, Any]]:
     """The documents of a session whose tokens Springline asks for."""
-    return declared(
-        node,
-        {
-            "oauth2": {
-                "tokenURL": tokens.url,
-                "clientRef": {"name": "client"},
-                "caRef": {"name": "authority"},
-                "audience": "rabbitmq",
-            }
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": "client"},
-            "stringData": {"client-id": "orders", "client-secret": CLIENT_SECRET},
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": "authority"},
-            "data": {"ca.crt": tokens.ca.decode()},
-        },
-        **spec,
-    )
+    credentials, objects = token_server.declared(tokens, secret=CLIENT_SECRET)
+    return declared(node, credentials, *objects, **spec)
 
 
 def with_token(node: RabbitMQNode, token: str) -> list[dict[str, Any]]:

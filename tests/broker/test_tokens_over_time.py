@@ -14,6 +14,7 @@ import pytest
 
 from springline.core.events import EventType
 from springline.core.values import SessionKey
+from support import token_server
 from support.identities import Issuer
 from support.rabbitmq import RabbitMQNode
 from support.running import Running, a_broker, a_connection, running
@@ -43,30 +44,14 @@ def declared(
     node: RabbitMQNode, tokens: TokenServer, *names: str, renew_at: str = "40%", **spec: Any
 ) -> list[dict[str, Any]]:
     """The documents of connections that share one client of the OAuth 2 server."""
-    oauth2 = {
-        "tokenURL": tokens.url,
-        "clientRef": {"name": "client"},
-        "caRef": {"name": "authority"},
-        "audience": "rabbitmq",
-    }
+    credentials, objects = token_server.declared(tokens, secret=CLIENT_SECRET)
     return [
         a_broker(node.amqp_port),
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": "client"},
-            "stringData": {"client-id": "orders", "client-secret": CLIENT_SECRET},
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": "authority"},
-            "data": {"ca.crt": tokens.ca.decode()},
-        },
+        *objects,
         *(
             a_connection(
                 name,
-                credentials={"oauth2": oauth2},
+                credentials=credentials,
                 rotation={"renewAt": renew_at},
                 **spec,
             )

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from springline.core.events import EventType
-from support import springline_process
+from support import springline_process, token_server
 from support.faketime import FaketimeMissing, WallClock
 from support.identities import Issuer
 from support.rabbitmq import RabbitMQNode
@@ -54,29 +54,12 @@ async def springline(tmp_path: Path, clock: WallClock) -> AsyncIterator[Springli
 
 def declare(springline: Springline, broker: RabbitMQNode, tokens: TokenServer) -> None:
     """A connection whose tokens are issued, half of whose life is over when they are renewed."""
-    oauth2 = {
-        "tokenURL": tokens.url,
-        "clientRef": {"name": "client"},
-        "caRef": {"name": "authority"},
-        "audience": "rabbitmq",
-    }
-    client = {"client-id": "orders", "client-secret": CLIENT_SECRET}
+    credentials, objects = token_server.declared(tokens, secret=CLIENT_SECRET)
     springline.write(
         "orders.yaml",
         a_broker(broker.amqp_port),
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": "client"},
-            "stringData": client,
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": "authority"},
-            "data": {"ca.crt": tokens.ca.decode()},
-        },
-        a_connection("orders", credentials={"oauth2": oauth2}, rotation={"renewAt": "50%"}),
+        *objects,
+        a_connection("orders", credentials=credentials, rotation={"renewAt": "50%"}),
     )
 
 

@@ -34,6 +34,7 @@ __all__ = [
     "TokenServer",
     "answer",
     "cut",
+    "declared",
     "nothing_logged",
     "serving",
     "stall",
@@ -254,6 +255,26 @@ async def serving(
     finally:
         await runner.cleanup()
         lease.release()
+
+
+def declared(server: TokenServer, *, secret: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the credentials of a connection that are a client's, and the objects they refer to."""
+    credentials = {
+        "oauth2": {
+            "tokenURL": server.url,
+            "clientRef": {"name": "client"},
+            "caRef": {"name": "authority"},
+            "audience": "rabbitmq",
+        }
+    }
+    return credentials, [
+        _object("Secret", "client", stringData={"client-id": "orders", "client-secret": secret}),
+        _object("ConfigMap", "authority", data={"ca.crt": server.ca.decode()}),
+    ]
+
+
+def _object(kind: str, name: str, **fields: Any) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, **fields}
 
 
 @contextlib.contextmanager
