@@ -214,11 +214,7 @@ def _unanswered(progress: HandshakeProgress) -> str:
 
 
 def _missing(progress: HandshakeProgress) -> str:
-    """Return what was missing, with what the port is usually for where it may be the wrong one."""
-    missing: str = progress.step.value
-    if progress.step in (TransportStep.TLS, HandshakeStep.START):
-        missing += peers.usual_use(progress.endpoint.port)
-    return missing
+    return failures.missing(progress, greeting=HandshakeStep.START)
 
 
 def _dropped_login(text: str, progress: HandshakeProgress) -> ConnectError:

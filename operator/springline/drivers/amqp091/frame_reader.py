@@ -151,14 +151,5 @@ class FrameReader(asyncio.StreamReader):
     async def _refuse(self, first: bytes) -> None:
         if not self._at_start:
             raise self._object(Violation(objections.FRAME_ERROR, "something that is not a frame"))
-        sample = first
-        try:
-            async with asyncio.timeout(_SAMPLE_SECONDS):
-                while len(sample) < peers.MAX_SAMPLE:
-                    more = await super().read(peers.MAX_SAMPLE - len(sample))
-                    if not more:
-                        break
-                    sample += more
-        except (TimeoutError, OSError):
-            pass  # what has come is enough for a sentence
+        sample = await peers.sample(first, super().read)
         raise RejectedError(Reason.PROTOCOL_MISMATCH, peers.describe(sample, _EXPECTED))

@@ -155,8 +155,4 @@ def _peer_closed(text: str, progress: Amqp10Progress) -> ConnectError:
 
 
 def _missing(progress: Amqp10Progress) -> str:
-    """Return what was missing, with what the port is usually for where it may be the wrong one."""
-    missing: str = progress.step.value
-    if progress.step in (TransportStep.TLS, HandshakeStep.SASL):
-        missing += peers.usual_use(progress.endpoint.port)
-    return missing
+    return failures.missing(progress, greeting=HandshakeStep.SASL)

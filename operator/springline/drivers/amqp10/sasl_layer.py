@@ -33,8 +33,6 @@ from springline.reasons import Reason
 __all__ = ["LoggedIn", "log_in", "read_header"]
 
 _EXPECTED: Final = peers.Expected(protocol="AMQP 1.0", port="AMQP")
-_SAMPLE_SECONDS: Final = 0.5
-"""How long to wait for more of what is no header."""
 _MOST_OCTETS: Final = 8 * MIN_MAX_FRAME_SIZE
 """Of one frame: §5.3.1 allows 512, and some brokers send more for SCRAM."""
 _MOST_FRAMES: Final = 32
@@ -96,22 +94,14 @@ async def read_header(
 ) -> None:
     """Read a protocol header. Raises `RejectedError` with what the peer speaks instead."""
     sample = await reader.readexactly(1)
-    try:
-        while sample == expected[: len(sample)] and len(sample) < HEADER_OCTETS:
-            more = await reader.read(HEADER_OCTETS - len(sample))
-            if not more:
-                break
-            sample += more
-        if sample == expected:
-            return
-        async with asyncio.timeout(_SAMPLE_SECONDS):
-            while len(sample) < peers.MAX_SAMPLE:
-                more = await reader.read(peers.MAX_SAMPLE - len(sample))
-                if not more:
-                    break
-                sample += more
-    except (TimeoutError, EOFError):
-        pass  # what has come is enough for a sentence
+    while sample == expected[: len(sample)] and len(sample) < HEADER_OCTETS:
+        more = await reader.read(HEADER_OCTETS - len(sample))
+        if not more:
+            break
+        sample += more
+    if sample == expected:
+        return
+    sample = await peers.sample(sample, reader.read)
     if not is_after_login and sample[:HEADER_OCTETS] == AMQP_HEADER:
         raise RejectedError(
             Reason.NO_AUTHENTICATION_MECHANISM,

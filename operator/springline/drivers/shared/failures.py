@@ -9,11 +9,12 @@ import errno
 import os
 from typing import TypeVar
 
+from springline.drivers.shared import peers
 from springline.drivers.shared.progress import Progress, TransportStep
 from springline.errors import ConnectError, TransientError
 from springline.reasons import Reason
 
-__all__ = ["dropped_transport", "os_text", "seconds", "timed_out"]
+__all__ = ["dropped_transport", "missing", "os_text", "seconds", "timed_out"]
 
 StepT = TypeVar("StepT", bound=enum.Enum)
 
@@ -38,6 +39,17 @@ def dropped_transport(
     if step is TransportStep.TCP:
         return TransientError(Reason.CONNECTION_REFUSED, text)
     return TransientError(Reason.TLS_FAILED, f"{text} ({step.value}{port_use})")
+
+
+def missing(progress: Progress[StepT], *, greeting: StepT) -> str:
+    """Return what was missing, with what the port is usually for where it may be the wrong one.
+
+    At `greeting` a peer is to say for the first time that it speaks the protocol.
+    """
+    text: str = progress.step.value
+    if progress.step in (TransportStep.TLS, greeting):
+        text += peers.usual_use(progress.endpoint.port)
+    return text
 
 
 def os_text(error: BaseException) -> str:

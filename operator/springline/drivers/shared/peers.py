@@ -6,18 +6,22 @@ first. Before it, the bytes themselves go to the debug log, and to nothing else:
 connection could read the banner of any service in status otherwise.
 """
 
+import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
 from springline import protocols
 
-__all__ = ["MAX_SAMPLE", "Expected", "describe", "usual_use"]
+__all__ = ["MAX_SAMPLE", "Expected", "describe", "sample", "usual_use"]
 
 logger = logging.getLogger(__name__)
 
 MAX_SAMPLE = 32
 """Bytes that are enough to recognise a protocol."""
+_SAMPLE_SECONDS = 0.5
+"""How long a peer that speaks something else is listened to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +70,21 @@ _USUAL_USES: Final = {
 """What brokers' machines have ports for beside the protocols that there are drivers for."""
 
 _TLS_RECORD_TYPES = frozenset({0x14, 0x15, 0x16, 0x17})
+
+
+async def sample(first: bytes, read: Callable[[int], Awaitable[bytes]]) -> bytes:
+    """Return what a peer said first, with what follows in a moment, for `describe`.
+
+    `read` returns so many octets at most, none at the end. Safe to cancel.
+    """
+    said = first
+    try:
+        async with asyncio.timeout(_SAMPLE_SECONDS):
+            while len(said) < MAX_SAMPLE and (more := await read(MAX_SAMPLE - len(said))):
+                said += more
+    except (TimeoutError, OSError):
+        pass  # what has come is enough for a sentence
+    return said
 
 
 def describe(sample: bytes, expected: Expected, *, is_after_login: bool = False) -> str:
