@@ -11,7 +11,7 @@ import socket
 import sys
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 import yaml
@@ -19,6 +19,9 @@ import yaml
 from springline import __version__, logs, many_connections, options
 from springline.errors import ManifestError
 from springline.settings import CheckSettings, Network, OperatorSettings, RunSettings
+
+if TYPE_CHECKING:
+    from springline.web import ListenAddress
 
 __all__ = ["main"]
 
@@ -30,7 +33,13 @@ _SIGNALLED = 128
 _STANDARD_INPUT = Path("/dev/stdin")
 
 
-@click.group(context_settings={"auto_envvar_prefix": "SPRINGLINE", "max_content_width": 100})
+@click.group(
+    context_settings={
+        "auto_envvar_prefix": "SPRINGLINE",
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+    }
+)
 @click.version_option(__version__, prog_name="springline")
 def main() -> None:
     """Keep broker client connections that are declared as Kubernetes resources.
@@ -45,7 +54,10 @@ def main() -> None:
 
 @main.command()
 @click.option(
+    "-f",
+    "--filename",
     "--manifests",
+    "manifests",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     required=True,
     help="Directory of YAML or JSON manifests; changes to its files are followed.",
@@ -61,6 +73,11 @@ def main() -> None:
     metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
     help="Where spec.binding has its files written: DIR/NAMESPACE/SECRETNAME/KEY.",
+)
+@click.option(
+    "--listen",
+    metavar="HOST:PORT",
+    help="Where /healthz, /readyz and /metrics are served. Default: nowhere.",
 )
 @click.option(
     "--output",
@@ -79,16 +96,25 @@ def main() -> None:
 )
 @options.allow_addresses
 @options.log_level
+@click.option(
+    "--log-format",
+    type=click.Choice(["plain", "json"]),
+    default="plain",
+    show_default=True,
+    help="json: one object a line, for logs and for the lines of --output.",
+)
 def run(
     manifests: Path,
     status_dir: Path | None,
     token_dir: Path | None,
     binding_dir: Path | None,
+    listen: str | None,
     output: str,
     steps: bool,
     shutdown_timeout: float,
     allow_addresses: tuple[Network, ...],
     log_level: str,
+    log_format: logs.Format,
 ) -> None:
     """Hold the connections that a directory of manifests declares, without a cluster.
 
@@ -96,7 +122,8 @@ def run(
     """
     from springline import app  # noqa: PLC0415
 
-    logs.configure(log_level)
+    logs.configure(log_level, format=log_format)
+    address = _address(listen) if listen is not None else None
     if status_dir is not None:
         _prepare_status_dir(status_dir, manifests)
     if binding_dir is not None:
@@ -107,13 +134,44 @@ def run(
         token_dir=token_dir,
         binding_dir=binding_dir,
         allow_addresses=allow_addresses,
+        listen_host=address.host if address is not None else "",
+        listen_port=address.port if address is not None else None,
+        json_lines=log_format == "json",
         table=output == "table" or (output == "auto" and sys.stdout.isatty()),
         steps=steps,
         shutdown_seconds=shutdown_timeout,
     )
     many_connections.prepare()
-    asyncio.run(app.run(settings, sys.stdout))
+    running = app.run(settings, sys.stdout)
+    if address is None:
+        asyncio.run(running)
+    else:
+        _run_listening(running)
     _end_output()
+
+
+def _address(listen: str) -> "ListenAddress":
+    from springline.web import ListenAddress  # noqa: PLC0415
+
+    try:
+        return ListenAddress.parse(listen)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--listen") from error
+
+
+def _run_listening(work: Coroutine[Any, Any, None]) -> None:
+    from springline.web import ListenError  # noqa: PLC0415
+
+    try:
+        asyncio.run(work)
+    except ListenError as error:
+        _end_unusable(str(error))
+
+
+def _end_unusable(problem: str) -> NoReturn:
+    for line in problem.splitlines():
+        click.echo(f"error: {line}", err=True)
+    raise SystemExit(_UNUSABLE_INPUT) from None
 
 
 def _end_output() -> None:
@@ -290,13 +348,9 @@ def operator(
     """
     from springline import operator_app  # noqa: PLC0415
     from springline.kube.access import AccessError  # noqa: PLC0415
-    from springline.web import ListenAddress, ListenError  # noqa: PLC0415
 
     logs.configure(log_level, format=log_format)
-    try:
-        address = ListenAddress.parse(listen)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--listen") from error
+    address = _address(listen)
     settings = OperatorSettings(
         namespaces=tuple(dict.fromkeys(namespaces)),
         cluster_brokers=not namespaces if cluster_brokers is None else cluster_brokers,
@@ -319,10 +373,9 @@ def operator(
     )
     many_connections.prepare()
     try:
-        asyncio.run(operator_app.operate(settings))
-    except (AccessError, ListenError) as error:
-        click.echo(f"error: {error}", err=True)
-        raise SystemExit(_UNUSABLE_INPUT) from None
+        _run_listening(operator_app.operate(settings))
+    except AccessError as error:
+        _end_unusable(str(error))
 
 
 @main.command()
@@ -353,9 +406,7 @@ def check(
     try:
         is_good = _rehearse(settings, output) if credentials else _check(settings, output)
     except ManifestError as error:
-        for problem in str(error).splitlines():
-            click.echo(f"error: {problem}", err=True)
-        raise SystemExit(_UNUSABLE_INPUT) from None
+        _end_unusable(str(error))
     if not is_good:
         raise SystemExit(_NOT_READY)
 

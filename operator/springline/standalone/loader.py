@@ -5,6 +5,7 @@ way through writing it. This module reads files; it follows no changes and start
 """
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from springline.standalone import yaml_documents
 __all__ = ["Manifests", "Problem", "load", "manifest_files"]
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+_LINE = re.compile(r"(:[0-9]+)+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,11 @@ class Problem:
     identity: Identity | None = None
     is_foreign: bool = False
     """Whether it is only a document of a kind that others read, a Deployment for example."""
+
+    @property
+    def apart_from_its_line(self) -> tuple[object, ...]:
+        """What stays the same when lines are added above it."""
+        return _LINE.sub("", self.where), self.identity, self.sentence
 
     def __str__(self) -> str:
         about = _named(self.identity) if self.identity is not None else ""
@@ -59,6 +66,8 @@ class Manifests:
     objects: Mapping[Identity, Document] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     files: Mapping[Path, _File] = field(default_factory=dict)
+    is_listed: bool = True
+    """Whether it is known which files there are."""
 
     @property
     def unusable(self) -> dict[Identity, tuple[str, ...]]:
