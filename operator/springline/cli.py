@@ -7,6 +7,7 @@ import asyncio
 import io
 import json
 import os
+import shutil
 import socket
 import sys
 from collections.abc import Coroutine, Sequence
@@ -422,7 +423,7 @@ def _check(settings: CheckSettings, output: str) -> bool:
     checked = _answer(checking.check(settings))
     _print_ignored(checked.ignored)
     if output == "table":
-        click.echo(table.plain(checked.shown, now=checked.at))
+        click.echo(table.plain(checked.shown, now=checked.at, to=_columns(), encoding=_encoding()))
         for sentence in table.explanations(checked.shown):
             click.echo(sentence, err=True)
     else:
@@ -437,10 +438,19 @@ def _rehearse(settings: CheckSettings, output: str) -> bool:
     rehearsed = _answer(checking.rehearse(settings))
     _print_ignored(rehearsed.ignored)
     if output == "table":
-        click.echo(rehearsals.plain(rehearsed.rehearsals))
+        click.echo(rehearsals.plain(rehearsed.rehearsals, to=_columns(), encoding=_encoding()))
     else:
         _print_documents([rehearsals.document(each) for each in rehearsed.rehearsals], output)
     return rehearsed.all_would_succeed
+
+
+def _columns() -> int | None:
+    """Return how wide the terminal is; None for a pipe or a file, which take all there is."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def _encoding() -> str:
+    return sys.stdout.encoding or "utf-8"
 
 
 def _answer(work: Coroutine[Any, Any, T]) -> T:
