@@ -11,6 +11,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Coroutine, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -22,6 +23,7 @@ from springline.errors import ManifestError
 from springline.settings import CheckSettings, Network, OperatorSettings, RunSettings
 
 if TYPE_CHECKING:
+    from springline.standalone import ci_reports
     from springline.web import ListenAddress
 
 __all__ = ["main"]
@@ -32,6 +34,10 @@ _NOT_READY = 1
 _UNUSABLE_INPUT = 2
 _SIGNALLED = 128
 _STANDARD_INPUT = Path("/dev/stdin")
+
+_DOCUMENTS = frozenset({"yaml", "json"})
+_TABLES = frozenset({"table", "github"})
+_OF_CI = frozenset({"junit", "github"})
 
 
 @click.group(
@@ -407,6 +413,7 @@ def check(
     try:
         is_good = _rehearse(settings, output) if credentials else _check(settings, output)
     except ManifestError as error:
+        _print_mistakes(error, output)
         _end_unusable(str(error))
     if not is_good:
         raise SystemExit(_NOT_READY)
@@ -422,12 +429,18 @@ def _check(settings: CheckSettings, output: str) -> bool:
 
     checked = _answer(checking.check(settings))
     _print_ignored(checked.ignored)
-    if output == "table":
+    if output in _DOCUMENTS:
+        _print_documents(checked.documents, output)
+        return checked.all_ready
+    if output in _TABLES:
         click.echo(table.plain(checked.shown, now=checked.at, to=_columns(), encoding=_encoding()))
         for sentence in table.explanations(checked.shown):
             click.echo(sentence, err=True)
-    else:
-        _print_documents(checked.documents, output)
+    if output in _OF_CI:
+        from springline.standalone import ci_reports  # noqa: PLC0415
+
+        cases = ci_reports.of_checked(checked.shown, checked.places)
+        _print_cases(cases, output, at=checked.at)
     return checked.all_ready
 
 
@@ -437,11 +450,38 @@ def _rehearse(settings: CheckSettings, output: str) -> bool:
 
     rehearsed = _answer(checking.rehearse(settings))
     _print_ignored(rehearsed.ignored)
-    if output == "table":
-        click.echo(rehearsals.plain(rehearsed.rehearsals, to=_columns(), encoding=_encoding()))
-    else:
+    if output in _DOCUMENTS:
         _print_documents([rehearsals.document(each) for each in rehearsed.rehearsals], output)
+    if output in _TABLES:
+        click.echo(rehearsals.plain(rehearsed.rehearsals, to=_columns(), encoding=_encoding()))
+    if output in _OF_CI:
+        from springline.standalone import ci_reports  # noqa: PLC0415
+
+        cases = ci_reports.of_rehearsed(rehearsed.rehearsals, rehearsed.places)
+        _print_cases(cases, output, at=rehearsed.at)
     return rehearsed.all_would_succeed
+
+
+def _print_mistakes(error: ManifestError, output: str) -> None:
+    """Tell CI what is wrong with the manifests; people read it on standard error."""
+    if output not in _OF_CI:
+        return
+    from springline.checking import UnusableManifestsError  # noqa: PLC0415
+    from springline.standalone import ci_reports  # noqa: PLC0415
+
+    found = error.found if isinstance(error, UnusableManifestsError) else ()
+    _print_cases(ci_reports.of_mistakes(error, found), output, at=datetime.now(UTC))
+
+
+def _print_cases(cases: "Sequence[ci_reports.Case]", output: str, *, at: datetime) -> None:
+    from springline.standalone import ci_reports  # noqa: PLC0415
+
+    base = Path(os.environ.get("GITHUB_WORKSPACE") or Path.cwd())
+    if output == "junit":
+        click.echo(ci_reports.junit(cases, at=at, base=base))
+        return
+    for line in ci_reports.annotations(cases, base=base):
+        click.echo(line)
 
 
 def _columns() -> int | None:

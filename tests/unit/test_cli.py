@@ -502,7 +502,7 @@ def test_changed_credentials_may_be_given_as_a_variable(
 
     async def rehearse(settings: CheckSettings) -> checking.Rehearsed:
         taken.append(settings)
-        return checking.Rehearsed(rehearsals=(), ignored=())
+        return checking.Rehearsed(rehearsals=(), ignored=(), at=datetime.now(UTC))
 
     monkeypatch.setattr(checking, "rehearse", rehearse)
     env = {"SPRINGLINE_CHECK_CREDENTIALS": os.pathsep.join([str(new), "-"])}
