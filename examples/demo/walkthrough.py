@@ -51,7 +51,7 @@ def start_broker(stage: Stage) -> None:
 
 def open_connections(stage: Stage) -> None:
     stage.narrator.say("Two of them will be Ready. The third is refused, and its status says why.")
-    stage.narrator.say("$ springline run --manifests manifests --status-dir status --output lines")
+    stage.narrator.say("$ springline run -f manifests --status-dir status --output lines")
     stage.start_springline()
     rows = stage.wait_for(
         "audit and orders are Ready, billing is Rejected with the broker's reason",

@@ -6,15 +6,17 @@ broker, write the last status, leave.
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from random import Random
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from springline import shutdown
+from springline import logs, shutdown
 from springline.adapters import adapters
 from springline.clock import SystemClock
+from springline.core import metering, ports
 from springline.core.addresses import LOOPBACK, AddressPolicy, Network
 from springline.core.event_bus import EventBus
 from springline.core.events import EventSink
@@ -23,7 +25,7 @@ from springline.core.session import Environment, Session
 from springline.core.signals import Signal
 from springline.credentials.token_files import DirectoryOfTokens
 from springline.outlets import Output
-from springline.resolver import SystemResolver
+from springline.resolver import LookupPool, SystemResolver
 from springline.settings import RunSettings
 from springline.sources import DeclaredSources
 from springline.standalone import watcher
@@ -34,6 +36,9 @@ from springline.standalone.reconciler import ManifestReader, Reconciler
 from springline.standalone.report import Report
 from springline.standalone.services import NoServices
 from springline.standalone.tokens import NoTokens
+
+if TYPE_CHECKING:
+    from springline.metrics import Metrics
 
 __all__ = ["Standalone", "run"]
 
@@ -57,11 +62,13 @@ class Standalone:
         token_dir: Path | None = None,
         binding_dir: Path | None = None,
         allow_addresses: Iterable[Network] = (),
+        meter: ports.Meter = metering.NO_METER,
     ) -> None:
         self.events = EventBus(events)
         clock = SystemClock()
         rng = Random()  # noqa: S311 - it spreads times, and hides nothing
-        resolver = SystemResolver(rng)
+        self.lookups = LookupPool()
+        resolver = SystemResolver(rng, pool=self.lookups)
         # Whoever writes the manifests runs this, too, and most try it with a broker of their own.
         addresses = AddressPolicy((*LOOPBACK, *allow_addresses))
         self.environment = Environment(
@@ -71,6 +78,7 @@ class Standalone:
             rng=rng,
             events=self.events,
             addresses=addresses,
+            meter=meter,
         )
         self.clock = clock
         self.reader = ManifestReader()
@@ -155,27 +163,38 @@ async def _hold(settings: RunSettings, output: Output) -> None:
             is_seen=lambda: output.is_idle,
         )
     else:
-        display = LineDisplay(output.line, steps=settings.steps)
+        display = LineDisplay(
+            SystemClock(), output.line, steps=settings.steps, json_lines=settings.json_lines
+        )
+    metrics = _metrics() if settings.listen_port is not None else None
     parts = Standalone(
         display,
         status_dir=settings.status_dir,
         token_dir=settings.token_dir,
         binding_dir=settings.binding_dir,
         allow_addresses=settings.allow_addresses,
+        meter=metrics or metering.NO_METER,
     )
+    course = _Course(settings.manifests)
 
-    async with asyncio.TaskGroup() as tasks:
+    async with (
+        _serving(settings, parts, metrics, course) if metrics is not None else _NOWHERE,
+        asyncio.TaskGroup() as tasks,
+    ):
         with shutdown.on_signal(asyncio.Event()) as stopping:
             showing = tasks.create_task(display.run(parts.report), name="display")
             reporting = tasks.create_task(parts.report.run(), name="report")
             managing = tasks.create_task(parts.manager.run(), name="manager")
             following = tasks.create_task(
-                _follow(settings.manifests, parts, display), name="manifests"
+                _follow(settings.manifests, parts, display, course), name="manifests"
             )
             beside = [tasks.create_task(parts.watch_token_files(), name="token-files")]
+            if metrics is not None:
+                beside.append(tasks.create_task(metrics.pulse.run(), name="pulse"))
             if parts.bindings is not None:
                 beside.append(tasks.create_task(parts.bindings.run(), name="bindings"))
             await stopping.wait()
+            course.is_stopping = True
             following.cancel()
             for task in beside:
                 task.cancel()
@@ -191,7 +210,68 @@ async def _hold(settings: RunSettings, output: Output) -> None:
             showing.cancel()
 
 
-async def _follow(directory: Path, parts: Standalone, display: Display) -> None:
+async def _follow(directory: Path, parts: Standalone, display: Display, course: "_Course") -> None:
+    is_started = False
     async for manifests in watcher.follow(directory):
-        display.problems([str(problem) for problem in manifests.problems])
+        if not is_started:
+            display.note(f"watching {directory}: {_connections(manifests)}")
+            is_started = True
+        display.problems(manifests.problems)
         parts.apply(manifests)
+        course.is_read = course.is_read or manifests.is_listed
+
+
+def _connections(manifests: Manifests) -> str:
+    declared = manifests.objects.keys() | manifests.unusable.keys()
+    count = sum(identity.kind == "BrokerConnection" for identity in declared)
+    return f"{count or 'no'} connection{'' if count == 1 else 's'}"
+
+
+# --- health and metrics, whose libraries are not loaded without need
+
+
+class _Course:
+    """How far the process is, as checks of readiness."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.is_read = False
+        self.is_stopping = False
+
+    def unread(self) -> str | None:
+        return None if self.is_read else f"{self._directory} has not been read yet"
+
+    def stopped(self) -> str | None:
+        return "Springline is being stopped" if self.is_stopping else None
+
+
+_NOWHERE = contextlib.nullcontext()
+
+
+def _metrics() -> "Metrics":
+    from springline.metrics import Metrics  # noqa: PLC0415
+
+    return Metrics(SystemClock())
+
+
+@contextlib.asynccontextmanager
+async def _serving(
+    settings: RunSettings, parts: Standalone, metrics: "Metrics", course: _Course
+) -> AsyncIterator[None]:
+    from springline.metrics import Collector  # noqa: PLC0415
+    from springline.web import Health, ListenAddress, serve  # noqa: PLC0415
+
+    collector = Collector(
+        metrics,
+        parts.manager.views,
+        per_object=True,
+        lookups=parts.lookups,
+        dropped_lines=logs.dropped,
+    )
+    health = Health(
+        live={"pulse": metrics.pulse.problem},
+        ready={"manifests": course.unread, "stopping": course.stopped},
+    )
+    address = ListenAddress(settings.listen_host, settings.listen_port or 0)
+    async with serve(address, health, collector, dropped=metrics.http_dropped):
+        yield

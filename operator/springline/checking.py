@@ -6,7 +6,7 @@ session that somebody else holds is touched.
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -27,11 +27,11 @@ from springline.errors import ConnectError, CredentialError, ManifestError
 from springline.reasons import Reason
 from springline.settings import CheckSettings
 from springline.standalone import loader
-from springline.standalone.loader import Manifests
+from springline.standalone.loader import Manifests, Place, Problem
 from springline.standalone.report import Shown
 from springline.threads import Threads
 
-__all__ = ["Checked", "Rehearsed", "check", "rehearse"]
+__all__ = ["Checked", "Rehearsed", "UnusableManifestsError", "check", "rehearse"]
 
 
 _GOODBYE_SECONDS: Final = 5.0
@@ -43,6 +43,14 @@ class _Quiet:
 
     async def report(self, event: Event) -> None:
         pass
+
+
+class UnusableManifestsError(ManifestError):
+    """Files that cannot be used, with each mistake and its place in `found`."""
+
+    def __init__(self, found: Sequence[Problem]) -> None:
+        super().__init__([str(problem) for problem in found])
+        self.found = tuple(found)
 
 
 # --- what is declared
@@ -58,6 +66,8 @@ class Checked:
     ignored: Sequence[str]
     """What the files also hold, and others read."""
     at: datetime
+    places: Mapping[SessionKey, Place] = field(default_factory=dict)
+    """Where each connection is declared."""
 
     @property
     def all_ready(self) -> bool:
@@ -95,7 +105,21 @@ async def check(settings: CheckSettings) -> Checked:
         documents = [parts.report.connection_document(each.view.key) for each in shown]
         parts.manager.stop()
     ignored = [str(problem) for problem in manifests.problems]
-    return Checked(shown=shown, documents=documents, ignored=ignored, at=parts.clock.now())
+    return Checked(
+        shown=shown,
+        documents=documents,
+        ignored=ignored,
+        at=parts.clock.now(),
+        places=_places(manifests),
+    )
+
+
+def _places(manifests: Manifests) -> dict[SessionKey, Place]:
+    return {
+        SessionKey(identity.namespace, identity.name): place
+        for identity, place in manifests.places.items()
+        if identity.kind == "BrokerConnection"
+    }
 
 
 async def _off_the_loop(read: Callable[[], Manifests]) -> Manifests:
@@ -116,9 +140,9 @@ def _loaded(files: Iterable[Path]) -> Manifests:
     for path in files:
         paths.extend(loader.manifest_files(path) if path.is_dir() else [path])
     manifests = loader.load(paths)
-    mistakes = [str(problem) for problem in manifests.problems if not problem.is_foreign]
+    mistakes = [problem for problem in manifests.problems if not problem.is_foreign]
     if mistakes:
-        raise ManifestError(mistakes)
+        raise UnusableManifestsError(mistakes)
     return manifests
 
 
@@ -132,6 +156,9 @@ class Rehearsed:
     rehearsals: Sequence[Rehearsal]
     ignored: Sequence[str]
     """What the files also hold, and others read."""
+    at: datetime
+    places: Mapping[SessionKey, Place] = field(default_factory=dict)
+    """Where each connection is declared."""
 
     @property
     def all_would_succeed(self) -> bool:
@@ -175,6 +202,8 @@ async def rehearse(settings: CheckSettings) -> Rehearsed:
             for each in readers
         ],
         ignored=[str(problem) for problem in (*manifests.problems, *new.problems)],
+        at=parts.clock.now(),
+        places=_places(manifests),
     )
 
 

@@ -7,11 +7,13 @@ import asyncio
 import io
 import json
 import os
+import shutil
 import socket
 import sys
 from collections.abc import Coroutine, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 import yaml
@@ -19,6 +21,10 @@ import yaml
 from springline import __version__, logs, many_connections, options
 from springline.errors import ManifestError
 from springline.settings import CheckSettings, Network, OperatorSettings, RunSettings
+
+if TYPE_CHECKING:
+    from springline.standalone import ci_reports
+    from springline.web import ListenAddress
 
 __all__ = ["main"]
 
@@ -29,8 +35,18 @@ _UNUSABLE_INPUT = 2
 _SIGNALLED = 128
 _STANDARD_INPUT = Path("/dev/stdin")
 
+_DOCUMENTS = frozenset({"yaml", "json"})
+_TABLES = frozenset({"table", "github"})
+_OF_CI = frozenset({"junit", "github"})
 
-@click.group(context_settings={"auto_envvar_prefix": "SPRINGLINE", "max_content_width": 100})
+
+@click.group(
+    context_settings={
+        "auto_envvar_prefix": "SPRINGLINE",
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+    }
+)
 @click.version_option(__version__, prog_name="springline")
 def main() -> None:
     """Keep broker client connections that are declared as Kubernetes resources.
@@ -45,7 +61,10 @@ def main() -> None:
 
 @main.command()
 @click.option(
+    "-f",
+    "--filename",
     "--manifests",
+    "manifests",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     required=True,
     help="Directory of YAML or JSON manifests; changes to its files are followed.",
@@ -61,6 +80,11 @@ def main() -> None:
     metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
     help="Where spec.binding has its files written: DIR/NAMESPACE/SECRETNAME/KEY.",
+)
+@click.option(
+    "--listen",
+    metavar="HOST:PORT",
+    help="Where /healthz, /readyz and /metrics are served. Default: nowhere.",
 )
 @click.option(
     "--output",
@@ -79,16 +103,25 @@ def main() -> None:
 )
 @options.allow_addresses
 @options.log_level
+@click.option(
+    "--log-format",
+    type=click.Choice(["plain", "json"]),
+    default="plain",
+    show_default=True,
+    help="json: one object a line, for logs and for the lines of --output.",
+)
 def run(
     manifests: Path,
     status_dir: Path | None,
     token_dir: Path | None,
     binding_dir: Path | None,
+    listen: str | None,
     output: str,
     steps: bool,
     shutdown_timeout: float,
     allow_addresses: tuple[Network, ...],
     log_level: str,
+    log_format: logs.Format,
 ) -> None:
     """Hold the connections that a directory of manifests declares, without a cluster.
 
@@ -96,7 +129,8 @@ def run(
     """
     from springline import app  # noqa: PLC0415
 
-    logs.configure(log_level)
+    logs.configure(log_level, format=log_format)
+    address = _address(listen) if listen is not None else None
     if status_dir is not None:
         _prepare_status_dir(status_dir, manifests)
     if binding_dir is not None:
@@ -107,13 +141,44 @@ def run(
         token_dir=token_dir,
         binding_dir=binding_dir,
         allow_addresses=allow_addresses,
+        listen_host=address.host if address is not None else "",
+        listen_port=address.port if address is not None else None,
+        json_lines=log_format == "json",
         table=output == "table" or (output == "auto" and sys.stdout.isatty()),
         steps=steps,
         shutdown_seconds=shutdown_timeout,
     )
     many_connections.prepare()
-    asyncio.run(app.run(settings, sys.stdout))
+    running = app.run(settings, sys.stdout)
+    if address is None:
+        asyncio.run(running)
+    else:
+        _run_listening(running)
     _end_output()
+
+
+def _address(listen: str) -> "ListenAddress":
+    from springline.web import ListenAddress  # noqa: PLC0415
+
+    try:
+        return ListenAddress.parse(listen)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--listen") from error
+
+
+def _run_listening(work: Coroutine[Any, Any, None]) -> None:
+    from springline.web import ListenError  # noqa: PLC0415
+
+    try:
+        asyncio.run(work)
+    except ListenError as error:
+        _end_unusable(str(error))
+
+
+def _end_unusable(problem: str) -> NoReturn:
+    for line in problem.splitlines():
+        click.echo(f"error: {line}", err=True)
+    raise SystemExit(_UNUSABLE_INPUT) from None
 
 
 def _end_output() -> None:
@@ -290,13 +355,9 @@ def operator(
     """
     from springline import operator_app  # noqa: PLC0415
     from springline.kube.access import AccessError  # noqa: PLC0415
-    from springline.web import ListenAddress, ListenError  # noqa: PLC0415
 
     logs.configure(log_level, format=log_format)
-    try:
-        address = ListenAddress.parse(listen)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--listen") from error
+    address = _address(listen)
     settings = OperatorSettings(
         namespaces=tuple(dict.fromkeys(namespaces)),
         cluster_brokers=not namespaces if cluster_brokers is None else cluster_brokers,
@@ -319,10 +380,9 @@ def operator(
     )
     many_connections.prepare()
     try:
-        asyncio.run(operator_app.operate(settings))
-    except (AccessError, ListenError) as error:
-        click.echo(f"error: {error}", err=True)
-        raise SystemExit(_UNUSABLE_INPUT) from None
+        _run_listening(operator_app.operate(settings))
+    except AccessError as error:
+        _end_unusable(str(error))
 
 
 @main.command()
@@ -353,9 +413,8 @@ def check(
     try:
         is_good = _rehearse(settings, output) if credentials else _check(settings, output)
     except ManifestError as error:
-        for problem in str(error).splitlines():
-            click.echo(f"error: {problem}", err=True)
-        raise SystemExit(_UNUSABLE_INPUT) from None
+        _print_mistakes(error, output)
+        _end_unusable(str(error))
     if not is_good:
         raise SystemExit(_NOT_READY)
 
@@ -370,12 +429,18 @@ def _check(settings: CheckSettings, output: str) -> bool:
 
     checked = _answer(checking.check(settings))
     _print_ignored(checked.ignored)
-    if output == "table":
-        click.echo(table.plain(checked.shown, now=checked.at))
+    if output in _DOCUMENTS:
+        _print_documents(checked.documents, output)
+        return checked.all_ready
+    if output in _TABLES:
+        click.echo(table.plain(checked.shown, now=checked.at, to=_columns(), encoding=_encoding()))
         for sentence in table.explanations(checked.shown):
             click.echo(sentence, err=True)
-    else:
-        _print_documents(checked.documents, output)
+    if output in _OF_CI:
+        from springline.standalone import ci_reports  # noqa: PLC0415
+
+        cases = ci_reports.of_checked(checked.shown, checked.places)
+        _print_cases(cases, output, at=checked.at)
     return checked.all_ready
 
 
@@ -385,11 +450,47 @@ def _rehearse(settings: CheckSettings, output: str) -> bool:
 
     rehearsed = _answer(checking.rehearse(settings))
     _print_ignored(rehearsed.ignored)
-    if output == "table":
-        click.echo(rehearsals.plain(rehearsed.rehearsals))
-    else:
+    if output in _DOCUMENTS:
         _print_documents([rehearsals.document(each) for each in rehearsed.rehearsals], output)
+    if output in _TABLES:
+        click.echo(rehearsals.plain(rehearsed.rehearsals, to=_columns(), encoding=_encoding()))
+    if output in _OF_CI:
+        from springline.standalone import ci_reports  # noqa: PLC0415
+
+        cases = ci_reports.of_rehearsed(rehearsed.rehearsals, rehearsed.places)
+        _print_cases(cases, output, at=rehearsed.at)
     return rehearsed.all_would_succeed
+
+
+def _print_mistakes(error: ManifestError, output: str) -> None:
+    """Tell CI what is wrong with the manifests; people read it on standard error."""
+    if output not in _OF_CI:
+        return
+    from springline.checking import UnusableManifestsError  # noqa: PLC0415
+    from springline.standalone import ci_reports  # noqa: PLC0415
+
+    found = error.found if isinstance(error, UnusableManifestsError) else ()
+    _print_cases(ci_reports.of_mistakes(error, found), output, at=datetime.now(UTC))
+
+
+def _print_cases(cases: "Sequence[ci_reports.Case]", output: str, *, at: datetime) -> None:
+    from springline.standalone import ci_reports  # noqa: PLC0415
+
+    base = Path(os.environ.get("GITHUB_WORKSPACE") or Path.cwd())
+    if output == "junit":
+        click.echo(ci_reports.junit(cases, at=at, base=base))
+        return
+    for line in ci_reports.annotations(cases, base=base):
+        click.echo(line)
+
+
+def _columns() -> int | None:
+    """Return how wide the terminal is; None for a pipe or a file, which take all there is."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def _encoding() -> str:
+    return sys.stdout.encoding or "utf-8"
 
 
 def _answer(work: Coroutine[Any, Any, T]) -> T:

@@ -15,7 +15,7 @@ from typing import Any, Literal, TextIO
 from springline.outlets import Output
 from springline.protocols import PROTOCOLS
 
-__all__ = ["Format", "configure", "dropped"]
+__all__ = ["Format", "configure", "dropped", "json_line"]
 
 Format = Literal["plain", "json"]
 
@@ -51,20 +51,34 @@ class _JSONFormatter(logging.Formatter):
     """Writes a JSON object; what was passed as `extra` stands beside the standard keys."""
 
     def format(self, record: logging.LogRecord) -> str:
-        time = datetime.fromtimestamp(record.created, UTC)
-        line: dict[str, Any] = {
-            "time": time.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z",
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
+        more: dict[str, Any] = {}
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            more["exception"] = self.formatException(record.exc_info)
         if record.stack_info:
-            line["stack"] = self.formatStack(record.stack_info)
+            more["stack"] = self.formatStack(record.stack_info)
         for key, value in _fields(record):
-            line[f"{key}_" if key in _KEYS else key] = value
-        return json.dumps({_plain(key): _plain(value) for key, value in line.items()})
+            more[f"{key}_" if key in _KEYS else key] = value
+        return json_line(
+            record.getMessage(),
+            at=datetime.fromtimestamp(record.created, UTC),
+            level=record.levelname,
+            logger=record.name,
+            fields=more,
+        )
+
+
+def json_line(
+    message: str, *, at: datetime, level: str, logger: str, fields: Mapping[str, object]
+) -> str:
+    """Return a JSON object in one line, with `fields` beside the keys that each line has."""
+    line = {
+        "time": at.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z",
+        "level": level.lower(),
+        "logger": logger,
+        "message": message,
+        **fields,
+    }
+    return json.dumps({_plain(key): _plain(value) for key, value in line.items()})
 
 
 _KEYS = frozenset({"time", "level", "logger", "message", "exception", "stack"})

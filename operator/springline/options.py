@@ -95,10 +95,13 @@ def of_check(command: _Command) -> _Command:
         click.option(
             "-o",
             "--output",
-            type=click.Choice(["table", "yaml", "json"]),
+            type=click.Choice(["table", "yaml", "json", "junit", "github"]),
             default="table",
             show_default=True,
-            help="How to print what was found.",
+            help=(
+                "How to print what was found. junit: XML for CI. github: the table, and annotations"
+                " of GitHub Actions."
+            ),
         ),
         token_dir,
         allow_addresses,

@@ -27,6 +27,11 @@ class RunSettings:
     """Where bindings are written, a directory for each namespace."""
     allow_addresses: tuple[Network, ...] = ()
     """What may be connected to although no broker is expected there."""
+    listen_host: str = ""
+    listen_port: int | None = None
+    """Where health and metrics are served; without a port, nowhere."""
+    json_lines: bool = False
+    """Whether each line is a JSON object."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

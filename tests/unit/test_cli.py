@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -98,6 +99,11 @@ def test_help_lists_the_commands() -> None:
         assert f"\n  {command} " in result.stdout
 
 
+@pytest.mark.parametrize("command", [(), ("run",), ("operator",), ("check",)])
+def test_help_has_a_short_option(command: tuple[str, ...]) -> None:
+    assert invoke(*command, "-h").stdout == invoke(*command, "--help").stdout
+
+
 @pytest.mark.parametrize("command", ["run", "check"])
 def test_help_explains_every_option(command: str) -> None:
     result = invoke(command, "--help")
@@ -151,12 +157,22 @@ def test_run_has_defaults_for_all_but_the_directory(
     ]
 
 
+@pytest.mark.parametrize("option", ["-f", "--filename", "--manifests"])
+def test_directory_of_run_is_named_as_the_files_of_check(
+    settings: list[RunSettings], folder: Path, option: str
+) -> None:
+    """And as it was named before, too."""
+    assert invoke("run", option, folder).exit_code == 0
+    assert settings[0].manifests == folder
+
+
 def test_run_takes_every_option(settings: list[RunSettings], folder: Path, tmp_path: Path) -> None:
     status_dir = tmp_path / "a" / "status"
     result = invoke(
         *("run", "--manifests", folder, "--status-dir", status_dir, "--output", "table"),
         *("--steps", "--shutdown-timeout", "2.5", "--log-level", "error"),
         *("--token-dir", tmp_path / "tokens"),
+        *("--listen", "127.0.0.1:8080", "--log-format", "json"),
         *("--allow-addresses", "169.254.20.0/24", "--allow-addresses", "fe80::1"),
     )
     assert result.exit_code == 0
@@ -168,6 +184,9 @@ def test_run_takes_every_option(settings: list[RunSettings], folder: Path, tmp_p
             steps=True,
             shutdown_seconds=2.5,
             token_dir=tmp_path / "tokens",  # which may come later
+            listen_host="127.0.0.1",
+            listen_port=8080,
+            json_lines=True,
             allow_addresses=(ip_network("169.254.20.0/24"), ip_network("fe80::1")),
         )
     ]
@@ -187,6 +206,8 @@ def test_every_option_of_run_is_a_variable_too(
             "SPRINGLINE_RUN_SHUTDOWN_TIMEOUT": "3",
             "SPRINGLINE_RUN_LOG_LEVEL": "debug",
             "SPRINGLINE_RUN_TOKEN_DIR": "tokens",
+            "SPRINGLINE_RUN_LISTEN": ":9090",
+            "SPRINGLINE_RUN_LOG_FORMAT": "json",
             "SPRINGLINE_RUN_ALLOW_ADDRESSES": "169.254.20.0/24 fe80::1",
         },
     )
@@ -199,6 +220,8 @@ def test_every_option_of_run_is_a_variable_too(
             steps=True,
             shutdown_seconds=3.0,
             token_dir=Path("tokens"),
+            listen_port=9090,
+            json_lines=True,
             allow_addresses=(ip_network("169.254.20.0/24"), ip_network("fe80::1")),
         )
     ]
@@ -222,12 +245,12 @@ def test_table_is_shown_on_a_terminal_or_on_demand(
 
 
 def test_run_needs_a_directory() -> None:
-    assert refused("run").startswith("Missing option '--manifests'")
+    assert refused("run").startswith("Missing option '-f'")
 
 
 def test_directory_must_be_there(tmp_path: Path) -> None:
-    message = refused("run", "--manifests", tmp_path / "none")
-    assert message.startswith("Invalid value for '--manifests': Directory ")
+    message = refused("run", "-f", tmp_path / "none")
+    assert message.startswith("Invalid value for '-f'")
     assert "does not exist" in message
 
 
@@ -262,6 +285,9 @@ def test_status_directory_must_not_be_a_file(folder: Path, tmp_path: Path) -> No
     [
         ("--output", "html"),
         ("--log-level", "loud"),
+        ("--log-format", "xml"),
+        ("--listen", "8080"),
+        ("--listen", "127.0.0.1:none"),
         ("--shutdown-timeout", "0"),
         ("--shutdown-timeout", "601"),
         ("--shutdown-timeout", "soon"),
@@ -270,7 +296,8 @@ def test_status_directory_must_not_be_a_file(folder: Path, tmp_path: Path) -> No
 def test_value_that_an_option_does_not_have_is_refused(
     folder: Path, option: str, value: str
 ) -> None:
-    assert f"Invalid value for '{option}'" in refused("run", "--manifests", folder, option, value)
+    told = refused("run", "-f", folder, option, value)
+    assert re.match(f"Invalid value for '?{option}", told)
 
 
 @pytest.mark.parametrize(
@@ -475,7 +502,7 @@ def test_changed_credentials_may_be_given_as_a_variable(
 
     async def rehearse(settings: CheckSettings) -> checking.Rehearsed:
         taken.append(settings)
-        return checking.Rehearsed(rehearsals=(), ignored=())
+        return checking.Rehearsed(rehearsals=(), ignored=(), at=datetime.now(UTC))
 
     monkeypatch.setattr(checking, "rehearse", rehearse)
     env = {"SPRINGLINE_CHECK_CREDENTIALS": os.pathsep.join([str(new), "-"])}
@@ -591,35 +618,6 @@ def start(
         stdout=stdout,
         stderr=stderr,
     )
-
-
-async def first_line(process: "subprocess.Popen[bytes]", number: signal.Signals) -> str:
-    """Return the first line, and stop the process with this signal, which is a success."""
-    lines: list[bytes] = []
-    assert process.stdout is not None
-    reading = asyncio.ensure_future(asyncio.to_thread(lines.extend, process.stdout))
-    try:
-        await waiting.eventually(lambda: lines, what="a line")
-        process.send_signal(number)
-        await asyncio.wait_for(asyncio.to_thread(process.wait), 30)
-    finally:
-        process.kill()
-        await reading
-        _, err = process.communicate()
-    assert (process.returncode, err) == (0, b"")
-    return lines[0].decode()
-
-
-async def test_run_without_manifests_waits_for_some(folder: Path) -> None:
-    process = start("run", "--manifests", folder, stdout=subprocess.PIPE)
-    (folder / "a.yaml").write_text(a_connection())
-    assert "BrokerNotFound" in await first_line(process, signal.SIGINT)
-
-
-async def test_output_that_the_locale_cannot_express_is_escaped(folder: Path) -> None:
-    (folder / "a.yaml").write_text(a_connection("größe"))
-    process = start("run", "--manifests", folder, stdout=subprocess.PIPE, encoding="ascii")
-    assert "gr\\xf6\\xdfe" in await first_line(process, signal.SIGTERM)
 
 
 async def test_run_goes_on_when_nobody_reads_its_output(unreachable: Path, tmp_path: Path) -> None:

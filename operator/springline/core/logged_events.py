@@ -9,7 +9,7 @@ from springline.core.budgets import Allowance, Budgets
 from springline.core.events import Event, EventType, Severity
 from springline.core.values import SessionKey
 
-__all__ = ["MESSAGES", "LoggedEvents"]
+__all__ = ["MESSAGES", "LoggedEvents", "fields_of", "level_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -58,20 +58,16 @@ class LoggedEvents:
 
         Of a session that has had too many lines, the next one says how many were left out.
         """
-        level = _level(event)
+        level = level_of(event)
         if not logger.isEnabledFor(level):
             return
         # Steps and routine are logged only while somebody looks for a fault, and want all of them.
         if level > logging.DEBUG and not self._budgets.take(event.key, self._clock.monotonic()):
             self._leave_out(event.key)
             return
-        fields: dict[str, Any] = {"session": event.key, "detail": event.message}
+        fields = fields_of(event)
         if (left_out := self._left_out.pop(event.key, 0)) > 0:
             fields["left_out"] = left_out
-        if event.broker is not None:
-            fields["server"] = event.server_name
-        if event.reason is not None:
-            fields["reason"] = event.reason
         logger.log(level, MESSAGES[event.type], extra=fields)
 
     def _leave_out(self, key: SessionKey) -> None:
@@ -80,7 +76,18 @@ class LoggedEvents:
         self._left_out[key] += 1
 
 
-def _level(event: Event) -> int:
+def fields_of(event: Event) -> dict[str, Any]:
+    """Return what a line says of an event beside its message."""
+    fields: dict[str, Any] = {"session": event.key, "detail": event.message}
+    if event.broker is not None:
+        fields["server"] = event.server_name
+    if event.reason is not None:
+        fields["reason"] = event.reason
+    return fields
+
+
+def level_of(event: Event) -> int:
+    """Return the level of an event's line; steps of an attempt and routine are DEBUG."""
     if event.type in _STEPS or event.is_routine:
         return logging.DEBUG
     return logging.WARNING if event.type.severity is Severity.WARNING else logging.INFO

@@ -105,7 +105,7 @@ def run() -> None:
     main.main(prog_name=_PROGRAM, complete_var=completion.VARIABLE)
 
 
-@click.group(context_settings={"max_content_width": 100})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name=_PROGRAM)
 @_of_the_cluster
 @click.pass_context

@@ -5,9 +5,10 @@ way through writing it. This module reads files; it follows no changes and start
 """
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from springline.api import documents, v1alpha1
@@ -17,9 +18,19 @@ from springline.api.texts import printable
 from springline.errors import ManifestError
 from springline.standalone import yaml_documents
 
-__all__ = ["Manifests", "Problem", "load", "manifest_files"]
+__all__ = ["Manifests", "Place", "Problem", "load", "manifest_files"]
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+_LINE = re.compile(r":([0-9]+)(:[0-9]+)?$")
+_AT_LINE = re.compile(r" at line ([0-9]+)\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something is declared: a file, and the line where it is known, the first being 1."""
+
+    path: Path
+    line: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +42,21 @@ class Problem:
     identity: Identity | None = None
     is_foreign: bool = False
     """Whether it is only a document of a kind that others read, a Deployment for example."""
+    path: Path | None = field(default=None, compare=False)
+    """The file, which `where` may have in short."""
+
+    @property
+    def place(self) -> Place | None:
+        """The same as `where`, for programs."""
+        if self.path is None:
+            return None
+        found = _LINE.search(self.where) or _AT_LINE.search(self.sentence)
+        return Place(self.path, int(found[1]) if found is not None else None)
+
+    @property
+    def apart_from_its_line(self) -> tuple[object, ...]:
+        """What stays the same when lines are added above it."""
+        return _LINE.sub("", self.where), self.identity, self.sentence
 
     def __str__(self) -> str:
         about = _named(self.identity) if self.identity is not None else ""
@@ -46,6 +72,7 @@ class _File:
     kept: Mapping[Identity, Document] = field(default_factory=dict)
     """The last good version of what cannot be read now."""
     problems: tuple[Problem, ...] = ()
+    lines: Mapping[Identity, int] = field(default_factory=dict)
 
     @property
     def last_good(self) -> Mapping[Identity, Document]:
@@ -59,6 +86,10 @@ class Manifests:
     objects: Mapping[Identity, Document] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     files: Mapping[Path, _File] = field(default_factory=dict)
+    is_listed: bool = True
+    """Whether it is known which files there are."""
+    places: Mapping[Identity, Place] = field(default_factory=dict)
+    """Where each object is declared, but for those whose last good version is kept."""
 
     @property
     def unusable(self) -> dict[Identity, tuple[str, ...]]:
@@ -98,21 +129,24 @@ def load(paths: Iterable[Path], *, previous: Manifests | None = None) -> Manifes
     files: dict[Path, _File] = {}
     objects: dict[Identity, Document] = {}
     declared_in: dict[Identity, str] = {}
+    places: dict[Identity, Place] = {}
     problems: list[Problem] = []
     for path in paths:
         name = path.name if names[path.name] == 1 else str(path)
         files[path] = held = _read(path, before.files.get(path), name=name)
-        problems.extend(held.problems)
+        problems.extend(replace(problem, path=path) for problem in held.problems)
         for identity, document in held.objects.items():
             if identity in objects:
-                problems.append(_doubled(identity, name, declared_in[identity]))
+                doubled = _doubled(identity, name, declared_in[identity])
+                problems.append(replace(doubled, path=path))
             else:
                 objects[identity] = document
+                places[identity] = Place(path, held.lines.get(identity))
                 declared_in[identity] = name
     for held in files.values():
         for identity, document in held.kept.items():
             objects.setdefault(identity, document)
-    return Manifests(objects=objects, problems=tuple(problems), files=files)
+    return Manifests(objects=objects, problems=tuple(problems), files=files, places=places)
 
 
 def _doubled(identity: Identity, where: str, first: str) -> Problem:
@@ -159,6 +193,7 @@ def _parsed(
     name: str,
 ) -> _File:
     objects: dict[Identity, Document] = {}
+    lines: dict[Identity, int] = {}
     problems: list[Problem] = []
     complete = True
     for entry in loaded:
@@ -177,10 +212,11 @@ def _parsed(
             problems.append(_doubled(document.identity, where, name))
         else:
             objects[document.identity] = document
+            lines[document.identity] = entry.line
     # Something may have become unrecognisable, or have been cut off by whoever is writing the file:
     # nothing is taken away on the word of a file that cannot be used as a whole.
     missing = {} if complete else {key: kept[key] for key in kept.keys() - objects.keys()}
-    return _File(digest, objects, missing, tuple(problems))
+    return _File(digest, objects, missing, tuple(problems), lines)
 
 
 def _is_foreign(content: object) -> bool:

@@ -29,9 +29,22 @@ class _Rotation(ApiModel):
     )
 
 
-def plain(rehearsals: Iterable[Rehearsal]) -> str:
-    """Return a table with a sentence for each connection."""
-    return table.aligned([_COLUMNS, *map(_cells, rehearsals)])
+def plain(
+    rehearsals: Iterable[Rehearsal], *, to: int | None = None, encoding: str = "utf-8"
+) -> str:
+    """Return a table with a sentence for each connection.
+
+    Where that is wider than `to` terminal cells, the sentences stand below the table. What the
+    encoding cannot express is escaped.
+    """
+    rows = [
+        [table.expressible(cell, encoding) for cell in cells]
+        for cells in (_COLUMNS, *map(_cells, rehearsals))
+    ]
+    if to is None or table.width(rows) <= to:
+        return table.aligned(rows)
+    below = [f"{namespace}/{name}: {sentence}" for namespace, name, *_, sentence in rows[1:]]
+    return "\n".join([table.aligned([row[:-1] for row in rows]), *below])
 
 
 def _cells(rehearsal: Rehearsal) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
@@ -15,7 +15,16 @@ from springline.core.state import Phase
 from springline.core.view import SessionView
 from springline.standalone.report import Shown
 
-__all__ = ["FittingTable", "age", "aligned", "explanations", "for_terminal", "plain"]
+__all__ = [
+    "FittingTable",
+    "age",
+    "aligned",
+    "explanations",
+    "expressible",
+    "for_terminal",
+    "plain",
+    "width",
+]
 
 _PLACE = places.COLUMN.upper()
 _COLUMNS = (
@@ -84,35 +93,94 @@ class FittingTable:
         self._left_out_first = left_out_first
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        columns = list(self._columns)
-        widths = self._widths()
-        for left_out in self._left_out_first:
-            if sum(widths[column] + _GAP for column in columns) - _GAP <= options.max_width:
-                break
-            if left_out in columns:
-                columns.remove(left_out)
+        texts = [[cell.plain for cell in row] for row in self._rows]
+        places, (header, *lines) = _fitted(
+            [list(self._columns), *texts],
+            left_out_first=self._left_out_first,
+            to=options.max_width,
+            encoding=console.encoding,
+        )
         table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
-        for column in columns:
+        for column in header:
             table.add_column(column, no_wrap=True, overflow="ellipsis")
-        for row in self._rows:
-            table.add_row(*(row[self._columns.index(column)] for column in columns))
+        for row, line in zip(self._rows, lines, strict=True):
+            cells = [row[place].copy() for place in places]
+            for cell, text in zip(cells, line, strict=True):
+                cell.plain = text
+            table.add_row(*cells)
         yield table
 
-    def _widths(self) -> dict[str, int]:
-        """Return how many terminal cells each column takes; some characters take two."""
-        rows = [[cell.plain for cell in row] for row in self._rows]
-        cells = zip(self._columns, *rows, strict=True)
-        return {column[0]: max(cell_len(cell) for cell in column) for column in cells}
+
+def _fitted(
+    rows: Sequence[Sequence[str]], *, left_out_first: Sequence[str], to: int, encoding: str
+) -> tuple[list[int], list[list[str]]]:
+    """Return which columns fit into so many terminal cells, and their cells, the header first.
+
+    Cells are shortened where the least of the columns do not fit.
+    """
+    rows = [[expressible(cell, encoding) for cell in row] for row in rows]
+    header, widths = rows[0], _widths(rows)
+    places = list(range(len(header)))
+    for left_out in left_out_first:
+        if _total(widths[place] for place in places) <= to:
+            break
+        places = [place for place in places if header[place] != left_out]
+    return places, _shortened([[row[place] for place in places] for row in rows], to, encoding)
 
 
-def plain(shown: Iterable[Shown], *, now: datetime) -> str:
-    """Return the table as text with aligned columns and without colours."""
-    return aligned([_COLUMNS, *(_cells(row, now=now) for row in shown)])
+def _widths(rows: Iterable[Sequence[str]]) -> list[int]:
+    """Return how many terminal cells each column takes; some characters take two."""
+    return [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+
+
+def _total(widths: Iterable[int]) -> int:
+    """Return how wide a line with such columns is."""
+    return sum(each + _GAP for each in widths) - _GAP
+
+
+def plain(
+    shown: Iterable[Shown], *, now: datetime, to: int | None = None, encoding: str = "utf-8"
+) -> str:
+    """Return the table as text with aligned columns and without colours.
+
+    With `to` it has the columns that a terminal of so many cells shows, and cells are shortened
+    where the least of them do not fit. What the encoding cannot express is escaped.
+    """
+    rows = [_COLUMNS, *(_cells(row, now=now) for row in shown)]
+    if to is None:
+        return aligned([[expressible(cell, encoding) for cell in row] for row in rows])
+    _, lines = _fitted(rows, left_out_first=_LEFT_OUT_FIRST, to=to, encoding=encoding)
+    return aligned(lines)
+
+
+def expressible(text: str, encoding: str) -> str:
+    """Return a text with escapes for what the encoding has no characters for."""
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _shortened(rows: list[list[str]], to: int, encoding: str) -> list[list[str]]:
+    """Cut the cells of the widest columns until a line fits, or nothing is left to be cut."""
+    widths = _widths(rows)
+    while _total(widths) > to and max(widths) > 1:
+        widths[widths.index(max(widths))] -= 1
+    mark = "…" if expressible("…", encoding) == "…" else "~"
+    return [
+        [
+            cell if cell_len(cell) <= width else set_cell_size(cell, width - 1) + mark
+            for cell, width in zip(row, widths, strict=True)
+        ]
+        for row in rows
+    ]
+
+
+def width(rows: Sequence[Sequence[str]]) -> int:
+    """Return how many terminal cells the widest line of `aligned` takes."""
+    return _total(_widths(rows))
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
     """Return rows of cells, the header among them, as lines with aligned columns."""
-    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    widths = _widths(rows)
     return "\n".join(
         (" " * _GAP)
         .join(

@@ -64,7 +64,9 @@ def _loaded(directory: Path, before: Manifests) -> Manifests:
         return loader.load(loader.manifest_files(directory), previous=before)
     except ManifestError as error:
         problem = Problem(error.where, error.problems[0] + "; what it held before is kept")
-        return Manifests(objects=before.objects, problems=(problem,), files=before.files)
+        return Manifests(
+            objects=before.objects, problems=(problem,), files=before.files, is_listed=False
+        )
 
 
 async def _changes(directory: Path, files: Threads, *, seen: object) -> AsyncGenerator[None, None]:

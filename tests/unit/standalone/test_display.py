@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import io
+import json
 import logging
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -15,7 +16,8 @@ from springline.core.values import SessionKey
 from springline.reasons import Reason
 from springline.standalone import display
 from springline.standalone.display import LineDisplay, TableDisplay
-from support.fake_clock import EIGHT
+from springline.standalone.loader import Problem
+from support.fake_clock import EIGHT, FakeClock
 from support.running import a_broker, a_connection, a_secret
 from support.standalone import Scene
 
@@ -56,9 +58,11 @@ def test_text_of_a_broker_cannot_make_a_second_line() -> None:
 class Lines:
     """A line display, and what it wrote."""
 
-    def __init__(self, *, steps: bool = False) -> None:
+    def __init__(self, *, steps: bool = False, json_lines: bool = False) -> None:
         self.written: list[str] = []
-        self.display = LineDisplay(self.written.append, steps=steps)
+        self.display = LineDisplay(
+            FakeClock(), self.written.append, steps=steps, json_lines=json_lines
+        )
 
 
 async def test_every_event_is_one_line() -> None:
@@ -78,11 +82,68 @@ async def test_steps_of_an_attempt_are_shown_only_on_demand(kind: EventType) -> 
     assert len(with_steps.written) == 1
 
 
-def test_problem_is_told_once_and_again_when_it_comes_back() -> None:
+def a_problem(where: str, sentence: str = "is empty") -> Problem:
+    return Problem(where, sentence)
+
+
+def test_problem_is_told_when_it_comes_and_when_it_is_solved() -> None:
     lines = Lines()
-    for problems in (["a", "b"], ["a", "b"], ["b", "c"], ["b"], [], ["a"]):
+    a, b, c = (a_problem(f"{name}.yaml") for name in "abc")
+    for problems in ([a, b], [a, b], [b, c], [b], [], [a]):
         lines.display.problems(problems)
-    assert lines.written == ["problem: a", "problem: b", "problem: c", "problem: a"]
+    assert [line.partition("  ")[2] for line in lines.written] == [
+        "problem: a.yaml: is empty",
+        "problem: b.yaml: is empty",
+        "solved: a.yaml: is empty",
+        "problem: c.yaml: is empty",
+        "solved: c.yaml: is empty",
+        "solved: b.yaml: is empty",
+        "problem: a.yaml: is empty",
+    ]
+
+
+def test_line_about_a_problem_has_its_time() -> None:
+    lines = Lines()
+    lines.display.problems([a_problem("a.yaml")])
+    lines.display.note("closing")
+    assert lines.written == [
+        "2026-11-21T08:00:00Z  problem: a.yaml: is empty",
+        "2026-11-21T08:00:00Z  closing",
+    ]
+
+
+def test_problem_that_moves_to_another_line_is_neither_solved_nor_new() -> None:
+    lines = Lines()
+    for number in (3, 4):
+        lines.display.problems([a_problem(f"a.yaml:{number}", "spec: unknown field")])
+    lines.display.problems([])
+    assert [line.partition("  ")[2] for line in lines.written] == [
+        "problem: a.yaml:3: spec: unknown field",
+        "solved: a.yaml:4: spec: unknown field",
+    ]
+
+
+async def test_lines_of_json_have_the_keys_of_the_log() -> None:
+    lines = Lines(json_lines=True)
+    refused = Reason.CONNECTION_REFUSED
+    await lines.display.report(
+        an_event(EventType.CONNECT_FAILED, "nobody\nlistens", reason=refused)
+    )
+    lines.display.problems([a_problem("a.yaml")])
+    lines.display.note("closing")
+    beside = {"time": "2026-11-21T08:00:00.000Z", "logger": "springline.standalone.display"}
+    assert [json.loads(line) for line in lines.written] == [
+        {
+            **beside,
+            "level": "warning",
+            "message": "attempt failed",
+            "session": "apps/orders",
+            "detail": "nobody\nlistens",
+            "reason": "ConnectionRefused",
+        },
+        {**beside, "level": "warning", "message": "problem", "detail": "a.yaml: is empty"},
+        {**beside, "level": "info", "message": "closing"},
+    ]
 
 
 async def test_output_that_nobody_reads_is_given_up_with_one_line_in_the_log(
@@ -96,10 +157,10 @@ async def test_output_that_nobody_reads_is_given_up_with_one_line_in_the_log(
         attempts += 1
         raise BrokenPipeError(32, "Broken pipe")
 
-    lines = LineDisplay(write)
+    lines = LineDisplay(FakeClock(), write)
     await lines.report(an_event())
     await lines.report(an_event())
-    lines.problems(["a"])
+    lines.problems([a_problem("a.yaml")])
     assert attempts == 1
     assert [record.message for record in caplog.records] == ["output not written any more"]
 
@@ -160,7 +221,7 @@ async def test_problems_notes_and_last_events_stand_below_the_table(
     scene: Scene, terminal: FakeTerminal
 ) -> None:
     async with shown(scene, terminal) as table:
-        table.problems(["a.yaml: is empty"])
+        table.problems([a_problem("a.yaml")])
         table.note("closing")
         for number in range(20):
             await table.report(an_event(name=f"n{number}"))
@@ -171,6 +232,19 @@ async def test_problems_notes_and_last_events_stand_below_the_table(
     assert "apps/n19" in last
     assert "apps/n11" not in last
     assert "apps/step" not in last
+
+
+async def test_solved_problem_leaves_the_table_and_is_told_below_it(
+    scene: Scene, terminal: FakeTerminal
+) -> None:
+    async with shown(scene, terminal) as table:
+        table.problems([a_problem("a.yaml")])
+        table.problems([])
+        await scene.clock.advance(0.3)
+    last = terminal.getvalue().rpartition("NAMESPACE")[2]
+    assert last.count("a.yaml: is empty") == 2
+    assert "Z  problem: a.yaml: is empty" in last
+    assert "Z  solved: a.yaml: is empty" in last
 
 
 async def test_last_picture_is_what_was_true_at_the_end(

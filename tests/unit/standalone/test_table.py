@@ -214,6 +214,63 @@ async def test_terminal_that_is_too_narrow_for_the_rest_shortens_cells(scene: Sc
     assert all(len(line) <= 20 for line in rendered(scene, width=20))
 
 
+# --- without colours, as `check` prints it
+
+
+def fitted(scene: Scene, to: int, encoding: str = "utf-8") -> list[str]:
+    now = scene.clock.now()
+    return table.plain(shown(scene), now=now, to=to, encoding=encoding).split("\n")
+
+
+@pytest.mark.parametrize("to", [200, 120, 80, 60, 45])
+async def test_table_without_colours_has_the_columns_of_the_live_one(scene: Scene, to: int) -> None:
+    await scene.apply(*EVERYTHING, a_connection("invoices"))
+    live = rendered(scene, width=to)[0].split()
+    header, *rows = fitted(scene, to)
+    assert header.split() == live
+    assert all(cell_len(line) <= to for line in (header, *rows))
+
+
+async def test_table_without_colours_into_a_pipe_has_every_column(scene: Scene) -> None:
+    await scene.apply(*EVERYTHING)
+    assert plain(scene)[0].split() == list(table._COLUMNS)
+
+
+@pytest.mark.parametrize(("encoding", "mark"), [("utf-8", "…"), ("ascii", "~")])
+async def test_name_that_is_wider_than_the_terminal_is_shortened(
+    scene: Scene, encoding: str, mark: str
+) -> None:
+    await scene.apply(*EVERYTHING, a_connection("a-name-that-goes-on-and-on-and-on-and-on"))
+    lines = fitted(scene, 60, encoding)
+    assert all(cell_len(line) <= 60 for line in lines)
+    assert sum(mark in line for line in lines) == 1
+    assert all(line.split()[2] in ("READY", "True") for line in lines)
+
+
+async def test_columns_stay_aligned_where_the_encoding_lacks_characters(scene: Scene) -> None:
+    await scene.apply(*EVERYTHING, a_secret("größe", PLANTED))
+    header, line = fitted(scene, 200, "ascii")
+    assert line[header.index("USER") :].startswith("gr\\xf6\\xdfe ")
+    assert line[header.index("EXPIRES") :].startswith("- ")
+
+
+async def test_live_table_stays_aligned_where_the_encoding_lacks_characters(scene: Scene) -> None:
+    await scene.apply(*EVERYTHING, a_secret("größe", PLANTED))
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="backslashreplace")
+    console = Console(file=out, width=200, height=60)
+    console.print(table.for_terminal(shown(scene), now=scene.clock.now(), height=60))
+    out.seek(0)
+    header, line, *_ = out.read().split("\n")
+    assert line[header.index("EXPIRES") :].startswith("- ")
+
+
+async def test_live_table_is_shortened_in_characters_of_the_encoding(scene: Scene) -> None:
+    await scene.apply(*EVERYTHING, a_connection("a-name-that-goes-on-and-on-and-on-and-on"))
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="strict")
+    console = Console(file=out, width=60, height=60)
+    console.print(table.for_terminal(shown(scene), now=scene.clock.now(), height=60))
+
+
 async def test_problems_and_recent_events_stand_below_the_table(scene: Scene) -> None:
     await scene.apply(a_connection("orders"))
     lines = rendered(scene, width=200, problems=["a.yaml: is empty"], recent=["something"])
