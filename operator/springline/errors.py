@@ -239,13 +239,21 @@ class NotOpenError(SpringlineError):
 
 
 class ManifestError(SpringlineError):
-    """A document cannot be used. `problems` has a sentence for each thing that is wrong."""
+    """A document cannot be used. `problems` has a sentence for each thing that is wrong.
 
-    def __init__(self, problems: Sequence[str], *, where: str = "") -> None:
+    `where` is the file or the document; `places` has the place of each problem.
+    """
+
+    def __init__(
+        self, problems: Sequence[str], *, where: str = "", places: Sequence[str] = ()
+    ) -> None:
         super().__init__(where, *problems)
         self.where = where
         self.problems = tuple(problems)
+        self.places = tuple(places) or (where,) * len(self.problems)
 
     def __str__(self) -> str:
-        prefix = f"{self.where}: " if self.where else ""
-        return "\n".join(prefix + problem for problem in self.problems)
+        return "\n".join(
+            f"{place}: {problem}" if place else problem
+            for place, problem in zip(self.places, self.problems, strict=True)
+        )

@@ -8,11 +8,13 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from springline.api import documents, v1alpha1
 from springline.api.documents import Document
 from springline.api.meta import Identity
+from springline.api.problems import Path as FieldPath
 from springline.api.texts import printable
 from springline.errors import ManifestError
 from springline.standalone import yaml_documents
@@ -45,6 +47,8 @@ class _File:
     objects: Mapping[Identity, Document]
     kept: Mapping[Identity, Document] = field(default_factory=dict)
     """The last good version of what cannot be read now."""
+    places: Mapping[Identity, str] = field(default_factory=dict)
+    """Where the names of the objects stand."""
     problems: tuple[Problem, ...] = ()
 
     @property
@@ -105,10 +109,10 @@ def load(paths: Iterable[Path], *, previous: Manifests | None = None) -> Manifes
         problems.extend(held.problems)
         for identity, document in held.objects.items():
             if identity in objects:
-                problems.append(_doubled(identity, name, declared_in[identity]))
+                problems.append(_doubled(identity, held.places[identity], declared_in[identity]))
             else:
                 objects[identity] = document
-                declared_in[identity] = name
+                declared_in[identity] = held.places[identity]
     for held in files.values():
         for identity, document in held.kept.items():
             objects.setdefault(identity, document)
@@ -116,7 +120,7 @@ def load(paths: Iterable[Path], *, previous: Manifests | None = None) -> Manifes
 
 
 def _doubled(identity: Identity, where: str, first: str) -> Problem:
-    return Problem(where, f"{_named(identity)} is declared in {first} already; this one is ignored")
+    return Problem(where, f"{_named(identity)} is declared at {first} already; this one is ignored")
 
 
 def _named(identity: Identity) -> str:
@@ -129,26 +133,25 @@ def _read(path: Path, before: _File | None, *, name: str) -> _File:
     try:
         content = path.read_bytes()
     except OSError as error:
-        return _unusable(b"", kept, f"cannot be read: {error.strerror}", name=name)
+        return _unusable(b"", kept, f"cannot be read: {error.strerror}", where=name)
     digest = hashlib.blake2b(content).digest()
     if before is not None and before.digest == digest:
         return before
     if not content.strip():
         # What an editor leaves for a moment; whoever means it deletes the file.
-        return _unusable(digest, kept, "is empty", name=name)
-    read = yaml_documents.load_json if path.suffix == ".json" else yaml_documents.load
+        return _unusable(digest, kept, "is empty", where=f"{name}:1:1")
     try:
-        loaded = read(content, where=name)
+        loaded = yaml_documents.load(content, where=name, is_json=path.suffix == ".json")
     except ManifestError as error:
-        return _unusable(digest, kept, error.problems[0], name=name)
+        return _unusable(digest, kept, error.problems[0], where=error.where)
     return _parsed(digest, loaded, kept, name=name)
 
 
 def _unusable(
-    digest: bytes, kept: Mapping[Identity, Document], sentence: str, *, name: str
+    digest: bytes, kept: Mapping[Identity, Document], sentence: str, *, where: str
 ) -> _File:
     remark = "; what it held before is kept" if kept else ""
-    return _File(digest, {}, kept, (Problem(name, sentence + remark),))
+    return _File(digest, {}, kept, problems=(Problem(where, sentence + remark),))
 
 
 def _parsed(
@@ -159,28 +162,43 @@ def _parsed(
     name: str,
 ) -> _File:
     objects: dict[Identity, Document] = {}
+    places: dict[Identity, str] = {}
     problems: list[Problem] = []
     complete = True
     for entry in loaded:
-        where = f"{name}:{entry.line}"
         try:
-            document = documents.parse(entry.content, where=where)
+            document = documents.parse(entry.content, where=partial(_at, name, entry))
         except ManifestError as error:
             identity = documents.identify(entry.content)
             is_foreign = _is_foreign(entry.content)
-            problems.extend(
-                Problem(where, sentence, identity, is_foreign) for sentence in error.problems
-            )
+            problems += [
+                Problem(place, sentence, identity, is_foreign)
+                for place, sentence in sorted(
+                    zip(error.places, error.problems, strict=True), key=lambda each: _order(each[0])
+                )
+            ]
             complete = complete and is_foreign
             continue
+        where = _at(name, entry, ("metadata", "name"))
         if document.identity in objects:
-            problems.append(_doubled(document.identity, where, name))
+            problems.append(_doubled(document.identity, where, places[document.identity]))
         else:
             objects[document.identity] = document
+            places[document.identity] = where
     # Something may have become unrecognisable, or have been cut off by whoever is writing the file:
     # nothing is taken away on the word of a file that cannot be used as a whole.
     missing = {} if complete else {key: kept[key] for key in kept.keys() - objects.keys()}
-    return _File(digest, objects, missing, tuple(problems))
+    return _File(digest, objects, missing, places, tuple(problems))
+
+
+def _at(name: str, entry: yaml_documents.Loaded, path: FieldPath) -> str:
+    line, column = entry.place(path)
+    return f"{name}:{line}:{column}"
+
+
+def _order(place: str) -> tuple[int, int]:
+    _, line, column = place.rsplit(":", 2)
+    return int(line), int(column)
 
 
 def _is_foreign(content: object) -> bool:
