@@ -7,6 +7,7 @@ import pytest
 
 from springline.errors import ManifestError
 from springline.standalone import yaml_documents
+from support import yaml_readings
 
 PLANTED = "pl4nted-s3cret"
 
@@ -93,6 +94,43 @@ def test_own_key_overrides_a_merged_one() -> None:
     assert content["base"]["inner"] == {"k": 2}
     assert content["other"] == {"k": 3}
     assert content["last"] == {"k": 1}
+
+
+# --- as kubectl reads it; a test with a real API server judges the table
+
+
+def values(text: str) -> Any:
+    try:
+        found = yaml_documents.load(text.encode(), where="a.yaml")
+    except ManifestError:
+        return yaml_readings.REFUSED
+    return [each.content["value"] for each in found]
+
+
+@pytest.mark.parametrize(("text", "expected"), yaml_readings.SCALARS.items())
+def test_scalar_is_what_it_is_to_kubectl(text: str, expected: Any) -> None:
+    found = values(f"value: {text}\n")
+    assert found == (expected if expected is yaml_readings.REFUSED else [expected])
+    if expected is not yaml_readings.REFUSED:
+        assert isinstance(found[0], bool) == isinstance(expected, bool), "1 is not true"
+
+
+@pytest.mark.parametrize(("text", "expected"), yaml_readings.KEYS.items())
+def test_key_is_what_it_is_to_kubectl(text: str, expected: Any) -> None:
+    found = values(f"value:\n  {text}: x\n")
+    assert found == (expected if expected is yaml_readings.REFUSED else [{expected: "x"}])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), yaml_readings.DOCUMENTS.values(), ids=yaml_readings.DOCUMENTS.keys()
+)
+def test_text_is_what_it_is_to_kubectl(text: str, expected: Any) -> None:
+    assert values(text) == expected
+
+
+@pytest.mark.parametrize("text", yaml_readings.DROPPED.values(), ids=yaml_readings.DROPPED.keys())
+def test_text_of_which_kubectl_drops_a_part_is_refused(text: str) -> None:
+    assert values(text) is yaml_readings.REFUSED
 
 
 # --- where fields stand
