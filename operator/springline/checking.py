@@ -15,6 +15,7 @@ from typing import Any, Final
 from springline.api import core_v1, labels, v1alpha1
 from springline.api.documents import Document
 from springline.api.meta import Identity
+from springline.api.positions import Position
 from springline.app import Standalone
 from springline.core import desired, ports, rehearsal
 from springline.core.attempt import Means
@@ -27,11 +28,11 @@ from springline.errors import ConnectError, CredentialError, ManifestError
 from springline.reasons import Reason
 from springline.settings import CheckSettings
 from springline.standalone import loader
-from springline.standalone.loader import Manifests, Place, Problem
+from springline.standalone.loader import Manifests
 from springline.standalone.report import Shown
 from springline.threads import Threads
 
-__all__ = ["Checked", "Rehearsed", "UnusableManifestsError", "check", "rehearse"]
+__all__ = ["Checked", "Rehearsed", "check", "rehearse"]
 
 
 _GOODBYE_SECONDS: Final = 5.0
@@ -43,14 +44,6 @@ class _Quiet:
 
     async def report(self, event: Event) -> None:
         pass
-
-
-class UnusableManifestsError(ManifestError):
-    """Files that cannot be used, with each mistake and its place in `found`."""
-
-    def __init__(self, found: Sequence[Problem]) -> None:
-        super().__init__([str(problem) for problem in found])
-        self.found = tuple(found)
 
 
 # --- what is declared
@@ -66,7 +59,7 @@ class Checked:
     ignored: Sequence[str]
     """What the files also hold, and others read."""
     at: datetime
-    places: Mapping[SessionKey, Place] = field(default_factory=dict)
+    positions: Mapping[SessionKey, Position] = field(default_factory=dict)
     """Where each connection is declared."""
 
     @property
@@ -104,20 +97,20 @@ async def check(settings: CheckSettings) -> Checked:
         shown = tuple(parts.report.shown.values())
         documents = [parts.report.connection_document(each.view.key) for each in shown]
         parts.manager.stop()
-    ignored = [str(problem) for problem in manifests.problems]
+    ignored = [each.told("ignored") for each in manifests.problems]
     return Checked(
         shown=shown,
         documents=documents,
         ignored=ignored,
         at=parts.clock.now(),
-        places=_places(manifests),
+        positions=_positions(manifests),
     )
 
 
-def _places(manifests: Manifests) -> dict[SessionKey, Place]:
+def _positions(manifests: Manifests) -> dict[SessionKey, Position]:
     return {
-        SessionKey(identity.namespace, identity.name): place
-        for identity, place in manifests.places.items()
+        SessionKey(identity.namespace, identity.name): position
+        for identity, position in manifests.positions.items()
         if identity.kind == "BrokerConnection"
     }
 
@@ -142,7 +135,9 @@ def _loaded(files: Iterable[Path]) -> Manifests:
     manifests = loader.load(paths)
     mistakes = [problem for problem in manifests.problems if not problem.is_foreign]
     if mistakes:
-        raise UnusableManifestsError(mistakes)
+        raise ManifestError(
+            [each.text for each in mistakes], positions=[each.position for each in mistakes]
+        )
     return manifests
 
 
@@ -157,7 +152,7 @@ class Rehearsed:
     ignored: Sequence[str]
     """What the files also hold, and others read."""
     at: datetime
-    places: Mapping[SessionKey, Place] = field(default_factory=dict)
+    positions: Mapping[SessionKey, Position] = field(default_factory=dict)
     """Where each connection is declared."""
 
     @property
@@ -201,9 +196,9 @@ async def rehearse(settings: CheckSettings) -> Rehearsed:
             else running[each.key].result()
             for each in readers
         ],
-        ignored=[str(problem) for problem in (*manifests.problems, *new.problems)],
+        ignored=[each.told("ignored") for each in (*manifests.problems, *new.problems)],
         at=parts.clock.now(),
-        places=_places(manifests),
+        positions=_positions(manifests),
     )
 
 

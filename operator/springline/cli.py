@@ -19,6 +19,7 @@ import click
 import yaml
 
 from springline import __version__, logs, many_connections, options
+from springline.api.positions import STANDARD_INPUT
 from springline.errors import ManifestError
 from springline.settings import CheckSettings, Network, OperatorSettings, RunSettings
 
@@ -33,7 +34,6 @@ T = TypeVar("T")
 _NOT_READY = 1
 _UNUSABLE_INPUT = 2
 _SIGNALLED = 128
-_STANDARD_INPUT = Path("/dev/stdin")
 
 _DOCUMENTS = frozenset({"yaml", "json"})
 _TABLES = frozenset({"table", "github"})
@@ -172,12 +172,12 @@ def _run_listening(work: Coroutine[Any, Any, None]) -> None:
     try:
         asyncio.run(work)
     except ListenError as error:
-        _end_unusable(str(error))
+        _end_unusable(f"error: {error}")
 
 
-def _end_unusable(problem: str) -> NoReturn:
-    for line in problem.splitlines():
-        click.echo(f"error: {line}", err=True)
+def _end_unusable(*lines: str) -> NoReturn:
+    for line in lines:
+        click.echo(line, err=True)
     raise SystemExit(_UNUSABLE_INPUT) from None
 
 
@@ -382,7 +382,7 @@ def operator(
     try:
         _run_listening(operator_app.operate(settings))
     except AccessError as error:
-        _end_unusable(str(error))
+        _end_unusable(f"error: {error}")
 
 
 @main.command()
@@ -414,13 +414,13 @@ def check(
         is_good = _rehearse(settings, output) if credentials else _check(settings, output)
     except ManifestError as error:
         _print_mistakes(error, output)
-        _end_unusable(str(error))
+        _end_unusable(*error.lines())
     if not is_good:
         raise SystemExit(_NOT_READY)
 
 
 def _input(path: Path) -> Path:
-    return _STANDARD_INPUT if path == Path("-") else path
+    return STANDARD_INPUT if path == Path("-") else path
 
 
 def _check(settings: CheckSettings, output: str) -> bool:
@@ -439,7 +439,7 @@ def _check(settings: CheckSettings, output: str) -> bool:
     if output in _OF_CI:
         from springline.standalone import ci_reports  # noqa: PLC0415
 
-        cases = ci_reports.of_checked(checked.shown, checked.places)
+        cases = ci_reports.of_checked(checked.shown, checked.positions)
         _print_cases(cases, output, at=checked.at)
     return checked.all_ready
 
@@ -457,7 +457,7 @@ def _rehearse(settings: CheckSettings, output: str) -> bool:
     if output in _OF_CI:
         from springline.standalone import ci_reports  # noqa: PLC0415
 
-        cases = ci_reports.of_rehearsed(rehearsed.rehearsals, rehearsed.places)
+        cases = ci_reports.of_rehearsed(rehearsed.rehearsals, rehearsed.positions)
         _print_cases(cases, output, at=rehearsed.at)
     return rehearsed.all_would_succeed
 
@@ -466,11 +466,9 @@ def _print_mistakes(error: ManifestError, output: str) -> None:
     """Tell CI what is wrong with the manifests; people read it on standard error."""
     if output not in _OF_CI:
         return
-    from springline.checking import UnusableManifestsError  # noqa: PLC0415
     from springline.standalone import ci_reports  # noqa: PLC0415
 
-    found = error.found if isinstance(error, UnusableManifestsError) else ()
-    _print_cases(ci_reports.of_mistakes(error, found), output, at=datetime.now(UTC))
+    _print_cases(ci_reports.of_mistakes(error), output, at=datetime.now(UTC))
 
 
 def _print_cases(cases: "Sequence[ci_reports.Case]", output: str, *, at: datetime) -> None:
@@ -508,7 +506,7 @@ def _answer(work: Coroutine[Any, Any, T]) -> T:
 
 def _print_ignored(ignored: Sequence[str]) -> None:
     for document in ignored:
-        click.echo(f"ignored: {document}", err=True)
+        click.echo(document, err=True)
 
 
 def _print_documents(items: Sequence[dict[str, Any]], output: str) -> None:

@@ -27,6 +27,7 @@ import enum
 from collections.abc import Sequence
 from typing import Self
 
+from springline.api.positions import Position
 from springline.reasons import Reason
 
 __all__ = [
@@ -239,13 +240,32 @@ class NotOpenError(SpringlineError):
 
 
 class ManifestError(SpringlineError):
-    """A document cannot be used. `problems` has a sentence for each thing that is wrong."""
+    """A document cannot be used. `problems` has a sentence for each thing that is wrong.
 
-    def __init__(self, problems: Sequence[str], *, where: str = "") -> None:
-        super().__init__(where, *problems)
-        self.where = where
+    `position` is where the document stands, if that is known; `positions` has one for each problem.
+    """
+
+    def __init__(
+        self,
+        problems: Sequence[str],
+        *,
+        position: Position | None = None,
+        positions: Sequence[Position | None] = (),
+    ) -> None:
+        super().__init__(position, *problems)
         self.problems = tuple(problems)
+        self.position = position
+        self.positions = tuple(positions) or (position,) * len(self.problems)
+
+    def lines(self) -> list[str]:
+        """Return a line for each problem, in the form that compilers use and editors follow."""
+        return [
+            f"error: {problem}" if position is None else f"{position}: error: {problem}"
+            for position, problem in zip(self.positions, self.problems, strict=True)
+        ]
 
     def __str__(self) -> str:
-        prefix = f"{self.where}: " if self.where else ""
-        return "\n".join(prefix + problem for problem in self.problems)
+        return "\n".join(
+            problem if position is None else f"{position}: {problem}"
+            for position, problem in zip(self.positions, self.problems, strict=True)
+        )

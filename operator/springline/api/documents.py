@@ -4,7 +4,7 @@ YAML is somebody else's: `parse` takes what a loader made of one document.
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, NoReturn
 
 from pydantic import ValidationError
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from springline.api import problems, rules, texts
 from springline.api.core_v1 import ConfigMap, Namespace, Secret
 from springline.api.meta import DEFAULT_NAMESPACE, Identity
+from springline.api.positions import Position
 from springline.api.problems import Problem
 from springline.api.v1alpha1 import API_VERSION, GROUP, Broker, BrokerConnection, ClusterBroker
 from springline.errors import ManifestError
@@ -35,16 +36,20 @@ OF_THE_CLUSTER: Final = frozenset({"ClusterBroker", "Namespace"})
 READ: Final = "Broker, BrokerConnection, ClusterBroker, ConfigMap, Namespace and Secret"
 
 
+Where = Callable[[problems.Path], Position]
+"""Tells where a field of the document stands, the document itself by an empty path."""
+
+
 def parse(
-    document: object, *, where: str = "", unknown: Literal["refuse", "ignore"] = "refuse"
+    document: object, *, where: Where | None = None, unknown: Literal["refuse", "ignore"] = "refuse"
 ) -> Document:
     """Return the object that a document describes.
 
     Unknown fields are mistakes where a person wrote them. From an API server they come when its
     CustomResourceDefinitions are newer than this program, and then have to be ignored.
 
-    Raise `ManifestError` with a sentence for each thing that is wrong, `where` (a file and a line,
-    say) in front of each. The error holds no value of a Secret, neither itself nor by its causes.
+    Raise `ManifestError` with a sentence for each thing that is wrong, and its position by `where`.
+    The error holds no value of a Secret, neither itself nor by its causes.
     """
     if not isinstance(document, Mapping):
         _refuse("must be a mapping with apiVersion, kind, metadata and spec", where=where)
@@ -62,7 +67,7 @@ def parse(
         found += problems.from_validation(error, model, secret=model is Secret)
     # Outside of `except`: a ValidationError has the offending values and must not be chained.
     if parsed is None or found:
-        raise ManifestError(problems.sentences(found), where=where)
+        raise _error(problems.by_sentence(found), where)
     return parsed
 
 
@@ -99,7 +104,7 @@ def identify(document: object) -> Identity | None:
     return Identity(kind, namespace, name)
 
 
-def _kind(document: Mapping[object, object], where: str) -> str:
+def _kind(document: Mapping[object, object], where: Where | None) -> str:
     """Return the kind of a document that says it is one of ours; raise `ManifestError` if not."""
     kind, version = document.get("kind"), document.get("apiVersion")
     if kind is None:
@@ -111,6 +116,7 @@ def _kind(document: Mapping[object, object], where: str) -> str:
         _refuse(
             f"kind {problems.quoted(kind)}{group} is not one Springline reads; it reads {READ}",
             where=where,
+            at="kind",
         )
     expected = API_VERSIONS[kind]
     if version is None:
@@ -130,5 +136,12 @@ def _group(api_version: str) -> str:
     return api_version.rpartition("/")[0]
 
 
-def _refuse(sentence: str, *path: str, where: str) -> NoReturn:
-    raise ManifestError([str(Problem(path, sentence))], where=where)
+def _refuse(sentence: str, *path: str, where: Where | None, at: str | None = None) -> NoReturn:
+    raise _error({str(Problem(path, sentence)): path if at is None else (at,)}, where)
+
+
+def _error(sentences: Mapping[str, problems.Path], where: Where | None) -> ManifestError:
+    if where is None:
+        return ManifestError(list(sentences))
+    positions = [where(path) for path in sentences.values()]
+    return ManifestError(list(sentences), position=where(()), positions=positions)

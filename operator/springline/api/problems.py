@@ -28,6 +28,7 @@ __all__ = [
     "NOT_TEXT",
     "Path",
     "Problem",
+    "by_sentence",
     "from_validation",
     "quoted",
     "refused",
@@ -62,6 +63,8 @@ class Problem:
 
     path: Path
     sentence: str
+    at: Path | None = dataclasses.field(default=None, repr=False, compare=False)
+    """The whole path, where parts of the other one are hidden."""
 
     def __str__(self) -> str:
         path = formatted(self.path)
@@ -82,8 +85,16 @@ def refused(complaint: str, *, expected: str) -> PydanticCustomError:
 
 def sentences(problems: Iterable[Problem]) -> list[str]:
     """Return the problems as text in the order of their paths, each once."""
+    return list(by_sentence(problems))
+
+
+def by_sentence(problems: Iterable[Problem]) -> dict[str, Path]:
+    """Return what `sentences` does, each with the whole path of what it is about."""
     ordered = sorted(problems, key=lambda problem: (_position(problem.path), problem.sentence))
-    return list(dict.fromkeys(str(problem) for problem in ordered))
+    found: dict[str, Path] = {}
+    for problem in ordered:
+        found.setdefault(str(problem), problem.path if problem.at is None else problem.at)
+    return found
 
 
 def from_validation(
@@ -100,7 +111,7 @@ def from_validation(
             continue
         if details["type"] == "invalid_key":
             path = path[:-1]  # it has no text, so it is not part of a path
-        yield Problem(_plausible(path) if hidden else path, sentence)
+        yield Problem(_plausible(path) if hidden else path, sentence, at=path)
 
 
 def quoted(value: object) -> str | None:

@@ -13,11 +13,11 @@ from typing import Final
 from xml.etree import ElementTree as ET
 
 from springline.api.conditions import ConditionStatus, ConditionType
+from springline.api.positions import STANDARD_INPUT, Position
 from springline.api.texts import printable
 from springline.core.rehearsal import Rehearsal
 from springline.core.values import SessionKey
 from springline.errors import ManifestError
-from springline.standalone.loader import Place, Problem
 from springline.standalone.report import Shown
 
 __all__ = [
@@ -34,7 +34,6 @@ __all__ = [
 _SUITE: Final = "springline check"
 _MANIFESTS: Final = "manifests"
 _UNUSABLE: Final = "Unusable"
-_STANDARD_INPUT: Final = Path("/dev/stdin")
 
 
 class Severity(enum.Enum):
@@ -62,14 +61,14 @@ class Case:
     group: str
     """The namespace of a connection."""
     name: str
-    place: Place | None = None
+    position: Position | None = None
     finding: Finding | None = None
     """None where there is nothing to be said."""
 
 
-def of_checked(shown: Iterable[Shown], places: Mapping[SessionKey, Place]) -> list[Case]:
+def of_checked(shown: Iterable[Shown], positions: Mapping[SessionKey, Position]) -> list[Case]:
     """Return a case for each connection: it fails unless it is Ready."""
-    return [_case(row.view.key, places, _found(row)) for row in shown]
+    return [_case(row.view.key, positions, _found(row)) for row in shown]
 
 
 def _found(row: Shown) -> Finding | None:
@@ -82,9 +81,11 @@ def _found(row: Shown) -> Finding | None:
     return None
 
 
-def of_rehearsed(rehearsals: Iterable[Rehearsal], places: Mapping[SessionKey, Place]) -> list[Case]:
+def of_rehearsed(
+    rehearsals: Iterable[Rehearsal], positions: Mapping[SessionKey, Position]
+) -> list[Case]:
     """Return a case for each connection that was tried: it fails unless the rotation would not."""
-    return [_case(each.key, places, _would_fail(each)) for each in rehearsals]
+    return [_case(each.key, positions, _would_fail(each)) for each in rehearsals]
 
 
 def _would_fail(rehearsal: Rehearsal) -> Finding | None:
@@ -97,20 +98,24 @@ def _would_fail(rehearsal: Rehearsal) -> Finding | None:
     )
 
 
-def _case(key: SessionKey, places: Mapping[SessionKey, Place], finding: Finding | None) -> Case:
-    return Case(group=key.namespace, name=key.name, place=places.get(key), finding=finding)
+def _case(
+    key: SessionKey, positions: Mapping[SessionKey, Position], finding: Finding | None
+) -> Case:
+    return Case(group=key.namespace, name=key.name, position=positions.get(key), finding=finding)
 
 
-def of_mistakes(error: ManifestError, found: Sequence[Problem] = ()) -> list[Case]:
-    """Return a case for each mistake for which nothing was checked; `found` has their places."""
-    if found:
-        return [_mistake(str(each), each.where, each.place) for each in found]
-    return [_mistake(each, error.where) for each in error.problems]
+def of_mistakes(error: ManifestError) -> list[Case]:
+    """Return a case for each mistake for which nothing was checked."""
+    return [
+        _mistake(problem, position)
+        for position, problem in zip(error.positions, error.problems, strict=True)
+    ]
 
 
-def _mistake(sentence: str, where: str, place: Place | None = None) -> Case:
+def _mistake(sentence: str, position: Position | None) -> Case:
     finding = Finding(severity=Severity.ERROR, reason=_UNUSABLE, message=sentence)
-    return Case(group=_MANIFESTS, name=where or _MANIFESTS, place=place, finding=finding)
+    name = _MANIFESTS if position is None else str(position)
+    return Case(group=_MANIFESTS, name=name, position=position, finding=finding)
 
 
 # --- JUnit
@@ -145,7 +150,7 @@ def _is(case: Case, severity: Severity) -> bool:
 
 
 def _add(suite: ET.Element, case: Case, base: Path) -> None:
-    attributes = {"classname": case.group, "name": case.name, **_position(case.place, base)}
+    attributes = {"classname": case.group, "name": case.name, **_position(case.position, base)}
     element = ET.SubElement(
         suite, "testcase", {key: _xml(value) for key, value in attributes.items()}
     )
@@ -163,11 +168,12 @@ def _xml(text: str) -> str:
     return printable(text)  # all that XML 1.0 does not allow cannot be shown, either
 
 
-def _position(place: Place | None, base: Path) -> dict[str, str]:
-    if place is None or place.path == _STANDARD_INPUT:
+def _position(position: Position | None, base: Path) -> dict[str, str]:
+    if position is None or position.path == STANDARD_INPUT:
         return {}
-    line = {} if place.line is None else {"line": str(place.line)}
-    return {"file": _path(place.path, base), **line}
+    line = {} if position.line is None else {"line": str(position.line)}
+    column = {} if position.column is None else {"col": str(position.column)}
+    return {"file": _path(position.path, base), **line, **column}
 
 
 def _path(path: Path, base: Path) -> str:
@@ -188,7 +194,7 @@ def _annotation(case: Case, finding: Finding, base: Path) -> str:
     command = "warning" if finding.severity is Severity.WARNING else "error"
     is_mistake = finding.severity is Severity.ERROR
     title = "manifest cannot be used" if is_mistake else f"{case.group}/{case.name}"
-    properties = {**_position(case.place, base), "title": f"{title}: {finding.reason}"}
+    properties = {**_position(case.position, base), "title": f"{title}: {finding.reason}"}
     if is_mistake:
         properties["title"] = title
     told = ",".join(f"{key}={_property(value)}" for key, value in properties.items())

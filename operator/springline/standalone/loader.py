@@ -6,61 +6,58 @@ way through writing it. This module reads files; it follows no changes and start
 
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from springline.api import documents, v1alpha1
 from springline.api.documents import Document
 from springline.api.meta import Identity
+from springline.api.positions import Position
+from springline.api.problems import Path as FieldPath
 from springline.api.texts import printable
 from springline.errors import ManifestError
 from springline.standalone import yaml_documents
 
-__all__ = ["Manifests", "Place", "Problem", "load", "manifest_files"]
+__all__ = ["Manifests", "Problem", "load", "manifest_files"]
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
-_LINE = re.compile(r":([0-9]+)(:[0-9]+)?$")
-_AT_LINE = re.compile(r" at line ([0-9]+)\b")
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where something is declared: a file, and the line where it is known, the first being 1."""
-
-    path: Path
-    line: int | None = None
+_LINE = re.compile(r":[0-9]+(?::[0-9]+)?\b")
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing that is wrong: where, what, and with which object where that is known."""
 
-    where: str
+    position: Position | None
     sentence: str
     identity: Identity | None = None
     is_foreign: bool = False
     """Whether it is only a document of a kind that others read, a Deployment for example."""
-    path: Path | None = field(default=None, compare=False)
-    """The file, which `where` may have in short."""
-
-    @property
-    def place(self) -> Place | None:
-        """The same as `where`, for programs."""
-        if self.path is None:
-            return None
-        found = _LINE.search(self.where) or _AT_LINE.search(self.sentence)
-        return Place(self.path, int(found[1]) if found is not None else None)
 
     @property
     def apart_from_its_line(self) -> tuple[object, ...]:
         """What stays the same when lines are added above it."""
-        return _LINE.sub("", self.where), self.identity, self.sentence
+        path = self.position.path if self.position is not None else None
+        return path, self.identity, _LINE.sub("", self.sentence)
+
+    @property
+    def text(self) -> str:
+        """What is wrong with what, without where it stands."""
+        about = _named(self.identity) if self.identity is not None else ""
+        return ": ".join(part for part in (about, self.sentence) if part)
+
+    def told(self, what: str) -> str:
+        """Return it as one line that editors follow, with a word such as `error`."""
+        return (
+            f"{what}: {self.text}"
+            if self.position is None
+            else f"{self.position}: {what}: {self.text}"
+        )
 
     def __str__(self) -> str:
-        about = _named(self.identity) if self.identity is not None else ""
-        return ": ".join(part for part in (self.where, about, self.sentence) if part)
+        return self.text if self.position is None else f"{self.position}: {self.text}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +68,9 @@ class _File:
     objects: Mapping[Identity, Document]
     kept: Mapping[Identity, Document] = field(default_factory=dict)
     """The last good version of what cannot be read now."""
+    positions: Mapping[Identity, Position] = field(default_factory=dict)
+    """Where the names of the objects stand."""
     problems: tuple[Problem, ...] = ()
-    lines: Mapping[Identity, int] = field(default_factory=dict)
 
     @property
     def last_good(self) -> Mapping[Identity, Document]:
@@ -88,7 +86,7 @@ class Manifests:
     files: Mapping[Path, _File] = field(default_factory=dict)
     is_listed: bool = True
     """Whether it is known which files there are."""
-    places: Mapping[Identity, Place] = field(default_factory=dict)
+    positions: Mapping[Identity, Position] = field(default_factory=dict)
     """Where each object is declared, but for those whose last good version is kept."""
 
     @property
@@ -114,7 +112,9 @@ def manifest_files(directory: Path) -> list[Path]:
             if path.suffix in _SUFFIXES and not path.name.startswith(".") and path.is_file()
         )
     except OSError as error:
-        raise ManifestError([f"cannot be read: {error.strerror}"], where=str(directory)) from error
+        raise ManifestError(
+            [f"cannot be read: {error.strerror}"], position=Position(directory)
+        ) from error
 
 
 def load(paths: Iterable[Path], *, previous: Manifests | None = None) -> Manifests:
@@ -124,33 +124,29 @@ def load(paths: Iterable[Path], *, previous: Manifests | None = None) -> Manifes
     is kept.
     """
     before = previous or Manifests()
-    paths = list(dict.fromkeys(paths))
-    names = Counter(path.name for path in paths)
     files: dict[Path, _File] = {}
     objects: dict[Identity, Document] = {}
-    declared_in: dict[Identity, str] = {}
-    places: dict[Identity, Place] = {}
+    positions: dict[Identity, Position] = {}
     problems: list[Problem] = []
-    for path in paths:
-        name = path.name if names[path.name] == 1 else str(path)
-        files[path] = held = _read(path, before.files.get(path), name=name)
-        problems.extend(replace(problem, path=path) for problem in held.problems)
+    for path in dict.fromkeys(paths):
+        files[path] = held = _read(path, before.files.get(path))
+        problems.extend(held.problems)
         for identity, document in held.objects.items():
+            position = held.positions[identity]
             if identity in objects:
-                doubled = _doubled(identity, name, declared_in[identity])
-                problems.append(replace(doubled, path=path))
+                problems.append(_doubled(identity, position, positions[identity]))
             else:
                 objects[identity] = document
-                places[identity] = Place(path, held.lines.get(identity))
-                declared_in[identity] = name
+                positions[identity] = position
     for held in files.values():
         for identity, document in held.kept.items():
             objects.setdefault(identity, document)
-    return Manifests(objects=objects, problems=tuple(problems), files=files, places=places)
+    return Manifests(objects=objects, problems=tuple(problems), files=files, positions=positions)
 
 
-def _doubled(identity: Identity, where: str, first: str) -> Problem:
-    return Problem(where, f"{_named(identity)} is declared in {first} already; this one is ignored")
+def _doubled(identity: Identity, position: Position, first: Position) -> Problem:
+    sentence = f"{_named(identity)} is declared at {first} already; this one is ignored"
+    return Problem(position, sentence)
 
 
 def _named(identity: Identity) -> str:
@@ -158,31 +154,30 @@ def _named(identity: Identity) -> str:
     return printable(f"{identity.kind} {where}{identity.name}")
 
 
-def _read(path: Path, before: _File | None, *, name: str) -> _File:
+def _read(path: Path, before: _File | None) -> _File:
     kept = before.last_good if before is not None else {}
     try:
         content = path.read_bytes()
     except OSError as error:
-        return _unusable(b"", kept, f"cannot be read: {error.strerror}", name=name)
+        return _unusable(b"", kept, f"cannot be read: {error.strerror}", Position(path))
     digest = hashlib.blake2b(content).digest()
     if before is not None and before.digest == digest:
         return before
     if not content.strip():
         # What an editor leaves for a moment; whoever means it deletes the file.
-        return _unusable(digest, kept, "is empty", name=name)
-    read = yaml_documents.load_json if path.suffix == ".json" else yaml_documents.load
+        return _unusable(digest, kept, "is empty", Position(path, 1, 1))
     try:
-        loaded = read(content, where=name)
+        loaded = yaml_documents.load(content, path=path, is_json=path.suffix == ".json")
     except ManifestError as error:
-        return _unusable(digest, kept, error.problems[0], name=name)
-    return _parsed(digest, loaded, kept, name=name)
+        return _unusable(digest, kept, error.problems[0], error.position or Position(path))
+    return _parsed(digest, loaded, kept, path=path)
 
 
 def _unusable(
-    digest: bytes, kept: Mapping[Identity, Document], sentence: str, *, name: str
+    digest: bytes, kept: Mapping[Identity, Document], sentence: str, position: Position
 ) -> _File:
     remark = "; what it held before is kept" if kept else ""
-    return _File(digest, {}, kept, (Problem(name, sentence + remark),))
+    return _File(digest, {}, kept, problems=(Problem(position, sentence + remark),))
 
 
 def _parsed(
@@ -190,33 +185,40 @@ def _parsed(
     loaded: Iterable[yaml_documents.Loaded],
     kept: Mapping[Identity, Document],
     *,
-    name: str,
+    path: Path,
 ) -> _File:
     objects: dict[Identity, Document] = {}
-    lines: dict[Identity, int] = {}
+    positions: dict[Identity, Position] = {}
     problems: list[Problem] = []
     complete = True
     for entry in loaded:
-        where = f"{name}:{entry.line}"
+        where = partial(_position, path, entry)
         try:
             document = documents.parse(entry.content, where=where)
         except ManifestError as error:
             identity = documents.identify(entry.content)
             is_foreign = _is_foreign(entry.content)
-            problems.extend(
-                Problem(where, sentence, identity, is_foreign) for sentence in error.problems
-            )
+            found = zip(error.positions, error.problems, strict=True)
+            problems += [
+                Problem(position, sentence, identity, is_foreign)
+                for position, sentence in sorted(found, key=lambda each: each[0] or where(()))
+            ]
             complete = complete and is_foreign
             continue
+        position = where(("metadata", "name"))
         if document.identity in objects:
-            problems.append(_doubled(document.identity, where, name))
+            problems.append(_doubled(document.identity, position, positions[document.identity]))
         else:
             objects[document.identity] = document
-            lines[document.identity] = entry.line
+            positions[document.identity] = position
     # Something may have become unrecognisable, or have been cut off by whoever is writing the file:
     # nothing is taken away on the word of a file that cannot be used as a whole.
     missing = {} if complete else {key: kept[key] for key in kept.keys() - objects.keys()}
-    return _File(digest, objects, missing, tuple(problems), lines)
+    return _File(digest, objects, missing, positions, tuple(problems))
+
+
+def _position(path: Path, entry: yaml_documents.Loaded, field_path: FieldPath = ()) -> Position:
+    return Position(path, *entry.place(field_path))
 
 
 def _is_foreign(content: object) -> bool:

@@ -63,7 +63,7 @@ def _loaded(directory: Path, before: Manifests) -> Manifests:
     try:
         return loader.load(loader.manifest_files(directory), previous=before)
     except ManifestError as error:
-        problem = Problem(error.where, error.problems[0] + "; what it held before is kept")
+        problem = Problem(error.position, error.problems[0] + "; what it held before is kept")
         return Manifests(
             objects=before.objects, problems=(problem,), files=before.files, is_listed=False
         )

@@ -20,14 +20,15 @@ _LONGEST = 2048
 def run(case: Case) -> None:
     """Read each part as YAML and as JSON, and what comes of that as one of our objects."""
     for part in case:
-        for load in (yaml_documents.load, yaml_documents.load_json):
+        for is_json in (False, True):
             try:
-                found = load(part, where="orders.yaml")
+                found = yaml_documents.load(part, where="orders.yaml", is_json=is_json)
             except ManifestError as error:
                 _look_at(error)
                 continue
             for each in found:
-                assert each.line > 0
+                assert each.begin >= (1, 1)
+                assert all(place >= (1, 1) for place in each.places.values())
                 _take(each.content)
 
 

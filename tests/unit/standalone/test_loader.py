@@ -1,6 +1,7 @@
 """A directory of manifests as one set: what counts, what is kept, and what is said about it."""
 
 import os
+import re
 import socket
 from pathlib import Path
 
@@ -116,9 +117,16 @@ def test_documents_of_all_files_are_one_set(folder: Folder) -> None:
     assert manifests.problems == ()
 
 
-def test_files_named_json_are_read_as_json(folder: Folder) -> None:
+def test_what_is_in_a_file_decides_how_it_is_read(folder: Folder) -> None:
+    """As with kubectl: the name only decides what is said of one that is neither."""
     folder.write("a.json", a_connection("one"))
-    assert folder.problems == ["a.json: is not valid JSON at line 1, column 1: Expecting value"]
+    folder.write("b.yaml", '{"apiVersion": "v1",\n\t"kind": "Secret", "metadata": {"name": "s"}}')
+    assert folder.names == {"one", "s"}
+    assert folder.problems == []
+    folder.write("a.json", '{"a": [}')
+    assert folder.problems == [
+        "a.json:1:8: is not valid JSON: Expecting value; what it held before is kept"
+    ]
 
 
 def test_document_in_two_files_counts_where_it_stands_first(folder: Folder) -> None:
@@ -126,7 +134,10 @@ def test_document_in_two_files_counts_where_it_stands_first(folder: Folder) -> N
     folder.write("b.yaml", a_connection("one", vhost="second"))
     assert folder.vhost("one") == "first"
     assert folder.problems == [
-        "b.yaml: BrokerConnection apps/one is declared in a.yaml already; this one is ignored"
+        (
+            "b.yaml:3:12: BrokerConnection apps/one is declared at a.yaml:3:12 already; "
+            "this one is ignored"
+        )
     ]
     (folder.path / "a.yaml").unlink()
     assert folder.vhost("one") == "second"
@@ -137,7 +148,10 @@ def test_document_twice_in_a_file_counts_the_first_time(folder: Folder) -> None:
     folder.write("a.yaml", a_connection("one", vhost="first"), a_connection("one", vhost="second"))
     assert folder.vhost("one") == "first"
     assert folder.problems == [
-        "a.yaml:9: BrokerConnection apps/one is declared in a.yaml already; this one is ignored"
+        (
+            "a.yaml:11:12: BrokerConnection apps/one is declared at a.yaml:3:12 already; "
+            "this one is ignored"
+        )
     ]
 
 
@@ -147,7 +161,7 @@ def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> No
         path.parent.mkdir()
         path.write_text(a_connection("one"))
     [problem] = loader.load(paths).problems
-    assert str(problem).startswith(f"{paths[1]}: BrokerConnection apps/one is declared in")
+    assert str(problem).startswith(f"{paths[1]}:3:12: BrokerConnection apps/one is declared at")
     assert str(paths[0]) in str(problem)
 
 
@@ -167,23 +181,23 @@ def test_every_mistake_of_a_document_is_told_with_file_line_and_name(folder: Fol
     assert folder.names == {"fine"}
     assert folder.problems == [
         (
-            "a.yaml:9: BrokerConnection apps/broken: spec.hartbeat: unknown field; did you mean "
+            "a.yaml:16:3: BrokerConnection apps/broken: spec.hartbeat: unknown field; did you mean "
             '"heartbeat"?'
         ),
-        "a.yaml:9: BrokerConnection apps/broken: spec.nope: unknown field",
+        "a.yaml:17:3: BrokerConnection apps/broken: spec.nope: unknown field",
     ]
 
 
 def test_unknown_kind_is_told(folder: Folder) -> None:
     folder.write("a.yaml", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\n")
     [problem] = folder.problems
-    assert problem.startswith('a.yaml:1: kind "Deployment" (apps/v1) is not one Springline reads')
+    assert problem.startswith('a.yaml:2:1: kind "Deployment" (apps/v1) is not one Springline reads')
 
 
 def test_document_that_is_no_mapping_is_told(folder: Folder) -> None:
     folder.write("a.yaml", f"- {PLANTED}\n")
     assert folder.problems == [
-        "a.yaml:1: must be a mapping with apiVersion, kind, metadata and spec"
+        "a.yaml:1:1: must be a mapping with apiVersion, kind, metadata and spec"
     ]
 
 
@@ -222,7 +236,7 @@ def test_file_that_cannot_be_read_keeps_what_it_held(folder: Folder, text: str) 
     folder.write("a.yaml", text)
     assert folder.load().objects == before
     [problem] = folder.problems
-    assert problem.startswith("a.yaml: is ")
+    assert re.match(r"a\.yaml:[0-9]+:[0-9]+: is ", problem)
     assert problem.endswith("; what it held before is kept")
 
 
@@ -242,8 +256,8 @@ def test_file_that_never_was_good_holds_nothing(folder: Folder) -> None:
     folder.write("b.yaml", "a: [b")
     assert folder.names == set()
     assert folder.problems == [
-        "a.yaml: is empty",
-        "b.yaml: is not valid YAML at line 1, column 6: a comma or a closing ] is missing",
+        "a.yaml:1:1: is empty",
+        "b.yaml:1:6: is not valid YAML: a comma or a closing ] is missing",
     ]
 
 
@@ -278,7 +292,7 @@ def test_broken_document_keeps_its_last_good_version_while_others_are_followed(
     assert folder.vhost("one") == "old"
     assert folder.vhost("two") == "new"
     assert folder.load().unusable == {}
-    assert folder.problems == ["a.yaml:1: BrokerConnection apps/one: spec.nope: unknown field"]
+    assert folder.problems == ["a.yaml:8:3: BrokerConnection apps/one: spec.nope: unknown field"]
     folder.write("a.yaml", a_connection("one", vhost="new"), a_connection("two", vhost="new"))
     assert folder.vhost("one") == "new"
     assert folder.problems == []

@@ -199,7 +199,7 @@ async def test_half_written_file_keeps_what_it_held_and_says_so(
     folder: Path, follower: Follower
 ) -> None:
     (folder / "a.yaml").write_text("kind: [")
-    await follower.until_problem("a.yaml: is not valid YAML")
+    await follower.until_problem("a.yaml:7:1: is not valid YAML")
     assert follower.names == {"one"}
     (folder / "a.yaml").write_text(a_secret("one"))
     await follower.until(lambda: not follower.problems, "the problem is gone")
@@ -299,7 +299,7 @@ async def test_directory_is_compared_where_the_system_has_no_watch_left(
         (folder / "a.yaml").write_text(a_secret("one"))
         await follower.until_names("one")
         os.truncate(folder / "a.yaml", 0)
-        await follower.until_problem("a.yaml: is empty")
+        await follower.until_problem("a.yaml:1:1: is empty")
     assert [record.message for record in caplog.records] == ["directory not watched"]
 
 
