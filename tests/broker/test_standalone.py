@@ -239,9 +239,9 @@ async def test_half_written_file_keeps_its_connections_and_shows_the_mistake(
 ) -> None:
     pid = await scene.ready()
     scene.process.write_text("orders.yaml", "apiVersion: springline.dev/v1alpha1\nkind: [Brok")
-    await scene.process.until_said("problem: orders.yaml: is not valid YAML at line 2, column 12")
+    await scene.process.until_said("orders.yaml:2:12: is not valid YAML")
     scene.process.write_text("secret.yaml", f'password: "{WRONG}')
-    await scene.process.until_said("problem: secret.yaml: is not valid YAML at line 1")
+    await scene.process.until_said("secret.yaml:1:")
     assert scene.connection.pid == pid
     scene.put_connection(clientProperties={"team": "new"})
     await eventually(
@@ -491,5 +491,5 @@ async def test_check_of_an_unusable_file_connects_to_nothing(scene: Scene, manif
     scene.process.write_text("broken.yaml", f"password: *{WRONG}\n")
     done = check(manifests, scene.tenant)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "error: broken.yaml: is not valid YAML at line 1, column 11" in done.stderr
+    assert "broken.yaml:1:11: error: is not usable YAML" in done.stderr
     assert scene.log == []

@@ -10,6 +10,7 @@ import yaml
 
 from springline.api import documents
 from springline.api.meta import Identity
+from springline.api.positions import Position
 from springline.clock import SystemClock
 from springline.core.addresses import AddressPolicy
 from springline.core.environment import Environment
@@ -118,7 +119,8 @@ class Scene:
         """Declare these documents and no others, and let everything come of it."""
         parsed = [documents.parse(each) for each in written]
         problems = (
-            Problem("a.yaml:1", text, identity) for identity, text in (unusable or {}).items()
+            Problem(Position(Path("a.yaml"), 1), text, identity)
+            for identity, text in (unusable or {}).items()
         )
         manifests = Manifests(
             objects={each.identity: each for each in parsed}, problems=tuple(problems)

@@ -358,9 +358,12 @@ def test_every_mistake_of_every_file_is_listed(folder: Path) -> None:
     assert result.exit_code == 2
     assert result.stdout == ""
     lines = result.stderr.splitlines()
-    assert [line.partition(" ")[0] for line in lines] == ["error:"] * 4
-    places = [line.split()[1].rstrip(":") for line in lines]
-    assert places == ["a.yaml:7:3", "a.yaml:8:3", "b.yaml:1:11", "c.yaml:1:1"]
+    assert [line.partition(": error: ")[0] for line in lines] == [
+        f"{folder}/a.yaml:7:3",
+        f"{folder}/a.yaml:8:3",
+        f"{folder}/b.yaml:1:11",
+        f"{other}:1:1",
+    ]
     assert PLANTED not in result.output
 
 
@@ -380,7 +383,7 @@ def test_directory_that_cannot_be_read_is_a_mistake(
     monkeypatch.setattr(Path, "iterdir", denied)
     result = invoke("check", "-f", folder)
     assert result.exit_code == 2
-    assert result.stderr == f"error: {folder}: cannot be read: Permission denied\n"
+    assert result.stderr == f"{folder}: error: cannot be read: Permission denied\n"
 
 
 def test_connection_that_is_not_ready_is_exit_code_1(unreachable: Path) -> None:
@@ -423,7 +426,9 @@ def test_documents_that_others_read_are_ignored(unreachable: Path) -> None:
     result = invoke("check", "-f", unreachable)
     assert result.exit_code == 1
     assert "ConnectionRefused" in result.stdout
-    assert result.stderr.startswith('ignored: deployment.yaml:2:1: kind "Deployment" (apps/v1)')
+    assert result.stderr.startswith(
+        f'{unreachable}/deployment.yaml:2:1: ignored: kind "Deployment" (apps/v1)'
+    )
 
 
 def test_misspelled_kind_of_ours_is_a_mistake(unreachable: Path) -> None:
@@ -572,7 +577,7 @@ def test_changed_credentials_that_cannot_be_used_are_told_by_place(
     new.write_text(f"{a_secret()}passwrd: {PLANTED}\n")
     result = rehearsed(unreachable, new)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr.startswith("error: new.yaml:5:1: ")
+    assert result.stderr.startswith(f"{new}:5:1: error: ")
 
 
 def test_connection_without_its_broker_is_not_tried(folder: Path, new: Path) -> None:

@@ -116,9 +116,9 @@ async def test_problem_is_told_with_its_time_when_it_comes_and_when_it_is_solved
     path = folder / "a.yaml"
     path.write_text("kind: [")
     async with running("-f", folder) as run:
-        come = await run.said("problem: a.yaml: is not valid YAML")
+        come = await run.said(f"problem: {path}:1:8: is not valid YAML")
         path.write_text(a_connection())
-        gone = await run.said("solved: a.yaml: is not valid YAML")
+        gone = await run.said(f"solved: {path}:1:8: is not valid YAML")
     for line in (come, gone):
         assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ  ", line)
 
@@ -143,7 +143,7 @@ async def test_every_line_of_json_is_an_object(folder: Path) -> None:
     assert lines[0]["message"] == f"watching {folder}: 1 connection"
     [problem] = [line for line in lines if line["message"] == "problem"]
     assert problem["level"] == "warning"
-    assert problem["detail"].startswith("b.yaml: is not valid YAML")
+    assert problem["detail"].startswith(f"{folder}/b.yaml:1:8: is not valid YAML")
     assert {line.get("reason") for line in lines} >= {"BrokerNotFound"}
 
 

@@ -17,7 +17,7 @@ from springline.api.problems import Problem
 from springline.api.v1alpha1 import API_VERSION, GROUP, Broker, BrokerConnection, ClusterBroker
 from springline.errors import ManifestError
 
-__all__ = ["Document", "identify", "parse"]
+__all__ = ["Document", "Where", "identify", "parse"]
 
 Document = Broker | BrokerConnection | ClusterBroker | ConfigMap | Namespace | Secret
 

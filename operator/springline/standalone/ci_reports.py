@@ -150,7 +150,9 @@ def _is(case: Case, severity: Severity) -> bool:
 
 
 def _add(suite: ET.Element, case: Case, base: Path) -> None:
-    attributes = {"classname": case.group, "name": case.name, **_position(case.position, base)}
+    where = _where(case.position, base)
+    where.pop("col", None)  # no reader of JUnit's XML knows columns
+    attributes = {"classname": case.group, "name": case.name, **where}
     element = ET.SubElement(
         suite, "testcase", {key: _xml(value) for key, value in attributes.items()}
     )
@@ -168,7 +170,7 @@ def _xml(text: str) -> str:
     return printable(text)  # all that XML 1.0 does not allow cannot be shown, either
 
 
-def _position(position: Position | None, base: Path) -> dict[str, str]:
+def _where(position: Position | None, base: Path) -> dict[str, str]:
     if position is None or position.path == STANDARD_INPUT:
         return {}
     line = {} if position.line is None else {"line": str(position.line)}
@@ -194,7 +196,7 @@ def _annotation(case: Case, finding: Finding, base: Path) -> str:
     command = "warning" if finding.severity is Severity.WARNING else "error"
     is_mistake = finding.severity is Severity.ERROR
     title = "manifest cannot be used" if is_mistake else f"{case.group}/{case.name}"
-    properties = {**_position(case.position, base), "title": f"{title}: {finding.reason}"}
+    properties = {**_where(case.position, base), "title": f"{title}: {finding.reason}"}
     if is_mistake:
         properties["title"] = title
     told = ",".join(f"{key}={_property(value)}" for key, value in properties.items())

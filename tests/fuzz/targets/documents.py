@@ -1,5 +1,6 @@
 """Files with declarations and Secrets, and the same as documents of an API server."""
 
+from pathlib import Path
 from typing import Any
 
 from fuzz import oracles
@@ -22,7 +23,7 @@ def run(case: Case) -> None:
     for part in case:
         for is_json in (False, True):
             try:
-                found = yaml_documents.load(part, where="orders.yaml", is_json=is_json)
+                found = yaml_documents.load(part, path=Path("orders.yaml"), is_json=is_json)
             except ManifestError as error:
                 _look_at(error)
                 continue
@@ -41,7 +42,7 @@ def _take(content: Any) -> None:
         try:
             documents.parse(
                 content,
-                where="orders.yaml",
+                path=Path("orders.yaml"),
                 unknown="refuse" if unknown == "refuse" else "ignore",
             )
         except ManifestError as error:

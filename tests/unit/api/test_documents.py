@@ -3,6 +3,7 @@
 import base64
 import traceback
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from springline.api import documents
 from springline.api.core_v1 import ConfigMap, Namespace, Secret
 from springline.api.meta import ApiModel, Resource
+from springline.api.positions import Position
 from springline.api.v1alpha1 import (
     Broker,
     BrokerConnection,
@@ -33,7 +35,7 @@ def load(text: str) -> Any:
     return documents.parse(yaml.safe_load(text))
 
 
-def problems_of(document: object, *, where: str = "") -> list[str]:
+def problems_of(document: object, *, where: documents.Where | None = None) -> list[str]:
     with pytest.raises(ManifestError) as caught:
         documents.parse(document, where=where)
     return str(caught.value).splitlines()
@@ -423,7 +425,7 @@ def test_a_document_that_is_none_of_ours_is_refused(document: object, sentence: 
 
 
 def test_the_error_says_where_the_document_is() -> None:
-    assert problems_of({"kind": "Secret"}, where="a.yaml:7") == [
+    assert problems_of({"kind": "Secret"}, where=lambda _: Position(Path("a.yaml"), 7)) == [
         "a.yaml:7: apiVersion: required; write v1"
     ]
 
@@ -533,7 +535,7 @@ def connection_document(credentials: object) -> dict[str, Any]:
 )
 def test_an_error_gives_no_secret_away(document: dict[str, Any]) -> None:
     with pytest.raises(ManifestError) as caught:
-        documents.parse(document, where="secrets.yaml")
+        documents.parse(document, where=lambda _: Position(Path("secrets.yaml")))
     error = caught.value
     assert error.__cause__ is None
     assert error.__context__ is None
@@ -707,7 +709,7 @@ def test_unless_told_otherwise_unknown_fields_are_mistakes() -> None:
 def test_ignoring_unknown_fields_hides_no_other_mistake() -> None:
     document = from_an_api_server(sparkle=True, connectTimeout="soon")
     with pytest.raises(ManifestError) as caught:
-        documents.parse(document, where="here", unknown="ignore")
+        documents.parse(document, where=lambda _: Position(Path("here")), unknown="ignore")
     assert len(caught.value.problems) == 1
     assert "spec.connectTimeout" in str(caught.value)
     assert "here" in str(caught.value)

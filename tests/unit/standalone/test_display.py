@@ -7,10 +7,12 @@ import json
 import logging
 import sys
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from springline import logs
+from springline.api.positions import Position
 from springline.core.events import Event, EventType
 from springline.core.values import SessionKey
 from springline.reasons import Reason
@@ -82,8 +84,8 @@ async def test_steps_of_an_attempt_are_shown_only_on_demand(kind: EventType) -> 
     assert len(with_steps.written) == 1
 
 
-def a_problem(where: str, sentence: str = "is empty") -> Problem:
-    return Problem(where, sentence)
+def a_problem(path: str, *place: int, sentence: str = "is empty") -> Problem:
+    return Problem(Position(Path(path), *place), sentence)
 
 
 def test_problem_is_told_when_it_comes_and_when_it_is_solved() -> None:
@@ -115,11 +117,11 @@ def test_line_about_a_problem_has_its_time() -> None:
 def test_problem_that_moves_to_another_line_is_neither_solved_nor_new() -> None:
     lines = Lines()
     for number in (3, 4):
-        lines.display.problems([a_problem(f"a.yaml:{number}", "spec: unknown field")])
+        lines.display.problems([a_problem("a.yaml", number, 5, sentence="spec: unknown field")])
     lines.display.problems([])
     assert [line.partition("  ")[2] for line in lines.written] == [
-        "problem: a.yaml:3: spec: unknown field",
-        "solved: a.yaml:4: spec: unknown field",
+        "problem: a.yaml:3:5: spec: unknown field",
+        "solved: a.yaml:4:5: spec: unknown field",
     ]
 
 

@@ -52,7 +52,8 @@ class Folder:
 
     @property
     def problems(self) -> list[str]:
-        return [str(problem) for problem in self.load().problems]
+        """What is wrong, with paths from the directory."""
+        return [str(problem).replace(f"{self.path}/", "") for problem in self.load().problems]
 
     def vhost(self, name: str) -> str:
         found = self.load().objects[connection(name)]

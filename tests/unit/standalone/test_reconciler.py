@@ -8,6 +8,7 @@ import pytest
 
 from springline.api import documents, v1alpha1
 from springline.api.meta import Identity
+from springline.api.positions import Position
 from springline.core.manager import Manager
 from springline.core.values import SessionKey
 from springline.errors import ObjectNotAllowedError
@@ -71,7 +72,7 @@ class Scene:
     def apply(self, *written: dict[str, Any], unusable: dict[Identity, str] | None = None) -> None:
         parsed = [documents.parse(each) for each in written]
         problems = [
-            Problem("a.yaml:1", sentence, identity)
+            Problem(Position(Path("a.yaml"), 1), sentence, identity)
             for identity, sentence in (unusable or {}).items()
         ]
         self.reconciler.apply(

@@ -199,7 +199,7 @@ async def test_half_written_file_keeps_what_it_held_and_says_so(
     folder: Path, follower: Follower
 ) -> None:
     (folder / "a.yaml").write_text("kind: [")
-    await follower.until_problem("a.yaml:7:1: is not valid YAML")
+    await follower.until_problem("a.yaml:1:8: is not valid YAML")
     assert follower.names == {"one"}
     (folder / "a.yaml").write_text(a_secret("one"))
     await follower.until(lambda: not follower.problems, "the problem is gone")

@@ -1,6 +1,7 @@
 """Reading YAML and JSON: what comes out, and that a mistake is placed without quoting the text."""
 
 import traceback
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,26 +14,27 @@ PLANTED = "pl4nted-s3cret"
 
 
 def contents(text: str) -> list[Any]:
-    return [loaded.content for loaded in yaml_documents.load(text.encode(), where="a.yaml")]
+    return [loaded.content for loaded in yaml_documents.load(text.encode(), path=Path("a.yaml"))]
 
 
 def lines(text: str) -> list[int]:
-    return [loaded.begin[0] for loaded in yaml_documents.load(text.encode(), where="a.yaml")]
+    return [loaded.begin[0] for loaded in yaml_documents.load(text.encode(), path=Path("a.yaml"))]
 
 
 def refused(text: str | bytes) -> str:
     """Return place and sentence about a file, which must not hold what was planted in it."""
     content = text if isinstance(text, bytes) else text.encode()
     with pytest.raises(ManifestError) as caught:
-        yaml_documents.load(content, where="a.yaml")
+        yaml_documents.load(content, path=Path("a.yaml"))
     shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
     chain = caught.value.__cause__, caught.value.__context__
     assert chain == (None, None), "the original error holds the text"
     assert "pl4nted" not in shown
     assert "s3cret" not in shown
     [sentence] = caught.value.problems
-    [place] = caught.value.places
-    return f"{place.partition(':')[2]}: {sentence}"
+    [position] = caught.value.positions
+    assert position is not None
+    return f"{position.line}:{position.column}: {sentence}"
 
 
 # --- what comes out
@@ -101,7 +103,7 @@ def test_own_key_overrides_a_merged_one() -> None:
 
 def values(text: str) -> Any:
     try:
-        found = yaml_documents.load(text.encode(), where="a.yaml")
+        found = yaml_documents.load(text.encode(), path=Path("a.yaml"))
     except ManifestError:
         return yaml_readings.REFUSED
     return [each.content["value"] for each in found]
@@ -149,7 +151,7 @@ spec:
 
 
 def placed(text: str) -> yaml_documents.Loaded:
-    [loaded] = yaml_documents.load(text.encode(), where="a.yaml")
+    [loaded] = yaml_documents.load(text.encode(), path=Path("a.yaml"))
     return loaded
 
 
@@ -214,7 +216,7 @@ def test_overridden_field_stands_where_it_was_given_last() -> None:
 
 def test_fields_of_an_item_of_a_list_have_their_own_places() -> None:
     text = b"kind: List\nitems:\n- kind: A\n-   kind: B\n    spec: {x: 1}\n"
-    first, second = yaml_documents.load(text, where="a.yaml")
+    first, second = yaml_documents.load(text, path=Path("a.yaml"))
     assert first.place(("kind",)) == (3, 3)
     assert (second.begin, second.place(("spec", "x"))) == ((4, 5), (5, 12))
 
@@ -414,19 +416,21 @@ def test_file_without_aliases_may_be_of_any_size(monkeypatch: pytest.MonkeyPatch
 
 def json_contents(text: str) -> list[Any]:
     return [
-        each.content for each in yaml_documents.load(text.encode(), where="a.json", is_json=True)
+        each.content
+        for each in yaml_documents.load(text.encode(), path=Path("a.json"), is_json=True)
     ]
 
 
 def json_refused(text: str | bytes) -> str:
     content = text if isinstance(text, bytes) else text.encode()
     with pytest.raises(ManifestError) as caught:
-        yaml_documents.load(content, where="a.json", is_json=True)
+        yaml_documents.load(content, path=Path("a.json"), is_json=True)
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
     assert "pl4nted" not in str(caught.value)
     [sentence] = caught.value.problems
-    [place] = caught.value.places
-    return f"{place.partition(':')[2]}: {sentence}"
+    [position] = caught.value.positions
+    assert position is not None
+    return f"{position.line}:{position.column}: {sentence}"
 
 
 def test_json_may_be_indented_with_tabs_and_escape_every_character() -> None:
