@@ -15,7 +15,6 @@ from typing import Any, Final
 from springline.api import core_v1, labels, v1alpha1
 from springline.api.documents import Document
 from springline.api.meta import Identity
-from springline.api.positions import Position
 from springline.app import Standalone
 from springline.core import desired, ports, rehearsal
 from springline.core.attempt import Means
@@ -25,6 +24,7 @@ from springline.core.rehearsal import Reading, Rehearsal
 from springline.core.state import Failure
 from springline.core.values import SessionKey
 from springline.errors import ConnectError, CredentialError, ManifestError
+from springline.positions import Position
 from springline.reasons import Reason
 from springline.settings import CheckSettings
 from springline.standalone import loader

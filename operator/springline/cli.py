@@ -19,8 +19,8 @@ import click
 import yaml
 
 from springline import __version__, logs, many_connections, options
-from springline.api.positions import STANDARD_INPUT
 from springline.errors import ManifestError
+from springline.positions import STANDARD_INPUT
 from springline.settings import CheckSettings, Network, OperatorSettings, RunSettings
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ import enum
 from collections.abc import Sequence
 from typing import Self
 
-from springline.api.positions import Position
+from springline.positions import Position
 from springline.reasons import Reason
 
 __all__ = [

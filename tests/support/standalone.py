@@ -10,7 +10,6 @@ import yaml
 
 from springline.api import documents
 from springline.api.meta import Identity
-from springline.api.positions import Position
 from springline.clock import SystemClock
 from springline.core.addresses import AddressPolicy
 from springline.core.environment import Environment
@@ -19,6 +18,7 @@ from springline.core.session import Session
 from springline.core.values import SessionKey
 from springline.credentials.token_files import DirectoryOfTokens
 from springline.drivers.amqp091.adapter import Amqp091Adapter
+from springline.positions import Position
 from springline.sources import DeclaredSources
 from springline.standalone.binding import BindingFiles, NoBindings
 from springline.standalone.loader import Manifests, Problem

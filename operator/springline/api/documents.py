@@ -12,10 +12,10 @@ from pydantic import ValidationError
 from springline.api import problems, rules, texts
 from springline.api.core_v1 import ConfigMap, Namespace, Secret
 from springline.api.meta import DEFAULT_NAMESPACE, Identity
-from springline.api.positions import Position
 from springline.api.problems import Problem
 from springline.api.v1alpha1 import API_VERSION, GROUP, Broker, BrokerConnection, ClusterBroker
 from springline.errors import ManifestError
+from springline.positions import Position
 
 __all__ = ["Document", "Where", "identify", "parse"]
 

@@ -13,11 +13,11 @@ from typing import Final
 from xml.etree import ElementTree as ET
 
 from springline.api.conditions import ConditionStatus, ConditionType
-from springline.api.positions import STANDARD_INPUT, Position
 from springline.api.texts import printable
 from springline.core.rehearsal import Rehearsal
 from springline.core.values import SessionKey
 from springline.errors import ManifestError
+from springline.positions import STANDARD_INPUT, Position
 from springline.standalone.report import Shown
 
 __all__ = [

@@ -14,10 +14,10 @@ from pathlib import Path
 from springline.api import documents, v1alpha1
 from springline.api.documents import Document
 from springline.api.meta import Identity
-from springline.api.positions import Position
 from springline.api.problems import Path as FieldPath
 from springline.api.texts import printable
 from springline.errors import ManifestError
+from springline.positions import Position
 from springline.standalone import yaml_documents
 
 __all__ = ["Manifests", "Problem", "load", "manifest_files"]

@@ -15,9 +15,9 @@ from typing import Any, Final, NoReturn
 
 import yaml
 
-from springline.api.positions import Position
 from springline.api.problems import Path
 from springline.errors import ManifestError
+from springline.positions import Position
 from springline.standalone import json_syntax, yaml_values
 from springline.standalone.yaml_syntax import IMPLICIT, AliasNode, Reader
 from springline.standalone.yaml_values import MERGE, UnusableError

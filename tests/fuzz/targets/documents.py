@@ -10,6 +10,7 @@ from fuzz.mutations import change_lines
 from fuzz.targets import Target
 from springline.api import documents
 from springline.errors import ManifestError
+from springline.positions import Position
 from springline.standalone import yaml_documents
 
 __all__ = ["TARGET"]
@@ -42,7 +43,7 @@ def _take(content: Any) -> None:
         try:
             documents.parse(
                 content,
-                path=Path("orders.yaml"),
+                where=lambda _: Position(Path("orders.yaml")),
                 unknown="refuse" if unknown == "refuse" else "ignore",
             )
         except ManifestError as error:

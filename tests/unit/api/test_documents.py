@@ -15,7 +15,6 @@ from pydantic import BaseModel, ValidationError
 from springline.api import documents
 from springline.api.core_v1 import ConfigMap, Namespace, Secret
 from springline.api.meta import ApiModel, Resource
-from springline.api.positions import Position
 from springline.api.v1alpha1 import (
     Broker,
     BrokerConnection,
@@ -27,6 +26,7 @@ from springline.api.v1alpha1 import (
     Locale,
 )
 from springline.errors import ManifestError
+from springline.positions import Position
 
 PLANTED = "correct-horse-battery-staple"
 

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from springline import cli
-from springline.api.positions import Position
 from springline.errors import ManifestError
+from springline.positions import Position
 from springline.standalone import ci_reports
 from springline.standalone.ci_reports import Case, Finding, Severity
 from support import ports
@@ -85,7 +85,7 @@ def test_connection_that_is_not_ready_is_a_failure_at_its_declaration(manifests:
         "classname": "default",
         "name": "orders",
         "file": "deploy/all.yaml",
-        "line": "13",
+        "line": "15",
     }
     [failure] = case
     assert (failure.tag, failure.get("type")) == ("failure", "ConnectionRefused")
@@ -146,7 +146,7 @@ def test_annotation_stands_at_the_declaration_below_the_table(manifests: Path) -
     header, _, annotation = result.stdout.splitlines()
     assert header.startswith("NAMESPACE")
     assert annotation.startswith(
-        "::error file=deploy/all.yaml,line=13,title=default/orders%3A ConnectionRefused::"
+        "::error file=deploy/all.yaml,line=15,col=12,title=default/orders%3A ConnectionRefused::"
     )
 
 
@@ -156,11 +156,10 @@ def test_annotation_of_a_mistake_stands_at_its_line(manifests: Path) -> None:
     result = checked("github", "-f", manifests)
     assert result.exit_code == 2
     lines = result.stdout.splitlines()
-    assert lines
-    for line in lines:
-        assert line.startswith(
-            "::error file=deploy/all.yaml,line=13,title=manifest cannot be used::"
-        )
+    assert [line.partition(",title=manifest cannot be used::")[0] for line in lines] == [
+        "::error file=deploy/all.yaml,line=16,col=1",
+        "::error file=deploy/all.yaml,line=17,col=3",
+    ]
 
 
 def test_file_without_a_connection_is_an_annotation_without_a_place(manifests: Path) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from springline import logs
-from springline.api.positions import Position
 from springline.core.events import Event, EventType
 from springline.core.values import SessionKey
+from springline.positions import Position
 from springline.reasons import Reason
 from springline.standalone import display
 from springline.standalone.display import LineDisplay, TableDisplay

@@ -8,10 +8,10 @@ import pytest
 
 from springline.api import documents, v1alpha1
 from springline.api.meta import Identity
-from springline.api.positions import Position
 from springline.core.manager import Manager
 from springline.core.values import SessionKey
 from springline.errors import ObjectNotAllowedError
+from springline.positions import Position
 from springline.standalone.loader import Manifests, Problem
 from springline.standalone.reconciler import ManifestReader, Reconciler
 from support.running import a_broker, a_connection, a_secret
