@@ -55,7 +55,7 @@ class Springline:
         self._shown = 0  # characters of the output
         self._showing = threading.Lock()
         self._leaving = threading.Event()
-        options = ["--manifests", str(manifests), "--status-dir", str(status_dir)]
+        options = ["-f", str(manifests), "--status-dir", str(status_dir)]
         self._process = processes.spawn(
             [sys.executable, "-m", "springline", "run", *options, "--output", "lines"],
             env=os.environ,

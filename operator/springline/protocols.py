@@ -34,6 +34,8 @@ class ProtocolInfo:
     """What it calls the part of a broker that a connection is for: what `virtualHost` names."""
     mechanisms: tuple[str, ...]
     """By which one can log in; all that can be declared."""
+    longest_place: int = 255
+    """Characters that the name of a place may have."""
     preferred_mechanisms: tuple[str, ...] = ()
     """Those that are used where none are declared, most wanted first; all of them where empty."""
     silent_loggers: tuple[str, ...] = ()
@@ -57,6 +59,7 @@ _TABLE: Final = (
         port=5672,  # registered with IANA for "amqp", and the other one for "amqps"
         tls_port=5671,
         place="virtual host",
+        longest_place=127,  # domain `path`
         mechanisms=("PLAIN", "AMQPLAIN", "EXTERNAL", "ANONYMOUS", "RABBIT-CR-DEMO"),
         preferred_mechanisms=("EXTERNAL", "PLAIN", "AMQPLAIN", "ANONYMOUS"),
         silent_loggers=("aiormq", "pamqp"),

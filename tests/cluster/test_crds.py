@@ -447,6 +447,11 @@ REFUSED: list[Any] = [
             ),
         )
     ),
+    pytest.param(
+        with_spec(CONNECTION, brokerRef=..., broker=INLINE, virtualHost="ä" * 128),
+        "must not have more than 127 characters",
+        id="a virtual host too long for AMQP 0-9-1",
+    ),
     *(
         pytest.param(over_http(**fields), "has no meaning with protocol http", id=f"HTTP: {what}")
         for fields, what in (

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, Strict
 
+from springline import protocols
 from springline.api import places, problems
 from springline.api.amqp10 import AMQP10
 from springline.api.broker import BrokerSpec
@@ -29,6 +30,7 @@ from springline.api.fields import (
     no_more_than,
 )
 from springline.api.meta import ApiModel, Declaration, Shared
+from springline.api.texts import LONGEST_NAME
 
 __all__ = [
     "HTTP",
@@ -46,6 +48,12 @@ MOST_PROPERTIES: Final = 64
 LONGEST_PROPERTIES: Final = 8192
 """Bytes of all names and values: more than that no RabbitMQ reads before a login, unless it is
 configured to."""
+
+_SHORTER_PLACES: Final = [
+    f"{each.title} allows {each.longest_place} characters"
+    for each in protocols.PROTOCOLS.values()
+    if each.longest_place < LONGEST_NAME
+]
 
 
 def _not_too_many(properties: dict[str, str]) -> dict[str, str]:
@@ -219,7 +227,8 @@ class BrokerConnectionSpec(ApiModel):
         default=None, description="The broker itself, in place; exactly one of this and brokerRef."
     )
     virtual_host: VirtualHostName = Field(
-        default=places.DEFAULT, description="Virtual host to open, up to 255 bytes."
+        default=places.DEFAULT,
+        description="; ".join(("Virtual host to open, up to 255 bytes", *_SHORTER_PLACES)) + ".",
     )
     credentials: Shared[Credentials] = Field(description="How the client shows who it is.")
     heartbeat: Annotated[

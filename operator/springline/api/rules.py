@@ -22,12 +22,14 @@ from springline.api import broker, durations
 from springline.api.connection import BrokerConnectionSpec, Probe
 from springline.api.meta import ApiModel
 from springline.api.problems import Path, Problem
+from springline.api.texts import LONGEST_NAME
 
 __all__ = [
     "RULES",
     "AtMostOneOf",
     "ExactlyOneOf",
     "InEach",
+    "LongestPlace",
     "NeedsOneOf",
     "NeverBoth",
     "NotBelow",
@@ -355,6 +357,41 @@ class OwnEntries:
         return rule, message
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class LongestPlace:
+    """The name of a place is not longer than its protocol allows."""
+
+    at: str  # the object that has the name
+    field: str
+    broker: str  # the object that has the protocol, below `at`
+    protocol: str
+
+    def check(self, document: object) -> Iterator[Problem]:
+        holder = _lookup(document, self.at)
+        declared, name = _lookup(holder, self.broker), _lookup(holder, self.field)
+        if not isinstance(declared, Mapping) or not isinstance(name, str):
+            return
+        if _protocol(declared) == self.protocol and len(name) > self._longest:
+            yield Problem((*_path(self.at), self.field), f"{self._sentence}, and has {len(name)}")
+
+    @property
+    def _longest(self) -> int:
+        return protocols.PROTOCOLS[self.protocol].longest_place
+
+    @property
+    def _sentence(self) -> str:
+        return f"must not have more than {self._longest} characters with protocol {self.protocol}"
+
+    def cel(self, schema: Schema) -> tuple[str, str]:
+        """Return the same rule for the API server, as CEL on the object, and its message."""
+        rule = (
+            f"!({_cel_given(schema, self.broker)} && {_cel_given(schema, self.field)}"
+            f" && {_cel_protocol(f'self.{self.broker}')} == '{self.protocol}'"
+            f" && size(self.{self.field}) > {self._longest})"
+        )
+        return rule, f"{self.field} {self._sentence}"
+
+
 _OfOneObject = (
     ExactlyOneOf
     | AtMostOneOf
@@ -365,6 +402,7 @@ _OfOneObject = (
     | NeverBoth
     | OwnBlock
     | OwnEntries
+    | LongestPlace
 )
 
 
@@ -612,6 +650,11 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
             for field in ("virtual_host", "frame_max", "channel_max")
         ),
         _not_with("http", "spec", "clientProperties", protocol="broker.protocol"),
+        *(
+            LongestPlace(at="spec", field="virtualHost", broker="broker", protocol=each.name)
+            for each in protocols.PROTOCOLS.values()
+            if each.longest_place < LONGEST_NAME
+        ),
         *(
             _not_with(
                 name,

@@ -124,7 +124,7 @@ def _mistake(sentence: str, position: Position | None) -> Case:
 def junit(cases: Sequence[Case], *, at: datetime, base: Path) -> str:
     """Return a document of one suite. `base` is the directory that paths are told from.
 
-    It is ASCII, so that it stays what it says in every locale.
+    It is ASCII, so that it stays what it says in every encoding.
     """
     counts = {
         "tests": len(cases),

@@ -458,6 +458,22 @@ def test_mechanisms_are_those_of_the_protocol(
     assert found("Broker", spec) == found("ClusterBroker", spec) == told
 
 
+@pytest.mark.parametrize("protocol", [None, "amqp091", "amqp10"])
+@pytest.mark.parametrize("length", [127, 128])
+def test_virtual_host_is_as_long_as_the_protocol_allows(protocol: str | None, length: int) -> None:
+    spec = {
+        "broker": ENDPOINTS | {"protocol": protocol},
+        "credentials": SECRET,
+        "virtualHost": "ä" * length,
+    }
+    told = (
+        "spec.virtualHost: must not have more than 127 characters with protocol amqp091, and has"
+        f" {length}"
+    )
+    expected = [told] if length > 127 and protocol != "amqp10" else []
+    assert found("BrokerConnection", spec) == expected
+
+
 @pytest.mark.parametrize("broken", [None, 5, "x", [], {"spec": []}, {"spec": {"credentials": 5}}])
 @pytest.mark.parametrize("kind", [*rules.RULES, "Secret", "Deployment"])
 def test_rules_leave_wrong_types_to_the_fields(kind: str, broken: Any) -> None:

@@ -17,11 +17,11 @@ from springline.drivers.amqp091.wire import WireConnection
 from springline.drivers.shared import dialling, sasl, tls_handshake
 from springline.drivers.shared.line import Line
 from springline.errors import TerminalError
+from springline.protocols import PROTOCOLS
 from springline.reasons import Reason
 
 __all__ = ["Amqp091Driver"]
 
-_MAX_VIRTUAL_HOST = 127  # characters, AMQP 0-9-1 domain `path`
 _MIN_FRAME_MAX = 4096  # AMQP 0-9-1 constant `frame-min-size`
 
 
@@ -68,10 +68,11 @@ class Amqp091Driver:
 def _check(parameters: Amqp091Parameters) -> None:
     """Raise what the protocol rules out, whoever answers: brokers hang up on it without a word."""
     name, frame_max = parameters.virtual_host, parameters.frame_max
-    if len(name) > _MAX_VIRTUAL_HOST or len(name.encode()) > lengths.MAX_SHORT_STRING:
+    longest = PROTOCOLS["amqp091"].longest_place
+    if len(name) > longest or len(name.encode()) > lengths.MAX_SHORT_STRING:
         raise TerminalError(
             Reason.INVALID_SPEC,
-            f"virtualHost has {len(name)} characters; AMQP 0-9-1 allows {_MAX_VIRTUAL_HOST}",
+            f"virtualHost has {len(name)} characters; AMQP 0-9-1 allows {longest}",
         )
     if 0 < frame_max < _MIN_FRAME_MAX:
         raise TerminalError(
