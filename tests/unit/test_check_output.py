@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 
 import springline
-from support import ports
+from support import unanswered
 from support.waiting import eventually
 
 SOURCES: Final = Path(springline.__file__).parents[1]
@@ -24,36 +24,12 @@ EVERY_COLUMN: Final = (
 )
 AT_80: Final = ("NAMESPACE", "NAME", "READY", "BLOCKED", "STATE", "AGE", "REASON")
 
-MANIFESTS: Final = """\
-apiVersion: springline.dev/v1alpha1
-kind: Broker
-metadata: {name: rabbit}
-spec:
-  endpoints: [{host: 127.0.0.1, port: PORT}]
-  sasl: {allowInsecure: true}
----
-apiVersion: v1
-kind: Secret
-metadata: {name: login}
-stringData: {username: USER, password: pl4nted}
----
-apiVersion: springline.dev/v1alpha1
-kind: BrokerConnection
-metadata: {name: orders}
-spec:
-  brokerRef: {name: rabbit}
-  credentials: {secretRef: {name: login}}
-"""
-
 
 @pytest.fixture
 def manifests(tmp_path: Path) -> Path:
     """One connection to a port that nobody listens on."""
-    lease = ports.lease(1)
     path = tmp_path / "all.yaml"
-    text = MANIFESTS.replace("PORT", str(lease.ports[0])).replace("USER", "größe")
-    path.write_text(text, encoding="utf-8")
-    lease.release()
+    path.write_text(unanswered.manifests(username="größe"), encoding="utf-8")
     return path
 
 

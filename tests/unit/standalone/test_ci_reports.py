@@ -12,7 +12,7 @@ from springline.errors import ManifestError
 from springline.positions import Position
 from springline.standalone import ci_reports
 from springline.standalone.ci_reports import Case, Finding, Severity
-from support import ports
+from support import unanswered
 from support.fake_clock import EIGHT
 from support.running import a_broker, a_connection, a_secret
 from support.standalone import Scene
@@ -20,43 +20,20 @@ from support.standalone import Scene
 ROOT: Final = Path(__file__).parents[3]
 BASE: Final = Path("/repository")
 
-MANIFESTS: Final = """\
-apiVersion: springline.dev/v1alpha1
-kind: Broker
-metadata: {name: rabbit}
-spec:
-  endpoints: [{host: 127.0.0.1, port: PORT}]
-  sasl: {allowInsecure: true}
----
-apiVersion: v1
-kind: Secret
-metadata: {name: login}
-stringData: {username: ann, password: pl4nted}
----
-apiVersion: springline.dev/v1alpha1
-kind: BrokerConnection
-metadata: {name: orders}
-spec:
-  brokerRef: {name: rabbit}
-  credentials: {secretRef: {name: login}}
-"""
-
 
 @pytest.fixture
 def manifests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """One connection to a port that nobody listens on, in a repository."""
-    lease = ports.lease(1)
     path = tmp_path / "deploy" / "all.yaml"
     path.parent.mkdir()
-    path.write_text(MANIFESTS.replace("PORT", str(lease.ports[0])))
-    lease.release()
+    path.write_text(unanswered.manifests())
     monkeypatch.setenv("GITHUB_WORKSPACE", str(tmp_path))
     return path
 
 
 def checked(output: str, *options: str | Path) -> Result:
     result = CliRunner().invoke(cli.main, ["check", "-o", output, *map(str, options)])
-    assert "pl4nted" not in result.output
+    assert unanswered.PLANTED not in result.output
     return result
 
 
@@ -163,7 +140,7 @@ def test_annotation_of_a_mistake_stands_at_its_line(manifests: Path) -> None:
 
 
 def test_file_without_a_connection_is_an_annotation_without_a_place(manifests: Path) -> None:
-    manifests.write_text(MANIFESTS.split("---\n")[1])
+    manifests.write_text(unanswered.secret())
     result = checked("github", "-f", manifests)
     assert result.stdout == (
         "::error title=manifest cannot be used::there is no BrokerConnection to check\n"
@@ -205,7 +182,7 @@ def test_connection_that_is_as_it_should_be_has_no_annotation() -> None:
 @pytest.mark.parametrize("output", ["junit", "github"])
 def test_rotation_that_would_fail_is_told_at_the_connection(manifests: Path, output: str) -> None:
     new = manifests.parent.parent / "new.yaml"
-    new.write_text(MANIFESTS.split("---\n")[1].replace("pl4nted", "0ther"))
+    new.write_text(unanswered.secret(password="0ther"))
     result = checked(output, "-f", manifests, "--credentials", new)
     assert result.exit_code == 1
     assert "deploy/all.yaml" in result.stdout
