@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from support import springline_process
+from support import ports, springline_process
 from support.identities import Tenant
+from support.listening import Port
 from support.rabbitmq import Connection, RabbitMQNode
 from support.running import a_broker, a_connection, a_secret
 from support.springline_process import Springline
@@ -383,6 +384,23 @@ async def test_shutdown_timeout_ends_it_although_the_broker_hangs(fragile: Scene
     assert "Traceback" not in fragile.process.output
 
 
+async def test_process_that_is_being_stopped_is_alive_and_not_ready(fragile: Scene) -> None:
+    lease = ports.lease(1)
+    port = Port(lease.ports[0])
+    fragile.process.start("--shutdown-timeout", "600", "--listen", port.address)
+    await fragile.ready(heartbeat="60s")
+    assert await port.ask("/readyz") == (200, "ok")
+    fragile.node.pause()
+    fragile.process.signal(signal.SIGTERM)
+    await fragile.process.until_said("a second signal drops them at once")
+    code, text = await port.ask("/readyz?verbose")
+    assert (code, "Springline is being stopped" in text) == (503, True)
+    assert await port.ask("/healthz") == (200, "ok")
+    fragile.process.signal(signal.SIGTERM)
+    assert await fragile.process.ended() == 0
+    lease.release()
+
+
 # --- secrets
 
 DEFECTIVE = """
@@ -491,5 +509,5 @@ async def test_check_of_an_unusable_file_connects_to_nothing(scene: Scene, manif
     scene.process.write_text("broken.yaml", f"password: *{WRONG}\n")
     done = check(manifests, scene.tenant)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "broken.yaml:1:11: error: is not usable YAML" in done.stderr
+    assert "broken.yaml:1:11: error: is not valid YAML" in done.stderr
     assert scene.log == []

@@ -9,8 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Final
@@ -19,6 +17,7 @@ import pytest
 
 import springline
 from support import ports, waiting
+from support.listening import Port
 
 SOURCES: Final = Path(springline.__file__).parents[1]
 CONNECTION: Final = """\
@@ -148,35 +147,6 @@ async def test_every_line_of_json_is_an_object(folder: Path) -> None:
 
 
 # --- what probes and Prometheus ask
-
-
-class Port:
-    """Where a run listens."""
-
-    def __init__(self, number: int) -> None:
-        self.address = f"{ports.LOOPBACK}:{number}"
-
-    async def ask(self, path: str) -> tuple[int, str]:
-        """Return the code and text of an answer; a code of 0 if there is none."""
-        return await asyncio.to_thread(self._ask, path)
-
-    def _ask(self, path: str) -> tuple[int, str]:
-        try:
-            with urllib.request.urlopen(f"http://{self.address}{path}", timeout=30) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
-        except OSError:
-            return 0, ""
-
-    async def until(self, path: str, code: int) -> str:
-        """Ask until there is this code, and return the text."""
-        while True:
-            got, text = await self.ask(path)
-            if got == code:
-                return text
-            await asyncio.sleep(0.05)
 
 
 @pytest.fixture
