@@ -5,9 +5,10 @@ answered it then, and must not end as if it had: its exit code is 128 and the si
 shell has it.
 """
 
+import errno
 import os
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from springline import early_end
@@ -17,7 +18,10 @@ __all__ = ["kubectl_springline", "springline"]
 _RUN_UNTIL_STOPPED: Final = frozenset({"run", "operator"})
 _FOLLOW_UNTIL_STOPPED: Final = frozenset({"watch"})
 
+_UNWRITABLE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
 _DONE: Final = 0
+_UNWRITTEN: Final = 2
 _SIGNALLED: Final = 128
 
 
@@ -27,7 +31,7 @@ def springline() -> None:
     _listen(sys.argv[1:2], _RUN_UNTIL_STOPPED)
     from springline.cli import main  # noqa: PLC0415 - large libraries
 
-    main()
+    _run(main)
 
 
 def kubectl_springline() -> None:
@@ -37,7 +41,24 @@ def kubectl_springline() -> None:
     _listen(sys.argv[1:], _FOLLOW_UNTIL_STOPPED)
     from springline.plugin.cli import run  # noqa: PLC0415 - large libraries
 
-    run()
+    _run(run)
+
+
+def _run(program: Callable[[], None]) -> None:
+    """Run it, and tell in one line that its output meets a full disk, or the like."""
+    try:
+        program()
+    except OSError as error:
+        # Whatever writes files has an answer of its own to that.
+        if error.errno not in _UNWRITABLE:
+            raise
+        problem = error.strerror
+    else:
+        return
+    # What is left in a buffer would make the interpreter fail at the very end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.stderr.write(f"error: standard output cannot be written: {problem}\n")
+    raise SystemExit(_UNWRITTEN)
 
 
 def _open_standard_streams() -> None:

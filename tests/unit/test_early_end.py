@@ -210,6 +210,29 @@ sys.exit(3)
     assert all(mask >> (number - 1) & 1 for number in early_end.SIGNALS)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(("springline", "--help"), id="help"),
+        pytest.param(("springline", "check", "-h"), id="help of a command"),
+        pytest.param(("kubectl_springline", "explain"), id="explain"),
+    ],
+)
+def test_output_that_cannot_be_written_is_told_in_one_line(words: tuple[str, ...]) -> None:
+    program, *rest = words
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", f"from springline import entry; entry.{program}()", *rest],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.stderr == "error: standard output cannot be written: No space left on device\n"
+    assert done.returncode == 2
+
+
 @pytest.mark.parametrize("closed", ["<&- >&- 2>&-", ">&-", "2>&-"])
 async def test_run_holds_its_sessions_without_standard_streams(
     manifests: Path, tmp_path: Path, closed: str
