@@ -30,7 +30,7 @@ check: export MYPYPATH = examples/demo
 demo bench pictures reference recording chaos chaos-bugs fuzz: export PYTHONPATH = tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv amqp10 rabbitmq brokers apiserver tools prometheus faketime http-peers amqp10-peers demo test test-unit test-contract test-faults test-broker test-brokers test-chart test-cluster test-image test-chaos test-fuzz chaos chaos-bugs fuzz test-kind node test-node check format crds chart metrics-page reasons image image-builder bench pictures constraints docs docs-serve reference recording clean
+.PHONY: help venv amqp10 rabbitmq brokers apiserver tools prometheus faketime http-peers amqp10-peers demo test test-unit test-contract test-faults test-broker test-brokers test-chart test-cluster test-image test-chaos test-fuzz chaos chaos-bugs fuzz test-kind node test-node check format crds chart kustomize metrics-page reasons image image-builder bench pictures constraints docs docs-serve reference recording clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -164,6 +164,9 @@ crds: $(INSTALLED) ## Write crds/ anew from the models
 
 chart: $(INSTALLED) ## Bring the chart in step: definitions from crds/, versions, table of values
 	@PYTHONPATH=tests $(BIN)/python -m support.chart_files
+
+kustomize: tools ## Write deploy/kustomize anew from the chart
+	@PYTHONPATH=tests $(BIN)/python -m support.kustomize_base
 
 metrics-page: $(INSTALLED) ## Write the tables of docs/metrics.md anew from the metrics' catalogue
 	@PYTHONPATH=tests $(BIN)/python -m support.metrics_page
