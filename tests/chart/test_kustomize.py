@@ -1,4 +1,4 @@
-"""The operator for people without Helm: kustomize builds from deploy/kustomize what the chart is."""
+"""The operator without Helm: what kustomize builds from deploy/kustomize is what the chart is."""
 
 import subprocess
 from pathlib import Path
