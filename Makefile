@@ -54,6 +54,7 @@ tools: $(INSTALLED) ## Get kubectl and Helm for the cluster tests, unless they a
 	@tests/support/install-tools.sh
 	@PYTHONPATH=tests $(BIN)/python -m support.monitors
 	@PYTHONPATH=tests $(BIN)/python -m support.gitops
+	@PYTHONPATH=tests $(BIN)/python -m support.compose
 
 prometheus: ## Get Prometheus and promtool for the tests that use them, unless they are there
 	@tests/support/install-prometheus.sh

@@ -125,8 +125,6 @@ async def test_the_unit_of_systemd_holds_a_connection_and_ends_in_order(
     assert await asyncio.to_thread(service.process.wait, PATIENCE) == 0
     assert service.shown()["state"] == "Closed"
     # Goodbye was said: RabbitMQ warns of what just goes away.
-    goodbye = "closing AMQP connection"
-    await eventually(
-        lambda: goodbye in broker.log_text()[began:], what="the broker has its goodbye"
-    )
+    bye = "closing AMQP connection"
+    await eventually(lambda: bye in broker.log_text()[began:], what="the broker is told")
     assert "client unexpectedly closed" not in broker.log_text()[began:]

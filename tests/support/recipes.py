@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import yaml
 
@@ -40,6 +40,6 @@ def replaced(words: Sequence[str], by: Mapping[str, str]) -> list[str]:
     return found
 
 
-def documents(path: Path) -> list[dict[str, object]]:
+def documents(path: Path) -> list[dict[str, Any]]:
     """Return the documents of a file of YAML."""
     return list(yaml.safe_load_all(path.read_text(encoding="utf-8")))

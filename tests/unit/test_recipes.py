@@ -5,13 +5,14 @@ import shlex
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
 from springline.cli import main
-from support import recipes
-from support.recipes import UNIT
+from springline.standalone import loader
+from support import compose, recipes
+from support.recipes import COMPOSE, UNIT
 
 # systemd's own scale from 0, nothing is open to it, to 10.
 MOST_EXPOSED: Final = 2.0
@@ -68,3 +69,63 @@ def test_the_unit_starts_springline_with_options_that_it_has() -> None:
     _, command, *words = shlex.split(recipes.service()["ExecStart"][0])
     options = {name for option in main.commands[command].params for name in option.opts}
     assert {word for word in words if word.startswith("-")} <= options
+
+
+@pytest.fixture
+def project() -> dict[str, Any]:
+    """The compose file, as Docker Compose takes it."""
+    try:
+        return compose.project(COMPOSE)
+    except compose.ComposeMissing as missing:
+        pytest.skip(str(missing))
+
+
+def test_compose_takes_the_file(project: dict[str, Any]) -> None:
+    """No field is unknown to it, and images are named by whoever starts it."""
+    assert project["name"] == "springline"
+    assert project["services"].keys() == {"rabbitmq", "springline"}
+    images = {"RABBITMQ_IMAGE": "mirror/rabbitmq:4", "SPRINGLINE_IMAGE": "team/springline:1"}
+    named = compose.project(COMPOSE, images)["services"]
+    assert {each["image"] for each in named.values()} == set(images.values())
+
+
+def test_compose_would_notice_a_field_that_does_not_exist(tmp_path: Path) -> None:
+    """Otherwise the test above would prove little."""
+    path = tmp_path / "compose.yaml"
+    path.write_text(COMPOSE.read_text(encoding="utf-8").replace("read_only:", "readonly:"))
+    try:
+        with pytest.raises(compose.ComposeRefused, match="readonly"):
+            compose.project(path)
+    except compose.ComposeMissing as missing:
+        pytest.skip(str(missing))
+
+
+def test_the_container_of_the_compose_file_has_no_rights(project: dict[str, Any]) -> None:
+    """Its root cannot be written, it has no capabilities, and is told to stop early enough."""
+    springline = project["services"]["springline"]
+    assert springline["read_only"]
+    assert springline["cap_drop"] == ["ALL"]
+    assert springline["security_opt"] == ["no-new-privileges:true"]
+    [manifests] = springline["volumes"]
+    assert manifests["read_only"]
+    assert Path(manifests["source"]) == COMPOSE.parent / "manifests"
+    assert Path(springline["build"]["context"]) == COMPOSE.parents[2]
+    assert [each["host_ip"] for each in springline["ports"]] == ["127.0.0.1"]
+    words = springline["command"]
+    takes = float(words[words.index("--shutdown-timeout") + 1])
+    assert float(springline["stop_grace_period"].removesuffix("s")) >= takes + 5
+
+
+def test_the_manifests_beside_the_compose_file_fit_it(project: dict[str, Any]) -> None:
+    """They load and lack nothing; the broker's name and login are those of its service."""
+    manifests = loader.load(loader.manifest_files(COMPOSE.parent / "manifests"))
+    assert [str(problem) for problem in manifests.problems] == []
+    [file] = (COMPOSE.parent / "manifests").iterdir()
+    declared = {str(each["kind"]): each for each in recipes.documents(file)}
+    rabbitmq = project["services"]["rabbitmq"]
+    assert declared["Secret"]["stringData"] == {
+        "username": rabbitmq["environment"]["RABBITMQ_DEFAULT_USER"],
+        "password": rabbitmq["environment"]["RABBITMQ_DEFAULT_PASS"],
+    }
+    [endpoint] = declared["Broker"]["spec"]["endpoints"]
+    assert endpoint["host"] in project["services"]
