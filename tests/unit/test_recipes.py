@@ -12,7 +12,7 @@ import pytest
 from springline.cli import main
 from springline.standalone import loader
 from support import compose, recipes
-from support.recipes import COMPOSE, UNIT
+from support.recipes import COMPOSE, SIDECAR, UNIT
 
 # systemd's own scale from 0, nothing is open to it, to 10.
 MOST_EXPOSED: Final = 2.0
@@ -129,3 +129,17 @@ def test_the_manifests_beside_the_compose_file_fit_it(project: dict[str, Any]) -
     }
     [endpoint] = declared["Broker"]["spec"]["endpoints"]
     assert endpoint["host"] in project["services"]
+
+
+def test_the_manifests_of_the_sidecar_fit_together(tmp_path: Path) -> None:
+    """What is in its ConfigMap and its Secret loads as one directory, and lacks nothing."""
+    for document in recipes.documents(SIDECAR):
+        for name, text in {**document.get("data", {}), **document.get("stringData", {})}.items():
+            (tmp_path / name).write_text(text, encoding="utf-8")
+    manifests = loader.load(loader.manifest_files(tmp_path))
+    assert [str(problem) for problem in manifests.problems] == []
+    assert {(identity.kind, identity.name) for identity in manifests.objects} == {
+        ("Broker", "rabbit"),
+        ("BrokerConnection", "orders"),
+        ("Secret", "orders-amqp"),
+    }
