@@ -1,5 +1,6 @@
 """The operator without Helm: what kustomize builds from deploy/kustomize is what the chart is."""
 
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from support import kustomize_base, tools
 from support.chart import NAMESPACE, Helm
 from support.chart_files import CRDS
 from support.kustomize_base import BASE, DIRECTORY, EXAMPLE
+from support.markdown import Page
 
 HELMS_OWN = {"app.kubernetes.io/managed-by", "helm.sh/chart"}
 
@@ -78,6 +80,17 @@ def test_an_overlay_moves_it_to_another_namespace_and_image() -> None:
     [container] = objects["Deployment/springline"]["spec"]["template"]["spec"]["containers"]
     assert container["image"] == "registry.example.com/team/springline:0.1.0"
     assert container["args"][-1] == "--require-secret-label"
+
+
+def test_the_overlay_of_the_documentation_is_the_example(tmp_path: Path) -> None:
+    """Beside the folder `deploy`, as the page has it."""
+    shutil.copytree(DIRECTORY, tmp_path / "deploy" / "kustomize")
+    page = Page(DIRECTORY.parents[1] / "docs" / "install.md")
+    [text] = [block.text for block in page.blocks if "kind: Kustomization" in block.text]
+    file = tmp_path / text.splitlines()[0].removeprefix("# ")
+    file.parent.mkdir()
+    file.write_text(text, encoding="utf-8")
+    assert built(file.parent) == built(EXAMPLE)
 
 
 def test_an_overlay_changes_nothing_else() -> None:
