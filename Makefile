@@ -167,6 +167,7 @@ crds: $(INSTALLED) ## Write crds/ anew from the models
 
 chart: $(INSTALLED) ## Bring the chart in step: definitions from crds/, versions, table of values
 	@PYTHONPATH=tests $(BIN)/python -m support.chart_files
+	@PYTHONPATH=tests $(BIN)/python -m support.kustomize_base
 
 kustomize: tools ## Write deploy/kustomize anew from the chart
 	@PYTHONPATH=tests $(BIN)/python -m support.kustomize_base
