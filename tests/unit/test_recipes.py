@@ -12,7 +12,8 @@ import pytest
 from springline.cli import main
 from springline.standalone import loader
 from support import compose, recipes
-from support.recipes import COMPOSE, SIDECAR, UNIT
+from support.markdown import Page
+from support.recipes import COMPOSE, DEPLOY, SIDECAR, UNIT
 
 # systemd's own scale from 0, nothing is open to it, to 10.
 MOST_EXPOSED: Final = 2.0
@@ -143,3 +144,15 @@ def test_the_manifests_of_the_sidecar_fit_together(tmp_path: Path) -> None:
         ("BrokerConnection", "orders"),
         ("Secret", "orders-amqp"),
     }
+
+
+def test_what_the_page_and_the_recipes_say_of_each_other_is_there() -> None:
+    """Commands of the page name files of deploy/, and comments there a heading of the page."""
+    page = Page(DEPLOY.parent / "docs" / "recipes.md")
+    named = {name for each in page.commands for name in re.findall(r"deploy/[\w./-]+", each)}
+    assert named
+    assert [name for name in named if not (DEPLOY.parent / name).exists()] == []
+    texts = [path.read_text(encoding="utf-8") for path in (UNIT, COMPOSE, SIDECAR)]
+    anchors = {anchor for text in texts for anchor in re.findall(r"recipes\.md#([\w-]+)", text)}
+    assert len(anchors) == len(texts)
+    assert anchors <= page.anchors
