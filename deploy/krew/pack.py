@@ -94,6 +94,7 @@ def _wheel(directory: Path) -> Path:
 def _gather(packed: Path, wheel: Path, platform: str) -> None:
     """Put all that the archive holds into a directory."""
     library = packed / "lib"
+    # The oldest first: what later ones have in their standard library is installed for it.
     first, *others = pythons()
     _install(library, wheel, platform, first)
     trim.trim(library, is_complete=False)

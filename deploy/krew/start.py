@@ -27,13 +27,23 @@ def _start_another(supported: "list[str]") -> None:
     for version in reversed(supported):
         for directory in os.environ.get("PATH", os.defpath).split(os.pathsep):
             path = os.path.join(directory, "python" + version)
-            if os.access(path, os.X_OK):
+            if os.access(path, os.X_OK) and _is(version, path):
                 os.execv(path, [path, "-I", "-S"] + sys.argv)
     sys.stderr.write(
         "error: kubectl springline needs Python %s; %s is %d.%d, and there is no other in PATH\n"
         % ((", ".join(supported), sys.executable) + sys.version_info[:2])
     )
     sys.exit(2)
+
+
+def _is(version: str, path: str) -> bool:
+    """Whether it is a Python of that version; a shim of pyenv may only say that it is none."""
+    import subprocess  # seldom needed, and it takes its time
+
+    code = "import sys; sys.exit('%d.%d' % sys.version_info[:2] != sys.argv[1])"
+    with open(os.devnull, "w") as nowhere:
+        command = [path, "-I", "-S", "-c", code, version]
+        return subprocess.call(command, stdout=nowhere, stderr=nowhere) == 0
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from support import krew, tools
 from support.kubectl import Kubectl
 from support.team import Team
 
+SUPPORTED = ["3.11", "3.12", "3.13"]
 # What the script calls, beside a Python.
 NEEDED = ("basename", "dirname", "readlink", "sed")
 
@@ -113,12 +114,29 @@ def test_a_reason_is_explained_without_a_cluster(bare: dict[str, str], unpacked:
     assert ran(bare, unpacked, "springline", "--version").stdout.split()[-1] == __version__
 
 
-def test_manifests_are_tried(bare: dict[str, str], unpacked: Path) -> None:
-    """All that `check` needs is in the archive: it gets as far as nobody who listens."""
+@pytest.mark.parametrize("version", SUPPORTED)
+def test_manifests_are_tried_by_each_python(
+    bare: dict[str, str], unpacked: Path, version: str
+) -> None:
+    """All that `check` needs is in the archive: it gets as far as a name that does not exist."""
+    assert (unpacked / "pythons").read_text(encoding="utf-8").split() == SUPPORTED
+    python = Path(bare["PATH"].split(os.pathsep)[0], "python3")
+    python.unlink()
+    python.symlink_to(interpreter(version))
     examples = Path(__file__).resolve().parents[2] / "examples"
     done = ran(bare, unpacked, "springline", "check", "-f", str(examples / "dns-srv"))
     assert done.returncode == 1, done.stderr
     assert "NameResolutionFailed" in done.stdout
+
+
+def interpreter(version: str) -> str:
+    """Return a Python of a version, or skip; a command of pyenv may only say that it is not."""
+    ask = [f"python{version}", "-I", "-c", "import sys; print(sys.executable)"]
+    try:
+        done = subprocess.run(ask, capture_output=True, text=True, check=True, timeout=60)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip(f"there is no Python {version}")
+    return done.stdout.strip()
 
 
 def test_an_older_python_is_passed_over_or_refused_in_words(
