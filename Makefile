@@ -24,13 +24,13 @@ MADE := .venv/.made
 INSTALLED := .venv/.installed
 
 # What mypy reads. The demo's modules import each other by their plain names.
-TYPED := operator tests examples/demo image
-check: export MYPYPATH = examples/demo
+TYPED := operator tests examples/demo image deploy/krew
+check: export MYPYPATH = examples/demo:image
 # Test helpers, for what is not started by pytest.
 demo bench pictures reference recording chaos chaos-bugs fuzz: export PYTHONPATH = tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv amqp10 rabbitmq brokers apiserver tools prometheus faketime http-peers amqp10-peers demo test test-unit test-contract test-faults test-broker test-brokers test-chart test-cluster test-image test-chaos test-fuzz chaos chaos-bugs fuzz test-kind node test-node check format crds chart metrics-page reasons image image-builder bench pictures constraints docs docs-serve reference recording clean
+.PHONY: help venv amqp10 rabbitmq brokers apiserver tools prometheus faketime http-peers amqp10-peers demo test test-unit test-contract test-faults test-broker test-brokers test-chart test-cluster test-image test-chaos test-fuzz chaos chaos-bugs fuzz test-kind node test-node check format crds chart kustomize krew metrics-page reasons image image-builder bench pictures constraints docs docs-serve reference recording clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -54,6 +54,8 @@ tools: $(INSTALLED) ## Get kubectl and Helm for the cluster tests, unless they a
 	@tests/support/install-tools.sh
 	@PYTHONPATH=tests $(BIN)/python -m support.monitors
 	@PYTHONPATH=tests $(BIN)/python -m support.gitops
+	@PYTHONPATH=tests $(BIN)/python -m support.compose
+	@PYTHONPATH=tests $(BIN)/python -m support.krew
 
 prometheus: ## Get Prometheus and promtool for the tests that use them, unless they are there
 	@tests/support/install-prometheus.sh
@@ -137,6 +139,7 @@ check: $(INSTALLED) ## Check format, lint, types, layers and shell scripts
 	@echo "Layers:"
 	@$(BIN)/lint-imports --no-logo
 	@sh -n image/build.sh
+	@sh -n deploy/krew/kubectl-springline
 	@sh -n tests/support/install-amqp10.sh
 	@sh -n tests/support/install-builder.sh
 	@sh -n tests/support/install-rabbitmq.sh
@@ -164,6 +167,13 @@ crds: $(INSTALLED) ## Write crds/ anew from the models
 
 chart: $(INSTALLED) ## Bring the chart in step: definitions from crds/, versions, table of values
 	@PYTHONPATH=tests $(BIN)/python -m support.chart_files
+	@PYTHONPATH=tests $(BIN)/python -m support.kustomize_base
+
+kustomize: tools ## Write deploy/kustomize anew from the chart
+	@PYTHONPATH=tests $(BIN)/python -m support.kustomize_base
+
+krew: $(INSTALLED) ## Build the plugin's archives and manifest for krew in dist/krew; PLATFORMS=... URI=...
+	@PYTHONPATH=image $(BIN)/python deploy/krew/pack.py dist/krew $(if $(URI),--uri '$(URI)') $(PLATFORMS)
 
 metrics-page: $(INSTALLED) ## Write the tables of docs/metrics.md anew from the metrics' catalogue
 	@PYTHONPATH=tests $(BIN)/python -m support.metrics_page

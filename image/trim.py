@@ -9,11 +9,11 @@ imported. A name that is not there any more fails the build, so that the lists s
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 
-__all__ = ["main", "of_no_use", "parts", "unused_distributions"]
+__all__ = ["main", "of_no_use", "parts", "trim", "unused_distributions"]
 
 unused_distributions = {
     "certifi": "kubernetes: the synchronous client; the system's authorities are trusted",
@@ -77,25 +77,33 @@ def main(directory: Path) -> None:
     """Trim the virtual environment in a directory."""
     [packages] = directory.glob("lib/python3.*/site-packages")
     before = _size(directory)
-    for name in unused_distributions:
-        _remove_distribution(packages, name)
-    for name, kept in parts.items():
-        _keep(packages / name, kept)
-    for pattern in of_no_use:
-        found = list(packages.glob(pattern))
-        if not found:
-            sys.exit(f"trim.py: nothing is called {pattern} any more")
-        for path in found:
-            _remove(path)
+    trim(packages)
     _remove_scripts(packages, directory / "bin")
     print(f"{before / 1e6:.0f} MB trimmed to {_size(directory) / 1e6:.0f} MB.")
 
 
-def _remove_distribution(packages: Path, name: str) -> None:
-    found = list(metadata.distributions(name=name, path=[str(packages)]))
-    if not found:
-        sys.exit(f"trim.py: {name} is not installed any more")
-    for distribution in found:
+def trim(packages: Path, *, is_complete: bool = True) -> None:
+    """Trim a directory of packages.
+
+    Unless it is complete, with every extra of Springline, names of the lists may lack.
+    """
+    for name in unused_distributions:
+        found = list(metadata.distributions(name=name, path=[str(packages)]))
+        if is_complete and not found:
+            sys.exit(f"trim.py: {name} is not installed any more")
+        _remove_distributions(found)
+    for name, kept in parts.items():
+        _keep(packages / name, kept)
+    for pattern in of_no_use:
+        paths = list(packages.glob(pattern))
+        if is_complete and not paths:
+            sys.exit(f"trim.py: nothing is called {pattern} any more")
+        for path in paths:
+            _remove(path)
+
+
+def _remove_distributions(distributions: Iterable[metadata.Distribution]) -> None:
+    for distribution in distributions:
         for file in distribution.files or ():
             _remove(Path(str(distribution.locate_file(file))))
 

@@ -93,7 +93,7 @@ class Images:
 
     def inspected(self, name: str) -> dict[str, Any]:
         """Return what is known of an image."""
-        done = self._podman("image", "inspect", name)
+        done = self.call("image", "inspect", name)
         assert done.returncode == 0, done.stderr
         [image] = json.loads(done.stdout)
         assert isinstance(image, dict)
@@ -111,7 +111,7 @@ class Images:
 
         It has no network but its own loopback. `given` is its standard input.
         """
-        return self._podman(
+        return self.call(
             *("run", "--rm", "--interactive", "--read-only", "--network", "none"),
             *("--cap-drop", "all", "--security-opt", "no-new-privileges"),
             *options,
@@ -120,7 +120,8 @@ class Images:
             given=given,
         )
 
-    def _podman(self, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    def call(self, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+        """Run podman itself; `given` is its standard input."""
         return subprocess.run(
             [self.podman, *arguments],
             input=given,
