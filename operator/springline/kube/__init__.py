@@ -34,6 +34,7 @@ kopf and the Kubernetes client are known only here. The pieces, from the outside
     event_objects  what an Event says
     event_posting  Events on their way, each namespace's by themselves
     notices     warnings about who writes a status, as Events
+    notice_kinds  what they are called
     binding     Secrets for applications: when, and what
     bound_secrets  one of them, looked at and written
 """

@@ -3,7 +3,6 @@
 What a command needs is imported when it runs, so that `--help` and completion answer at once.
 """
 
-import asyncio
 import functools
 import os
 import sys
@@ -193,7 +192,7 @@ def explain(reason: str | None) -> None:
     listed.
     """
     from springline.plugin import reasons  # noqa: PLC0415 - reads a file
-    from springline.standalone.table import aligned  # noqa: PLC0415 - large libraries
+    from springline.standalone.lines import aligned  # noqa: PLC0415 - reads tables of characters
 
     if reason is None:
         click.echo(aligned(reasons.overview()))
@@ -338,10 +337,10 @@ def _act(
 
 
 def _duration(text: str) -> timedelta:
-    from springline.api import durations  # noqa: PLC0415 - large libraries
+    from springline.api import duration_texts  # noqa: PLC0415 - not for --help
 
     try:
-        return durations.parse(text)
+        return duration_texts.parse(text)
     except ValueError as error:
         raise click.BadParameter(f'"{text}" {error}') from None
 
@@ -369,7 +368,9 @@ def _run(coroutine: Coroutine[Any, Any, T], *, when_signalled: int | None = None
     `when_signalled` is the exit code for a signal, by default that of a shell for a process that
     the signal has ended.
     """
-    from springline import logs, shutdown  # noqa: PLC0415 - not for --help
+    import asyncio  # noqa: PLC0415 - not for --help
+
+    from springline import logs, shutdown  # noqa: PLC0415 - with it
 
     logs.configure("error")
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from springline import protocols
-from springline.api.meta import Identity
+from springline.api.identity import Identity
 from springline.kube import paths
 from springline.kube.access import Access, AccessError
 from springline.kube.client import Client, RefusedError, RequestError

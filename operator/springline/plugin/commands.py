@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TextIO
 
 import click
-import yaml
 
 from springline.outlets import Output
-from springline.plugin import account, actions, cluster, columns, live, remote
+from springline.plugin import account, actions, cluster, columns
 from springline.plugin.account import Entry, Tone
 from springline.plugin.actions import Action
 from springline.plugin.choices import Choice
@@ -22,7 +21,7 @@ from springline.plugin.cluster import Cluster, Target
 from springline.plugin.connection import Connection
 from springline.plugin.errors import Exit, PluginError
 from springline.plugin.page import Page
-from springline.standalone.table import aligned
+from springline.standalone.lines import aligned
 from springline.threads import Threads
 
 __all__ = ["act", "check_in_cluster", "status", "watch"]
@@ -83,6 +82,8 @@ def _say_documents(page: Page, found: Sequence[Connection], form: str, *, is_one
     if form == "json":
         page.say(json.dumps(shown, indent=4, ensure_ascii=False))
     else:
+        import yaml  # noqa: PLC0415 - for this alone
+
         page.say(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True), nl=False)
 
 
@@ -171,6 +172,8 @@ def _painted(text: str, tone: Tone) -> str:
 
 async def watch(target: Target, choice: Choice, *, wide: bool) -> None:
     """Follow connections until a signal asks for the end."""
+    from springline.plugin import live  # noqa: PLC0415 - draws on terminals
+
     choice = choice.checked(all_namespaces=target.all_namespaces, one_is_needed=False)
     async with cluster.opened(target) as there:
         loop = asyncio.get_running_loop()
@@ -290,6 +293,8 @@ async def check_in_cluster(
     operator_namespace: str | None,
 ) -> int:
     """Run `springline check` in the operator's pod, and return its exit code."""
+    from springline.plugin import remote  # noqa: PLC0415 - reads manifests
+
     # In a thread: standard input may be a terminal at which nobody types.
     files_off_loop = Threads(at_once=1, name="manifests")
     given = await files_off_loop.run(partial(remote.manifests, files))

@@ -5,7 +5,6 @@ asked, which in turn asks an executable `kubectl_complete-springline` for plugin
 answers as kubectl expects it: a line for each proposal, then a colon and what the shell is to do.
 """
 
-import asyncio
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
@@ -135,6 +134,7 @@ def _target(context: click.Context) -> Any:
 
 def _asked(names: Callable[[], Coroutine[Any, Any, list[str]]], incomplete: str) -> _Proposals:
     """Return proposals, or none: there is no place here to say what went wrong."""
+    import asyncio  # noqa: PLC0415 - not for what needs no cluster
 
     async def in_time() -> list[str]:
         async with asyncio.timeout(_LIMIT_SECONDS):
