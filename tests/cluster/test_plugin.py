@@ -118,6 +118,10 @@ async def test_several_are_a_table_and_documents(plugin: Plugin, team: Team) -> 
     assert {team.namespace} <= {row["NAMESPACE"] for row in rows(everywhere.out)}
     names = await of(plugin, team, "status", "-o", "name")
     assert names.out.split() == [f"{PREFIX}billing", f"{PREFIX}orders"]
+    of_kubectl = await asyncio.to_thread(
+        plugin.by_kubectl, "get", "-n", team.namespace, "-o", "name", *names.out.split()
+    )
+    assert of_kubectl.out == names.out
 
     document = json.loads((await of(plugin, team, "status", "orders", "-o", "json")).out)
     assert (document["kind"], document["metadata"]["name"]) == ("BrokerConnection", "orders")
@@ -234,6 +238,44 @@ async def test_sessions_are_suspended_and_resumed(plugin: Plugin, team: Team) ->
     done = await of(plugin, team, "resume", "orders", "--wait")
     assert (done.code, done.out) == (0, f"{PREFIX}orders resumed\n{PREFIX}orders Ready\n")
     await team.until_held("billing", "orders")
+
+
+async def test_names_that_are_printed_are_taken_back(
+    plugin: Plugin, team: Team, kubectl: Kubectl
+) -> None:
+    """From every namespace, by xargs; and what kubectl prints, in its own namespace."""
+    other = team.inside(f"{team.namespace}-b")
+    kubectl.run("create", "namespace", other.namespace)
+    for each in (team, other):
+        await each.declare("orders")
+        await each.until_ready("orders")
+    shell = (
+        "kubectl springline status -A -o name | grep -F {0} |"
+        " xargs kubectl springline reconnect --wait"
+    )
+    piped = await asyncio.to_thread(plugin.in_shell, shell.format(f"/{team.namespace}"))
+    assert (piped.code, piped.err) == (0, "")
+    ours, theirs = (f"{PREFIX}{each.namespace}/orders" for each in (team, other))
+    assert piped.out.splitlines()[:2] == [
+        f"{ours} reconnect requested",
+        f"{theirs} reconnect requested",
+    ]
+    assert sorted(piped.out.splitlines()[2:]) == [f"{ours} Ready", f"{theirs} Ready"]
+    for each in (team, other):
+        assert "reconnectRequestedAt" in (await each.status("orders"))["lastHandled"]
+
+    printed = kubectl.run("get", "bconn", "-o", "name", f"--namespace={team.namespace}").split()
+    for name in (*printed, "brokerconnections/orders", "BrokerConnection/orders", "bconn/orders"):
+        done = await of(plugin, team, "status", name, "-o", "name")
+        assert (done.code, done.out) == (0, f"{PREFIX}orders\n"), name
+
+    done = await asyncio.to_thread(plugin.run, "status", ours, theirs, f"{PREFIX}nowhere/orders")
+    assert done.code == 2
+    assert {row["NAMESPACE"] for row in rows(done.out)} == {team.namespace, other.namespace}
+    assert 'there is no BrokerConnection "orders" in namespace "nowhere"' in done.err
+    done = await of(plugin, team, "suspend", theirs)
+    assert done.code == 2
+    assert "another namespace than --namespace" in done.err
 
 
 async def test_waiting_has_an_end(plugin: Plugin, team: Team) -> None:

@@ -89,7 +89,7 @@ _selector = click.option(
     "-l", "--selector", metavar="LABELS", default="", help="Only those with these labels."
 )
 _names = click.argument(
-    "names", metavar="[NAME]...", nargs=-1, shell_complete=completion.connections
+    "names", metavar="[[TYPE/]NAME]...", nargs=-1, shell_complete=completion.connections
 )
 _operator_namespace = click.option(
     "--operator-namespace",
@@ -163,16 +163,18 @@ def status(
     telling = commands.status(
         target, choice, page, output=output or "", operator_namespace=operator_namespace
     )
-    _run(telling)
+    code = _run(telling)
     page.print()
+    raise SystemExit(code)
 
 
 @main.command()
+@_names
 @_all_namespaces
 @_selector
 @click.option("--wide", is_flag=True, help="With more columns, where the terminal has room.")
 @_targeted
-def watch(target: "Target", selector: str, wide: bool) -> None:
+def watch(target: "Target", names: tuple[str, ...], selector: str, wide: bool) -> None:
     """Follow connections until Ctrl-C.
 
     On a terminal as a live table, elsewhere as a line for each change.
@@ -180,13 +182,14 @@ def watch(target: "Target", selector: str, wide: bool) -> None:
     from springline.plugin import commands  # noqa: PLC0415 - large libraries
     from springline.plugin.choices import Choice  # noqa: PLC0415 - large libraries
 
-    _run(commands.watch(target, Choice(selector=selector), wide=wide), when_signalled=Exit.DONE)
+    choice = Choice(names=names, selector=selector)
+    _run(commands.watch(target, choice, wide=wide), when_signalled=Exit.DONE)
 
 
 @main.command()
-@click.argument("reason", required=False, shell_complete=completion.reasons)
-def explain(reason: str | None) -> None:
-    """Say what a reason means.
+@click.argument("explained", metavar="[REASON]...", nargs=-1, shell_complete=completion.reasons)
+def explain(explained: tuple[str, ...]) -> None:
+    """Say what reasons mean.
 
     It says what to do, too, and when Springline tries again by itself. Without REASON, all are
     listed.
@@ -194,16 +197,17 @@ def explain(reason: str | None) -> None:
     from springline.plugin import reasons  # noqa: PLC0415 - reads a file
     from springline.standalone.lines import aligned  # noqa: PLC0415 - reads tables of characters
 
-    if reason is None:
+    if not explained:
         click.echo(aligned(reasons.overview()))
         return
     try:
-        found = reasons.find(reason)
+        found = [reasons.find(each) for each in dict.fromkeys(explained)]
     except PluginError as error:
         _fail(error)
-    title, _, rest = reasons.text(found).partition("\n")
-    click.echo(click.style(title, bold=True))
-    click.echo(rest)
+    for number, each in enumerate(found):
+        title, _, rest = reasons.text(each).partition("\n")
+        click.echo("\n" * (number > 0) + click.style(title, bold=True))
+        click.echo(rest)
 
 
 @main.command()

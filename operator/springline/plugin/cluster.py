@@ -71,6 +71,10 @@ class Cluster:
         self._client = client
         self.namespace = namespace
 
+    def at(self, namespace: str) -> "Cluster":
+        """Return the same cluster in another namespace; an empty one is this one."""
+        return Cluster(self._client, namespace) if namespace else self
+
     # --- connections
 
     async def connections(self, *, selector: str = "") -> list[Connection]:
@@ -87,12 +91,13 @@ class Cluster:
         except _AbsentError:
             raise await self._not_found(name) from None
 
-    async def change(self, name: str, namespace: str, change: Mapping[str, Any]) -> Connection:
+    async def change(self, name: str, change: Mapping[str, Any]) -> Connection:
         """Merge a change into a connection, and return it as it is then."""
-        path = paths.of_object(Identity(_KIND, namespace, name))
         try:
-            with _translated("patch", _PLURAL, namespace):
-                return Connection(await self._client.merge(path, change, manager=FIELD_MANAGER))
+            with _translated("patch", _PLURAL, self.namespace):
+                return Connection(
+                    await self._client.merge(self._path(name), change, manager=FIELD_MANAGER)
+                )
         except _AbsentError:
             raise await self._not_found(name) from None
 

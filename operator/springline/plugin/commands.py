@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -13,13 +13,14 @@ from typing import Any, Final, Protocol, TextIO
 import click
 
 from springline.outlets import Output
-from springline.plugin import account, actions, cluster, columns
+from springline.plugin import account, actions, cluster, columns, following, names
 from springline.plugin.account import Entry, Tone
 from springline.plugin.actions import Action
 from springline.plugin.choices import Choice
 from springline.plugin.cluster import Cluster, Target
 from springline.plugin.connection import Connection
 from springline.plugin.errors import Exit, PluginError
+from springline.plugin.names import Named
 from springline.plugin.page import Page
 from springline.standalone.lines import aligned
 from springline.threads import Threads
@@ -55,25 +56,34 @@ def _output(
 
 async def status(
     target: Target, choice: Choice, page: Page, *, output: str, operator_namespace: str | None
-) -> None:
-    """Say how connections are; the page is printed afterwards."""
-    choice = choice.checked(all_namespaces=target.all_namespaces, one_is_needed=False)
+) -> Exit:
+    """Say how connections are, and return how it went; the page is printed afterwards."""
+    choice = choice.checked(target, one_is_needed=False)
+    namespaces = target.all_namespaces or choice.has_namespaces
     async with cluster.opened(target) as there:
-        found = await choice.found(there)
-        is_one = len(choice.names) == 1
+        found, problems = await choice.found(there)
+        is_one = len(choice.named) == 1
         match output or ("account" if is_one else "table"):
-            case "json" | "yaml" as form:
+            case "json" | "yaml" as form if found or not problems:
                 _say_documents(page, found, form, is_one=is_one)
             case "name":
                 for each in found:
-                    page.say(f"brokerconnection.springline.dev/{each.name}")
+                    page.say(_named(each, namespaces=namespaces))
             case "account":
                 await _say_accounts(page, there, found, operator_namespace)
             case form:
-                _say_table(page, found, namespaces=target.all_namespaces, wide=form == "wide")
-        if not found:
+                _say_table(page, found, namespaces=namespaces, wide=form == "wide")
+        for problem in problems:
+            page.say(f"error: {problem}", err=True)
+        if not found and not problems:
             where = f"namespace {there.namespace}" if there.namespace else "any namespace"
             page.say(f"there is no BrokerConnection in {where}", err=True)
+    return max((problem.code for problem in problems), default=Exit.DONE)
+
+
+def _named(connection: Connection, *, namespaces: bool) -> str:
+    """Return what is taken back as an argument, from every namespace if it has one."""
+    return names.written(connection.name, connection.namespace if namespaces else "")
 
 
 def _say_documents(page: Page, found: Sequence[Connection], form: str, *, is_one: bool) -> None:
@@ -174,8 +184,9 @@ async def watch(target: Target, choice: Choice, *, wide: bool) -> None:
     """Follow connections until a signal asks for the end."""
     from springline.plugin import live  # noqa: PLC0415 - draws on terminals
 
-    choice = choice.checked(all_namespaces=target.all_namespaces, one_is_needed=False)
-    async with cluster.opened(target) as there:
+    choice = choice.checked(target, one_is_needed=False)
+    async with cluster.opened(target) as opened:
+        there = opened.at(_one_namespace(choice)) if not target.all_namespaces else opened
         loop = asyncio.get_running_loop()
         unread: asyncio.Future[None] = loop.create_future()
         output = _output(
@@ -193,9 +204,28 @@ async def watch(target: Target, choice: Choice, *, wide: bool) -> None:
         else:
             screen = live.Lines(output.line)
         try:
-            await live.until_stopped(there.follow(selector=choice.selector), screen, unread)
+            await live.until_stopped(_news_of(there, choice), screen, unread)
         finally:
             output.finish()
+
+
+def _one_namespace(choice: Choice) -> str:
+    """Return the namespace that the names say, empty if they say none. Raises `PluginError`."""
+    found = {each.namespace for each in choice.named} or {""}
+    if len(found) > 1:
+        message = "connections of several namespaces are followed with --all-namespaces"
+        raise PluginError(message, Exit.UNUSABLE)
+    return found.pop()
+
+
+def _news_of(there: Cluster, choice: Choice) -> AsyncGenerator[following.News, None]:
+    """Yield the news of the connections that are meant."""
+    name = choice.named[0].name if len(choice.named) == 1 else ""
+    news = there.follow(selector=choice.selector, name=name)
+    if not choice.named:
+        return news
+    keys = {(each.namespace or there.namespace, each.name) for each in choice.named}
+    return following.only(news, keys)
 
 
 # --- actions
@@ -203,21 +233,22 @@ async def watch(target: Target, choice: Choice, *, wide: bool) -> None:
 
 async def act(target: Target, choice: Choice, action: Action, *, wait: bool, limit: float) -> Exit:
     """Ask something of connections; return how it went with the one that it went worst with."""
-    choice = choice.checked(all_namespaces=target.all_namespaces, one_is_needed=True)
+    choice = choice.checked(target, one_is_needed=True)
+    namespaces = target.all_namespaces or choice.has_namespaces
     order = actions.order(action, now=_now())
     codes, changed = [Exit.DONE], list[Connection]()
     async with cluster.opened(target) as there, _saying() as say:
-        for name, namespace in await _chosen(there, choice):
+        for each in await _chosen(there, choice):
             try:
-                connection = await there.change(name, namespace, order.change)
+                connection = await there.at(each.namespace).change(each.name, order.change)
             except PluginError as error:
                 say(f"error: {error}", is_error=True)
                 codes.append(error.code)
                 continue
             changed.append(connection)
-            say(f"brokerconnection.springline.dev/{name} {action.value}")
+            say(f"{_named(connection, namespaces=namespaces)} {action.value}")
         if wait:
-            codes += await _waited(there, order, changed, limit, say)
+            codes += await _all_waited(there, order, changed, limit, say, namespaces=namespaces)
         else:
             _warn_of_suspended(action, changed, say)
     return max(codes)
@@ -243,31 +274,60 @@ async def _saying() -> AsyncIterator[_Say]:
             await finishing.run(each.finish)
 
 
-async def _chosen(there: Cluster, choice: Choice) -> list[tuple[str, str]]:
-    """Return names and namespaces; those that were given are not asked for first."""
-    if choice.names:
-        return [(name, there.namespace) for name in dict.fromkeys(choice.names)]
-    found = await choice.found(there)
+async def _chosen(there: Cluster, choice: Choice) -> Sequence[Named]:
+    """Return which ones are meant; those that were named are not asked for first."""
+    if choice.named:
+        return choice.named
+    found, _ = await choice.found(there)
     if not found:
         raise PluginError("no BrokerConnection is selected", Exit.UNUSABLE)
-    return [(each.name, each.namespace) for each in found]
+    return [Named(each.name, each.namespace) for each in found]
 
 
-async def _waited(
+async def _all_waited(
     there: Cluster,
     order: actions.Order,
     changed: Sequence[Connection],
     limit: float,
     say: _Say,
+    *,
+    namespaces: bool,
+) -> list[Exit]:
+    """Wait in each namespace by itself: whoever names some may not be able to look into all."""
+
+    async def waited(where: str, those: Sequence[Connection]) -> list[Exit]:
+        done = actions.until_done(there.at(where), order, those, limit=limit)
+        try:
+            return await _waited(done, order, say, namespaces=namespaces)
+        except PluginError as error:
+            say(f"error: {error}", is_error=True)
+            return [error.code]
+
+    if not there.namespace:  # nothing but all of them was asked for
+        groups = {"": list(changed)}
+    else:
+        groups = {each.namespace: list[Connection]() for each in changed}
+        for each in changed:
+            groups[each.namespace].append(each)
+    codes = await asyncio.gather(*(waited(where, those) for where, those in groups.items()))
+    return [code for each in codes for code in each]
+
+
+async def _waited(
+    done: AsyncIterator[tuple[Connection, str]],
+    order: actions.Order,
+    say: _Say,
+    *,
+    namespaces: bool,
 ) -> list[Exit]:
     codes = []
-    async for connection, problem in actions.until_done(there, order, changed, limit=limit):
+    async for connection, problem in done:
         if problem:
             say(f"error: {connection.namespace}/{connection.name}: {problem}", is_error=True)
             codes.append(Exit.NOT_SO)
         else:
             condition = "Suspended" if order.action is Action.SUSPEND else "Ready"
-            say(f"brokerconnection.springline.dev/{connection.name} {condition}")
+            say(f"{_named(connection, namespaces=namespaces)} {condition}")
     return codes
 
 

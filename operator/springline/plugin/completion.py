@@ -73,13 +73,16 @@ def main() -> None:
 
 
 def connections(context: click.Context, _: click.Parameter, incomplete: str) -> _Proposals:
-    """Propose names of connections that are not named yet."""
+    """Propose names of connections that are not named yet, behind the type that was typed."""
+    kind, *namespace = incomplete.split("/")[:-1] or [""]
+    before = "".join(f"{part}/" for part in (kind, *namespace) if part)
 
     async def names() -> list[str]:
         from springline.plugin import cluster  # noqa: PLC0415 - large libraries
 
         async with cluster.opened(_target(context)) as there:
-            return [each.name for each in await there.connections()]
+            found = await there.at("".join(namespace[:1])).connections()
+            return [f"{before}{each.name}" for each in found]
 
     given = context.params.get("names") or ()
     return [item for item in _asked(names, incomplete) if item.value not in given]

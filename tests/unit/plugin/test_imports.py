@@ -20,7 +20,8 @@ DRIVERS = ("aiormq", "pamqp", "h2", "dns", "proton", "prometheus_client", "watch
 PROBE = """
 import atexit, json, sys
 def tell():
-    sys.stderr.write("\\n" + json.dumps([name for name in json.loads({names!r}) if name in sys.modules]))
+    found = [name for name in json.loads({names!r}) if name in sys.modules]
+    sys.stderr.write("\\n" + json.dumps(found))
 atexit.register(tell)
 from springline.{module} import {function}
 {function}()
