@@ -5,6 +5,7 @@ kopf and the Kubernetes client are known only here. The pieces, from the outside
     kubernetes_client, framework  the two libraries, as far as they are used
     partial_imports  how they are imported without the rest
     access      how the API server is reached, and as whom
+    kubeconfigs what is wrong with a kubeconfig, in plain words
     trust       which API server is trusted, as a TLS context
     client      requests to it, with a limit on every wait
     watching    metadata-only list and watch

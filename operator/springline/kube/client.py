@@ -7,6 +7,7 @@ answer. Nothing is retried here, except once with credentials that have just bee
 import asyncio
 import copy
 import json
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from random import Random
@@ -437,9 +438,26 @@ async def _translated(awaitable: Awaitable[T], *, seconds: float | None) -> T:
         message = "no answer in time"
     except (aiohttp.ClientError, OSError, AccessError, ConfigException, ValueError) as error:
         # ValueError: a header or a line that cannot be one.
-        message = str(error) or type(error).__name__
+        message = _in_words(error)
     # Outside of `except`: the repr of an error of aiohttp may show the request with its token.
     raise UnreachableError(message)
+
+
+def _in_words(error: Exception) -> str:
+    """Say why there is no connection; how the library has it, nobody reads gladly."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            why = error.certificate_error
+            return f"the certificate of {error.host}:{error.port} is not trusted: {why}"
+        case aiohttp.ClientConnectorDNSError():
+            return f"the name {error.host} is not found"
+        case aiohttp.ClientConnectorError() if error.os_error.errno:
+            why = os.strerror(error.os_error.errno).lower()
+            return f"{error.host}:{error.port}: {why}"
+        case aiohttp.ServerDisconnectedError():
+            return "the connection was closed without an answer"
+        case _:
+            return str(error) or type(error).__name__
 
 
 def _document(text: bytes) -> dict[str, Any]:
