@@ -7,7 +7,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Coroutine
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -257,6 +257,68 @@ def check(
         commands.check_in_cluster(target, files, how, operator_namespace=operator_namespace)
     )
     raise SystemExit(code)
+
+
+@main.command()
+@_names
+@_all_namespaces
+@_selector
+@click.option(
+    "-o",
+    "--output",
+    "path",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help=(
+        "What to write: an archive if it ends in .tar.gz, else a directory. It must not be there"
+        " yet. Default: springline-report-TIME.tar.gz here."
+    ),
+)
+@click.option(
+    "--since",
+    metavar="DURATION",
+    default="24h",
+    show_default=True,
+    callback=lambda _, __, value: _duration(value),
+    help="How far logs go back.",
+)
+@click.option(
+    "--timeout",
+    metavar="DURATION",
+    default="2m",
+    show_default=True,
+    callback=lambda _, __, value: _duration(value),
+    help="When to do with what there is.",
+)
+@_operator_namespace
+@_targeted
+def report(
+    target: "Target",
+    names: tuple[str, ...],
+    selector: str,
+    path: Path | None,
+    since: timedelta,
+    timeout: timedelta,
+    operator_namespace: str | None,
+) -> None:
+    """Gather what helps to find a fault, without secrets.
+
+    Objects, Events, and logs, metrics and versions of the operator. What you may not read is named
+    in it.
+    """
+    from springline.plugin import commands  # noqa: PLC0415 - large libraries
+    from springline.plugin.choices import Choice  # noqa: PLC0415 - large libraries
+
+    made = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    gathering = commands.report(
+        target,
+        Choice(names=names, selector=selector),
+        path or Path(f"springline-report-{made}.tar.gz"),
+        limit=timeout.total_seconds(),
+        since=max(since.total_seconds(), 1.0),
+        operator_namespace=operator_namespace,
+    )
+    _run(gathering)
 
 
 # --- steering

@@ -18,6 +18,7 @@ from springline.kube.client import Client, RefusedError, RequestError, Unreachab
 from springline.plugin import following
 from springline.plugin.connection import Connection
 from springline.plugin.errors import Exit, PluginError
+from springline.plugin.reading import Reading
 from springline.threads import Threads
 
 __all__ = ["OPERATOR_LABEL", "OPERATOR_NAMESPACE", "Cluster", "Target", "opened"]
@@ -87,6 +88,11 @@ class Cluster:
         if not namespace:
             return self
         return Cluster(self._client, namespace, described=self._described)
+
+    @property
+    def reading(self) -> Reading:
+        """What a report asks it for."""
+        return Reading(self._client)
 
     # --- connections
 

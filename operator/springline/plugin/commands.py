@@ -342,6 +342,44 @@ def _warn_of_suspended(action: Action, changed: Sequence[Connection], say: _Say)
             )
 
 
+# --- report
+
+
+async def report(
+    target: Target,
+    choice: Choice,
+    path: Path,
+    *,
+    limit: float,
+    since: float,
+    operator_namespace: str | None,
+) -> None:
+    """Gather what helps whoever looks for a fault, and write it to a path that is not there yet."""
+    from springline.plugin import report as reporting  # noqa: PLC0415 - for this alone
+    from springline.plugin.bundle import refuse_to_overwrite  # noqa: PLC0415 - with it
+
+    choice = choice.checked(target, one_is_needed=False)
+    files, at = Threads(at_once=1, name="report"), _now()
+    await files.run(lambda: refuse_to_overwrite(path))
+    async with cluster.opened(target) as there, _saying() as say:
+        gathering = reporting.Gathering(
+            there,
+            lambda line: say(line, is_error=True),
+            seconds=limit,
+            since_seconds=int(since),
+            operator_namespace=operator_namespace,
+        )
+        await gathering.gather(choice, at)
+        await files.run(lambda: gathering.bundle.write(path, at=at.timestamp()))
+        if gathering.missing:
+            say(
+                f"{gathering.missing} thing(s) could not be read; missing.txt has them",
+                is_error=True,
+            )
+        say("no secret was put into it; look through it before you pass it on", is_error=True)
+        say(str(path))
+
+
 # --- check
 
 
