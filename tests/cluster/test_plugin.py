@@ -1,6 +1,7 @@
 """`kubectl springline`: what a person is told of a cluster, and what they can have done there."""
 
 import asyncio
+import base64
 import contextlib
 import json
 import os
@@ -8,6 +9,7 @@ import pty
 import signal
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -326,9 +328,95 @@ async def test_rights_are_those_of_the_caller(
     assert done.code == 3
     assert "you may not patch brokerconnections" in done.err
 
+    report = tmp_path / "report"
+    done = await asyncio.to_thread(plugin.run, "report", "-o", report)
+    assert done.code == 0, done.err
+    for missing in (
+        f"you may not get secrets in namespace {team.namespace}",
+        f"you may not list events in namespace {team.namespace}",
+        'you may not list pods in namespace "springline-system"',
+        "you may not list deployments in namespace springline-system",
+        "you may not list leases in namespace springline-system",
+        "you may not get customresourcedefinitions",
+    ):
+        assert missing in done.err
+        assert missing in (report / "missing.txt").read_text()
+    for written in report.rglob("*.*"):
+        searched(written.read_text(), team.tenant.secret, token)
+    assert "orders" in (report / "connections.txt").read_text()
+
     bind("springline-edit")
     done = await asyncio.to_thread(plugin.run, "reconnect", "orders", "--wait")
     assert (done.code, done.err) == (0, "")
+
+
+# --- reporting
+
+
+async def test_report_has_what_helps_and_no_secret(
+    plugin: Plugin, team: Team, kubectl: Kubectl, pod: str, tmp_path: Path
+) -> None:
+    """Planted in a Secret, an annotation, the last apply, and in the environment of the pod."""
+    await team.declare("orders")
+    await team.until_ready("orders")
+    await team.until_events("orders", "Connected")
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "planted"},
+        "stringData": {"password": PLANTED},
+    }
+    kubectl.apply(secret, namespace=team.namespace)
+    planted = {
+        "apiVersion": "springline.dev/v1alpha1",
+        "kind": "BrokerConnection",
+        "metadata": {"name": "planted", "annotations": {"note": PLANTED}},
+        "spec": {
+            "brokerRef": {"name": "rabbit"},
+            "credentials": {"secretRef": {"name": "planted"}},
+            "clientProperties": {"note": PLANTED},
+            "suspend": True,
+        },
+    }
+    file = tmp_path / "planted.yaml"
+    file.write_text(yaml.safe_dump(planted))
+    # With what kubectl keeps of the last apply.
+    kubectl.run("apply", "-f", str(file), f"--namespace={team.namespace}")
+    written = kubectl.run("get", "bconn/planted", "-o", "yaml", f"--namespace={team.namespace}")
+    assert "last-applied" in written
+
+    path = tmp_path / "report.tar.gz"
+    done = await of(plugin, team, "report", "-o", path)
+    assert (done.code, done.out) == (0, f"{path}\n")
+    assert f"not read: log of {pod}" in done.err, "there is no kubelet to have logs"
+    with tarfile.open(path) as archive:
+        texts = {}
+        for entry in archive.getmembers():
+            content = archive.extractfile(entry)
+            assert content is not None
+            texts[entry.name.removeprefix("report/")] = content.read().decode()
+    for name, text in texts.items():
+        searched(text, PLANTED, team.tenant.secret)
+        assert base64.b64encode(team.tenant.secret.encode()).decode() not in text, name
+        assert "managedFields" not in text or name == "README.txt"
+    found = json.loads(texts["objects/brokerconnections.json"])
+    assert {each["metadata"]["name"] for each in found} == {"orders", "planted"}
+    [broker] = json.loads(texts["objects/brokers.json"])
+    assert broker["metadata"]["name"] == "rabbit"
+    sizes = {each["name"]: each["bytesByKey"] for each in json.loads(texts["secrets.json"])}
+    assert sizes["planted"] == {"password": len(PLANTED)}
+    assert "Connected" in {each["reason"] for each in json.loads(texts["events.json"])}
+    leases = json.loads(texts["operator/leases.json"])
+    assert pod in {each["metadata"]["name"] for each in leases}
+    assert pod in {each["metadata"]["name"] for each in json.loads(texts["operator/pods.json"])}
+    assert json.loads(texts["operator/deployments.json"])[0]["kind"] == "Deployment"
+    versions = json.loads(texts["versions.json"])
+    assert versions["kubernetes"]["gitVersion"].startswith("v1.")
+    assert [each["versions"][0]["name"] for each in versions["definitions"]] == ["v1alpha1"] * 3
+
+    again = await of(plugin, team, "report", "-o", path)
+    assert again.code == 2
+    assert "is not overwritten" in again.err
 
 
 # --- checking

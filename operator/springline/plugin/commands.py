@@ -185,8 +185,9 @@ async def watch(target: Target, choice: Choice, *, wide: bool) -> None:
     from springline.plugin import live  # noqa: PLC0415 - draws on terminals
 
     choice = choice.checked(target, one_is_needed=False)
+    namespace = "" if target.all_namespaces else _one_namespace(choice)
     async with cluster.opened(target) as opened:
-        there = opened.at(_one_namespace(choice)) if not target.all_namespaces else opened
+        there = opened.at(namespace)
         loop = asyncio.get_running_loop()
         unread: asyncio.Future[None] = loop.create_future()
         output = _output(

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
+from springline.api import secret_keys
+
 __all__ = ["MASK", "Mask", "keys_and_sizes", "own_object", "workload"]
 
 MASK: Final = "***"
@@ -23,14 +25,6 @@ _SHORTEST: Final = 8
 """A secret with fewer characters may be part of any word, and is only masked by its form."""
 _LONGEST: Final = 64 * 1024
 """Characters of one value that are looked for."""
-
-_NO_SECRETS: Final = frozenset(
-    {
-        *("username", "user", "host", "hostname", "port", "vhost", "virtual-host", "protocol"),
-        *("provider", "type", "client-id", "ca.crt", "tls.crt", "cacerts", "namespace"),
-    }
-)
-"""Keys of Secrets whose values stand in a status, and have to stay readable there."""
 
 # What a secret looks like, and what is left of it.
 _FORMS: Final = (
@@ -69,7 +63,7 @@ class Mask:
 
     def learn(self, key: str, value: bytes) -> None:
         """Look for a value of a Secret from now on, also as it is written in JSON, URLs, base64."""
-        if key.lower() in _NO_SECRETS or value.startswith(b"-----BEGIN CERTIFICATE"):
+        if key.lower() in secret_keys.NO_SECRETS or value.startswith(b"-----BEGIN CERTIFICATE"):
             return
         for form in _written(value[:_LONGEST]):
             if len(form) < _SHORTEST:
