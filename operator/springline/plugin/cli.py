@@ -111,7 +111,8 @@ def run() -> None:
 def main(context: click.Context, /, **given: str | None) -> None:
     """See and steer the broker connections of a cluster.
 
-    It works with your rights, and asks the API server alone.
+    It works with your rights, and asks the API server alone. A connection is named as NAME, as
+    TYPE/NAME like kubectl does, or as TYPE/NAMESPACE/NAME, which status -A -o name prints.
 
     Ends with 0; with 1 if what was waited for or checked did not come about, with 2 if it cannot
     be done as it was asked for, with 3 if the cluster was not reached or does not allow it.
@@ -303,8 +304,8 @@ def report(
 ) -> None:
     """Gather what helps to find a fault, without secrets.
 
-    Objects, Events, and logs, metrics and versions of the operator. What you may not read is named
-    in it.
+    Objects and Events; logs, metrics and versions of the operator. Secrets are left out and masked.
+    What you may not read is named in it.
     """
     from springline.plugin import commands  # noqa: PLC0415 - large libraries
     from springline.plugin.choices import Choice  # noqa: PLC0415 - large libraries

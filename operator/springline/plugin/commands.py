@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import shutil
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
@@ -22,7 +23,7 @@ from springline.plugin.connection import Connection
 from springline.plugin.errors import Exit, PluginError
 from springline.plugin.names import Named
 from springline.plugin.page import Page
-from springline.standalone.lines import aligned
+from springline.standalone.lines import aligned, fitted
 from springline.threads import Threads
 
 __all__ = ["act", "check_in_cluster", "status", "watch"]
@@ -109,7 +110,15 @@ def _say_table(page: Page, found: Sequence[Connection], *, namespaces: bool, wid
         return
     now, header = _now(), columns.header(namespaces=namespaces, wide=wide)
     rows = [columns.row(each, now=now, namespaces=namespaces, wide=wide) for each in found]
-    first, *lines = aligned([header, *rows]).splitlines()
+    table: Sequence[Sequence[str]] = [header, *rows]
+    if sys.stdout.isatty() and not wide:  # whoever asks for more columns gets them
+        _, table = fitted(
+            table,
+            left_out_first=columns.LEFT_OUT_FIRST,
+            to=shutil.get_terminal_size().columns,
+            encoding=sys.stdout.encoding or "utf-8",
+        )
+    first, *lines = aligned(table).splitlines()
     page.say(first)
     for connection, line in zip(found, lines, strict=True):
         page.say(_coloured(line, first, columns.tones(connection)))
@@ -119,7 +128,8 @@ def _say_table(page: Page, found: Sequence[Connection], *, namespaces: bool, wid
 
 def _coloured(line: str, header: str, tones: dict[str, Tone]) -> str:
     """Return a line of a table with its cells coloured; later columns first, so that all fit."""
-    starts = {column: header.index(f" {column}") + 1 for column in tones}
+    shown = header.split()
+    starts = {column: header.index(f" {column}") + 1 for column in tones if column in shown}
     for column, start in sorted(starts.items(), key=lambda each: -each[1]):
         cell = line[start:].split(" ", 1)[0]
         end = start + len(cell)
@@ -377,7 +387,9 @@ async def report(
                 f"{gathering.missing} thing(s) could not be read; missing.txt has them",
                 is_error=True,
             )
-        say("no secret was put into it; look through it before you pass it on", is_error=True)
+        say(
+            "secrets were left out and masked; look through it before you pass it on", is_error=True
+        )
         say(str(path))
 
 

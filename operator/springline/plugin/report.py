@@ -175,6 +175,8 @@ class Gathering:
         )
         if isinstance(answer, str):
             self._note(f"pods of the operator: {answer}")
+        elif answer == []:
+            self._note(f"pods of the operator: there are none with the label {OPERATOR_LABEL}")
         found = answer if isinstance(answer, list) else []
         pods = [Connection({"kind": "Pod", **each}) for each in found]
         self._say(f"pods of the operator: {len(pods)}")
@@ -201,7 +203,7 @@ class Gathering:
     async def _events(self, places: Sequence[str], pods: Sequence[Connection]) -> None:
         found: list[Mapping[str, Any]] = []
         for place in places:
-            for kind in ("BrokerConnection", "Broker"):
+            for kind in ("BrokerConnection", "Broker", *(() if place else ("ClusterBroker",))):
                 asked = self._reading.events(kind, place, most=_MOST_OBJECTS)
                 found += self._first(await self._asked(f"events on {kind}s", asked), "events")
         for pod in pods[:_MOST_PODS]:

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Final
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 
-__all__ = ["GAP", "age", "aligned", "expressible", "total_of", "width", "widths_of"]
+__all__ = ["GAP", "age", "aligned", "expressible", "fitted", "total_of", "width", "widths_of"]
 
 GAP: Final = 3
 """Terminal cells between columns."""
@@ -59,3 +59,35 @@ def age(span: timedelta) -> str:
     if hours < 48:
         return f"{hours}h"
     return f"{days}d"
+
+
+def fitted(
+    rows: Sequence[Sequence[str]], *, left_out_first: Sequence[str], to: int, encoding: str
+) -> tuple[list[int], list[list[str]]]:
+    """Return which columns fit into so many terminal cells, and their cells, the header first.
+
+    Cells are shortened where the least of the columns do not fit.
+    """
+    rows = [[expressible(cell, encoding) for cell in row] for row in rows]
+    header, widths = rows[0], widths_of(rows)
+    places = list(range(len(header)))
+    for left_out in left_out_first:
+        if total_of(widths[place] for place in places) <= to:
+            break
+        places = [place for place in places if header[place] != left_out]
+    return places, _shortened([[row[place] for place in places] for row in rows], to, encoding)
+
+
+def _shortened(rows: list[list[str]], to: int, encoding: str) -> list[list[str]]:
+    """Cut the cells of the widest columns until a line fits, or nothing is left to be cut."""
+    widths = widths_of(rows)
+    while total_of(widths) > to and max(widths) > 1:
+        widths[widths.index(max(widths))] -= 1
+    mark = "…" if expressible("…", encoding) == "…" else "~"
+    return [
+        [
+            cell if cell_len(cell) <= width else set_cell_size(cell, width - 1) + mark
+            for cell, width in zip(row, widths, strict=True)
+        ]
+        for row in rows
+    ]

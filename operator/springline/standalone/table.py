@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
@@ -13,7 +12,7 @@ from springline.api.conditions import ConditionStatus, ConditionType
 from springline.api.texts import printable
 from springline.core.state import Phase
 from springline.core.view import SessionView
-from springline.standalone.lines import GAP, age, aligned, expressible, total_of, width, widths_of
+from springline.standalone.lines import GAP, age, aligned, expressible, fitted, width
 from springline.standalone.report import Shown
 
 __all__ = [
@@ -94,7 +93,7 @@ class FittingTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         texts = [[cell.plain for cell in row] for row in self._rows]
-        places, (header, *lines) = _fitted(
+        places, (header, *lines) = fitted(
             [list(self._columns), *texts],
             left_out_first=self._left_out_first,
             to=options.max_width,
@@ -111,23 +110,6 @@ class FittingTable:
         yield table
 
 
-def _fitted(
-    rows: Sequence[Sequence[str]], *, left_out_first: Sequence[str], to: int, encoding: str
-) -> tuple[list[int], list[list[str]]]:
-    """Return which columns fit into so many terminal cells, and their cells, the header first.
-
-    Cells are shortened where the least of the columns do not fit.
-    """
-    rows = [[expressible(cell, encoding) for cell in row] for row in rows]
-    header, widths = rows[0], widths_of(rows)
-    places = list(range(len(header)))
-    for left_out in left_out_first:
-        if total_of(widths[place] for place in places) <= to:
-            break
-        places = [place for place in places if header[place] != left_out]
-    return places, _shortened([[row[place] for place in places] for row in rows], to, encoding)
-
-
 def plain(
     shown: Iterable[Shown], *, now: datetime, to: int | None = None, encoding: str = "utf-8"
 ) -> str:
@@ -139,23 +121,8 @@ def plain(
     rows = [_COLUMNS, *(_cells(row, now=now) for row in shown)]
     if to is None:
         return aligned([[expressible(cell, encoding) for cell in row] for row in rows])
-    _, lines = _fitted(rows, left_out_first=_LEFT_OUT_FIRST, to=to, encoding=encoding)
+    _, lines = fitted(rows, left_out_first=_LEFT_OUT_FIRST, to=to, encoding=encoding)
     return aligned(lines)
-
-
-def _shortened(rows: list[list[str]], to: int, encoding: str) -> list[list[str]]:
-    """Cut the cells of the widest columns until a line fits, or nothing is left to be cut."""
-    widths = widths_of(rows)
-    while total_of(widths) > to and max(widths) > 1:
-        widths[widths.index(max(widths))] -= 1
-    mark = "…" if expressible("…", encoding) == "…" else "~"
-    return [
-        [
-            cell if cell_len(cell) <= width else set_cell_size(cell, width - 1) + mark
-            for cell, width in zip(row, widths, strict=True)
-        ]
-        for row in rows
-    ]
 
 
 def explanations(shown: Iterable[Shown], *, now: datetime | None = None) -> list[str]:
