@@ -356,7 +356,8 @@ async def test_rights_are_those_of_the_caller(
 async def test_report_has_what_helps_and_no_secret(
     plugin: Plugin, team: Team, kubectl: Kubectl, pod: str, tmp_path: Path
 ) -> None:
-    """Planted in a Secret, an annotation, the last apply, and in the environment of the pod."""
+    """Planted in a Secret, an annotation, the last apply, and in what a broker is told."""
+    everywhere = "pl4nted-everywhere"  # also where it is a mistake to have one
     await team.declare("orders")
     await team.until_ready("orders")
     await team.until_events("orders", "Connected")
@@ -364,17 +365,17 @@ async def test_report_has_what_helps_and_no_secret(
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": "planted"},
-        "stringData": {"password": PLANTED},
+        "stringData": {"password": everywhere},
     }
     kubectl.apply(secret, namespace=team.namespace)
     planted = {
         "apiVersion": "springline.dev/v1alpha1",
         "kind": "BrokerConnection",
-        "metadata": {"name": "planted", "annotations": {"note": PLANTED}},
+        "metadata": {"name": "planted", "annotations": {"note": everywhere}},
         "spec": {
             "brokerRef": {"name": "rabbit"},
             "credentials": {"secretRef": {"name": "planted"}},
-            "clientProperties": {"note": PLANTED},
+            "clientProperties": {"note": everywhere},
             "suspend": True,
         },
     }
@@ -388,7 +389,8 @@ async def test_report_has_what_helps_and_no_secret(
     path = tmp_path / "report.tar.gz"
     done = await of(plugin, team, "report", "-o", path)
     assert (done.code, done.out) == (0, f"{path}\n")
-    assert f"not read: log of {pod}" in done.err, "there is no kubelet to have logs"
+    assert f"log of {pod}, springline" in done.err
+    assert everywhere not in done.err
     with tarfile.open(path) as archive:
         texts = {}
         for entry in archive.getmembers():
@@ -396,7 +398,7 @@ async def test_report_has_what_helps_and_no_secret(
             assert content is not None
             texts[entry.name.removeprefix("report/")] = content.read().decode()
     for name, text in texts.items():
-        searched(text, PLANTED, team.tenant.secret)
+        searched(text, everywhere, team.tenant.secret)
         assert base64.b64encode(team.tenant.secret.encode()).decode() not in text, name
         assert "managedFields" not in text or name == "README.txt"
     found = json.loads(texts["objects/brokerconnections.json"])
@@ -404,7 +406,7 @@ async def test_report_has_what_helps_and_no_secret(
     [broker] = json.loads(texts["objects/brokers.json"])
     assert broker["metadata"]["name"] == "rabbit"
     sizes = {each["name"]: each["bytesByKey"] for each in json.loads(texts["secrets.json"])}
-    assert sizes["planted"] == {"password": len(PLANTED)}
+    assert sizes["planted"] == {"password": len(everywhere)}
     assert "Connected" in {each["reason"] for each in json.loads(texts["events.json"])}
     leases = json.loads(texts["operator/leases.json"])
     assert pod in {each["metadata"]["name"] for each in leases}
@@ -493,3 +495,6 @@ async def test_kubectl_completes_by_asking_it(plugin: Plugin, team: Team) -> Non
     assert done.out.splitlines()[0].split("\t")[0] == "suspend"
     done = await asyncio.to_thread(plugin.by_kubectl, *typed, "status", "-n", team.namespace, "or")
     assert done.out.splitlines() == ["orders", ":4"]
+    everywhere = f"bconn/{team.namespace}/or"
+    done = await asyncio.to_thread(plugin.by_kubectl, *typed, "renew", everywhere)
+    assert done.out.splitlines() == [f"{everywhere}ders", ":4"]

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote_to_bytes
 
 from springline.api import secret_keys
 
@@ -34,7 +34,7 @@ _FORMS: Final = (
         ),
         MASK,
     ),
-    (re.compile(r"(://)[^/\s@\"'<>]+@"), rf"\1{MASK}@"),
+    (re.compile(r"(://)(?:[^/\s@\"'<>]+|[^/\s:\"'<>]*:[^\s\"'<>]*)@"), rf"\1{MASK}@"),
     (re.compile(r"\beyJ[\w-]{6,}\.[\w-]{6,}(?:\.[\w-]*)*"), MASK),
     (re.compile(r"\b(bearer|basic)\s+[\w.~+/-]{16,}=*", re.IGNORECASE), rf"\1 {MASK}"),
     (
@@ -47,6 +47,8 @@ _FORMS: Final = (
         rf"\1{MASK}",
     ),
 )
+
+_URI: Final = re.compile(rb"://(?:[^/\s@:]*(?::(?P<password>[^\s@]*))?@)?[^/\s@]*(?P<rest>[^\s,]*)")
 
 _OUR_ANNOTATIONS: Final = ("springline.dev/", "meta.helm.sh/", "deployment.kubernetes.io/")
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
@@ -65,12 +67,13 @@ class Mask:
         """Look for a value of a Secret from now on, also as it is written in JSON, URLs, base64."""
         if key.lower() in secret_keys.NO_SECRETS or value.startswith(b"-----BEGIN CERTIFICATE"):
             return
-        for form in _written(value[:_LONGEST]):
-            if len(form) < _SHORTEST:
-                continue
-            length = min(len(form), _RUN)
-            parts = self._parts.setdefault(length, set())
-            parts.update(form[at : at + length] for at in range(len(form) - length + 1))
+        for part in _secret_parts(value[:_LONGEST]):
+            for form in _written(part):
+                if len(form) < _SHORTEST:
+                    continue
+                length = min(len(form), _RUN)
+                parts = self._parts.setdefault(length, set())
+                parts.update(form[at : at + length] for at in range(len(form) - length + 1))
 
     def text(self, text: str) -> str:
         """Return a text with what is secret masked."""
@@ -114,6 +117,23 @@ class Mask:
 
     def __repr__(self) -> str:
         return "Mask(***)"
+
+
+def _secret_parts(value: bytes) -> Iterable[bytes]:
+    """Yield what of a value is secret: of a URI its password, or else what is behind the host.
+
+    Where a broker is, a status has to show.
+    """
+    if b"://" not in value:
+        yield value
+        return
+    for uri in _URI.finditer(value):
+        password, rest = uri["password"], uri["rest"]
+        if password:
+            yield from {password, unquote_to_bytes(password)}
+        elif len(rest) >= _RUN:
+            yield rest
+    yield from (line for line in value.splitlines() if b"://" not in line)
 
 
 def _written(value: bytes) -> Iterable[str]:

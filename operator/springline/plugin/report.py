@@ -18,7 +18,7 @@ from springline.plugin.bundle import Bundle
 from springline.plugin.choices import Choice
 from springline.plugin.cluster import OPERATOR_LABEL, OPERATOR_NAMESPACE, Cluster
 from springline.plugin.connection import Connection
-from springline.plugin.errors import PluginError
+from springline.plugin.errors import Exit, PluginError
 from springline.plugin.masking import Mask
 from springline.standalone.lines import aligned
 
@@ -110,7 +110,11 @@ class Gathering:
 
         Raises `PluginError` where not even the connections can be asked for.
         """
-        connections, problems = await choice.found(self._cluster)
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                connections, problems = await choice.found(self._cluster)
+        except TimeoutError:
+            raise PluginError("the connections did not come in time", Exit.CLUSTER) from None
         for problem in problems:
             self._note(str(problem))
         self._say(f"connections: {len(connections)}")

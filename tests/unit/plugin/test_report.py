@@ -424,8 +424,21 @@ def test_a_long_log_is_masked_in_bearable_time() -> None:
             "MIIB0123456789",
             "MIIB0123456789",
         ),
+        (
+            "uri",
+            b"amqp://orders:p%40ss-w0rd-1@rabbit.example.com:5671/orders",
+            "p@ss-w0rd-1 or p%40ss-w0rd-1",
+            "*** or ***",
+        ),
+        (
+            "uri",
+            b"amqp://orders:p%40ss-w0rd-1@rabbit.example.com:5671/orders",
+            "rabbit.example.com:5671 as orders",
+            "rabbit.example.com:5671 as orders",
+        ),
+        ("hook", b"https://hooks.example/T0123456789/abc", "/T0123456789/abc", "***"),
     ],
-    ids=["long", "short", "too short", "a user", "a certificate"],
+    ids=["long", "short", "too short", "a user", "a certificate", "a URI", "its host", "a hook"],
 )
 def test_what_stands_in_a_secret_is_masked(key: str, value: bytes, text: str, masked: str) -> None:
     """But for names, which a status has to show, and what may be a part of any word."""
@@ -433,3 +446,35 @@ def test_what_stands_in_a_secret_is_masked(key: str, value: bytes, text: str, ma
     mask.learn(key, value)
     assert mask.text(text) == masked
     assert value.decode() not in repr(mask)
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("amqp://u:p@h/v", "amqp://***@h/v"),
+        ("amqp://u:p/a@ss@h/v", "amqp://***@h/v"),
+        ("https://token@h", "https://***@h"),
+        ("https://h/path?access_token=abc&x=1", "https://h/path?access_token=***&x=1"),
+        ('"password": "abc", "user": "orders"', '"password": "***", "user": "orders"'),
+        (r"{\"token\":\"abc\"}", r"{\"token\":\"***\"}"),
+        ("Authorization: Basic YWJj", "Authorization: ***"),
+        ("sent Bearer abcdefghijklmnop==", "sent Bearer ***"),
+        ("a eyJhbGciOiJ9.eyJzdWIiOiJ9.c2ln b", "a *** b"),
+        ("-----BEGIN PRIVATE KEY-----\ncut off", "***"),
+    ],
+)
+def test_what_looks_like_a_secret_is_masked(text: str, masked: str) -> None:
+    assert Mask().text(text) == masked
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "basic authentication is refused: the password is wrong",
+        "https://idp.example/token",
+        "rabbit.example.com:5671 (10.0.3.7)",
+        'springline_token_requests_total{outcome="ok"} 3',
+    ],
+)
+def test_what_does_not_look_like_one_stays(text: str) -> None:
+    assert Mask().text(text) == text
