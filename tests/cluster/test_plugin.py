@@ -387,7 +387,7 @@ async def test_report_has_what_helps_and_no_secret(
     assert "last-applied" in written
 
     path = tmp_path / "report.tar.gz"
-    done = await of(plugin, team, "report", "-o", path)
+    done = await of(plugin, team, "report", "-o", str(path))
     assert (done.code, done.out) == (0, f"{path}\n")
     assert f"log of {pod}, springline" in done.err
     assert everywhere not in done.err
@@ -416,7 +416,7 @@ async def test_report_has_what_helps_and_no_secret(
     assert versions["kubernetes"]["gitVersion"].startswith("v1.")
     assert [each["versions"][0]["name"] for each in versions["definitions"]] == ["v1alpha1"] * 3
 
-    again = await of(plugin, team, "report", "-o", path)
+    again = await of(plugin, team, "report", "-o", str(path))
     assert again.code == 2
     assert "is not overwritten" in again.err
 
