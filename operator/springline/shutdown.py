@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from springline.core.manager import Manager
 from springline.early_end import SIGNALS
+
+if TYPE_CHECKING:
+    from springline.core.manager import Manager
 
 __all__ = ["SignalledError", "close_sessions", "listen", "on_signal", "unless_signalled"]
 
@@ -102,7 +104,7 @@ def _as_before() -> Iterator[None]:
 
 
 async def close_sessions(
-    manager: Manager,
+    manager: "Manager",
     managing: asyncio.Task[None],
     *,
     limit: float,

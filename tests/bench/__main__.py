@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench import cluster, over_amqp10, over_http, picture, rows, standalone
+from bench import cluster, commands, over_amqp10, over_http, picture, rows, standalone
 from bench.children import MeasurementFailed
 from bench.plan import Plan
 from bench.rows import Row
@@ -29,7 +29,7 @@ DEFAULT_COUNTS = (500, 1000, 2000)
 DEFAULT_HTTP_COUNTS = (1000,)
 """One alone, as each takes more than a minute: idling is measured of what is beside it, too."""
 DEFAULT_AMQP10_COUNTS = (500,)
-PARTS = ("standalone", "http", "amqp10", "cluster")
+PARTS = ("standalone", "http", "amqp10", "commands", "cluster")
 MOST = 5000
 """More needs more ports and files than one machine gives to one broker by default."""
 BESIDE = 500
@@ -59,6 +59,8 @@ def main(arguments: Sequence[str]) -> None:
             if "amqp10" in parts:
                 numbers = given.counts or DEFAULT_AMQP10_COUNTS
                 report("amqp10", over_amqp10_too(Path(directory), numbers))
+            if "commands" in parts:
+                report("commands", of_commands(Path(directory)))
             if "cluster" in parts:
                 measured = in_cluster(Path(directory), counts)
                 report("cluster", measured)
@@ -124,6 +126,18 @@ def over_amqp10_too(directory: Path, counts: Sequence[int]) -> list[Row]:
             print(f"measuring {count} connections over AMQP 1.0 …", flush=True)
             found += over_amqp10.measure(node, count, Plan())
     return found
+
+
+def of_commands(directory: Path) -> list[Row]:
+    """Measure how long commands take; nothing where there is no cluster."""
+    print(f"measuring commands, with {commands.COUNT} connections …", flush=True)
+    place = directory / "commands"
+    place.mkdir()
+    try:
+        return commands.measured(place)
+    except (APIServerMissing, ToolMissing) as error:
+        print(f"commands are not measured: {error}.", flush=True)
+    return []
 
 
 def in_cluster(directory: Path, counts: Sequence[int]) -> list[Row]:

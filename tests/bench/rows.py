@@ -20,7 +20,7 @@ class Row:
     ours: float
     bare: float | None = None
     """aiormq alone, over HTTP h11 or h2, over AMQP 1.0 proton; in a cluster with the same requests
-    to the API server, and no operator."""
+    to the API server, and no operator; for commands kubectl."""
     go: float | None = None
     """amqp091-go alone."""
     reach: str = ""

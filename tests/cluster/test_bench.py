@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import cluster as measured_cluster
-from bench import over_http, standalone
+from bench import commands, over_http, standalone
 from bench.bare import USER
 from bench.cluster import Site
 from bench.plan import Plan
@@ -16,8 +16,10 @@ from bench.rows import Row
 from support.apiserver import APIServer
 from support.helm import Installed
 from support.http_peers import HTTPPeerMissing
+from support.kubectl import Kubectl
 from support.operator_process import OperatorProcess
 from support.operators import Operator
+from support.plugin import Plugin
 from support.rabbitmq import RabbitMQNode
 
 QUICK = Plan(idle_seconds=0.5, probe_seconds=1, quiet_seconds=0.3)
@@ -73,6 +75,13 @@ async def test_the_operator_is_measured_beside_a_script(site: Site) -> None:
         "operator starts → all Ready",
         "memory per connection",
     }
+
+
+def test_commands_are_measured_beside_kubectl(kubectl: Kubectl, tmp_path: Path) -> None:
+    """Each of them has a figure; nobody says how large it is here."""
+    rows = commands.measure(Plugin(tmp_path / "plugin", kubectl.kubeconfig), COUNT, runs=1)
+    assert figures(rows).keys() == {"kubectl springline status", "kubectl springline explain"}
+    assert all(row.ours > 0 and row.ratio for row in rows)
 
 
 def test_standalone_mode_is_measured_beside_aiormq(user: RabbitMQNode) -> None:

@@ -1,6 +1,7 @@
 """`kubectl springline`: what a person is told of a cluster, and what they can have done there."""
 
 import asyncio
+import base64
 import contextlib
 import json
 import os
@@ -8,6 +9,7 @@ import pty
 import signal
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -118,6 +120,10 @@ async def test_several_are_a_table_and_documents(plugin: Plugin, team: Team) -> 
     assert {team.namespace} <= {row["NAMESPACE"] for row in rows(everywhere.out)}
     names = await of(plugin, team, "status", "-o", "name")
     assert names.out.split() == [f"{PREFIX}billing", f"{PREFIX}orders"]
+    of_kubectl = await asyncio.to_thread(
+        plugin.by_kubectl, "get", "-n", team.namespace, "-o", "name", *names.out.split()
+    )
+    assert of_kubectl.out == names.out
 
     document = json.loads((await of(plugin, team, "status", "orders", "-o", "json")).out)
     assert (document["kind"], document["metadata"]["name"]) == ("BrokerConnection", "orders")
@@ -236,6 +242,43 @@ async def test_sessions_are_suspended_and_resumed(plugin: Plugin, team: Team) ->
     await team.until_held("billing", "orders")
 
 
+async def test_names_that_are_printed_are_taken_back(
+    plugin: Plugin, team: Team, kubectl: Kubectl
+) -> None:
+    """From every namespace, by xargs; and what kubectl prints, in its own namespace."""
+    other = team.inside(f"{team.namespace}-b")
+    kubectl.run("create", "namespace", other.namespace)
+    for each in (team, other):
+        await each.declare("orders")
+        await each.until_ready("orders")
+    shell = (
+        f"kubectl springline status -A -o name | grep -E '/{team.namespace}(-b)?/' |"
+        " xargs kubectl springline reconnect --wait"
+    )
+    piped = await asyncio.to_thread(plugin.in_shell, shell)
+    assert (piped.code, piped.err) == (0, "")
+    ours, theirs = (f"{PREFIX}{each.namespace}/orders" for each in (team, other))
+    assert sorted(piped.out.splitlines()[:2]) == sorted(
+        [f"{ours} reconnect requested", f"{theirs} reconnect requested"]
+    )
+    assert sorted(piped.out.splitlines()[2:]) == sorted([f"{ours} Ready", f"{theirs} Ready"])
+    for each in (team, other):
+        assert "reconnectRequestedAt" in (await each.status("orders"))["lastHandled"]
+
+    printed = kubectl.run("get", "bconn", "-o", "name", f"--namespace={team.namespace}").split()
+    for name in (*printed, "brokerconnections/orders", "BrokerConnection/orders", "bconn/orders"):
+        done = await of(plugin, team, "status", name, "-o", "name")
+        assert (done.code, done.out) == (0, f"{PREFIX}orders\n"), name
+
+    done = await asyncio.to_thread(plugin.run, "status", ours, theirs, f"{PREFIX}nowhere/orders")
+    assert done.code == 2
+    assert {row["NAMESPACE"] for row in rows(done.out)} == {team.namespace, other.namespace}
+    assert 'there is no BrokerConnection "orders" in namespace "nowhere"' in done.err
+    done = await of(plugin, team, "suspend", theirs)
+    assert done.code == 2
+    assert "another namespace than --namespace" in done.err
+
+
 async def test_waiting_has_an_end(plugin: Plugin, team: Team) -> None:
     """It says what is in the way."""
     await team.declare("orders", virtualHost="no-such-vhost")
@@ -285,9 +328,97 @@ async def test_rights_are_those_of_the_caller(
     assert done.code == 3
     assert "you may not patch brokerconnections" in done.err
 
+    report = tmp_path / "report"
+    done = await asyncio.to_thread(plugin.run, "report", "-o", report)
+    assert done.code == 0, done.err
+    for missing in (
+        f"you may not get secrets in namespace {team.namespace}",
+        f"you may not list events in namespace {team.namespace}",
+        'you may not list pods in namespace "springline-system"',
+        "you may not list deployments in namespace springline-system",
+        "you may not list leases in namespace springline-system",
+        "you may not get customresourcedefinitions",
+    ):
+        assert missing in done.err
+        assert missing in (report / "missing.txt").read_text()
+    for written in report.rglob("*.*"):
+        searched(written.read_text(), team.tenant.secret, token)
+    assert "orders" in (report / "connections.txt").read_text()
+
     bind("springline-edit")
     done = await asyncio.to_thread(plugin.run, "reconnect", "orders", "--wait")
     assert (done.code, done.err) == (0, "")
+
+
+# --- reporting
+
+
+async def test_report_has_what_helps_and_no_secret(
+    plugin: Plugin, team: Team, kubectl: Kubectl, pod: str, tmp_path: Path
+) -> None:
+    """Planted in a Secret, an annotation, the last apply, and in what a broker is told."""
+    everywhere = "pl4nted-everywhere"  # also where it is a mistake to have one
+    await team.declare("orders")
+    await team.until_ready("orders")
+    await team.until_events("orders", "Connected")
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "planted"},
+        "stringData": {"password": everywhere},
+    }
+    kubectl.apply(secret, namespace=team.namespace)
+    planted = {
+        "apiVersion": "springline.dev/v1alpha1",
+        "kind": "BrokerConnection",
+        "metadata": {"name": "planted", "annotations": {"note": everywhere}},
+        "spec": {
+            "brokerRef": {"name": "rabbit"},
+            "credentials": {"secretRef": {"name": "planted"}},
+            "clientProperties": {"note": everywhere},
+            "suspend": True,
+        },
+    }
+    file = tmp_path / "planted.yaml"
+    file.write_text(yaml.safe_dump(planted))
+    # With what kubectl keeps of the last apply.
+    kubectl.run("apply", "-f", str(file), f"--namespace={team.namespace}")
+    written = kubectl.run("get", "bconn/planted", "-o", "yaml", f"--namespace={team.namespace}")
+    assert "last-applied" in written
+
+    path = tmp_path / "report.tar.gz"
+    done = await of(plugin, team, "report", "-o", str(path))
+    assert (done.code, done.out) == (0, f"{path}\n")
+    assert f"log of {pod}, springline" in done.err
+    assert everywhere not in done.err
+    with tarfile.open(path) as archive:
+        texts = {}
+        for entry in archive.getmembers():
+            content = archive.extractfile(entry)
+            assert content is not None
+            texts[entry.name.removeprefix("report/")] = content.read().decode()
+    for name, text in texts.items():
+        searched(text, everywhere, team.tenant.secret)
+        assert base64.b64encode(team.tenant.secret.encode()).decode() not in text, name
+        assert "managedFields" not in text or name == "README.txt"
+    found = json.loads(texts["objects/brokerconnections.json"])
+    assert {each["metadata"]["name"] for each in found} == {"orders", "planted"}
+    [broker] = json.loads(texts["objects/brokers.json"])
+    assert broker["metadata"]["name"] == "rabbit"
+    sizes = {each["name"]: each["bytesByKey"] for each in json.loads(texts["secrets.json"])}
+    assert sizes["planted"] == {"password": len(everywhere)}
+    assert "Connected" in {each["reason"] for each in json.loads(texts["events.json"])}
+    leases = json.loads(texts["operator/leases.json"])
+    assert pod in {each["metadata"]["name"] for each in leases}
+    assert pod in {each["metadata"]["name"] for each in json.loads(texts["operator/pods.json"])}
+    assert json.loads(texts["operator/deployments.json"])[0]["kind"] == "Deployment"
+    versions = json.loads(texts["versions.json"])
+    assert versions["kubernetes"]["gitVersion"].startswith("v1.")
+    assert [each["versions"][0]["name"] for each in versions["definitions"]] == ["v1alpha1"] * 3
+
+    again = await of(plugin, team, "report", "-o", str(path))
+    assert again.code == 2
+    assert "is not overwritten" in again.err
 
 
 # --- checking
@@ -364,3 +495,6 @@ async def test_kubectl_completes_by_asking_it(plugin: Plugin, team: Team) -> Non
     assert done.out.splitlines()[0].split("\t")[0] == "suspend"
     done = await asyncio.to_thread(plugin.by_kubectl, *typed, "status", "-n", team.namespace, "or")
     assert done.out.splitlines() == ["orders", ":4"]
+    everywhere = f"bconn/{team.namespace}/or"
+    done = await asyncio.to_thread(plugin.by_kubectl, *typed, "renew", everywhere)
+    assert done.out.splitlines() == [f"{everywhere}ders", ":4"]

@@ -67,6 +67,10 @@ class Plugin:
         """Run kubectl, which finds it by itself."""
         return self._ran([tools.kubectl(), *args], "", ())
 
+    def in_shell(self, script: str) -> Done:
+        """Run a line of the shell, in which both are found."""
+        return self._ran(["/bin/sh", "-c", script], "", ())
+
     def _ran(self, command: list[str | Path], given: str, before: tuple[Path, ...]) -> Done:
         done = subprocess.run(
             [str(each) for each in command],

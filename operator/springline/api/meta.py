@@ -7,13 +7,14 @@ values.
 
 from collections.abc import Mapping
 from functools import cache, lru_cache
-from typing import Annotated, Final, Literal, NamedTuple, TypeVar, cast
+from typing import Annotated, Final, Literal, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from springline.api import problems
 from springline.api.fields import NamespaceName, ObjectName, PlainText
+from springline.api.identity import Identity
 
 __all__ = [
     "ApiModel",
@@ -42,17 +43,6 @@ SET_BY_SERVER: Final = frozenset(
     }
 )
 LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
-
-
-class Identity(NamedTuple):
-    """Which object a document is about, shown as `Kind/namespace/name`."""
-
-    kind: str
-    namespace: str  # empty for what belongs to the whole cluster
-    name: str
-
-    def __str__(self) -> str:
-        return "/".join(part for part in self if part)
 
 
 @cache  # every object with a null in it asks

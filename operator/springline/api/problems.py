@@ -22,6 +22,7 @@ from typing import Any, Final, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from springline.api import suggestions
 from springline.api.texts import printable
 
 __all__ = [
@@ -210,6 +211,9 @@ def _unknown(model: type[BaseModel], path: Path) -> str:
     name = path[-1]
     if holder is None or not isinstance(name, str):
         return "unknown field"
+    known = suggestions.suggestion((each.__name__ for each in holder.__mro__), name)
+    if known:
+        return f"unknown field; {known}"
     names = {(field.alias or key).lower(): field.alias or key for key, field in _fields(holder)}
     close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=CLOSE)
     return f'unknown field; did you mean "{names[close[0]]}"?' if close else "unknown field"

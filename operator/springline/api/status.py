@@ -5,7 +5,7 @@ Fields without a value are left out. No field may hold a secret, a token or a UR
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from pydantic import Field, PlainSerializer
 
@@ -14,7 +14,6 @@ from springline.api.meta import ApiModel
 from springline.api.times import rfc3339
 
 __all__ = [
-    "SELF_EVIDENT",
     "AMQP10LinkStatus",
     "AMQP10SessionStatus",
     "AMQP10TerminusStatus",
@@ -35,9 +34,6 @@ __all__ = [
     "condition_documents",
 ]
 
-
-SELF_EVIDENT: Final = ("mechanism", "locale")
-"""What was negotiated and people understand without a label."""
 
 Timestamp = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
 

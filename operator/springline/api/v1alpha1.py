@@ -1,7 +1,5 @@
 """The group `springline.dev` in version `v1alpha1`: the one import for users of the resources."""
 
-from typing import Final
-
 from springline.api.amqp10 import AMQP10Link, AMQP10Source, AMQP10Terminus
 from springline.api.broker import (
     SASL,
@@ -48,9 +46,10 @@ from springline.api.credentials import (
     TokenFile,
     TokenReference,
 )
+from springline.api.identity import API_VERSION, GROUP, VERSION, Identity
 from springline.api.labels import LabelSelector
 from springline.api.labels import Requirement as LabelRequirement
-from springline.api.meta import ClusterObjectMeta, Identity, ObjectMeta
+from springline.api.meta import ClusterObjectMeta, ObjectMeta
 
 __all__ = [
     "API_VERSION",
@@ -104,7 +103,3 @@ __all__ = [
     "TokenFile",
     "TokenReference",
 ]
-
-GROUP: Final = "springline.dev"
-VERSION: Final = "v1alpha1"
-API_VERSION: Final = f"{GROUP}/{VERSION}"

@@ -5,6 +5,7 @@ kopf and the Kubernetes client are known only here. The pieces, from the outside
     kubernetes_client, framework  the two libraries, as far as they are used
     partial_imports  how they are imported without the rest
     access      how the API server is reached, and as whom
+    kubeconfigs what is wrong with a kubeconfig, in plain words
     trust       which API server is trusted, as a TLS context
     client      requests to it, with a limit on every wait
     watching    metadata-only list and watch
@@ -34,6 +35,7 @@ kopf and the Kubernetes client are known only here. The pieces, from the outside
     event_objects  what an Event says
     event_posting  Events on their way, each namespace's by themselves
     notices     warnings about who writes a status, as Events
+    notice_kinds  what they are called
     binding     Secrets for applications: when, and what
     bound_secrets  one of them, looked at and written
 """

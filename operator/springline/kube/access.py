@@ -22,8 +22,13 @@ import yaml
 
 from springline import private_files
 from springline.errors import SpringlineError
-from springline.kube import trust
-from springline.kube.kubernetes_client import Configuration, config, kube_config
+from springline.kube import kubeconfigs, trust
+from springline.kube.kubernetes_client import (
+    ConfigException,
+    Configuration,
+    config,
+    kube_config,
+)
 from springline.threads import Threads
 
 __all__ = ["Access", "AccessError", "contexts"]
@@ -71,6 +76,7 @@ class _Found:
     configuration: Configuration
     tls: ssl.SSLContext
     namespace: str
+    context: str
 
 
 class Access:
@@ -94,12 +100,14 @@ class Access:
         """For every connection to the API server; it trusts none before `load`."""
         self.namespace = ""
         """The namespace that the context names, or the pod's; empty if there is none."""
+        self.context = ""
+        """The name of the context that was chosen; empty where there is no kubeconfig."""
 
     async def load(self) -> None:
         """Read the configuration. Raises `AccessError`."""
         found = await self._read()
         self.configuration, self.tls = found.configuration, found.tls
-        self.namespace = found.namespace
+        self.namespace, self.context = found.namespace, found.context
 
     @property
     def proxy(self) -> str | None:
@@ -139,18 +147,20 @@ class Access:
             async with asyncio.timeout(_LOAD_SECONDS):
                 found = await self._files.run(self._read_now)
         except TimeoutError:
-            problem = f"reading it took longer than {_LOAD_SECONDS:g} s"
+            problem, is_plain = f"reading it took longer than {_LOAD_SECONDS:g} s", True
         except trust.TrustError as error:
-            problem = error.message
+            problem, is_plain = error.message, True
         except (config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
             # What the library's loaders raise for files that are not as they should be.
-            problem = str(error) or type(error).__name__
+            problem, is_plain = str(error) or type(error).__name__, False
         except yaml.YAMLError:
-            problem = "it is no YAML"
+            problem, is_plain = "it is no YAML", False
         else:
             self._refresh_at = _now() + _REFRESH_SECONDS
             return found
         # Outside of `except`: the original error may quote the file, and so a token.
+        if not is_plain:
+            problem = await self._in_plain_words() or problem
         raise AccessError(f"{self._described}: {problem}")
 
     def _read_now(self) -> _Found:
@@ -167,27 +177,37 @@ class Access:
         with contextlib.ExitStack() as held:
             _held.set(held)
             async with asyncio.timeout(_LOAD_SECONDS):
-                namespace = await self._read_into(configuration)
+                namespace, context = await self._read_into(configuration)
             tls = _tls(configuration)
         # aiohttp would read the environment for each request, which costs half of its time.
         proxy = _proxy_for(configuration.host)
         configuration.client_session_kwargs = {"trust_env": False, "proxy": proxy}
-        return _Found(configuration=configuration, tls=tls, namespace=namespace)
+        return _Found(configuration=configuration, tls=tls, namespace=namespace, context=context)
 
-    async def _read_into(self, configuration: Configuration) -> str:
-        """Read the configuration, and return the namespace that goes with it."""
+    async def _read_into(self, configuration: Configuration) -> tuple[str, str]:
+        """Read the configuration, and return the namespace that goes with it, and the context."""
         if self._kubeconfig is None and _in_pod():
             # Its own refreshing would read the file on the event loop.
             config.load_incluster_config(configuration, try_refresh_token=False)
             configuration.refresh_api_key_hook = self._refresh  # type: ignore[assignment]
-            return _namespace_of_pod()
+            return _namespace_of_pod(), ""
         loader = await config.load_kube_config(
             config_file=self._kubeconfig,
             context=self._context or _first_context(self._kubeconfig),
             client_configuration=configuration,
             persist_config=False,
         )
-        return str(loader.current_context["context"].get("namespace") or "")
+        _check_login(loader, configuration)
+        chosen = loader.current_context
+        return str(chosen["context"].get("namespace") or ""), str(chosen["name"])
+
+    async def _in_plain_words(self) -> str:
+        """Return what is wrong with the kubeconfig, empty if nothing is found or there is none."""
+        paths = self._kubeconfig or ("" if _in_pod() else _default_file())
+        with contextlib.suppress(TimeoutError, OSError):
+            async with asyncio.timeout(_LOAD_SECONDS):
+                return await self._files.run(lambda: kubeconfigs.problem(paths, self._context))
+        return ""
 
     async def _refresh(self, configuration: Configuration) -> None:
         """Read the token of the pod again if it is time; called before each request.
@@ -210,6 +230,19 @@ class Access:
             "there is no cluster to talk to: KUBECONFIG is not set, this is no pod, and "
             "~/.kube/config cannot be used"
         )
+
+
+def _check_login(loader: kube_config.KubeConfigLoader, configuration: Configuration) -> None:
+    """Raise `ConfigException` if a program was to log in and has not.
+
+    The library goes on without a login then, and the API server would say what nobody may do.
+    """
+    user = loader._user  # noqa: SLF001 - nothing else knows
+    if user is None or "exec" not in user or configuration.api_key or configuration.cert_file:
+        return
+    program = user["exec"].safe_get("command")
+    message = f"the program that logs in, {program}, has given no credentials"
+    raise ConfigException(message)
 
 
 def _tls(configuration: Configuration) -> ssl.SSLContext:
@@ -269,6 +302,10 @@ def _keys_of_pod() -> dict[str, str]:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _default_file() -> str:
+    return str(kube_config.KUBE_CONFIG_DEFAULT_LOCATION)
 
 
 def _in_pod() -> bool:

@@ -7,6 +7,7 @@ answer. Nothing is retried here, except once with credentials that have just bee
 import asyncio
 import copy
 import json
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from random import Random
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+_Items = list[dict[str, Any]]
 
 METADATA: Final = "application/json;as=PartialObjectMetadata{list};g=meta.k8s.io;v=v1"
 
@@ -233,22 +235,52 @@ class Client:
         """
         return await self.list(path, accept=METADATA.format(list="List"), **params)
 
+    async def tail(self, path: str, *, most: int, seconds: float, **params: str) -> str:
+        """Return the end of the text at `path`, at most so many bytes of it.
+
+        Raises `RequestError`, also if it has not come within so many seconds.
+        """
+
+        async def asked() -> bytes:
+            end = bytearray()
+            response = await self._send("GET", path, params=params, accept="*/*")
+            async for chunk in response.response.content.iter_any():
+                end += chunk
+                del end[:-most]
+            return bytes(end)
+
+        async with self._turns:
+            text = await self._answered(asked(), seconds=seconds)
+        return text.decode(errors="replace")
+
     async def list(
         self, path: str, *, accept: str = "application/json", **params: str
     ) -> tuple[list[dict[str, Any]], str]:
         """Return all objects at `path`, and the version of the list. Raises `RequestError`."""
-        items: list[dict[str, Any]] = []
+        items, version, _ = await self._listed(path, params, accept=accept)
+        return items, version
+
+    async def some(self, path: str, *, most: int, **params: str) -> tuple[_Items, bool]:
+        """Return the first objects at `path`, and whether these are all. Raises `RequestError`."""
+        items, _, is_all = await self._listed(path, params, accept="application/json", most=most)
+        return items[:most], is_all and len(items) <= most
+
+    async def _listed(
+        self, path: str, params: Mapping[str, str], *, accept: str, most: int | None = None
+    ) -> tuple[_Items, str, bool]:
+        items: _Items = []
         page = {"limit": str(_PAGE)}
         while True:
             answer = await self._request("GET", path, params={**params, **page}, accept=accept)
             metadata = _mapping(answer.get("metadata"))
-            if not metadata.get("resourceVersion"):
+            version, more = metadata.get("resourceVersion"), metadata.get("continue")
+            if not version:
                 # Something else must not be taken for a list in which everything is missing.
                 raise UnreachableError("the answer is no list; is this an API server?")
             items += [item for item in answer.get("items") or () if isinstance(item, dict)]
-            if not metadata.get("continue"):
-                return items, str(metadata["resourceVersion"])
-            page["continue"] = str(metadata["continue"])
+            if not more or (most is not None and len(items) >= most):
+                return items, str(version), not more
+            page["continue"] = str(more)
 
     async def create(self, path: str, document: Mapping[str, Any], **params: str) -> dict[str, Any]:
         """Create what `document` says in the collection or subresource at `path`, and return it.
@@ -437,9 +469,26 @@ async def _translated(awaitable: Awaitable[T], *, seconds: float | None) -> T:
         message = "no answer in time"
     except (aiohttp.ClientError, OSError, AccessError, ConfigException, ValueError) as error:
         # ValueError: a header or a line that cannot be one.
-        message = str(error) or type(error).__name__
+        message = _in_words(error)
     # Outside of `except`: the repr of an error of aiohttp may show the request with its token.
     raise UnreachableError(message)
+
+
+def _in_words(error: Exception) -> str:
+    """Say why there is no connection; how the library has it, nobody reads gladly."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            problem = error.certificate_error
+            return f"the certificate of {error.host}:{error.port} is not trusted: {problem}"
+        case aiohttp.ClientConnectorDNSError():
+            return f"the name {error.host} is not found"
+        case aiohttp.ClientConnectorError() if error.os_error.errno:
+            why = os.strerror(error.os_error.errno).lower()
+            return f"{error.host}:{error.port}: {why}"
+        case aiohttp.ServerDisconnectedError():
+            return "the connection was closed without an answer"
+        case _:
+            return str(error) or type(error).__name__
 
 
 def _document(text: bytes) -> dict[str, Any]:

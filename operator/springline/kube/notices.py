@@ -4,17 +4,14 @@ They say what goes on for long and may concern every object at once, so each is 
 all of them together come at a bounded rate. The log has them once for each cause, from elsewhere.
 """
 
-import enum
-from typing import Final, Protocol
+from typing import Protocol
 
 from springline.api.meta import Identity
 from springline.core import ports
 from springline.kube import paths
+from springline.kube.notice_kinds import REPEAT_SECONDS, Notice
 
 __all__ = ["REPEAT_SECONDS", "Notice", "NoticePoster", "Notices"]
-
-REPEAT_SECONDS: Final = 1800.0
-"""While it goes on, there is an Event that the API server has not forgotten yet."""
 
 _BURST = 50
 _PER_SECOND = 1.0
@@ -22,14 +19,6 @@ _PER_SECOND = 1.0
 
 _TIDY = 1000
 """Notices there may be before those that may be repeated are forgotten."""
-
-
-class Notice(enum.StrEnum):
-    """What an Event says. The value is its `reason`."""
-
-    HELD_ELSEWHERE = "HeldElsewhere"  # another live replica holds the object
-    STATUS_TOO_LARGE = "StatusTooLarge"  # the object is too large to take its status
-    STATUS_OVERWRITTEN = "StatusOverwritten"  # another writer writes over the status
 
 
 class NoticePoster(Protocol):

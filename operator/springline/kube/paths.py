@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from springline.api.meta import Identity
-from springline.api.v1alpha1 import API_VERSION
+from springline.api.identity import API_VERSION, Identity
 
 __all__ = [
     "CLUSTER_SCOPED",

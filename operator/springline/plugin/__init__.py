@@ -9,6 +9,10 @@ command runs. The pieces, from the outside inwards:
     commands    what the commands do, one by one
     live        a table that follows what happens
     actions     what can be asked of a connection, and waiting until it is done
+    report      what is gathered for whoever looks for a fault
+    reading     what is asked of the API server for that
+    masking     that no secret is in it
+    bundle      the archive or directory that it is written to
     remote      `springline check` in the operator's pod
     cluster     requests to the API server, and what their refusals mean for a person
     following   list and watch of whole objects
@@ -16,6 +20,7 @@ command runs. The pieces, from the outside inwards:
     columns     many connections as a table
     connection  a BrokerConnection as the API server gave it
     reasons     what each reason means, from the documentation
+    names       how connections are named, and written to be taken back
     choices     which connections are meant
     errors      why a command does not do what it was asked for
 """

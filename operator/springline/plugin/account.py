@@ -11,14 +11,13 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from springline import protocols
-from springline.api import places
-from springline.api.status import SELF_EVIDENT, NegotiatedStatus
+from springline.api import negotiated, places
 from springline.api.texts import printable
 from springline.api.times import rfc3339
-from springline.kube import notices
-from springline.kube.notices import Notice
+from springline.kube import notice_kinds
+from springline.kube.notice_kinds import Notice
 from springline.plugin.connection import ConditionView, Connection, moment
-from springline.standalone.table import age
+from springline.standalone.lines import age
 
 __all__ = [
     "Entry",
@@ -47,7 +46,7 @@ _CLOSED_BY: Final = {
     "Transport": "with its transport, without a Close",
 }
 _MOST_EVENTS: Final = 10
-_STILL_SO: Final = 1.2 * timedelta(seconds=notices.REPEAT_SECONDS)
+_STILL_SO: Final = 1.2 * timedelta(seconds=notice_kinds.REPEAT_SECONDS)
 """How old the last Event may be about what goes on."""
 
 
@@ -201,15 +200,14 @@ def _negotiated(connection: Connection, now: datetime) -> str:
 
 def _agreed(view: Connection) -> Iterator[str]:
     """Say the values that the protocol has, one by one, with those of its own block."""
-    for name, model_field in NegotiatedStatus.model_fields.items():
-        field = model_field.alias or name
+    for field in (*negotiated.FIELDS, *protocols.PROTOCOLS):
         value = view.get(field)
-        if isinstance(value, Mapping) and name in protocols.PROTOCOLS:
+        if isinstance(value, Mapping) and field in protocols.PROTOCOLS:
             yield from _plain_of(value)
             yield from _figures_of(value)
         elif _is_plain(value):
             text = view.text(field)
-            yield text if name in SELF_EVIDENT else _labelled(field, text)
+            yield text if field in negotiated.SELF_EVIDENT else _labelled(field, text)
 
 
 def _plain_of(block: Mapping[str, Any]) -> Iterator[str]:

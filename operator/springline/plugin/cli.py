@@ -3,12 +3,11 @@
 What a command needs is imported when it runs, so that `--help` and completion answer at once.
 """
 
-import asyncio
 import functools
 import os
 import sys
 from collections.abc import Callable, Coroutine
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -90,7 +89,7 @@ _selector = click.option(
     "-l", "--selector", metavar="LABELS", default="", help="Only those with these labels."
 )
 _names = click.argument(
-    "names", metavar="[NAME]...", nargs=-1, shell_complete=completion.connections
+    "names", metavar="[[TYPE/]NAME]...", nargs=-1, shell_complete=completion.connections
 )
 _operator_namespace = click.option(
     "--operator-namespace",
@@ -112,7 +111,8 @@ def run() -> None:
 def main(context: click.Context, /, **given: str | None) -> None:
     """See and steer the broker connections of a cluster.
 
-    It works with your rights, and asks the API server alone.
+    It works with your rights, and asks the API server alone. A connection is named as NAME, as
+    TYPE/NAME like kubectl does, or as TYPE/NAMESPACE/NAME, which status -A -o name prints.
 
     Ends with 0; with 1 if what was waited for or checked did not come about, with 2 if it cannot
     be done as it was asked for, with 3 if the cluster was not reached or does not allow it.
@@ -164,16 +164,18 @@ def status(
     telling = commands.status(
         target, choice, page, output=output or "", operator_namespace=operator_namespace
     )
-    _run(telling)
+    code = _run(telling)
     page.print()
+    raise SystemExit(code)
 
 
 @main.command()
+@_names
 @_all_namespaces
 @_selector
 @click.option("--wide", is_flag=True, help="With more columns, where the terminal has room.")
 @_targeted
-def watch(target: "Target", selector: str, wide: bool) -> None:
+def watch(target: "Target", names: tuple[str, ...], selector: str, wide: bool) -> None:
     """Follow connections until Ctrl-C.
 
     On a terminal as a live table, elsewhere as a line for each change.
@@ -181,30 +183,32 @@ def watch(target: "Target", selector: str, wide: bool) -> None:
     from springline.plugin import commands  # noqa: PLC0415 - large libraries
     from springline.plugin.choices import Choice  # noqa: PLC0415 - large libraries
 
-    _run(commands.watch(target, Choice(selector=selector), wide=wide), when_signalled=Exit.DONE)
+    choice = Choice(names=names, selector=selector)
+    _run(commands.watch(target, choice, wide=wide), when_signalled=Exit.DONE)
 
 
 @main.command()
-@click.argument("reason", required=False, shell_complete=completion.reasons)
-def explain(reason: str | None) -> None:
-    """Say what a reason means.
+@click.argument("explained", metavar="[REASON]...", nargs=-1, shell_complete=completion.reasons)
+def explain(explained: tuple[str, ...]) -> None:
+    """Say what reasons mean.
 
     It says what to do, too, and when Springline tries again by itself. Without REASON, all are
     listed.
     """
     from springline.plugin import reasons  # noqa: PLC0415 - reads a file
-    from springline.standalone.table import aligned  # noqa: PLC0415 - large libraries
+    from springline.standalone.lines import aligned  # noqa: PLC0415 - reads tables of characters
 
-    if reason is None:
+    if not explained:
         click.echo(aligned(reasons.overview()))
         return
     try:
-        found = reasons.find(reason)
+        found = [reasons.find(each) for each in dict.fromkeys(explained)]
     except PluginError as error:
         _fail(error)
-    title, _, rest = reasons.text(found).partition("\n")
-    click.echo(click.style(title, bold=True))
-    click.echo(rest)
+    for number, each in enumerate(found):
+        title, _, rest = reasons.text(each).partition("\n")
+        click.echo("\n" * (number > 0) + click.style(title, bold=True))
+        click.echo(rest)
 
 
 @main.command()
@@ -254,6 +258,68 @@ def check(
         commands.check_in_cluster(target, files, how, operator_namespace=operator_namespace)
     )
     raise SystemExit(code)
+
+
+@main.command()
+@_names
+@_all_namespaces
+@_selector
+@click.option(
+    "-o",
+    "--output",
+    "path",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help=(
+        "What to write: an archive if it ends in .tar.gz, else a directory. It must not be there"
+        " yet. Default: springline-report-TIME.tar.gz here."
+    ),
+)
+@click.option(
+    "--since",
+    metavar="DURATION",
+    default="24h",
+    show_default=True,
+    callback=lambda _, __, value: _duration(value),
+    help="How far logs go back.",
+)
+@click.option(
+    "--timeout",
+    metavar="DURATION",
+    default="2m",
+    show_default=True,
+    callback=lambda _, __, value: _duration(value),
+    help="When to do with what there is.",
+)
+@_operator_namespace
+@_targeted
+def report(
+    target: "Target",
+    names: tuple[str, ...],
+    selector: str,
+    path: Path | None,
+    since: timedelta,
+    timeout: timedelta,
+    operator_namespace: str | None,
+) -> None:
+    """Gather what helps to find a fault, without secrets.
+
+    Objects and Events; logs, metrics and versions of the operator. Secrets are left out and masked.
+    What you may not read is named in it.
+    """
+    from springline.plugin import commands  # noqa: PLC0415 - large libraries
+    from springline.plugin.choices import Choice  # noqa: PLC0415 - large libraries
+
+    made = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    gathering = commands.report(
+        target,
+        Choice(names=names, selector=selector),
+        path or Path(f"springline-report-{made}.tar.gz"),
+        limit=timeout.total_seconds(),
+        since=max(since.total_seconds(), 1.0),
+        operator_namespace=operator_namespace,
+    )
+    _run(gathering)
 
 
 # --- steering
@@ -338,10 +404,10 @@ def _act(
 
 
 def _duration(text: str) -> timedelta:
-    from springline.api import durations  # noqa: PLC0415 - large libraries
+    from springline.api import duration_texts  # noqa: PLC0415 - not for --help
 
     try:
-        return durations.parse(text)
+        return duration_texts.parse(text)
     except ValueError as error:
         raise click.BadParameter(f'"{text}" {error}') from None
 
@@ -369,7 +435,9 @@ def _run(coroutine: Coroutine[Any, Any, T], *, when_signalled: int | None = None
     `when_signalled` is the exit code for a signal, by default that of a shell for a process that
     the signal has ended.
     """
-    from springline import logs, shutdown  # noqa: PLC0415 - not for --help
+    import asyncio  # noqa: PLC0415 - not for --help
+
+    from springline import logs, shutdown  # noqa: PLC0415 - with it
 
     logs.configure("error")
     try:

@@ -7,15 +7,18 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Se
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from springline import protocols
-from springline.api.meta import Identity
+from springline.api.identity import Identity
+from springline.api.texts import printable
 from springline.kube import paths
 from springline.kube.access import Access, AccessError
-from springline.kube.client import Client, RefusedError, RequestError
+from springline.kube.client import Client, RefusedError, RequestError, UnreachableError
 from springline.plugin import following
 from springline.plugin.connection import Connection
 from springline.plugin.errors import Exit, PluginError
+from springline.plugin.reading import Reading
 from springline.threads import Threads
 
 __all__ = ["OPERATOR_LABEL", "OPERATOR_NAMESPACE", "Cluster", "Target", "opened"]
@@ -60,39 +63,60 @@ async def opened(target: Target) -> AsyncIterator["Cluster"]:
         raise PluginError(str(error), Exit.CLUSTER) from error
     namespace = target.namespace or access.namespace or "default"
     async with Client(access) as client:
-        yield Cluster(client, "" if target.all_namespaces else namespace)
+        where = "" if target.all_namespaces else namespace
+        yield Cluster(client, where, described=_described(access))
+
+
+def _described(access: Access) -> str:
+    """Say which cluster it is, for those who may have meant another one."""
+    address = urlsplit(access.configuration.host)
+    url = f"{address.scheme}://{address.netloc.rpartition('@')[2]}"
+    return f'context "{printable(access.context)}" has it at {url}' if access.context else ""
 
 
 class Cluster:
     """One namespace of a cluster, or all of them. Methods raise `PluginError`."""
 
-    def __init__(self, client: Client, namespace: str) -> None:
-        """`namespace` is empty for all of them."""
+    def __init__(self, client: Client, namespace: str, *, described: str = "") -> None:
+        """`namespace` is empty for all of them; `described` says which cluster it is."""
         self._client = client
+        self._described = described
         self.namespace = namespace
+
+    def at(self, namespace: str) -> "Cluster":
+        """Return the same cluster in another namespace; an empty one is this one."""
+        if not namespace:
+            return self
+        return Cluster(self._client, namespace, described=self._described)
+
+    @property
+    def reading(self) -> Reading:
+        """What a report asks it for."""
+        return Reading(self._client)
 
     # --- connections
 
     async def connections(self, *, selector: str = "") -> list[Connection]:
         """Return the connections there are, with these labels."""
-        with _translated("list", _PLURAL, self.namespace):
+        with self._translated("list", _PLURAL, self.namespace):
             items, _ = await self._client.list(self._collection, **_selected(selector))
         return [_complete(item) for item in items]
 
     async def connection(self, name: str) -> Connection:
         """Return one connection. That there is none says which ones have similar names."""
         try:
-            with _translated("get", _PLURAL, self.namespace):
+            with self._translated("get", _PLURAL, self.namespace):
                 return Connection(await self._client.get(self._path(name)))
         except _AbsentError:
             raise await self._not_found(name) from None
 
-    async def change(self, name: str, namespace: str, change: Mapping[str, Any]) -> Connection:
+    async def change(self, name: str, change: Mapping[str, Any]) -> Connection:
         """Merge a change into a connection, and return it as it is then."""
-        path = paths.of_object(Identity(_KIND, namespace, name))
         try:
-            with _translated("patch", _PLURAL, namespace):
-                return Connection(await self._client.merge(path, change, manager=FIELD_MANAGER))
+            with self._translated("patch", _PLURAL, self.namespace):
+                return Connection(
+                    await self._client.merge(self._path(name), change, manager=FIELD_MANAGER)
+                )
         except _AbsentError:
             raise await self._not_found(name) from None
 
@@ -103,7 +127,7 @@ class Cluster:
         params = {"fieldSelector": f"metadata.name={name}"} if name else {}
         news = following.follow(self._client, self._collection, **params, **_selected(selector))
         async with contextlib.aclosing(news):
-            with _translated("watch", _PLURAL, self.namespace):
+            with self._translated("watch", _PLURAL, self.namespace):
                 async for each in news:
                     yield each
 
@@ -146,7 +170,7 @@ class Cluster:
 
     async def namespaces(self) -> list[str]:
         """Return the names of all namespaces."""
-        with _translated("list", "namespaces", ""):
+        with self._translated("list", "namespaces", ""):
             items, _ = await self._client.list_metadata("/api/v1/namespaces")
         return [_complete(item).name for item in items]
 
@@ -159,6 +183,21 @@ class Cluster:
 
     def _path(self, name: str) -> str:
         return paths.of_object(Identity(_KIND, self.namespace, name))
+
+    @contextlib.contextmanager
+    def _translated(self, verb: str, plural: str, namespace: str) -> Iterator[None]:
+        """Say what went wrong with a request as a person needs it."""
+        try:
+            yield
+        except RequestError as error:
+            problem = _plugin_error(error, verb, plural, namespace)
+            is_elsewhere = isinstance(error, UnreachableError) or (
+                isinstance(error, RefusedError) and error.is_unknown
+            )
+            if is_elsewhere and self._described:
+                problem = PluginError(f"{problem}\n{self._described}", problem.code)
+            # Not as its cause: what is printed is all there is to know.
+            raise problem from None
 
     async def _or_why_not(
         self, path: str, plural: str, namespace: str, **params: str
@@ -186,16 +225,6 @@ class _AbsentError(PluginError):
     """There is no such object."""
 
 
-@contextlib.contextmanager
-def _translated(verb: str, plural: str, namespace: str) -> Iterator[None]:
-    """Say what went wrong with a request as a person needs it."""
-    try:
-        yield
-    except RequestError as error:
-        # Not as its cause: what is printed is all there is to know.
-        raise _plugin_error(error, verb, plural, namespace) from None
-
-
 def _plugin_error(error: RequestError, verb: str, plural: str, namespace: str) -> PluginError:
     if not isinstance(error, RefusedError):
         return PluginError(str(error), Exit.CLUSTER)
@@ -213,7 +242,7 @@ def _plugin_error(error: RequestError, verb: str, plural: str, namespace: str) -
         case 404:
             message = (
                 "this cluster does not know BrokerConnections: is Springline installed, with its "
-                "CustomResourceDefinitions?"
+                'CustomResourceDefinitions? "kubectl get crds" lists those that there are'
             )
         case 422 | 400:
             return PluginError(f"the API server refuses it: {error.message}", Exit.UNUSABLE)

@@ -7,7 +7,7 @@ from typing import Final
 from springline.api import places
 from springline.plugin.account import Tone
 from springline.plugin.connection import Connection
-from springline.standalone.table import age
+from springline.standalone.lines import age
 
 __all__ = ["LEFT_OUT_FIRST", "explanations", "header", "row", "tones"]
 

@@ -3,26 +3,27 @@
 import asyncio
 import contextlib
 import json
+import shutil
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol, TextIO
 
 import click
-import yaml
 
 from springline.outlets import Output
-from springline.plugin import account, actions, cluster, columns, live, remote
+from springline.plugin import account, actions, cluster, columns, following, names
 from springline.plugin.account import Entry, Tone
 from springline.plugin.actions import Action
 from springline.plugin.choices import Choice
 from springline.plugin.cluster import Cluster, Target
 from springline.plugin.connection import Connection
 from springline.plugin.errors import Exit, PluginError
+from springline.plugin.names import Named
 from springline.plugin.page import Page
-from springline.standalone.table import aligned
+from springline.standalone.lines import aligned, fitted
 from springline.threads import Threads
 
 __all__ = ["act", "check_in_cluster", "status", "watch"]
@@ -56,25 +57,34 @@ def _output(
 
 async def status(
     target: Target, choice: Choice, page: Page, *, output: str, operator_namespace: str | None
-) -> None:
-    """Say how connections are; the page is printed afterwards."""
-    choice = choice.checked(all_namespaces=target.all_namespaces, one_is_needed=False)
+) -> Exit:
+    """Say how connections are, and return how it went; the page is printed afterwards."""
+    choice = choice.checked(target, one_is_needed=False)
+    namespaces = target.all_namespaces or choice.has_namespaces
     async with cluster.opened(target) as there:
-        found = await choice.found(there)
-        is_one = len(choice.names) == 1
+        found, problems = await choice.found(there)
+        is_one = len(choice.named) == 1
         match output or ("account" if is_one else "table"):
-            case "json" | "yaml" as form:
+            case "json" | "yaml" as form if found or not problems:
                 _say_documents(page, found, form, is_one=is_one)
             case "name":
                 for each in found:
-                    page.say(f"brokerconnection.springline.dev/{each.name}")
+                    page.say(_named(each, namespaces=namespaces))
             case "account":
                 await _say_accounts(page, there, found, operator_namespace)
             case form:
-                _say_table(page, found, namespaces=target.all_namespaces, wide=form == "wide")
-        if not found:
+                _say_table(page, found, namespaces=namespaces, wide=form == "wide")
+        for problem in problems:
+            page.say(f"error: {problem}", err=True)
+        if not found and not problems:
             where = f"namespace {there.namespace}" if there.namespace else "any namespace"
             page.say(f"there is no BrokerConnection in {where}", err=True)
+    return max((problem.code for problem in problems), default=Exit.DONE)
+
+
+def _named(connection: Connection, *, namespaces: bool) -> str:
+    """Return what is taken back as an argument, from every namespace if it has one."""
+    return names.written(connection.name, connection.namespace if namespaces else "")
 
 
 def _say_documents(page: Page, found: Sequence[Connection], form: str, *, is_one: bool) -> None:
@@ -83,6 +93,8 @@ def _say_documents(page: Page, found: Sequence[Connection], form: str, *, is_one
     if form == "json":
         page.say(json.dumps(shown, indent=4, ensure_ascii=False))
     else:
+        import yaml  # noqa: PLC0415 - for this alone
+
         page.say(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True), nl=False)
 
 
@@ -98,7 +110,15 @@ def _say_table(page: Page, found: Sequence[Connection], *, namespaces: bool, wid
         return
     now, header = _now(), columns.header(namespaces=namespaces, wide=wide)
     rows = [columns.row(each, now=now, namespaces=namespaces, wide=wide) for each in found]
-    first, *lines = aligned([header, *rows]).splitlines()
+    table: Sequence[Sequence[str]] = [header, *rows]
+    if sys.stdout.isatty() and not wide:  # whoever asks for more columns gets them
+        _, table = fitted(
+            table,
+            left_out_first=columns.LEFT_OUT_FIRST,
+            to=shutil.get_terminal_size().columns,
+            encoding=sys.stdout.encoding or "utf-8",
+        )
+    first, *lines = aligned(table).splitlines()
     page.say(first)
     for connection, line in zip(found, lines, strict=True):
         page.say(_coloured(line, first, columns.tones(connection)))
@@ -108,7 +128,8 @@ def _say_table(page: Page, found: Sequence[Connection], *, namespaces: bool, wid
 
 def _coloured(line: str, header: str, tones: dict[str, Tone]) -> str:
     """Return a line of a table with its cells coloured; later columns first, so that all fit."""
-    starts = {column: header.index(f" {column}") + 1 for column in tones}
+    shown = header.split()
+    starts = {column: header.index(f" {column}") + 1 for column in tones if column in shown}
     for column, start in sorted(starts.items(), key=lambda each: -each[1]):
         cell = line[start:].split(" ", 1)[0]
         end = start + len(cell)
@@ -171,8 +192,12 @@ def _painted(text: str, tone: Tone) -> str:
 
 async def watch(target: Target, choice: Choice, *, wide: bool) -> None:
     """Follow connections until a signal asks for the end."""
-    choice = choice.checked(all_namespaces=target.all_namespaces, one_is_needed=False)
-    async with cluster.opened(target) as there:
+    from springline.plugin import live  # noqa: PLC0415 - draws on terminals
+
+    choice = choice.checked(target, one_is_needed=False)
+    namespace = "" if target.all_namespaces else _one_namespace(choice)
+    async with cluster.opened(target) as opened:
+        there = opened.at(namespace)
         loop = asyncio.get_running_loop()
         unread: asyncio.Future[None] = loop.create_future()
         output = _output(
@@ -190,9 +215,28 @@ async def watch(target: Target, choice: Choice, *, wide: bool) -> None:
         else:
             screen = live.Lines(output.line)
         try:
-            await live.until_stopped(there.follow(selector=choice.selector), screen, unread)
+            await live.until_stopped(_news_of(there, choice), screen, unread)
         finally:
             output.finish()
+
+
+def _one_namespace(choice: Choice) -> str:
+    """Return the namespace that the names say, empty if they say none. Raises `PluginError`."""
+    found = {each.namespace for each in choice.named} or {""}
+    if len(found) > 1:
+        message = "connections of several namespaces are followed with --all-namespaces"
+        raise PluginError(message, Exit.UNUSABLE)
+    return found.pop()
+
+
+def _news_of(there: Cluster, choice: Choice) -> AsyncGenerator[following.News, None]:
+    """Yield the news of the connections that are meant."""
+    name = choice.named[0].name if len(choice.named) == 1 else ""
+    news = there.follow(selector=choice.selector, name=name)
+    if not choice.named:
+        return news
+    keys = {(each.namespace or there.namespace, each.name) for each in choice.named}
+    return following.only(news, keys)
 
 
 # --- actions
@@ -200,21 +244,22 @@ async def watch(target: Target, choice: Choice, *, wide: bool) -> None:
 
 async def act(target: Target, choice: Choice, action: Action, *, wait: bool, limit: float) -> Exit:
     """Ask something of connections; return how it went with the one that it went worst with."""
-    choice = choice.checked(all_namespaces=target.all_namespaces, one_is_needed=True)
+    choice = choice.checked(target, one_is_needed=True)
+    namespaces = target.all_namespaces or choice.has_namespaces
     order = actions.order(action, now=_now())
     codes, changed = [Exit.DONE], list[Connection]()
     async with cluster.opened(target) as there, _saying() as say:
-        for name, namespace in await _chosen(there, choice):
+        for each in await _chosen(there, choice):
             try:
-                connection = await there.change(name, namespace, order.change)
+                connection = await there.at(each.namespace).change(each.name, order.change)
             except PluginError as error:
                 say(f"error: {error}", is_error=True)
                 codes.append(error.code)
                 continue
             changed.append(connection)
-            say(f"brokerconnection.springline.dev/{name} {action.value}")
+            say(f"{_named(connection, namespaces=namespaces)} {action.value}")
         if wait:
-            codes += await _waited(there, order, changed, limit, say)
+            codes += await _all_waited(there, order, changed, limit, say, namespaces=namespaces)
         else:
             _warn_of_suspended(action, changed, say)
     return max(codes)
@@ -240,31 +285,60 @@ async def _saying() -> AsyncIterator[_Say]:
             await finishing.run(each.finish)
 
 
-async def _chosen(there: Cluster, choice: Choice) -> list[tuple[str, str]]:
-    """Return names and namespaces; those that were given are not asked for first."""
-    if choice.names:
-        return [(name, there.namespace) for name in dict.fromkeys(choice.names)]
-    found = await choice.found(there)
+async def _chosen(there: Cluster, choice: Choice) -> Sequence[Named]:
+    """Return which ones are meant; those that were named are not asked for first."""
+    if choice.named:
+        return choice.named
+    found, _ = await choice.found(there)
     if not found:
         raise PluginError("no BrokerConnection is selected", Exit.UNUSABLE)
-    return [(each.name, each.namespace) for each in found]
+    return [Named(each.name, each.namespace) for each in found]
 
 
-async def _waited(
+async def _all_waited(
     there: Cluster,
     order: actions.Order,
     changed: Sequence[Connection],
     limit: float,
     say: _Say,
+    *,
+    namespaces: bool,
+) -> list[Exit]:
+    """Wait in each namespace by itself: whoever names some may not be able to look into all."""
+
+    async def waited(where: str, those: Sequence[Connection]) -> list[Exit]:
+        done = actions.until_done(there.at(where), order, those, limit=limit)
+        try:
+            return await _waited(done, order, say, namespaces=namespaces)
+        except PluginError as error:
+            say(f"error: {error}", is_error=True)
+            return [error.code]
+
+    if not there.namespace:  # nothing but all of them was asked for
+        groups = {"": list(changed)}
+    else:
+        groups = {each.namespace: list[Connection]() for each in changed}
+        for each in changed:
+            groups[each.namespace].append(each)
+    codes = await asyncio.gather(*(waited(where, those) for where, those in groups.items()))
+    return [code for each in codes for code in each]
+
+
+async def _waited(
+    done: AsyncIterator[tuple[Connection, str]],
+    order: actions.Order,
+    say: _Say,
+    *,
+    namespaces: bool,
 ) -> list[Exit]:
     codes = []
-    async for connection, problem in actions.until_done(there, order, changed, limit=limit):
+    async for connection, problem in done:
         if problem:
             say(f"error: {connection.namespace}/{connection.name}: {problem}", is_error=True)
             codes.append(Exit.NOT_SO)
         else:
             condition = "Suspended" if order.action is Action.SUSPEND else "Ready"
-            say(f"brokerconnection.springline.dev/{connection.name} {condition}")
+            say(f"{_named(connection, namespaces=namespaces)} {condition}")
     return codes
 
 
@@ -279,6 +353,46 @@ def _warn_of_suspended(action: Action, changed: Sequence[Connection], say: _Say)
             )
 
 
+# --- report
+
+
+async def report(
+    target: Target,
+    choice: Choice,
+    path: Path,
+    *,
+    limit: float,
+    since: float,
+    operator_namespace: str | None,
+) -> None:
+    """Gather what helps whoever looks for a fault, and write it to a path that is not there yet."""
+    from springline.plugin import report as reporting  # noqa: PLC0415 - for this alone
+    from springline.plugin.bundle import refuse_to_overwrite  # noqa: PLC0415 - with it
+
+    choice = choice.checked(target, one_is_needed=False)
+    files, at = Threads(at_once=1, name="report"), _now()
+    await files.run(lambda: refuse_to_overwrite(path))
+    async with cluster.opened(target) as there, _saying() as say:
+        gathering = reporting.Gathering(
+            there,
+            lambda line: say(line, is_error=True),
+            seconds=limit,
+            since_seconds=int(since),
+            operator_namespace=operator_namespace,
+        )
+        await gathering.gather(choice, at)
+        await files.run(lambda: gathering.bundle.write(path, at=at.timestamp()))
+        if gathering.missing:
+            say(
+                f"{gathering.missing} thing(s) could not be read; missing.txt has them",
+                is_error=True,
+            )
+        say(
+            "secrets were left out and masked; look through it before you pass it on", is_error=True
+        )
+        say(str(path))
+
+
 # --- check
 
 
@@ -290,6 +404,8 @@ async def check_in_cluster(
     operator_namespace: str | None,
 ) -> int:
     """Run `springline check` in the operator's pod, and return its exit code."""
+    from springline.plugin import remote  # noqa: PLC0415 - reads manifests
+
     # In a thread: standard input may be a terminal at which nobody types.
     files_off_loop = Threads(at_once=1, name="manifests")
     given = await files_off_loop.run(partial(remote.manifests, files))

@@ -5,7 +5,6 @@ asked, which in turn asks an executable `kubectl_complete-springline` for plugin
 answers as kubectl expects it: a line for each proposal, then a colon and what the shell is to do.
 """
 
-import asyncio
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
@@ -74,13 +73,16 @@ def main() -> None:
 
 
 def connections(context: click.Context, _: click.Parameter, incomplete: str) -> _Proposals:
-    """Propose names of connections that are not named yet."""
+    """Propose names of connections that are not named yet, behind the type that was typed."""
+    kind, *namespace = incomplete.split("/")[:-1] or [""]
+    before = "".join(f"{part}/" for part in (kind, *namespace) if part)
 
     async def names() -> list[str]:
         from springline.plugin import cluster  # noqa: PLC0415 - large libraries
 
         async with cluster.opened(_target(context)) as there:
-            return [each.name for each in await there.connections()]
+            found = await there.at("".join(namespace[:1])).connections()
+            return [f"{before}{each.name}" for each in found]
 
     given = context.params.get("names") or ()
     return [item for item in _asked(names, incomplete) if item.value not in given]
@@ -135,6 +137,7 @@ def _target(context: click.Context) -> Any:
 
 def _asked(names: Callable[[], Coroutine[Any, Any, list[str]]], incomplete: str) -> _Proposals:
     """Return proposals, or none: there is no place here to say what went wrong."""
+    import asyncio  # noqa: PLC0415 - not for what needs no cluster
 
     async def in_time() -> list[str]:
         async with asyncio.timeout(_LIMIT_SECONDS):

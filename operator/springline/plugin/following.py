@@ -6,16 +6,16 @@ watches is told of every gap, and a first request that fails is the end.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from springline.core import backoff
 from springline.core.backoff import Retry
 from springline.kube.client import Client, RefusedError, RequestError, watch_seconds
 
-__all__ = ["Changed", "Deleted", "Interrupted", "Listed", "News", "follow"]
+__all__ = ["Changed", "Deleted", "Interrupted", "Listed", "News", "follow", "only"]
 
 _RETRY: Final = Retry(delay=1.0, max_delay=10.0, jitter=0.3)
 _SPACING_SECONDS = 1.0
@@ -97,6 +97,30 @@ async def follow(client: Client, path: str, **params: str) -> AsyncGenerator[New
         delay = backoff.spaced_delay(_RETRY, failures=failures, rng=rng) if failures else 0.0
         spacing = started + _SPACING_SECONDS - loop.time()
         await asyncio.sleep(max(delay, spacing, 0.0))
+
+
+async def only(
+    news: AsyncGenerator[News, None], keys: Collection[tuple[str, str]]
+) -> AsyncGenerator[News, None]:
+    """Yield the news of these alone, each a namespace and a name; closes `news` at the end."""
+
+    def is_meant(document: Mapping[str, Any]) -> bool:
+        metadata = document.get("metadata")
+        named = metadata if isinstance(metadata, Mapping) else {}
+        return (named.get("namespace"), named.get("name")) in keys
+
+    async with contextlib.aclosing(news):
+        async for each in news:
+            match each:
+                case Listed(documents):
+                    yield Listed([document for document in documents if is_meant(document)])
+                case Changed(document) | Deleted(document):
+                    if is_meant(document):
+                        yield each
+                case Interrupted():
+                    yield each
+                case _:
+                    assert_never(each)
 
 
 def _news(kind: str, document: Mapping[str, Any]) -> News | None:

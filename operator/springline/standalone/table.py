@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
@@ -13,6 +12,7 @@ from springline.api.conditions import ConditionStatus, ConditionType
 from springline.api.texts import printable
 from springline.core.state import Phase
 from springline.core.view import SessionView
+from springline.standalone.lines import GAP, age, aligned, expressible, fitted, width
 from springline.standalone.report import Shown
 
 __all__ = [
@@ -31,7 +31,6 @@ _COLUMNS = (
     *("NAMESPACE", "NAME", "READY", "BLOCKED", "STATE", "BROKER", _PLACE, "USER"),
     *("EXPIRES", "AGE", "CONFIRM", "SERVER", "HEARTBEAT", "ENDPOINT", "REASON"),
 )
-_GAP = 3
 _FEWEST_LINES = 3
 
 _LEFT_OUT_FIRST = (
@@ -94,13 +93,13 @@ class FittingTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         texts = [[cell.plain for cell in row] for row in self._rows]
-        places, (header, *lines) = _fitted(
+        places, (header, *lines) = fitted(
             [list(self._columns), *texts],
             left_out_first=self._left_out_first,
             to=options.max_width,
             encoding=console.encoding,
         )
-        table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
+        table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
         for column in header:
             table.add_column(column, no_wrap=True, overflow="ellipsis")
         for row, line in zip(self._rows, lines, strict=True):
@@ -109,33 +108,6 @@ class FittingTable:
                 cell.plain = text
             table.add_row(*cells)
         yield table
-
-
-def _fitted(
-    rows: Sequence[Sequence[str]], *, left_out_first: Sequence[str], to: int, encoding: str
-) -> tuple[list[int], list[list[str]]]:
-    """Return which columns fit into so many terminal cells, and their cells, the header first.
-
-    Cells are shortened where the least of the columns do not fit.
-    """
-    rows = [[expressible(cell, encoding) for cell in row] for row in rows]
-    header, widths = rows[0], _widths(rows)
-    places = list(range(len(header)))
-    for left_out in left_out_first:
-        if _total(widths[place] for place in places) <= to:
-            break
-        places = [place for place in places if header[place] != left_out]
-    return places, _shortened([[row[place] for place in places] for row in rows], to, encoding)
-
-
-def _widths(rows: Iterable[Sequence[str]]) -> list[int]:
-    """Return how many terminal cells each column takes; some characters take two."""
-    return [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
-
-
-def _total(widths: Iterable[int]) -> int:
-    """Return how wide a line with such columns is."""
-    return sum(each + _GAP for each in widths) - _GAP
 
 
 def plain(
@@ -149,46 +121,8 @@ def plain(
     rows = [_COLUMNS, *(_cells(row, now=now) for row in shown)]
     if to is None:
         return aligned([[expressible(cell, encoding) for cell in row] for row in rows])
-    _, lines = _fitted(rows, left_out_first=_LEFT_OUT_FIRST, to=to, encoding=encoding)
+    _, lines = fitted(rows, left_out_first=_LEFT_OUT_FIRST, to=to, encoding=encoding)
     return aligned(lines)
-
-
-def expressible(text: str, encoding: str) -> str:
-    """Return a text with escapes for what the encoding has no characters for."""
-    return text.encode(encoding, "backslashreplace").decode(encoding)
-
-
-def _shortened(rows: list[list[str]], to: int, encoding: str) -> list[list[str]]:
-    """Cut the cells of the widest columns until a line fits, or nothing is left to be cut."""
-    widths = _widths(rows)
-    while _total(widths) > to and max(widths) > 1:
-        widths[widths.index(max(widths))] -= 1
-    mark = "…" if expressible("…", encoding) == "…" else "~"
-    return [
-        [
-            cell if cell_len(cell) <= width else set_cell_size(cell, width - 1) + mark
-            for cell, width in zip(row, widths, strict=True)
-        ]
-        for row in rows
-    ]
-
-
-def width(rows: Sequence[Sequence[str]]) -> int:
-    """Return how many terminal cells the widest line of `aligned` takes."""
-    return _total(_widths(rows))
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows of cells, the header among them, as lines with aligned columns."""
-    widths = _widths(rows)
-    return "\n".join(
-        (" " * _GAP)
-        .join(
-            cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)
-        )
-        .rstrip()
-        for row in rows
-    )
 
 
 def explanations(shown: Iterable[Shown], *, now: datetime | None = None) -> list[str]:
@@ -261,16 +195,3 @@ def _styled(row: Shown, *, now: datetime) -> list[Text]:
 
 def _until(moment: datetime, *, now: datetime) -> str:
     return age(moment - now) if moment > now else "expired"
-
-
-def age(span: timedelta) -> str:
-    """Return a span as kubectl shows ages: whole units of the largest kind that gives two."""
-    seconds = max(int(span.total_seconds()), 0)  # below 0 if the clock was set back
-    if seconds < 120:
-        return f"{seconds}s"
-    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
-    if minutes < 120:
-        return f"{minutes}m"
-    if hours < 48:
-        return f"{hours}h"
-    return f"{days}d"

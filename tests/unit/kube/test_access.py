@@ -172,6 +172,72 @@ async def test_damaged_kubeconfig_is_a_failure_that_quotes_nothing(
     assert TOKEN not in message
 
 
+TWO = """
+current-context: one
+contexts:
+  - {name: one, context: {cluster: one, user: one}}
+  - {name: staging, context: {cluster: gone, user: one}}
+  - {name: nobody, context: {cluster: one}}
+  - {name: stranger, context: {cluster: one, user: ann}}
+  - {name: torn, context: {cluster: torn, user: one}}
+  - {name: logging-in, context: {cluster: one, user: program}}
+clusters:
+  - {name: one, cluster: {server: "https://192.0.2.1"}}
+  - {name: torn, cluster: {server: "https://192.0.2.1", certificate-authority: ca.crt}}
+users:
+  - {name: one, user: {token: planted-token-0123456789}}
+  - name: program
+    user:
+      exec: {apiVersion: client.authentication.k8s.io/v1, command: no-such-program-anywhere}
+"""
+
+
+@pytest.mark.parametrize(
+    ("content", "context", "words"),
+    [
+        (None, None, "there is no such file"),
+        ("", None, "it is empty"),
+        ("a: [", None, "it is no YAML; the mistake is in line 1"),
+        ("[]", None, "it is no kubeconfig: not a mapping"),
+        ("kind: Config", None, "it has no contexts; is it a kubeconfig?"),
+        (
+            TWO.replace("current-context: one", ""),
+            None,
+            "it has no current context; name one with --context: one, staging, nobody",
+        ),
+        (TWO, "stagin", 'it has no context "stagin"; did you mean staging?'),
+        (TWO, "x", 'it has no context "x"; it has one, staging, nobody, '),
+        (TWO, "staging", 'its context "staging" names the cluster "gone", which it does not have'),
+        (TWO, "nobody", 'its context "nobody" names no user'),
+        (TWO, "stranger", 'its context "stranger" names the user "ann", which it does not have'),
+        (TWO, "torn", 'its cluster "torn" names the file '),
+        (TWO, "logging-in", "no-such-program-anywhere, has given no credentials"),
+    ],
+    ids=lambda value: "" if value is None or "\n" in value else value[:30],
+)
+async def test_what_is_wrong_with_a_kubeconfig_is_said_in_plain_words(
+    tmp_path: Path, content: str | None, context: str | None, words: str
+) -> None:
+    path = tmp_path / "kubeconfig"
+    if content is not None:
+        path.write_text(content)
+    message = await failure(Access(kubeconfig=str(path), context=context))
+    assert message.startswith(f"the kubeconfig {path} cannot be used: ")
+    assert words in message
+    assert "Expected key" not in message
+
+
+async def test_of_several_kubeconfigs_those_that_are_not_there_are_passed_over(
+    tmp_path: Path,
+) -> None:
+    path = written(tmp_path)
+    both = f"{tmp_path / 'none'}:{path}"
+    await Access(kubeconfig=both).load()
+    assert "did you mean one?" in await failure(Access(kubeconfig=both, context="onee"))
+    neither = f"{tmp_path / 'none'}:{tmp_path / 'neither'}"
+    assert "there are no such files" in await failure(Access(kubeconfig=neither))
+
+
 async def test_context_that_is_not_there_is_a_failure(tmp_path: Path) -> None:
     message = await failure(Access(kubeconfig=str(written(tmp_path)), context="other"))
     assert "other" in message

@@ -4,10 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from pydantic import Field
 
 from springline import protocols
-from springline.api.status import NegotiatedStatus
 from springline.plugin import account
 from springline.plugin.account import Entry
 from springline.plugin.connection import Connection
@@ -271,12 +269,6 @@ def test_what_was_negotiated_is_told_as_far_as_the_protocol_has_it(
     assert said(a_connection(negotiated=negotiated), "Negotiated") == (line,)
 
 
-class WithBlock(NegotiatedStatus):
-    """What was negotiated, with what is paper's own."""
-
-    paper: dict[str, Any] | None = Field(default=None, description="What is paper's own.")
-
-
 PAPER = ProtocolInfo(
     name="paper", title="Paper 1.0", port=80, tls_port=443, place="desk", mechanisms=("SEAL",)
 )
@@ -286,7 +278,6 @@ def test_what_only_one_protocol_negotiates_is_told_with_the_rest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(protocols, "PROTOCOLS", {**protocols.PROTOCOLS, "paper": PAPER})
-    monkeypatch.setattr(account, "NegotiatedStatus", WithBlock)
     own = {
         "inkColour": "blue",
         "sheets": 3,

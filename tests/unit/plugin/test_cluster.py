@@ -102,7 +102,10 @@ async def test_missing_login_is_told(server: FakeAPIServer, shop: Cluster) -> No
 async def test_unreachable_cluster_is_told(server: FakeAPIServer, shop: Cluster) -> None:
     await server.stop()
     error = await refused(shop.connections())
-    assert str(error).startswith("the API server cannot be reached: ")
+    first, second = str(error).splitlines()
+    assert first.startswith("the API server cannot be reached: 127.0.0.1:")
+    assert first.endswith(": connection refused")
+    assert second == f'context "fake" has it at {server.url}'
     assert error.code is Exit.CLUSTER
 
 

@@ -4,9 +4,11 @@ import asyncio
 import os
 import sys
 
+import click
 import pytest
 
-from springline.plugin import commands
+from springline.plugin import columns, commands
+from springline.plugin.connection import Connection
 from springline.plugin.page import Page
 from support.waiting import PATIENCE
 
@@ -37,3 +39,44 @@ async def test_a_line_that_nobody_reads_holds_nothing_up(monkeypatch: pytest.Mon
             )
         found = await reading
     assert [int(each.split()[0]) for each in found] == list(range(lines))
+
+
+CONNECTION = Connection(
+    {
+        "metadata": {"name": "orders", "namespace": "shop"},
+        "spec": {"brokerRef": {"name": "rabbit"}, "virtualHost": "a-long-name-of-a-place"},
+        "status": {
+            "state": "Connected",
+            "conditions": [{"type": "Ready", "status": "True", "reason": "Connected"}],
+            "credentials": {"username": "a-long-name-of-a-user"},
+        },
+    }
+)
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_table_fits_the_terminal(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The columns that say least are left out, and what was asked for with -o wide never is."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", str(width))
+    page = Page()
+    commands._say_table(page, [CONNECTION], namespaces=True, wide=False)
+    page.print()
+    lines = click.unstyle(capsys.readouterr().out).splitlines()
+    assert max(map(len, lines)) <= width
+    assert {"NAMESPACE", "NAME", "READY", "STATE"} <= set(lines[0].split())
+    assert ("USER" in lines[0]) is (width == 200)
+    commands._say_table(page, [CONNECTION], namespaces=True, wide=True)
+    page.print()
+    assert "HOLDER" in capsys.readouterr().out
+
+
+def test_table_in_a_pipe_has_every_column(capsys: pytest.CaptureFixture[str]) -> None:
+    page = Page()
+    commands._say_table(page, [CONNECTION], namespaces=True, wide=False)
+    page.print()
+    assert tuple(capsys.readouterr().out.splitlines()[0].split()) == columns.header(
+        namespaces=True, wide=False
+    )
