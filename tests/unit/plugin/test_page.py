@@ -10,22 +10,24 @@ from springline.plugin.cli import main
 from springline.plugin.errors import Exit
 from support.markdown import Page
 
+_OF_THE_PLUGIN = ("--help", "--version")
+
 PAGE = Page(Path(__file__).parents[3] / "docs" / "kubectl-plugin.md")
 
 
 def commands() -> list[list[str]]:
     """What is to be typed behind the plugin's name, word by word."""
-    found = [re.split(r"kubectl[ -]springline", each, maxsplit=1) for each in PAGE.commands]
+    found = [re.split(r"kubectl[ -]springline(?= )", each, maxsplit=1) for each in PAGE.commands]
     return [shlex.split(re.split(r"[|)]", each[1])[0]) for each in found if len(each) == 2]
 
 
 def test_every_command_is_shown() -> None:
-    assert {words[0] for words in commands() if words[0] != "--help"} == main.commands.keys()
+    assert {words[0] for words in commands() if words[0] not in _OF_THE_PLUGIN} == main.commands.keys()
 
 
 def test_shown_options_exist() -> None:
     for name, *words in commands():
-        if name == "--help":
+        if name in _OF_THE_PLUGIN:
             continue
         parameters = main.commands[name].params
         known = {option for each in parameters for option in each.opts}
