@@ -130,13 +130,17 @@ def test_manifests_are_tried_by_each_python(
 
 
 def interpreter(version: str) -> str:
-    """Return a Python of a version, or skip; a command of pyenv may only say that it is not."""
-    ask = [f"python{version}", "-I", "-c", "import sys; print(sys.executable)"]
-    try:
-        done = subprocess.run(ask, capture_output=True, text=True, check=True, timeout=60)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip(f"there is no Python {version}")
-    return done.stdout.strip()
+    """Return a Python of a version, in PATH or among those of pyenv; skip where there is none."""
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    candidates = [f"python{version}", *pyenv.glob(f"versions/{version}.*/bin/python3")]
+    for candidate in candidates:
+        ask = [str(candidate), "-I", "-c", "import sys; print(sys.executable)"]
+        try:
+            done = subprocess.run(ask, capture_output=True, text=True, check=True, timeout=60)
+        except (OSError, subprocess.CalledProcessError):
+            continue  # a shim of pyenv may only say that it is none
+        return done.stdout.strip()
+    pytest.skip(f"there is no Python {version}")
 
 
 def test_an_older_python_is_passed_over_or_refused_in_words(
