@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from springline.kube import client
-from springline.plugin import cluster
+from springline.plugin import cluster, commands
+from springline.plugin.choices import Choice
 from springline.plugin.cluster import Cluster, Target
 from springline.plugin.connection import Connection
 from springline.plugin.errors import Exit, PluginError
@@ -166,3 +167,51 @@ async def test_first_request_that_fails_is_the_end(server: FakeAPIServer, shop: 
     server.instead = lambda _: refusing(403, "Forbidden", "no")
     news = shop.follow()
     assert "you may not watch" in str(await refused(anext(news)))
+
+
+@pytest.mark.parametrize(
+    "names", [("orders",), ("orders", "bconn/returns")], ids=["one", "several"]
+)
+async def test_only_those_that_were_named_are_followed(
+    server: FakeAPIServer, shop: Cluster, names: tuple[str, ...]
+) -> None:
+    """One is asked for by its name; of several, the others are passed over."""
+    for name in ("orders", "billing"):
+        server.put(PLURAL, "shop", name)
+    choice = Choice(names=names).checked(Target(), one_is_needed=False)
+    news = commands._news_of(shop, choice)
+    first = await anext(news)
+    assert isinstance(first, Listed)
+    if len(names) > 1:  # the server of the tests knows no selector by fields
+        assert [each["metadata"]["name"] for each in first.documents] == ["orders"]
+    assert server.asked[0].query.get("fieldSelector", "") == (
+        "metadata.name=orders" if len(names) == 1 else ""
+    )
+    following = asyncio.ensure_future(anext(news))
+    await eventually(lambda: server.watching == 1, what="the watch is open")
+    server.put(PLURAL, "shop", "billing", status={"state": "Connected"})
+    server.put(PLURAL, "shop", "orders", status={"state": "Waiting"})
+    changed = await following
+    assert isinstance(changed, Changed)
+    assert changed.document["metadata"]["name"] == "orders"
+    await news.aclose()
+
+
+async def test_several_are_found_in_their_namespaces_and_the_missing_are_told(
+    server: FakeAPIServer, shop: Cluster
+) -> None:
+    for namespace, name in (("shop", "orders"), ("billing", "invoices")):
+        server.put(PLURAL, namespace, name)
+    names = ("bconn/billing/invoices", "orders", "bconn/billing/orders")
+    choice = Choice(names=names).checked(Target(), one_is_needed=False)
+    found, problems = await choice.found(shop)
+    assert [(each.namespace, each.name) for each in found] == [
+        ("billing", "invoices"),
+        ("shop", "orders"),
+    ]
+    assert [str(each) for each in problems] == [
+        'there is no BrokerConnection "orders" in namespace "billing"'
+    ]
+    server.instead = lambda _: refusing(403, "Forbidden", "no")
+    with pytest.raises(PluginError, match="you may not get"):
+        await choice.found(shop)
