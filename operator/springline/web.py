@@ -126,6 +126,8 @@ async def serve(
             )
         except OSError as error:
             raise ListenError(address, _told(error)) from error
+        except UnicodeError as error:  # of a label that is empty, or longer than 63 characters
+            raise ListenError(address, "that is no name of a host") from error
         try:
             yield
         finally:

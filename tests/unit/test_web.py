@@ -222,6 +222,8 @@ async def test_a_port_in_use_is_told_in_a_sentence(address: ListenAddress) -> No
     [
         pytest.param("192.0.2.1", id="an address of another machine"),
         pytest.param("no-such-host.invalid", id="a name without an address"),
+        pytest.param("a" * 64, id="a label that is too long"),
+        pytest.param("springline..invalid", id="a label that is empty"),
     ],
 )
 async def test_an_address_that_cannot_be_had_is_told_in_a_sentence(
