@@ -43,6 +43,8 @@ class Named:
 def parse(text: str) -> Named:
     """Read one argument. Raises `PluginError`."""
     *before, name = text.split("/")
+    if not name:
+        raise _problem(text, "the name is missing")
     match before:
         case []:
             found = Named(name)
@@ -57,7 +59,7 @@ def parse(text: str) -> Named:
         case _:
             raise _problem(text, "write NAME, TYPE/NAME or TYPE/NAMESPACE/NAME")
     if not _NAME.fullmatch(name):
-        raise _problem(text, f'"{name}" cannot be a name' if name else "the name is missing")
+        raise _problem(text, f'"{name}" cannot be a name')
     return found
 
 
@@ -68,6 +70,8 @@ def written(name: str, namespace: str = "") -> str:
 
 def _check_type(kind: str, text: str) -> None:
     lowered = kind.lower()
+    if not kind:
+        raise _problem(text, "the type is missing")
     if any(lowered == each + group for each in _TYPES for group in _GROUPS):
         return
     if any(lowered == each + group for each in _OTHERS for group in _GROUPS):

@@ -40,6 +40,8 @@ def test_names_are_taken_as_kubectl_takes_them(text: str, named: Named) -> None:
         ("bconn/a/b/c", "TYPE/NAMESPACE/NAME"),
         ("bconn/", "the name is missing"),
         ("", "the name is missing"),
+        ("orders/", "the name is missing"),
+        ("/orders", "the type is missing"),
         ("Orders", "cannot be a name"),
         ("../orders", 'there is no type ".."'),
         ("bconn/../orders", "cannot be the name of a namespace"),
