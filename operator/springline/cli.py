@@ -10,7 +10,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -176,9 +176,21 @@ def _run_listening(work: Coroutine[Any, Any, None]) -> None:
 
 
 def _end_unusable(*lines: str) -> NoReturn:
-    for line in lines:
-        click.echo(line, err=True)
+    _tell(lines)
     raise SystemExit(_UNUSABLE_INPUT) from None
+
+
+def _tell(lines: Iterable[str]) -> None:
+    """Print lines to standard error, each as one, in the characters of the locale.
+
+    The name of a file may hold a line break, and what it begins be a command to the CI that reads.
+    """
+    from springline.api.texts import printable  # noqa: PLC0415
+
+    encoding = sys.stderr.encoding or "utf-8"
+    for line in lines:
+        # click takes ASCII for UTF-8.
+        click.echo(printable(line).encode(encoding, "backslashreplace").decode(encoding), err=True)
 
 
 def _end_output() -> None:
@@ -428,14 +440,13 @@ def _check(settings: CheckSettings, output: str) -> bool:
     from springline.standalone import table  # noqa: PLC0415
 
     checked = _answer(checking.check(settings))
-    _print_ignored(checked.ignored)
+    _tell(checked.ignored)
     if output in _DOCUMENTS:
         _print_documents(checked.documents, output)
         return checked.all_ready
     if output in _TABLES:
         click.echo(table.plain(checked.shown, now=checked.at, to=_columns(), encoding=_encoding()))
-        for sentence in table.explanations(checked.shown):
-            click.echo(sentence, err=True)
+        _tell(table.explanations(checked.shown))
     if output in _OF_CI:
         from springline.standalone import ci_reports  # noqa: PLC0415
 
@@ -449,7 +460,7 @@ def _rehearse(settings: CheckSettings, output: str) -> bool:
     from springline.standalone import rehearsals  # noqa: PLC0415
 
     rehearsed = _answer(checking.rehearse(settings))
-    _print_ignored(rehearsed.ignored)
+    _tell(rehearsed.ignored)
     if output in _DOCUMENTS:
         _print_documents([rehearsals.document(each) for each in rehearsed.rehearsals], output)
     if output in _TABLES:
@@ -502,11 +513,6 @@ def _answer(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(shutdown.unless_signalled(work))
     except shutdown.SignalledError as signalled:
         raise SystemExit(_SIGNALLED + signalled.number) from None
-
-
-def _print_ignored(ignored: Sequence[str]) -> None:
-    for document in ignored:
-        click.echo(document, err=True)
 
 
 def _print_documents(items: Sequence[dict[str, Any]], output: str) -> None:

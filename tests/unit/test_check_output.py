@@ -126,6 +126,29 @@ def test_columns_stay_aligned_in_a_locale_without_the_characters(manifests: Path
     assert line[header.index("USER ") :].startswith("- ")
 
 
+def test_sentences_have_no_character_that_the_locale_lacks(manifests: Path) -> None:
+    text = manifests.read_text(encoding="utf-8").replace("  brokerRef", "  größe: 1\n  brokerRef")
+    manifests.write_text(text, encoding="utf-8")
+    done = checked("-f", manifests, stdout=subprocess.PIPE, PYTHONIOENCODING="ascii")
+    assert done.returncode == 2
+    assert "spec[\"gr\\xf6\\xdfe\"]: unknown field" in done.stderr
+
+
+@pytest.mark.parametrize("form", ["table", "github", "junit"])
+def test_name_of_a_file_begins_no_line_of_its_own(manifests: Path, form: str) -> None:
+    """CI takes commands from lines, and whoever proposes a change names its files."""
+    manifests.rename(manifests.with_name("x\n::stop-commands::y\x1b[31m.yaml"))
+    (manifests.parent / "empty.yaml").touch()
+    with (manifests.parent / "x\n::stop-commands::y\x1b[31m.yaml").open("a") as file:
+        file.write("---\napiVersion: v1\nkind: Secret\n")
+    done = checked("-f", manifests.parent, "-o", form, stdout=subprocess.PIPE)
+    assert done.returncode == 2
+    assert "::stop-commands::" in done.stderr
+    lines = (done.stdout + done.stderr).splitlines()
+    assert not any(each.startswith("::stop") for each in lines)
+    assert "\x1b" not in done.stdout + done.stderr
+
+
 def test_sentence_of_a_rotation_stands_below_where_it_does_not_fit(manifests: Path) -> None:
     new = manifests.parent / "new.yaml"
     new.write_text(manifests.read_text(encoding="utf-8").split("---\n")[1].replace("4", "5"))
