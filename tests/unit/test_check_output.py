@@ -131,7 +131,7 @@ def test_sentences_have_no_character_that_the_locale_lacks(manifests: Path) -> N
     manifests.write_text(text, encoding="utf-8")
     done = checked("-f", manifests, stdout=subprocess.PIPE, PYTHONIOENCODING="ascii")
     assert done.returncode == 2
-    assert "spec[\"gr\\xf6\\xdfe\"]: unknown field" in done.stderr
+    assert 'spec["gr\\xf6\\xdfe"]: unknown field' in done.stderr
 
 
 @pytest.mark.parametrize("form", ["table", "github", "junit"])
