@@ -64,6 +64,29 @@ async def test_the_plugin_finds_the_pod_that_holds_a_connection(
     await team.until_held("orders", other_than=held)
 
 
+async def test_a_report_has_the_log_and_the_metrics_of_the_pod(
+    team: Team, pods: Pods, kubectl: Kubectl, tmp_path: Path
+) -> None:
+    plugin = Plugin(tmp_path / "plugin", kubectl.kubeconfig, PLANTED, team.tenant.secret)
+    await team.declare("orders")
+    await team.until_ready("orders")
+    report = tmp_path / "report"
+    options = ("-n", team.namespace, "-o", str(report), "--operator-namespace", pods.namespace)
+    done = await asyncio.to_thread(plugin.run, "report", *options)
+    assert done.code == 0, done.err
+    parts = {
+        str(path.relative_to(report)): path.read_text()
+        for path in report.rglob("*")
+        if path.is_file()
+    }
+    name = f"{pods.namespace}.{pods.name()}"
+    assert f"{team.namespace}/orders" in parts[f"operator/logs/{name}.springline.log"]
+    metrics = parts[f"operator/metrics/{name}.txt"]
+    assert f'springline_session_ready{{namespace="{team.namespace}",name="orders"}} 1' in metrics
+    assert parts["missing.txt"] == "nothing\n"
+    assert not any(team.tenant.secret in text for text in parts.values())
+
+
 def test_the_container_has_nothing_to_write_to(pods: Pods, kubectl: Kubectl) -> None:
     """Its user is nobody's, its root file system is read-only."""
     where = ["exec", f"--namespace={pods.namespace}", pods.name(), "--"]
