@@ -26,22 +26,47 @@ _SHORTEST: Final = 8
 _LONGEST: Final = 64 * 1024
 """Characters of one value that are looked for."""
 
-# What a secret looks like, and what is left of it.
+_NAMED: Final = (
+    r"(?:password|passwd|passphrase|pwd|(?<![a-z])pass|token|api[-_]?key|client[-_]?secret"
+    r"|secret[-_]?(?:access[-_]?)?key|private[-_]?key|authorization|signature)"
+)
+
+# What a secret looks like, and what is left of it. How far each looks is bounded: a text in which
+# every few characters might be the beginning of one would take hours otherwise.
 _FORMS: Final = (
     (
         re.compile(
-            r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*KEY-----|\Z)", re.DOTALL
+            r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}KEY-----|\Z)",
+            re.DOTALL,
         ),
         MASK,
     ),
-    (re.compile(r"(://)(?:[^/\s@\"'<>]+|[^/\s:\"'<>]*:[^\s\"'<>]*)@"), rf"\1{MASK}@"),
-    (re.compile(r"\beyJ[\w-]{6,}\.[\w-]{6,}(?:\.[\w-]*)*"), MASK),
-    (re.compile(r"\b(bearer|basic)\s+[\w.~+/-]{16,}=*", re.IGNORECASE), rf"\1 {MASK}"),
     (
         re.compile(
-            r"((?:password|passwd|passphrase|pwd|token|api[-_]?key|client[-_]?secret"
-            r"|secret[-_]?(?:access[-_]?)?key|private[-_]?key|authorization|signature)"
-            r"\\?[\"']?\s*(?:=|:)\s*\\?[\"']?)(?!\*\*\*)(?:(?:bearer|basic)\s+)?[^\s\"'\\,;&})\]]+",
+            r"(://)(?:[^/\s@\"'<>]{1,4096}|[^/\s:\"'<>]{0,4096}:[^\s\"'<>]{0,4096})@",
+        ),
+        rf"\1{MASK}@",
+    ),
+    (re.compile(r"\beyJ[\w-]{6,4096}\.[\w-]{6,}(?:\.[\w-]*)*"), MASK),
+    (re.compile(r"\b(bearer|basic)\s+[\w.~+/-]{16,}=*", re.IGNORECASE), rf"\1 {MASK}"),
+    # In quotes, up to the same ones: a phrase has spaces.
+    (
+        re.compile(
+            rf"({_NAMED}\\[\"']\s*[=:]\s*(\\[\"'])).*?(?=\2|$)", re.IGNORECASE | re.MULTILINE
+        ),
+        rf"\1{MASK}",
+    ),
+    (
+        re.compile(
+            rf"({_NAMED}[\"']?\s*[=:]\s*([\"']))(?:\\.|(?!\2)[^\\\n])*",
+            re.IGNORECASE,
+        ),
+        rf"\1{MASK}",
+    ),
+    (
+        re.compile(
+            rf"({_NAMED}\\?[\"']?\s*[=:]\s*\\?[\"']?)(?!\*\*\*)(?:(?:bearer|basic)\s+)?"
+            r"[^\s\"'\\,;&})\]]+",
             re.IGNORECASE,
         ),
         rf"\1{MASK}",
