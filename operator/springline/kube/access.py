@@ -153,6 +153,9 @@ class Access:
         except (config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
             # What the library's loaders raise for files that are not as they should be.
             problem, is_plain = str(error) or type(error).__name__, False
+        except AttributeError:
+            # So they do for a number or a list where a text is expected.
+            problem, is_plain = "something in it is not of the type that it should be", False
         except yaml.YAMLError:
             problem, is_plain = "it is no YAML", False
         else:
@@ -197,6 +200,7 @@ class Access:
             client_configuration=configuration,
             persist_config=False,
         )
+        _check_server(configuration)
         _check_login(loader, configuration)
         chosen = loader.current_context
         return str(chosen["context"].get("namespace") or ""), str(chosen["name"])
@@ -230,6 +234,17 @@ class Access:
             "there is no cluster to talk to: KUBECONFIG is not set, this is no pod, and "
             "~/.kube/config cannot be used"
         )
+
+
+def _check_server(configuration: Configuration) -> None:
+    """Raise `ConfigException` unless there is the URL of a server.
+
+    The library goes on with what it has then, and every request would fail with a path.
+    """
+    address = urlsplit(configuration.host)
+    if address.scheme not in ("http", "https") or not address.hostname:
+        message = "the server of its cluster is no URL like https://10.0.0.1:6443"
+        raise ConfigException(message)
 
 
 def _check_login(loader: kube_config.KubeConfigLoader, configuration: Configuration) -> None:

@@ -212,6 +212,9 @@ users:
         (TWO, "stranger", 'its context "stranger" names the user "ann", which it does not have'),
         (TWO, "torn", 'its cluster "torn" names the file '),
         (TWO, "logging-in", "no-such-program-anywhere, has given no credentials"),
+        (TWO.replace('{server: "https://192.0.2.1"}', "{}"), None, "no URL like https://"),
+        (TWO.replace("https://192.0.2.1", "192.0.2.1:6443"), None, "no URL like https://"),
+        (TWO.replace('"https://192.0.2.1"', "5"), None, "not of the type that it should be"),
     ],
     ids=lambda value: "" if value is None or "\n" in value else value[:30],
 )
