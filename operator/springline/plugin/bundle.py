@@ -3,10 +3,13 @@
 It is bounded, and it is never written over anything.
 """
 
+import errno
 import io
 import json
 import os
+import shutil
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,6 +43,7 @@ class Bundle:
         self._mask = mask
         self._most = most_bytes
         self._files: dict[str, bytes] = {}
+        self._is_abandoned = False
         self.size = 0
 
     def __len__(self) -> int:
@@ -67,6 +71,16 @@ class Bundle:
         self.size += len(content)
         return True
 
+    def abandon(self) -> None:
+        """Have `write`, which another thread is in, end soon and leave nothing."""
+        self._is_abandoned = True
+
+    def _wanted(self) -> Iterator[tuple[str, bytes]]:
+        for each in self._files.items():
+            if self._is_abandoned:
+                raise InterruptedError(errno.EINTR, "nobody waits for it any more")
+            yield each
+
     def write(self, path: Path, *, at: float) -> None:
         """Write it, with this time of change. Raises `PluginError`; nothing is left then.
 
@@ -90,7 +104,7 @@ class Bundle:
                 os.fdopen(number, "wb") as file,
                 tarfile.open(fileobj=file, mode="w:gz") as archive,
             ):
-                for name, content in self._files.items():
+                for name, content in self._wanted():
                     entry = tarfile.TarInfo(f"{root}/{name}")
                     entry.size, entry.mtime, entry.mode = len(content), int(at), _PRIVATE_FILE
                     archive.addfile(entry, io.BytesIO(content))
@@ -100,12 +114,16 @@ class Bundle:
 
     def _write_directory(self, path: Path, at: float) -> None:
         path.mkdir(mode=_PRIVATE_DIRECTORY)
-        for name, content in self._files.items():
-            file = path / name
-            file.parent.mkdir(mode=_PRIVATE_DIRECTORY, parents=True, exist_ok=True)
-            with open(file, "xb", opener=_private) as written:
-                written.write(content)
-            os.utime(file, (at, at))
+        try:
+            for name, content in self._wanted():
+                file = path / name
+                file.parent.mkdir(mode=_PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+                with open(file, "xb", opener=_private) as written:
+                    written.write(content)
+                os.utime(file, (at, at))
+        except BaseException:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
 
 
 def _private(path: str, flags: int) -> int:

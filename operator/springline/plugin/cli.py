@@ -319,7 +319,7 @@ def report(
         since=max(since.total_seconds(), 1.0),
         operator_namespace=operator_namespace,
     )
-    _run(gathering)
+    raise SystemExit(_run(gathering))
 
 
 # --- steering

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO
 
 import click
 
@@ -26,7 +26,10 @@ from springline.plugin.page import Page
 from springline.standalone.lines import aligned, fitted
 from springline.threads import Threads
 
-__all__ = ["act", "check_in_cluster", "status", "watch"]
+if TYPE_CHECKING:
+    from springline.plugin.bundle import Bundle
+
+__all__ = ["act", "check_in_cluster", "report", "status", "watch"]
 
 _COLOURS: Final[dict[Tone, str | None]] = {
     "good": "green",
@@ -364,8 +367,11 @@ async def report(
     limit: float,
     since: float,
     operator_namespace: str | None,
-) -> None:
-    """Gather what helps whoever looks for a fault, and write it to a path that is not there yet."""
+) -> Exit:
+    """Gather what helps whoever looks for a fault, and write it to a path that is not there yet.
+
+    Return whether all that were named are there.
+    """
     from springline.plugin import report as reporting  # noqa: PLC0415 - for this alone
     from springline.plugin.bundle import refuse_to_overwrite  # noqa: PLC0415 - with it
 
@@ -380,8 +386,8 @@ async def report(
             since_seconds=int(since),
             operator_namespace=operator_namespace,
         )
-        await gathering.gather(choice, at)
-        await files.run(lambda: gathering.bundle.write(path, at=at.timestamp()))
+        code = await gathering.gather(choice, at)
+        await _written(files, gathering.bundle, path, at)
         if gathering.missing:
             say(
                 f"{gathering.missing} thing(s) could not be read; missing.txt has them",
@@ -391,6 +397,19 @@ async def report(
             "secrets were left out and masked; look through it before you pass it on", is_error=True
         )
         say(str(path))
+    return code
+
+
+async def _written(files: Threads, bundle: "Bundle", path: Path, at: datetime) -> None:
+    """Write a report. Cancelled, it waits for the thread, which would leave a half of it."""
+    writing = asyncio.ensure_future(files.run(lambda: bundle.write(path, at=at.timestamp())))
+    try:
+        await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        bundle.abandon()
+        with contextlib.suppress(PluginError):  # that it was not written
+            await writing
+        raise
 
 
 # --- check

@@ -105,8 +105,8 @@ class Gathering:
         """How many things could not be read."""
         return len(self._missing)
 
-    async def gather(self, choice: Choice, at: datetime) -> None:
-        """Fill the bundle.
+    async def gather(self, choice: Choice, at: datetime) -> Exit:
+        """Fill the bundle, and return whether all that were named are there.
 
         Raises `PluginError` where not even the connections can be asked for.
         """
@@ -142,6 +142,7 @@ class Gathering:
         if len(pods) > _MOST_PODS:
             self._note(f"logs and metrics of {len(pods) - _MOST_PODS} further pods")
         self._finish(at)
+        return max((problem.code for problem in problems), default=Exit.DONE)
 
     # --- what is asked for
 

@@ -1,9 +1,11 @@
 """A report: all that helps, nothing that is secret, and what is missing is named."""
 
+import asyncio
 import base64
 import json
 import stat
 import tarfile
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -183,12 +185,17 @@ async def server() -> AsyncIterator[FakeAPIServer]:
 
 
 async def reported(
-    server: FakeAPIServer, tmp_path: Path, path: Path, *, limit: float = 60.0, **target: Any
-) -> None:
+    server: FakeAPIServer,
+    tmp_path: Path,
+    path: Path,
+    *names: str,
+    limit: float = 60.0,
+    **target: Any,
+) -> Exit:
     kubeconfig = fake_apiserver.kubeconfig(server, tmp_path, token="planted-login-token")
-    await commands.report(
+    return await commands.report(
         Target(kubeconfig=str(kubeconfig), namespace="shop", **target),
-        Choice(),
+        Choice(names=names),
         path,
         limit=limit,
         since=3600,
@@ -383,6 +390,52 @@ async def test_cluster_that_is_not_there_leaves_no_file(
         await reported(server, tmp_path, path)
     assert caught.value.code is Exit.CLUSTER
     assert not path.exists()
+
+
+async def test_name_that_is_not_there_is_told_by_the_exit_code(
+    server: FakeAPIServer, tmp_path: Path
+) -> None:
+    """As for the other commands; the rest is in it."""
+    path = tmp_path / "report.tar.gz"
+    assert await reported(server, tmp_path, path, "no-such-connection") is Exit.UNUSABLE
+    assert "no-such-connection" in files_of(path)["missing.txt"]
+
+
+@pytest.mark.parametrize("name", ["report.tar.gz", "report"])
+async def test_report_that_is_broken_off_leaves_no_half_of_it(
+    server: FakeAPIServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Ctrl-C comes while it is being written."""
+    loop, begun, goes_on = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+    wanted = Bundle._wanted
+
+    def slow(self: Bundle) -> Iterator[tuple[str, bytes]]:
+        for number, each in enumerate(wanted(self)):
+            yield each
+            if number == 1:
+                loop.call_soon_threadsafe(begun.set)
+                goes_on.wait()
+
+    monkeypatch.setattr(Bundle, "_wanted", slow)
+    path = tmp_path / "reports" / name
+    path.parent.mkdir()
+    reporting = asyncio.create_task(reported(server, tmp_path, path))
+    await begun.wait()
+    assert path.exists()
+    reporting.cancel()
+    loop.call_later(0.1, goes_on.set)
+    with pytest.raises(asyncio.CancelledError):
+        await reporting
+    assert list(path.parent.iterdir()) == []
+
+
+def test_directory_that_cannot_be_written_leaves_no_half_of_it(tmp_path: Path) -> None:
+    bundle = Bundle(Mask(), most_bytes=1000)
+    bundle.add("a", "a")
+    bundle.add("a/b", "not below a file")
+    with pytest.raises(PluginError, match="cannot be written"):
+        bundle.write(tmp_path / "report", at=0.0)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_cannot_be_written_leaves_no_half_of_it(
