@@ -129,6 +129,20 @@ class Reader(yaml.SafeLoader):
     def _is_separated(self) -> bool:
         return self.column == 0 and self.prefix(3) in ("---", "...") and self.peek(3) in _ENDS
 
+    def scan_block_scalar_indicators(self, _: yaml.Mark) -> tuple[bool | None, int | None]:
+        """Leave it to the rest of the line what may stand there: a tab, or `#` without a space."""
+        chomping: bool | None = None
+        increment: int | None = None
+        while True:
+            character = self.peek()
+            if character in "+-" and chomping is None:
+                chomping = character == "+"
+            elif character in "123456789" and increment is None:
+                increment = int(character)
+            else:
+                return chomping, increment
+            self.forward()
+
     def scan_block_scalar_ignored_line(self, start_mark: yaml.Mark) -> None:
         """Take tabs behind the `|` of a block scalar."""
         while self.peek() in " \t":

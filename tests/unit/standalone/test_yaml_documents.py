@@ -296,7 +296,7 @@ MISTAKES = {
     ),
     "a block scalar with a wrong indicator": (
         f"password: |{PLANTED}\n",
-        "1:12: is not valid YAML: expected chomping or indentation indicators",
+        "1:12: is not valid YAML: expected a comment or a line break",
     ),
     "a key given twice": (
         f"data:\n  {PLANTED}: 1\n  {PLANTED}: 2\n",
