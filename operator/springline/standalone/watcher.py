@@ -64,8 +64,13 @@ def _loaded(directory: Path, before: Manifests) -> Manifests:
         return loader.load(loader.manifest_files(directory), previous=before)
     except ManifestError as error:
         problem = Problem(error.position, error.problems[0] + "; what it held before is kept")
+        # With its mistakes: nobody has mended them, and they are why something has no session.
+        kept = before.problems if before.is_listed else before.problems[1:]
         return Manifests(
-            objects=before.objects, problems=(problem,), files=before.files, is_listed=False
+            objects=before.objects,
+            problems=(problem, *kept),
+            files=before.files,
+            is_listed=False,
         )
 
 

@@ -222,6 +222,23 @@ async def test_directory_that_vanishes_for_a_while_keeps_what_it_held(
     await follower.until_names("one", "two", "three")
 
 
+async def test_directory_that_vanishes_solves_no_mistake(folder: Path, follower: Follower) -> None:
+    """Whatever it declared is declared still, also what has no good version."""
+    unusable = (
+        "apiVersion: springline.dev/v1alpha1\nkind: BrokerConnection\nmetadata: {name: two}\n"
+    )
+    (folder / "b.yaml").write_text(unusable)
+    mistake = f"{folder}/b.yaml:1:1: BrokerConnection default/two: spec: required"
+    await follower.until_problem(mistake)
+    away = folder.with_name("away")
+    move(folder, away)
+    unlisted = f"{folder}: cannot be read: No such file or directory; what it held before is kept"
+    await follower.until(lambda: follower.problems == [unlisted, mistake], "both are told")
+    assert [each.name for each in follower.sets[-1].unusable] == ["two"]
+    move(away, folder)
+    await follower.until(lambda: follower.problems == [mistake], "the mistake alone is told")
+
+
 async def test_directory_that_is_deleted_and_made_anew_is_followed(
     folder: Path, follower: Follower
 ) -> None:
