@@ -14,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import quote, quote_plus, unquote_to_bytes
 
 from springline.api import secret_keys
+from springline.api.texts import LONGEST_MESSAGE, is_too_long
 
 __all__ = ["MASK", "Mask", "keys_and_sizes", "own_object", "workload"]
 
@@ -260,11 +261,16 @@ def _metadata(document: Mapping[str, Any]) -> dict[str, Any]:
     metadata.pop("managedFields", None)
     annotations = _mapping(metadata.pop("annotations", None))
     kept = {
-        key: value if str(key).startswith(_OUR_ANNOTATIONS) else _size(value)
+        key: value if _is_of_use(str(key), str(value)) else _size(value)
         for key, value in annotations.items()
         if key != _LAST_APPLIED
     }
     return {**metadata, **({"annotations": kept} if kept else {})}
+
+
+def _is_of_use(annotation: str, value: str) -> bool:
+    """Whether an annotation is one of ours; a long one is not, whatever it is called."""
+    return annotation.startswith(_OUR_ANNOTATIONS) and not is_too_long(value, LONGEST_MESSAGE)
 
 
 def _size(value: object) -> str:

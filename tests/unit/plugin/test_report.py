@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import pytest
 
-from springline.plugin import commands, report
+from springline.plugin import commands, masking, report
 from springline.plugin.bundle import Bundle
 from springline.plugin.choices import Choice
 from springline.plugin.cluster import Target
@@ -463,6 +463,15 @@ def test_a_long_log_is_masked_in_bearable_time() -> None:
     text = "nothing secret is in this line of a log\n" * 5000
     assert mask.text(text) == text
     assert mask.text("a s3cret-number-001234-of-many b") == "a *** b"
+
+
+def test_annotation_that_is_too_long_for_one_of_ours_is_left_out() -> None:
+    notes = {"springline.dev/reconnect-requested-at": "now", "springline.dev/note": "x" * 200_000}
+    kept = masking.own_object({"metadata": {"annotations": notes}})["metadata"]["annotations"]
+    assert kept == {
+        "springline.dev/reconnect-requested-at": "now",
+        "springline.dev/note": "(200000 characters)",
+    }
 
 
 @pytest.mark.parametrize("hostile", ["://x", "://x:", "-eyJaaaaaa", "-----BEGIN ", "password "])
