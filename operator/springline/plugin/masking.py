@@ -9,7 +9,7 @@ one, since it stands in a Secret that was read, is masked wherever it, or a long
 import base64
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote, quote_plus, unquote_to_bytes
 
@@ -88,6 +88,8 @@ class Mask:
     def __init__(self) -> None:
         self._parts: dict[int, set[str]] = {}
         """By their length: parts of secrets that are masked where they appear."""
+        self._halves: dict[int, set[str]] = {}
+        """By the length of these parts: all halves of them."""
 
     def learn(self, key: str, value: bytes) -> None:
         """Look for a value of a Secret from now on, also as it is written in JSON, URLs, base64."""
@@ -99,7 +101,8 @@ class Mask:
                     continue
                 length = min(len(form), _RUN)
                 parts = self._parts.setdefault(length, set())
-                parts.update(form[at : at + length] for at in range(len(form) - length + 1))
+                parts.update(_pieces(form, length))
+                self._halves.setdefault(length, set()).update(_pieces(form, length // 2))
 
     def text(self, text: str) -> str:
         """Return a text with what is secret masked."""
@@ -121,13 +124,7 @@ class Mask:
                 return value
 
     def _without_known(self, text: str) -> str:
-        marked: list[tuple[int, int]] = []
-        for length, parts in self._parts.items():
-            marked += [
-                (at, at + length)
-                for at in range(len(text) - length + 1)
-                if text[at : at + length] in parts
-            ]
+        marked = [each for length in self._parts for each in self._found(text, length)]
         if not marked:
             return text
         marked.sort()
@@ -141,8 +138,25 @@ class Mask:
             done, begin, end = end, start, stop
         return "".join([*pieces, text[done:]])
 
+    def _found(self, text: str, length: int) -> Iterator[tuple[int, int]]:
+        """Yield where parts of a length begin and end.
+
+        Wherever one is, at one of so many places it has a half; so the others are not looked at.
+        """
+        parts, halves, half = self._parts[length], self._halves[length], length // 2
+        before = length - half
+        for at in range(0, len(text) - half + 1, before + 1):
+            if text[at : at + half] in halves:
+                for begin in range(max(at - before, 0), at + 1):
+                    if text[begin : begin + length] in parts:
+                        yield begin, begin + length
+
     def __repr__(self) -> str:
         return "Mask(***)"
+
+
+def _pieces(text: str, length: int) -> Iterator[str]:
+    return (text[at : at + length] for at in range(len(text) - length + 1))
 
 
 def _secret_parts(value: bytes) -> Iterable[bytes]:

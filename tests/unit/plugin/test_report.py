@@ -465,6 +465,18 @@ def test_a_long_log_is_masked_in_bearable_time() -> None:
     assert mask.text("a s3cret-number-001234-of-many b") == "a *** b"
 
 
+@pytest.mark.parametrize(
+    "secret", ["8-chars!", "9-chars!!", "eleven-char", "a-longer-s3cret-of-24-ch"]
+)
+def test_secret_is_found_wherever_it_begins(secret: str) -> None:
+    mask = Mask()
+    mask.learn("password", secret.encode())
+    part = secret[-12:]
+    for before in range(30):
+        assert mask.text("." * before + secret) == "." * before + "***"
+        assert mask.text("." * before + part + "x" * before) == "." * before + "***" + "x" * before
+
+
 def test_annotation_that_is_too_long_for_one_of_ours_is_left_out() -> None:
     notes = {"springline.dev/reconnect-requested-at": "now", "springline.dev/note": "x" * 200_000}
     kept = masking.own_object({"metadata": {"annotations": notes}})["metadata"]["annotations"]
