@@ -65,10 +65,11 @@ A report on Springline, made by kubectl springline report {version} at {at}.
   operator/metrics/      their metrics
   missing.txt            what could not be read, and why
 
-No value of a Secret, a ConfigMap, an annotation, an environment variable or a client property is in
-it; of such only the length is told. managedFields and what kubectl keeps of the last apply are left
-out. Logins in URIs, tokens, private keys and what is called a password are masked with ***. So is,
-everywhere, what stands in one of the Secrets that could be read, if it has 8 characters or more.
+No value of a Secret, a ConfigMap, somebody else's annotation, an environment variable or a client
+property is in it; of such only the length is told. managedFields and what kubectl keeps of the last
+apply are left out. Logins in URIs, tokens, private keys and what is called a password are masked
+with ***. So is, everywhere, what stands in one of the Secrets that could be read, if it has 8
+characters or more.
 {unread}Names of objects, hosts and users are in it: look through it before you pass it on.
 """
 _UNREAD: Final = """\
