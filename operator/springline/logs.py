@@ -27,6 +27,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 _SILENT = (
     *(name for protocol in PROTOCOLS.values() for name in protocol.silent_loggers),
     "kubernetes.client",
+    "kubernetes.aio.config",
     # Every request, and the bytes of every bad one: anybody could fill the log.
     "aiohttp.access",
     "aiohttp.server",

@@ -118,6 +118,7 @@ def test_standard_error_is_looked_up_for_every_line(
         "pamqp",
         "pamqp.frame",
         "kubernetes.client.rest",
+        "kubernetes.aio.config.kube_config",
         "aiohttp.access",
         "aiohttp.server",
     ],

@@ -487,6 +487,9 @@ def _in_words(error: Exception) -> str:
             return f"{error.host}:{error.port}: {why}"
         case aiohttp.ServerDisconnectedError():
             return "the connection was closed without an answer"
+        case aiohttp.ClientResponseError():
+            # Its text quotes what was read.
+            return "the answer is no HTTP; is this an API server?"
         case _:
             return str(error) or type(error).__name__
 

@@ -300,6 +300,19 @@ async def test_answer_that_is_no_object_is_an_error_that_does_not_quote_it(
     assert message == "the answer is no JSON object; is this an API server?"
 
 
+async def test_answer_that_is_no_http_is_an_error_that_does_not_quote_it(
+    server: FakeAPIServer, client: Client
+) -> None:
+    async def deed(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.write(f"SSH-2.0-{PASSWORD}\r\n\r\n".encode())
+        return web.Response()
+
+    server.script.append(deed)
+    message = await unreachable(client.get(SECRET))
+    assert message == "the answer is no HTTP; is this an API server?"
+
+
 async def test_answer_that_is_no_text_is_an_error_that_does_not_quote_it(
     server: FakeAPIServer, client: Client
 ) -> None:
