@@ -274,8 +274,15 @@ class _Say(Protocol):
 
 @contextlib.asynccontextmanager
 async def _saying() -> AsyncIterator[_Say]:
-    """Give what says lines at once, and waits for nobody to read them but at the end."""
-    outputs = [_output(sys.stdout, "output"), _output(sys.stderr, "errors")]
+    """Give what says lines at once, and waits for nobody to read them but at the end.
+
+    Raises `OSError` at the end where standard output could not be written, unless nobody wants it.
+    """
+    broken: list[OSError] = []
+    outputs = [
+        _output(sys.stdout, "output", on_broken=broken.append),
+        _output(sys.stderr, "errors"),
+    ]
 
     def say(text: str, *, is_error: bool = False) -> None:
         outputs[is_error].line(text)
@@ -286,6 +293,8 @@ async def _saying() -> AsyncIterator[_Say]:
         finishing = Threads(at_once=len(outputs), name="end-of-output")
         for each in outputs:
             await finishing.run(each.finish)
+    if broken and not isinstance(broken[0], BrokenPipeError):
+        raise broken[0]
 
 
 async def _chosen(there: Cluster, choice: Choice) -> Sequence[Named]:

@@ -41,6 +41,26 @@ async def test_a_line_that_nobody_reads_holds_nothing_up(monkeypatch: pytest.Mon
     assert [int(each.split()[0]) for each in found] == list(range(lines))
 
 
+async def test_output_that_cannot_be_written_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/full", "w", encoding="utf-8") as full:  # noqa: ASYNC230, PTH123 - it blocks nobody
+        monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(OSError, match="No space left"):
+            async with commands._saying() as say:
+                say("done")
+
+
+async def test_output_that_nobody_wants_any_more_is_no_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As of `head`, which has had enough."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        async with commands._saying() as say:
+            say("done")
+
+
 CONNECTION = Connection(
     {
         "metadata": {"name": "orders", "namespace": "shop"},
