@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from springline.api import documents, v1alpha1
 from springline.api.documents import Document
@@ -23,6 +24,9 @@ from springline.standalone import yaml_documents
 __all__ = ["Manifests", "Problem", "load", "manifest_files"]
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+_MOST_OCTETS: Final = 16 * 1024**2
+"""Of a file: some 50,000 connections, which take minutes to be read."""
+
 _LINE = re.compile(r":[0-9]+(?::[0-9]+)?\b")
 
 
@@ -157,9 +161,13 @@ def _named(identity: Identity) -> str:
 def _read(path: Path, before: _File | None) -> _File:
     kept = before.last_good if before is not None else {}
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(_MOST_OCTETS + 1)
     except OSError as error:
         return _unusable(b"", kept, f"cannot be read: {error.strerror}", Position(path))
+    if len(content) > _MOST_OCTETS:
+        sentence = f"is larger than {_MOST_OCTETS // 1024**2} MiB; use several files"
+        return _unusable(b"", kept, sentence, Position(path))
     digest = hashlib.blake2b(content).digest()
     if before is not None and before.digest == digest:
         return before

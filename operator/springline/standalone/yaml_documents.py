@@ -167,7 +167,7 @@ def _yaml_documents(text: str, at: int, lines: _Lines) -> Iterator[Loaded]:
         if node is not None:
             document = _Document(begin, aliases)
             content = document.content(node)
-            places = {path: lines.place(index) for path, index in document.places.items()}
+            places = {path: lines.place(index) for path, index in document.spots.paths()}
             if content is not None:
                 yield Loaded(content, lines.place(begin + node.start_mark.index), places)
 
@@ -233,11 +233,34 @@ class _AliasBudget:
             raise _RefusedError("is not usable YAML: aliases repeat too much of the file", at)
 
 
+@dataclass(slots=True)
+class _Spot:
+    """Where a part of a document stands, and its own parts; what overrides one takes its place."""
+
+    at: int
+    parts: "dict[str | int, _Spot]" = field(default_factory=dict)
+
+    def part(self, name: str | int, at: int) -> "_Spot":
+        """Note where a part begins, in the place of an earlier one of that name."""
+        found = self.parts[name] = _Spot(at)
+        return found
+
+    def paths(self) -> Iterator[tuple[Path, int]]:
+        """Yield the path and place of all parts, each before its own."""
+        waiting: list[tuple[Path, _Spot]] = [((), self)]
+        while waiting:
+            path, spot = waiting.pop()
+            if path:
+                yield path, spot.at
+            parts = [((*path, name), part) for name, part in spot.parts.items()]
+            waiting += reversed(parts)
+
+
 class _Document:
     """Builds the content of one document, and notes where its parts stand."""
 
     def __init__(self, begin: int, aliases: _AliasBudget) -> None:
-        self.places: dict[Path, int] = {}
+        self.spots = _Spot(begin)
         self._begin = begin
         self._aliases = aliases
         self._within: list[yaml.Node] = []  # what aliases have led to
@@ -245,20 +268,20 @@ class _Document:
     def content(self, node: yaml.Node) -> Any:
         """Raises `_RefusedError`."""
         try:
-            return self._value(node, ())
+            return self._value(node, self.spots)
         except RecursionError:
             self._refuse("it is nested too deeply", node)
 
-    def _value(self, node: yaml.Node, path: Path) -> Any:
+    def _value(self, node: yaml.Node, spot: _Spot) -> Any:
         if self._within:
             self._aliases.spend(self._at(node))
         match node:
             case AliasNode():
-                return self._aliased(node, path)
+                return self._aliased(node, spot)
             case yaml.MappingNode():
-                return self._mapping(node, path)
+                return self._mapping(node, spot)
             case yaml.SequenceNode():
-                return [self._entry(each, (*path, n)) for n, each in enumerate(node.value)]
+                return [self._entry(each, n, spot) for n, each in enumerate(node.value)]
             case _:
                 if _HALF.search(node.value):  # PyYAML takes half a character from an escape
                     self._refuse("an escape names no character", node)
@@ -267,56 +290,47 @@ class _Document:
                 except UnusableError as error:
                     self._refuse(error.problem, node)
 
-    def _entry(self, node: yaml.Node, path: Path) -> Any:
-        self.places[path] = self._at(node)
-        return self._value(node, path)
+    def _entry(self, node: yaml.Node, number: int, spot: _Spot) -> Any:
+        return self._value(node, spot.part(number, self._at(node)))
 
-    def _aliased(self, node: AliasNode, path: Path) -> Any:
+    def _aliased(self, node: AliasNode, spot: _Spot) -> Any:
         with self._following(node) as target:
-            return self._value(target, path)
+            return self._value(target, spot)
 
-    def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
+    def _mapping(self, node: yaml.MappingNode, spot: _Spot) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        self._fill(node, path, found)
+        self._fill(node, spot, found)
         return found
 
-    def _fill(self, node: yaml.MappingNode, path: Path, found: dict[str, Any]) -> None:
+    def _fill(self, node: yaml.MappingNode, spot: _Spot, found: dict[str, Any]) -> None:
         """Add the fields of a mapping. As in Go, what comes later wins, be it merged or not."""
         own: set[str] = set()
         for name, value in node.value:
             if _is_merge(name):
-                self._merge(value, path, found)
+                self._merge(value, spot, found)
                 continue
             key = self._key(name)
             if key in own:
                 self._refuse("a key is given twice", name)
             own.add(key)
-            self._forget(path, key, found)
-            self.places[*path, key] = self._at(name)
-            found[key] = self._value(value, (*path, key))
+            found[key] = self._value(value, spot.part(key, self._at(name)))
 
-    def _forget(self, path: Path, key: str, found: Mapping[str, Any]) -> None:
-        if isinstance(found.get(key), dict | list):
-            whole = (*path, key)
-            for below in [each for each in self.places if each[: len(whole)] == whole]:
-                del self.places[below]
-
-    def _merge(self, node: yaml.Node, path: Path, found: dict[str, Any]) -> None:
+    def _merge(self, node: yaml.Node, spot: _Spot, found: dict[str, Any]) -> None:
         # The first of several wins.
         for each in reversed(node.value) if isinstance(node, yaml.SequenceNode) else [node]:
             if isinstance(each, AliasNode):
                 with self._following(each) as target:
-                    self._merge_one(target, each, path, found)
+                    self._merge_one(target, each, spot, found)
             else:
-                self._merge_one(each, each, path, found)
+                self._merge_one(each, each, spot, found)
 
     def _merge_one(
-        self, node: yaml.Node, named: yaml.Node, path: Path, found: dict[str, Any]
+        self, node: yaml.Node, named: yaml.Node, spot: _Spot, found: dict[str, Any]
     ) -> None:
         if not isinstance(node, yaml.MappingNode):
             self._refuse("only mappings can be merged", named)
         self._aliases.spend(self._at(named))
-        self._fill(node, path, found)
+        self._fill(node, spot, found)
 
     def _key(self, node: yaml.Node) -> str:
         scalar = node.value if isinstance(node, AliasNode) else node

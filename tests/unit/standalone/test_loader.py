@@ -262,17 +262,30 @@ def test_file_that_never_was_good_holds_nothing(folder: Folder) -> None:
     ]
 
 
+def test_file_that_is_too_large_keeps_what_it_held(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loader, "_MOST_OCTETS", 1024**2)
+    folder.write("a.yaml", a_connection("one"))
+    assert folder.names == {"one"}
+    folder.write("a.yaml", a_connection("one"), "#" * 1024**2)
+    assert folder.names == {"one"}
+    assert folder.problems == [
+        "a.yaml: is larger than 1 MiB; use several files; what it held before is kept"
+    ]
+
+
 def test_file_without_permission_keeps_what_it_held(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder.write("a.yaml", a_connection("one"))
     folder.load()
 
-    def denied(_: Path) -> bytes:
+    def denied(_: Path, __: str) -> None:
         raise PermissionError(13, "Permission denied")  # permissions do not count for root
 
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "read_bytes", denied)
+        patched.setattr(Path, "open", denied)
         assert folder.names == {"one"}
         assert folder.problems == [
             "a.yaml: cannot be read: Permission denied; what it held before is kept"
