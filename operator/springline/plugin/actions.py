@@ -44,8 +44,7 @@ class Order:
         if not self.is_handled(connection):
             return False
         if self.action is Action.SUSPEND:
-            observed = connection.number("status", "observedGeneration")
-            return connection.state == "Suspended" and observed >= generation
+            return connection.state == "Suspended" and _observed(connection) >= generation
         return connection.is_ready and connection.condition("Ready").generation >= generation
 
 
@@ -58,9 +57,17 @@ def order(action: Action, *, now: datetime) -> Order:
             return _request(action, Request.RENEW, now)
         case Action.SUSPEND | Action.RESUME:
             change = {"spec": {"suspend": action is Action.SUSPEND}}
-            return Order(action=action, change=change, is_handled=lambda _: True)
+            return Order(action=action, change=change, is_handled=_is_observed)
         case _:
             assert_never(action)
+
+
+def _is_observed(connection: Connection) -> bool:
+    return _observed(connection) >= connection.generation
+
+
+def _observed(connection: Connection) -> int:
+    return connection.number("status", "observedGeneration")
 
 
 def _request(action: Action, request: Request, now: datetime) -> Order:
