@@ -237,7 +237,7 @@ class APIServer(Started):
 
     def pause(self) -> None:
         """Freeze the API server: nothing answers, though the kernel still accepts connections."""
-        self._running["apiserver"].send_signal(signal.SIGSTOP)
+        processes.freeze(self._running["apiserver"])
 
     def resume(self) -> None:
         """Let a frozen API server go on. Idempotent."""

@@ -39,19 +39,19 @@ def main() -> None:
         temporary.replace(path)
 
     signal.signal(signal.SIGUSR1, scrape)
-    _default(Environment, meter=metrics)
+    _with(Environment, meter=metrics)
     _noted(Manager)
     sys.argv[0] = "springline"
     cli.main(["run", *sys.argv[1:]])
 
 
-def _default(kind: type, **values: Any) -> None:
-    """Have objects of a kind made with these values, where others do not say more."""
+def _with(kind: type, **values: Any) -> None:
+    """Have objects of a kind made with these values, whatever others say."""
     before = kind.__init__  # type: ignore[misc]  # it is this kind's own
 
     @functools.wraps(before)
     def made(self: Any, **others: Any) -> None:
-        before(self, **{**values, **others})
+        before(self, **{**others, **values})
 
     kind.__init__ = made  # type: ignore[misc]  # for this process alone
 

@@ -149,7 +149,8 @@ class OperatorProcess:
 
     def pause(self) -> None:
         """Freeze it."""
-        self._send(signal.SIGSTOP)
+        if self._process is not None and self.running:
+            processes.freeze(self._process)
 
     def resume(self) -> None:
         """Let it go on when it was frozen. Idempotent."""

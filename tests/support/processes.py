@@ -15,17 +15,22 @@ with it:
   process, starts them all.
 """
 
+import contextlib
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["spawn", "terminate"]
+__all__ = ["freeze", "spawn", "terminate"]
+
+_FREEZE_SECONDS = 30.0
 
 # argv: our pid, then the command. The check closes the race with a parent that died before prctl.
 _TIE_TO_PARENT = """
@@ -75,6 +80,30 @@ def spawn(
     _ensure_starter()
     _orders.put(order)
     return order.started.result()
+
+
+def freeze(process: subprocess.Popen[bytes]) -> None:
+    """Stop a process where it is, until SIGCONT. It does nothing any more when this returns.
+
+    The kernel stops one thread after the other, and on a busy machine one that is at work goes on
+    for a while.
+    """
+    process.send_signal(signal.SIGSTOP)
+    deadline = time.monotonic() + _FREEZE_SECONDS
+    while not _is_frozen(process.pid):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"process {process.pid} has not stopped")
+        time.sleep(0.001)
+
+
+def _is_frozen(pid: int) -> bool:
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            state = (thread / "stat").read_text(encoding="ascii", errors="replace")
+            # The name stands in brackets, and may hold anything.
+            if state.rpartition(")")[2].split()[0] not in ("T", "t", "Z", "X"):
+                return False
+    return True
 
 
 def terminate(process: subprocess.Popen[bytes], *, timeout: float) -> None:

@@ -206,7 +206,7 @@ class RabbitMQNode(Administration, Started):
     def pause(self) -> None:
         """Freeze the node: nothing answers, though the kernel still accepts connections."""
         if self._broker is not None:
-            self._broker.send_signal(signal.SIGSTOP)
+            processes.freeze(self._broker)
 
     def resume(self) -> None:
         """Let a frozen node go on. Idempotent."""

@@ -130,7 +130,7 @@ class Server(Started):
     def pause(self) -> None:
         """Freeze it: nothing answers, though the kernel still accepts connections."""
         if self._process is not None:
-            self._process.send_signal(signal.SIGSTOP)
+            processes.freeze(self._process)
 
     def resume(self) -> None:
         """Let it go on when it is frozen. Idempotent."""
