@@ -181,7 +181,7 @@ def _end_unusable(*lines: str) -> NoReturn:
 
 
 def _tell(lines: Iterable[str]) -> None:
-    """Print lines to standard error, each as one, in the characters of the locale.
+    """Print lines to standard error, each as one, in characters that the terminal has.
 
     The name of a file may hold a line break, and what it begins be a command to the CI that reads.
     """
