@@ -31,7 +31,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> FakeResolver:
     """Names in place of the system's; the host is on this machine."""
     names = FakeResolver()
     names.hosts[HOST] = (LOOPBACK,)
-    monkeypatch.setattr(app, "SystemResolver", lambda _: names)
+    monkeypatch.setattr(app, "SystemResolver", lambda *_, **__: names)
     return names
 
 
