@@ -229,8 +229,7 @@ async def test_a_probe_under_an_alarm_is_blocked_with_the_brokers_reason(
     assert await opening.probe(connection, **PROBE) is not None
     for alarm in alarms:
         alarmed.set_alarm(alarm)
-    await opening.probe(connection, **PROBE)  # its confirm may overtake the news of the block
-    assert await opening.probe(connection, **PROBE) is None
+    await opening.probe_until_blocked(connection, **PROBE)
     assert connection.blocked is not None
     assert text in connection.blocked.text
     for alarm in alarms:
@@ -252,7 +251,7 @@ async def test_an_idle_connection_is_not_told_of_an_alarm_until_it_publishes(
     connection, recorder = await opened_by(alarmed, tenant)
     alarmed.set_alarm("memory")
     assert recorder.told == []
-    assert await opening.probe(connection, **PROBE) is None
+    await opening.probe_until_blocked(connection, **PROBE)
     assert recorder.told == ["blocked: low on memory"]
     # The broker has stopped reading: closing is bounded all the same.
     await connection.close(timeout=0.5)
@@ -265,14 +264,14 @@ async def test_a_connection_that_was_blocked_once_is_told_of_the_next_alarm_when
     """So that no block holds says nothing of later, unless something probes."""
     connection, recorder = await opened_by(alarmed, tenant)
     alarmed.set_alarm("memory")
-    assert await opening.probe(connection, **PROBE) is None
+    await opening.probe_until_blocked(connection, **PROBE)
     alarmed.clear_alarm("memory")
     await eventually(lambda: connection.blocked is None)
     alarmed.set_alarm("memory")
     witness, _ = await opened_by(alarmed, tenant)
-    assert await opening.probe(witness, **PROBE) is None
+    await opening.probe_until_blocked(witness, **PROBE)
     assert connection.blocked is None
-    assert await opening.probe(connection, **PROBE) is None
+    await opening.probe_until_blocked(connection, **PROBE)
     assert recorder.told == ["blocked: low on memory", "unblocked", "blocked: low on memory"]
     alarmed.clear_alarm("memory")
     await eventually(lambda: connection.blocked is None and witness.blocked is None)
@@ -286,7 +285,7 @@ async def test_a_blocked_connection_is_not_renewed_in_place(
 ) -> None:
     connection, _ = await opened(alarmed, credential=opening.token(issuer.token()))
     alarmed.set_alarm("memory")
-    assert await opening.probe(connection, **PROBE) is None
+    await opening.probe_until_blocked(connection, **PROBE)
     with pytest.raises(SecretUpdateTimeoutError, match="blocked"):
         await connection.renew(opening.token(issuer.token()), timeout=5)
     alarmed.clear_alarm("memory")
@@ -303,10 +302,7 @@ async def test_a_renewal_met_by_an_unknown_alarm_times_out_and_its_late_ok_does_
     assert await opening.probe(connection, **PROBE) is not None
     witness, _ = await opened(alarmed, credential=opening.token(issuer.token()))
     alarmed.set_alarm("memory")
-    # The alarm takes a moment to come to the connections: until one that publishes is told of it.
-    async with asyncio.timeout(PATIENCE):
-        while await opening.probe(witness, **PROBE) is not None:
-            pass
+    await opening.probe_until_blocked(witness, **PROBE)
     witness.abort()
     # A publish and a renewal leave in one turn of the loop; the broker reads only the first.
     probe = asyncio.create_task(opening.probe(connection, **PROBE))

@@ -133,9 +133,7 @@ async def test_an_alarm_is_seen_and_its_end(alarmed: RabbitMQNode, tenant: Tenan
     connection, recorder = await opened(alarmed, tenant)
     for _ in range(2):
         alarmed.set_alarm("memory")
-        # The message that makes the broker notice may be confirmed, too.
-        await opening.probe(connection, **OWN)
-        await eventually(lambda: connection.blocked)
+        await opening.probe_until_blocked(connection, **OWN)
         assert await opening.probe(connection, **OWN) is None
         alarmed.clear_alarm("memory")
         await eventually(lambda: connection.blocked is None)

@@ -1,5 +1,6 @@
 """Requests for drivers and an observer that remembers: what every driver test begins with."""
 
+import asyncio
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
@@ -22,6 +23,7 @@ from springline.drivers.shared.sasl import SaslPolicy
 from springline.reasons import Reason
 from springline.redaction import Secret
 from support.ports import LOOPBACK
+from support.waiting import PATIENCE
 
 __all__ = [
     "Recorder",
@@ -31,6 +33,7 @@ __all__ = [
     "external",
     "password",
     "probe",
+    "probe_until_blocked",
     "request",
     "token",
 ]
@@ -123,6 +126,18 @@ async def probe(
     """Probe once."""
     target = Amqp091ProbeTarget(exchange=exchange, routing_key=routing_key, own_queue=own_queue)
     return await connection.probe(target, lifetime=lifetime, timeout=timeout)
+
+
+async def probe_until_blocked(connection: Amqp091Connection, **probing: Any) -> None:
+    """Probe until the broker tells of an alarm, and confirms no more.
+
+    An alarm takes a moment to come to connections, and a confirm may overtake the news of it.
+    `probing` is what `probe` takes.
+    """
+    confirmed: float | None = 0.0
+    async with asyncio.timeout(PATIENCE):
+        while confirmed is not None or connection.blocked is None:
+            confirmed = await probe(connection, **probing)
 
 
 class Recorder:
