@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from support.go_program import GoMissing, GoProgram
+from support.go_program import GoProgram
 
 __all__ = ["ComposeMissing", "ComposeRefused", "project"]
 
@@ -47,12 +47,9 @@ def project(file: Path, environment: Mapping[str, str] | None = None) -> dict[st
 
 def main() -> None:
     """Build the program, unless it is there, or say why it cannot be had."""
-    if not _PROGRAM.path.is_file():
-        print("Building the reader of compose files (once)…")
-    try:
-        _PROGRAM.build()
-    except GoMissing as error:
-        print(f"The tests that read the compose file will not run: {error}.")
+    _PROGRAM.provide(
+        "the reader of compose files", lost="The tests that read the compose file will not run"
+    )
 
 
 if __name__ == "__main__":

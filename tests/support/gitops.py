@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import lupa.lua51  # type: ignore[import-untyped]  # it brings no types along
 
-from support.go_program import GoMissing, GoProgram
+from support.go_program import GoProgram
 
 __all__ = ["KstatusMissing", "argo", "kstatus"]
 
@@ -80,12 +80,7 @@ def _table(lua: Any, value: Any) -> Any:
 
 def main() -> None:
     """Build the program, unless it is there, or say why it cannot be had."""
-    if not _PROGRAM.path.is_file():
-        print("Building kstatus (once)…")
-    try:
-        _PROGRAM.build()
-    except GoMissing as error:
-        print(f"The tests of what GitOps tools see will not run: {error}.")
+    _PROGRAM.provide("kstatus", lost="The tests of what GitOps tools see will not run")
 
 
 if __name__ == "__main__":

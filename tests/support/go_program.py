@@ -35,6 +35,15 @@ class GoProgram:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "springline"
         return cache / f"{self.name}-{digest}"
 
+    def provide(self, called: str, *, lost: str) -> None:
+        """Build it unless it is there, and tell people so; `lost` is what goes without it."""
+        if not self.path.is_file():
+            print(f"Building {called} (once)…")
+        try:
+            self.build()
+        except GoMissing as error:
+            print(f"{lost}: {error}.")
+
     def build(self) -> Path:
         """Return it, built unless it is there. Raises `GoMissing`."""
         built = self.path

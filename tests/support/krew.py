@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import yaml
 
-from support.go_program import GoMissing, GoProgram
+from support.go_program import GoProgram
 
 __all__ = ["KrewMissing", "Packed", "krew", "packed"]
 
@@ -71,12 +71,7 @@ def krew() -> Path:
 
 def main() -> None:
     """Build the program, unless it is there, or say why it cannot be had."""
-    if not _PROGRAM.path.is_file():
-        print("Building krew (once)…")
-    try:
-        _PROGRAM.build()
-    except GoMissing as error:
-        print(f"The test that installs the plugin with krew will not run: {error}.")
+    _PROGRAM.provide("krew", lost="The test that installs the plugin with krew will not run")
 
 
 if __name__ == "__main__":
