@@ -24,10 +24,10 @@ exception holds a secret, and every text says what to do where there is somethin
 """
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Self
 
-from springline.positions import Position
+from springline.positions import Position, placed
 from springline.reasons import Reason
 
 __all__ = [
@@ -259,13 +259,11 @@ class ManifestError(SpringlineError):
 
     def lines(self) -> list[str]:
         """Return a line for each problem, in the form that compilers use and editors follow."""
-        return [
-            f"error: {problem}" if position is None else f"{position}: error: {problem}"
-            for position, problem in zip(self.positions, self.problems, strict=True)
-        ]
+        return [placed(position, "error", problem) for position, problem in self._found]
 
     def __str__(self) -> str:
-        return "\n".join(
-            problem if position is None else f"{position}: {problem}"
-            for position, problem in zip(self.positions, self.problems, strict=True)
-        )
+        return "\n".join(placed(position, problem) for position, problem in self._found)
+
+    @property
+    def _found(self) -> Iterator[tuple[Position | None, str]]:
+        return zip(self.positions, self.problems, strict=True)

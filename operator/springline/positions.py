@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["STANDARD_INPUT", "Position"]
+__all__ = ["STANDARD_INPUT", "Position", "placed"]
 
 STANDARD_INPUT: Final = Path("/dev/stdin")
 
@@ -23,3 +23,8 @@ class Position:
     def __str__(self) -> str:
         path = "stdin" if self.path == STANDARD_INPUT else str(self.path)
         return ":".join(str(part) for part in (path, self.line, self.column) if part is not None)
+
+
+def placed(position: Position | None, *parts: str) -> str:
+    """Return the parts as one line, behind the position where there is one."""
+    return ": ".join(parts if position is None else (str(position), *parts))

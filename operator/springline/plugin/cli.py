@@ -19,6 +19,7 @@ from springline.plugin.errors import Exit, PluginError
 
 if TYPE_CHECKING:
     from springline.plugin.actions import Action
+    from springline.plugin.choices import Choice
     from springline.plugin.cluster import Target
     from springline.settings import Network
 
@@ -91,6 +92,25 @@ _selector = click.option(
 _names = click.argument(
     "names", metavar="[[TYPE/]NAME]...", nargs=-1, shell_complete=completion.connections
 )
+
+
+def _choosing(command: Command) -> Command:
+    """Take which connections are meant; names and labels are passed on as one value, `choice`."""
+    return options.given(_chosen(command), _names, _all_namespaces, _selector)
+
+
+def _chosen(command: Command) -> Command:
+    @functools.wraps(command)
+    def wrapped(
+        *, names: tuple[str, ...], selector: str, all_of_them: bool = False, **others: Any
+    ) -> None:
+        from springline.plugin.choices import Choice  # noqa: PLC0415 - large libraries
+
+        command(choice=Choice(names=names, selector=selector, all=all_of_them), **others)
+
+    return wrapped
+
+
 _operator_namespace = click.option(
     "--operator-namespace",
     metavar="NAME",
@@ -133,9 +153,7 @@ def main(context: click.Context, /, **given: str | None) -> None:
 
 
 @main.command()
-@_names
-@_all_namespaces
-@_selector
+@_choosing
 @click.option(
     "-o",
     "--output",
@@ -146,8 +164,7 @@ def main(context: click.Context, /, **given: str | None) -> None:
 @_targeted
 def status(
     target: "Target",
-    names: tuple[str, ...],
-    selector: str,
+    choice: "Choice",
     output: str | None,
     operator_namespace: str | None,
 ) -> None:
@@ -157,10 +174,9 @@ def status(
     when, how the session ended last, who holds it, what happened.
     """
     from springline.plugin import commands  # noqa: PLC0415 - large libraries
-    from springline.plugin.choices import Choice  # noqa: PLC0415 - large libraries
     from springline.plugin.page import Page  # noqa: PLC0415 - with the others
 
-    choice, page = Choice(names=names, selector=selector), Page()
+    page = Page()
     telling = commands.status(
         target, choice, page, output=output or "", operator_namespace=operator_namespace
     )
@@ -170,20 +186,16 @@ def status(
 
 
 @main.command()
-@_names
-@_all_namespaces
-@_selector
+@_choosing
 @click.option("--wide", is_flag=True, help="With more columns, where the terminal has room.")
 @_targeted
-def watch(target: "Target", names: tuple[str, ...], selector: str, wide: bool) -> None:
+def watch(target: "Target", choice: "Choice", wide: bool) -> None:
     """Follow connections until Ctrl-C.
 
     On a terminal as a live table, elsewhere as a line for each change.
     """
     from springline.plugin import commands  # noqa: PLC0415 - large libraries
-    from springline.plugin.choices import Choice  # noqa: PLC0415 - large libraries
 
-    choice = Choice(names=names, selector=selector)
     _run(commands.watch(target, choice, wide=wide), when_signalled=Exit.DONE)
 
 
@@ -261,9 +273,7 @@ def check(
 
 
 @main.command()
-@_names
-@_all_namespaces
-@_selector
+@_choosing
 @click.option(
     "-o",
     "--output",
@@ -295,8 +305,7 @@ def check(
 @_targeted
 def report(
     target: "Target",
-    names: tuple[str, ...],
-    selector: str,
+    choice: "Choice",
     path: Path | None,
     since: timedelta,
     timeout: timedelta,
@@ -308,12 +317,11 @@ def report(
     What you may not read is named in it.
     """
     from springline.plugin import commands  # noqa: PLC0415 - large libraries
-    from springline.plugin.choices import Choice  # noqa: PLC0415 - large libraries
 
     made = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     gathering = commands.report(
         target,
-        Choice(names=names, selector=selector),
+        choice,
         path or Path(f"springline-report-{made}.tar.gz"),
         limit=timeout.total_seconds(),
         since=max(since.total_seconds(), 1.0),
@@ -328,7 +336,7 @@ def report(
 def _acting(command: Command) -> Command:
     """Give a command the options of everything that asks something of connections."""
     return options.given(
-        _targeted(command),
+        _targeted(_chosen(command)),
         _names,
         click.option("--all", "all_of_them", is_flag=True, help="All of the namespace."),
         _selector,
@@ -388,16 +396,12 @@ def _act(
     action: "Action",
     *,
     target: "Target",
-    names: tuple[str, ...],
-    all_of_them: bool,
-    selector: str,
+    choice: "Choice",
     wait: bool,
     timeout: timedelta,
 ) -> None:
     from springline.plugin import commands  # noqa: PLC0415 - large libraries
-    from springline.plugin.choices import Choice  # noqa: PLC0415 - large libraries
 
-    choice = Choice(names=names, selector=selector, all=all_of_them)
     limit = timeout.total_seconds()
     code = _run(commands.act(target, choice, action, wait=wait, limit=limit))
     raise SystemExit(code)

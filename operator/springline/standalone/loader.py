@@ -18,7 +18,7 @@ from springline.api.meta import Identity
 from springline.api.problems import Path as FieldPath
 from springline.api.texts import printable
 from springline.errors import ManifestError
-from springline.positions import Position
+from springline.positions import Position, placed
 from springline.standalone import yaml_documents
 
 __all__ = ["Manifests", "Problem", "load", "manifest_files"]
@@ -54,14 +54,10 @@ class Problem:
 
     def told(self, what: str) -> str:
         """Return it as one line that editors follow, with a word such as `error`."""
-        return (
-            f"{what}: {self.text}"
-            if self.position is None
-            else f"{self.position}: {what}: {self.text}"
-        )
+        return placed(self.position, what, self.text)
 
     def __str__(self) -> str:
-        return self.text if self.position is None else f"{self.position}: {self.text}"
+        return placed(self.position, self.text)
 
 
 @dataclass(frozen=True, slots=True)
