@@ -2,7 +2,10 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+
+from springline import wheel
 
 __all__ = ["SystemClock"]
 
@@ -21,3 +24,8 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+    def call_later(
+        self, seconds: float, callback: Callable[[], object], *, early: bool = False
+    ) -> wheel.Timer:
+        return wheel.call_later(seconds, callback, early=early)

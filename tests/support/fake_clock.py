@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import heapq
 import itertools
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, Final, TypeVar
+
+from springline import wheel
 
 __all__ = ["EIGHT", "FakeClock", "FixedRandom"]
 
@@ -59,6 +61,15 @@ class FakeClock:
         if asyncio.get_running_loop().time() != self._monotonic:
             raise RuntimeError("this clock does not drive the running event loop")
         await asyncio.sleep(max(seconds, 0.0))
+
+    def call_later(
+        self, seconds: float, callback: Callable[[], object], *, early: bool = False
+    ) -> asyncio.TimerHandle:
+        """Call back at the exact time; with `early`, at the last tick until then."""
+        when = self._monotonic + max(seconds, 0.0)
+        if early:
+            when = max(when - when % wheel.TICK, self._monotonic)
+        return asyncio.get_running_loop().call_at(when, callback)
 
     @contextlib.contextmanager
     def drives(self, loop: asyncio.AbstractEventLoop) -> Iterator[None]:

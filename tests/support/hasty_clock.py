@@ -4,6 +4,7 @@
 """
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime
 
 from support.fake_clock import EIGHT
@@ -28,3 +29,14 @@ class HastyClock:
         self.slept.append(seconds)
         self.now_monotonic += seconds
         await asyncio.sleep(0)
+
+    def call_later(
+        self,
+        seconds: float,
+        callback: Callable[[], object],
+        *,
+        early: bool = False,  # noqa: ARG002 - it is early in any case
+    ) -> asyncio.TimerHandle:
+        self.slept.append(seconds)
+        self.now_monotonic += seconds
+        return asyncio.get_running_loop().call_later(0.0, callback)

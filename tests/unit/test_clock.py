@@ -1,5 +1,6 @@
 """Real time, as the core is given it."""
 
+import asyncio
 import sys
 import time
 
@@ -19,3 +20,12 @@ def test_monotonic_clock_counts_the_time_for_which_the_machine_was_suspended() -
     """Tokens age meanwhile. Python's own monotonic clock stands still."""
     before = time.clock_gettime(time.CLOCK_BOOTTIME)
     assert before <= SystemClock().monotonic() <= time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+async def test_a_callback_comes_after_its_time_and_not_before() -> None:
+    clock, rung = SystemClock(), asyncio.Event()
+    before = time.monotonic()
+    clock.call_later(0.01, rung.set)
+    clock.call_later(0.01, rung.clear).cancel()
+    await rung.wait()
+    assert time.monotonic() - before >= 0.01

@@ -3,7 +3,7 @@
 Drivers, credential sources, sinks and clocks implement these; the core imports none of them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -40,6 +40,7 @@ __all__ = [
     "ServiceAccountTokens",
     "ServiceLookup",
     "TLSSource",
+    "Timer",
     "TokenFile",
     "TokenFiles",
 ]
@@ -322,6 +323,22 @@ class Clock(Protocol):
 
     async def sleep(self, seconds: float) -> None:
         """Return after `seconds`."""
+
+    def call_later(
+        self, seconds: float, callback: Callable[[], object], *, early: bool = False
+    ) -> "Timer":
+        """Call back once after `seconds`, or a moment later; with `early`, a moment before.
+
+        What many sessions wait for comes together in these moments, which costs less than a `sleep`
+        of each. What `callback` raises is logged.
+        """
+
+
+class Timer(Protocol):
+    """One callback that is to come."""
+
+    def cancel(self) -> None:
+        """Have nothing called. Idempotent, and without effect once it has been called."""
 
 
 class Meter(Protocol):

@@ -1,13 +1,14 @@
 """When a credential that expires is to be renewed, and when it is time."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from springline.core import lifetime
+from springline.core import lifetime, ports
 from springline.core.lifetime import Moment
 from springline.core.values import Credential
 from support.builders import a_token
@@ -226,6 +227,12 @@ class CountingClock:
     async def sleep(self, seconds: float) -> None:
         self.sleeps.append(seconds)
         await self.behind.sleep(seconds)
+
+    def call_later(
+        self, seconds: float, callback: Callable[[], object], *, early: bool = False
+    ) -> ports.Timer:
+        self.sleeps.append(seconds)
+        return self.behind.call_later(seconds, callback, early=early)
 
 
 class Following:
