@@ -417,7 +417,7 @@ async def test_a_peer_that_reads_nothing_costs_a_bounded_number_of_octets() -> N
         await client.connected()
         await asyncio.sleep(0)
         assert client._line is not None
-        waiting = client._line.writer.transport.get_write_buffer_size()
+        waiting = client._line.transport.get_write_buffer_size()
         assert waiting <= bounds.MAX_OUTSTANDING_OCTETS + 1000
         client.abort()
         await asyncio.gather(*pending, return_exceptions=True)

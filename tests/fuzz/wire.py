@@ -41,11 +41,11 @@ class Peer:
     async def dial(self, asked: OpenRequest[Any], progress: Any, reader: Any) -> Line[Any]:
         """Connect the reader, at once."""
         progress.address = asked.address
-        protocol = LineProtocol(reader, self._loop)
-        transport = _Transport(self._loop, protocol)
+        protocol = LineProtocol(reader)
+        transport = _Transport(self._loop, protocol, reader)
         self.transports.append(transport)
         protocol.connection_made(transport)
-        return Line(reader, asyncio.StreamWriter(transport, protocol, reader, self._loop), protocol)
+        return Line(reader, transport, protocol)
 
     def drop(self) -> None:
         """Lose what is left, so that nothing warns of it later."""
@@ -71,10 +71,11 @@ class Peer:
 class _Transport(asyncio.Transport):
     """One connection."""
 
-    def __init__(self, loop: SteppedLoop, protocol: LineProtocol) -> None:
+    def __init__(self, loop: SteppedLoop, protocol: LineProtocol, reader: Any) -> None:
         super().__init__({})
         self._loop = loop
         self._protocol = protocol
+        self._reader = reader
         self._is_closing = self._is_paused = self._has_ended = False
         self.written = bytearray()
         """All that was sent."""
@@ -105,8 +106,8 @@ class _Transport(asyncio.Transport):
     def _say(self, part: bytes) -> None:
         # What comes for a transport that is closing is not read any more.
         if not self._is_closing:
-            self._protocol.data_received(part)
-            buffered = vars(self._protocol._stream_reader)["_buffer"]  # type: ignore[attr-defined]
+            self._reader.feed_data(part)
+            buffered = self._reader._buffer
             assert len(buffered) <= _MOST_BUFFERED, f"{len(buffered)} octets are buffered"
 
     def _say_no_more(self) -> None:

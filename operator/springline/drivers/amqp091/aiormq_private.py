@@ -1,18 +1,16 @@
-"""aiormq's connection, bent where it loses or hides what Springline reports. It decides nothing.
+"""aiormq's handshake, bent where it loses or hides what Springline reports. It decides nothing.
 
-aiormq connects the frames to the socket, reads them, beats and cleans up after an end. What it is
-told and what it tells goes through an `Owner`. No other file touches what is private to aiormq:
+aiormq sends the protocol header, reads and decodes the frames of the open handshake, holds them to
+their order and cleans up after a failure. What it is told and what it tells goes through an
+`Owner`. On the open connection it has no part: its reader, its writer, their queue and their locks
+take more memory than the rest of a session, for channels that a session does not have. No other
+file touches what is private to aiormq:
 
     what of aiormq                         how it is used here
     Connection._credentials_class          replaced: hands Start over
     Connection._rpc                        replaced: hands the rest of the handshake over
-    FrameReceiver.get_frame                replaced on an open connection: hands each frame over
+    Connection.create_task                 replaced: names its task, and begins none that is to read
     what it does with its writer           replaced: writes at once, has no part in the end
-    Connection.is_connection_was_stuck     replaced: two heartbeats without a frame
-    Connection.heartbeat_timeout           set: what was negotiated
-    Connection.close                       extended: tells that the tasks are gone
-    Connection.create_task                 extended: names the tasks
-    Connection.server_properties           dropped: a kilobyte of the server's prose
 
 `PARTS` has the reasons. They belong to the 7.2 release line, which pyproject.toml pins;
 tests/unit/drivers/amqp091/test_aiormq_private.py asks the installed aiormq for each of them.
@@ -20,17 +18,16 @@ tests/unit/drivers/amqp091/test_aiormq_private.py asks the installed aiormq for 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, Final, NamedTuple, Protocol, cast
 
 import aiormq
-from aiormq.abc import ExceptionType, TaskType
+from aiormq.abc import TaskType
 from aiormq.auth import AuthMechanism
-from aiormq.connection import FrameReceiver, ReceivedFrame
+from aiormq.connection import FrameReceiver
 from pamqp import commands as spec
 from pamqp.base import Frame
 from pamqp.frame import FrameTypes
-from pamqp.heartbeat import Heartbeat
 from yarl import URL
 
 from springline.drivers.amqp091.frame_reader import FrameReader
@@ -64,48 +61,17 @@ PARTS: Final = (
         " comes before Open-Ok for an error.",
     ),
     Part(
-        "FrameReceiver.get_frame",
-        ("FrameReceiver.__anext__",),
-        "aiormq's reader leaves Close-Ok to a writer that it then cancels, keeps Blocked to"
-        " itself, loses the class and method of a Close, and fails no update-secret that waits. A"
-        " channel of its own costs a task, waits without a limit, and logs confirms that are late.",
-    ),
-    Part(
         "Connection._Connection__close_writer",
-        ("Connection.connect", "Connection._Connection__writer"),
+        ("Connection.connect",),
         "It waits without a limit for TLS to say goodbye or for a peer that does not read, in the"
         " middle of our deadline. The methods of the writer that it is given bound that.",
     ),
     Part(
-        "Connection._Connection__check_writer",
-        ("Connection._Connection__writer",),
-        "A writer that is cancelled sends a Close of its own unless its writer says that it is"
-        " closing. Ours always does.",
-    ),
-    Part(
-        "Connection.is_connection_was_stuck",
-        ("Connection._Connection__heartbeat", "Connection._Connection__reader"),
-        "aiormq's limit is three heartbeats, computed before anything is negotiated.",
-    ),
-    Part(
-        "Connection.heartbeat_timeout",
-        ("Connection._Connection__reader", "Connection._Connection__heartbeat"),
-        "aiormq takes it from the URL; it is negotiated after that.",
-    ),
-    Part(
-        "Connection.close",
-        ("Connection._on_reader_done",),
-        "It is what aiormq ends with, whatever the reader has stopped at.",
-    ),
-    Part(
         "Connection.create_task",
         ("Connection.connect",),
-        "All-tasks dumps tell connections apart by the names.",
-    ),
-    Part(
-        "Connection.server_properties",
-        ("Connection.connect",),
-        "Thousands of connections would keep it.",
+        "Its last two begin aiormq's reader and writer. The reader leaves Close-Ok to a writer that"
+        " it then cancels, keeps Blocked to itself, loses the class and method of a Close, and"
+        " fails no update-secret that waits.",
     ),
 )
 
@@ -120,20 +86,11 @@ for _quiet in map(logging.getLogger, ("aiormq", "pamqp")):
 # aiormq takes its settings from a URL. Ours are in the request, and secrets in no URL at all.
 _URL: Final = URL("amqp://broker:5672?heartbeat=0")
 
-_NO_PROPERTIES: Final[dict[str, Any]] = {"capabilities": {}}
-
 # What the steps of aiormq's `connect` wait for; nothing answers the others.
 _ANSWERS: Final[dict[type[Frame], type[Frame]]] = {
     spec.Connection.StartOk: spec.Connection.Tune,
     spec.Connection.Open: spec.Connection.OpenOk,
 }
-
-_NOTHING_TO_DO: Final[ReceivedFrame] = (8, 0, Heartbeat())
-"""What aiormq's reader gets in place of every frame of an open connection."""
-
-# AMQP 0-9-1 §4.2.7: "If a peer detects no incoming traffic (i.e. received octets) for two heartbeat
-# intervals or longer, it should close the connection".
-_GRACE_HEARTBEATS: Final = 2
 
 
 class Owner(Protocol):
@@ -144,15 +101,6 @@ class Owner(Protocol):
 
     def handshake_failed(self, error: Exception) -> None:
         """Handle what ends the attempt, as long as something can be sent."""
-
-    def open_frame(self, channel: int, frame: FrameTypes) -> bool:
-        """Take in a frame of the open connection, and return whether another one is due."""
-
-    def reading_ended(self, error: BaseException) -> None:
-        """Handle that nothing more is read from the open connection, and why."""
-
-    def tasks_ended(self) -> None:
-        """Handle that aiormq's tasks are gone. It may come more than once."""
 
 
 class Outlet:
@@ -193,7 +141,7 @@ class Outlet:
     @property
     def transport(self) -> asyncio.WriteTransport:
         """What aiormq aborts when nothing was heard for too long."""
-        return self._line.writer.transport
+        return self._line.transport
 
 
 class _Connected(aiormq.TransportFactory):
@@ -207,35 +155,33 @@ class _Connected(aiormq.TransportFactory):
         url: URL,  # noqa: ARG002 - aiormq's; where the line goes is decided
         **kwargs: Any,  # noqa: ARG002 - aiormq's own idea of TLS
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return self._line.reader, cast("asyncio.StreamWriter", Outlet(self._line))
+        return cast("asyncio.StreamReader", self._line.reader), cast(
+            "asyncio.StreamWriter", Outlet(self._line)
+        )
 
 
 class AiormqConnection(aiormq.Connection):
-    """A connection for one attempt; aiormq cannot use an object twice.
+    """One open handshake, made by `connect`; only `Owner.handshake_frame` sends anything in it.
 
-    `connect` makes the open handshake. Only `Owner.handshake_frame` sends anything in it.
+    Drop it when it is over: what aiormq keeps for channels is a multiple of what the rest needs.
     """
 
     # What is ours has two underscores, so that no attribute of another aiormq can have its name.
-    # With slots, it stays out of a dictionary that aiormq fills to the last entry that is cheap.
-    __slots__ = ("__heard_at", "__owner", "__receive", "__task_name")
-
-    __receive: Callable[[], Awaitable[ReceivedFrame]]
+    __slots__ = ("__is_open", "__owner", "__task_name")
 
     def __init__(self, owner: Owner, line: Line[FrameReader], *, task_name: str) -> None:
         super().__init__(_URL, transport_factory=_Connected(line))
         self.__owner = owner
         self.__task_name = task_name
-        self.__heard_at = self.loop.time()
-
-    def forget_server(self) -> None:
-        """Drop what the server says of itself, once it is connected to."""
-        self.server_properties = _NO_PROPERTIES
+        self.__is_open = False
 
     # What aiormq calls before and in its `connect`
 
     def create_task(self, coro: Coroutine[Any, None, Any]) -> TaskType:
-        """Create a task of aiormq's, under the connection's name."""
+        """Begin the handshake, under the connection's name; nothing of what would follow it."""
+        if self.__is_open:
+            coro.close()
+            return cast("TaskType", self.loop.create_future())
         task = super().create_task(coro)
         task.set_name(self.__task_name)
         return task
@@ -264,42 +210,5 @@ class AiormqConnection(aiormq.Connection):
                 raise
             if isinstance(frame, answer):
                 break
-        if isinstance(frame, spec.Connection.OpenOk):
-            self.__heard_at = self.loop.time()
-            self.__receive = frame_receiver.get_frame
-            frame_receiver.get_frame = self.__next_frame  # type: ignore[method-assign]
+        self.__is_open = isinstance(frame, spec.Connection.OpenOk)
         return frame
-
-    # What aiormq calls on an open connection
-
-    async def __next_frame(self) -> ReceivedFrame:
-        """Take in one frame. aiormq's reader has nothing left to do but to call again."""
-        try:
-            _, channel, frame = await self.__receive()
-            self.__heard_at = self.loop.time()
-            if not self.__owner.open_frame(channel, frame):
-                raise StopAsyncIteration  # noqa: TRY301 - it ends the reader
-        except BaseException as error:
-            self.__owner.reading_ended(error)
-            raise
-        return _NOTHING_TO_DO
-
-    @property
-    def silence_limit(self) -> int:
-        """How many seconds the peer may be silent; 0 without heartbeats, for any time."""
-        return _GRACE_HEARTBEATS * self.heartbeat_timeout
-
-    @property
-    def is_connection_was_stuck(self) -> bool:
-        """Whether the peer has been silent for too long."""
-        limit = self.silence_limit
-        return limit > 0 and self.loop.time() - self.__heard_at > limit
-
-    async def close(
-        self,
-        exc: ExceptionType | None = asyncio.CancelledError,
-        timeout: float | None = None,
-    ) -> None:
-        """End aiormq's tasks, and tell that they are gone. aiormq alone calls it."""
-        await super().close(exc, timeout)
-        self.__owner.tasks_ended()

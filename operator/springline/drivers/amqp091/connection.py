@@ -13,6 +13,7 @@ from pamqp import commands as spec
 from pamqp.constants import REPLY_SUCCESS
 from pamqp.frame import FrameTypes
 
+from springline import wheel
 from springline.core.ports import ConnectionObserver
 from springline.core.values import Block, ClosedBy, CloseInfo, Credential, OpenInfo
 from springline.drivers.amqp091 import lengths, replies
@@ -160,12 +161,12 @@ class Amqp091Connection(Listener):
         self._send_secret(credential.secret.reveal().encode())
         answer = self._secret_answer = asyncio.get_running_loop().create_future()
         try:
-            async with asyncio.timeout(timeout):
-                await answer
+            await wheel.within(answer, timeout)
         except TimeoutError:
+            self._secret_unanswered = True
             raise SecretUpdateTimeoutError(seconds=timeout) from None
         finally:
-            self._secret_unanswered = answer.cancelled()
+            self._secret_unanswered = self._secret_unanswered or answer.cancelled()
             self._secret_answer = None
 
     @property
@@ -184,8 +185,7 @@ class Amqp091Connection(Listener):
             spec.Connection.Close(reply_code=code, reply_text=_short(text), class_id=0, method_id=0)
         )
         try:
-            async with asyncio.timeout(timeout):
-                await self._wait_over()
+            await self._wait_over(timeout)
         except TimeoutError:
             await self._drop()
         except asyncio.CancelledError:
@@ -281,16 +281,15 @@ class Amqp091Connection(Listener):
         )
         self.on_ending()
 
-    async def _wait_over(self) -> None:
+    async def _wait_over(self, seconds: float) -> None:
         if not self._wire.is_over:
             self._over = asyncio.get_running_loop().create_future()
-            await self._over
+            await wheel.within(self._over, seconds)
 
     async def _drop(self) -> None:
         self.abort()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_GRACE):
-                await self._wait_over()
+            await self._wait_over(CLOSE_GRACE)
 
     def _tell_closed(self) -> None:
         observer, self._observer = self._observer, None

@@ -97,7 +97,7 @@ def _info(
             channel_max=agreed.limits.channel_max,
             frame_max=agreed.limits.frame_max,
             client_properties=agreed.client_properties,
-            tls=tls_handshake.tls_info(line.writer, request.tls),
+            tls=tls_handshake.tls_info(line.transport, request.tls),
         ),
         server=agreed.server,
         # Each of the other mechanisms shows the broker the credential.

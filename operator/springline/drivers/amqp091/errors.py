@@ -144,8 +144,8 @@ def lost(error: BaseException | None) -> CloseInfo:
     match error:
         case ConnectError():
             reason, text = error.reason, error.message
-        case aiormq_errors.AMQPConnectionError() | OSError():
-            reason, text = Reason.PEER_CLOSED, failures.os_text(_origin(error))
+        case OSError() | EOFError():
+            reason, text = Reason.PEER_CLOSED, failures.os_text(error)
         case Exception() if is_undecodable(error):
             reason, text = Reason.PROTOCOL_MISMATCH, undecodable(error).message
         case _:

@@ -14,12 +14,18 @@ from springline.drivers.amqp091.replies import Close
 from springline.drivers.shared import peer_text
 from springline.veil import Veil
 
-__all__ = ["marshalled", "name", "read_close"]
+__all__ = ["marshalled", "name", "read_close", "unmarshalled"]
 
 
 def marshalled(*frames: FrameTypes, channel: int = 0) -> bytes:
     """Return frames of one channel as octets."""
     return b"".join([pamqp_frame.marshal(frame, channel) for frame in frames])
+
+
+def unmarshalled(octets: bytes) -> FrameTypes:
+    """Return the frame that these octets are. Raises what `errors.is_undecodable` knows."""
+    _, _, frame = pamqp_frame.unmarshal(octets)
+    return frame
 
 
 def name(frame: FrameTypes) -> str:

@@ -4,8 +4,7 @@ Only a connection that publishes is told by RabbitMQ that it is blocked, so a se
 know has to publish. The message goes where no queue is, and the broker drops it; or into a queue of
 the connection's own, which is there for nothing else and holds one message at most.
 
-This is a channel of its own, not aiormq's: that one costs a task for each connection, waits without
-a limit in `open`, and complains about confirms that come late.
+The first probe is one write: nothing has to be known of the channel to publish on it.
 """
 
 import asyncio
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from pamqp import commands as spec
 from pamqp.header import ContentHeader
 
+from springline import wheel
 from springline.drivers.amqp091 import frames, replies
 from springline.drivers.shared import peer_text
 from springline.errors import NotOpenError
@@ -101,7 +101,9 @@ class Probe:
     __slots__ = (
         "_answer",
         "_can_confirm",
+        "_deadline",
         "_declaring",
+        "_is_ahead",
         "_published",
         "_queue",
         "_state",
@@ -114,6 +116,9 @@ class Probe:
         self._can_confirm = can_confirm
         self._state = _State.CLOSED
         self._published = 0
+        self._is_ahead = False
+        """Whether a message was sent before the channel was known to be open."""
+        self._deadline = 0.0
         self._suffix = secrets.token_hex(8)  # the connection that takes its place has another one
         self._declaring = ""
         self._queue: str | None = None
@@ -144,11 +149,11 @@ class Probe:
             )
         if self._answer is not None:
             raise RuntimeError("one probe at a time")
+        self._deadline = asyncio.get_running_loop().time() + timeout
         try:
-            async with asyncio.timeout(timeout):
-                if own_queue:
-                    return await self._run("", self._name(routing_key), lifetime, is_own=True)
-                return await self._run(exchange, routing_key, lifetime, is_own=False)
+            if own_queue:
+                return await self._run("", self._name(routing_key), lifetime, is_own=True)
+            return await self._run(exchange, routing_key, lifetime, is_own=False)
         except TimeoutError:
             self._give_up()
             raise
@@ -176,7 +181,8 @@ class Probe:
                 pass  # late
             case spec.Confirm.SelectOk() if self._state is _State.OPENING:
                 self._state = _State.OPEN
-                self._resolve()
+                if not self._is_ahead:
+                    self._resolve()
             case spec.Queue.DeclareOk() if self._state is _State.DECLARING:
                 self._state = _State.OPEN
                 self._queue = self._declaring
@@ -204,6 +210,11 @@ class Probe:
     ) -> float | None:
         if self._wire.blocked is not None:
             return None
+        if self._state is _State.CLOSED and self._queue is None and not is_own:
+            # Nothing has to be known of the channel to publish on it.
+            first = _shared_message(exchange, routing_key, lifetime, mandatory=False)
+            self._begin()
+            return await self._publish(_OPENING + first, is_ahead=True)
         queue = routing_key if is_own else None
         while self._state is not _State.OPEN or self._queue != queue:
             if self._state is _State.CLOSED:
@@ -217,16 +228,26 @@ class Probe:
                 return None
         # Returned is only what its own queue should have got. Its name is that queue's alone.
         message = _message if is_own else _shared_message
-        self._wire.send_on_channel(message(exchange, routing_key, lifetime, mandatory=is_own))
+        return await self._publish(message(exchange, routing_key, lifetime, mandatory=is_own))
+
+    async def _publish(self, octets: bytes, *, is_ahead: bool = False) -> float | None:
         self._published += 1
         loop = asyncio.get_running_loop()
         started = loop.time()
-        return loop.time() - started if await self._wait() else None
+        self._wire.send_on_channel(octets)
+        self._is_ahead = is_ahead
+        try:
+            return loop.time() - started if await self._wait() else None
+        finally:
+            self._is_ahead = False
 
     def _open(self) -> None:
+        self._begin()
+        self._wire.send_on_channel(_OPENING)
+
+    def _begin(self) -> None:
         self._published = 0
         self._state = _State.OPENING
-        self._wire.send_on_channel(_OPENING)
 
     def _name(self, prefix: str) -> str:
         prefix = prefix.encode()[:_PREFIX_BYTES].decode(errors="ignore")
@@ -276,8 +297,9 @@ class Probe:
     async def _wait(self) -> bool:
         """Wait for the next answer: True when it came, False when blocked instead."""
         self._answer = asyncio.get_running_loop().create_future()
+        left = self._deadline - asyncio.get_running_loop().time()
         try:
-            return await self._answer
+            return await wheel.within(self._answer, left)
         finally:
             self._answer = None
 

@@ -1,16 +1,17 @@
 """One connection on the wire: frames go out at once, what comes in is told, an end is bounded.
 
-It drives a handshake, and what comes on an open connection it hands to a listener; what a Close
-means is in replies.py. Reading, heartbeats and tasks are aiormq's, behind aiormq_private.py.
+It drives a handshake, which is aiormq's, behind aiormq_private.py. What comes on an open connection
+it hands to a listener; what a Close means is in replies.py. There is no task: frames come from
+frame_reader.py, and the time from heart.py.
 
-How an end runs: whatever happens, the transport is ended or dropped first. Then aiormq's reader
-and writer find it closing and stop by themselves, without the waits that aiormq has for peers that
-still answer; `on_over` is told once both the tasks and the socket are gone.
+How an end runs: whatever happens, the transport is ended or dropped first, and nothing more is
+read; `on_over` is told once the socket is gone, too.
 """
 
 import asyncio
 
 from pamqp import commands as spec
+from pamqp.constants import FRAME_HEARTBEAT
 from pamqp.frame import FrameTypes
 
 from springline.core.values import ClosedBy, CloseInfo
@@ -18,6 +19,7 @@ from springline.drivers.amqp091 import errors, frames, objections, replies
 from springline.drivers.amqp091.aiormq_private import AiormqConnection
 from springline.drivers.amqp091.frame_reader import FrameReader
 from springline.drivers.amqp091.handshake import Agreed, Handshake
+from springline.drivers.amqp091.heart import Heart
 from springline.drivers.amqp091.objections import Rules
 from springline.drivers.amqp091.replies import Close
 from springline.drivers.shared.line import Line
@@ -27,6 +29,7 @@ from springline.veil import Veil
 __all__ = ["Listener", "WireConnection"]
 
 _CLOSE_OK = frames.marshalled(spec.Connection.CloseOk())
+_EMPTY_FRAME_OCTETS = 8
 
 
 class Listener:
@@ -53,10 +56,29 @@ class Listener:
 class WireConnection:
     """A connection for one attempt."""
 
+    __slots__ = (
+        "_handshake",
+        "_has_sent_open",
+        "_heart",
+        "_heartbeat_lost",
+        "_is_closing",
+        "_loop",
+        "_name",
+        "_read_error",
+        "_rules",
+        "blocked",
+        "closed_by_server",
+        "is_over",
+        "line",
+        "listener",
+        "objection",
+        "veil",
+    )
+
     def __init__(
         self, line: Line[FrameReader], handshake: Handshake, *, name: str, veil: Veil
     ) -> None:
-        """Take over a connected line. All-tasks dumps show the name.
+        """Take over a connected line. All-tasks dumps of the handshake show the name.
 
         What the peer says is shown through the veil.
         """
@@ -68,14 +90,16 @@ class WireConnection:
         self.objection: Close | None = None
         """What we have said of what the peer sent."""
         self.is_over = False
-        """Whether the tasks and the socket are gone."""
+        """Whether everything is read and the socket is gone."""
         self._handshake = handshake
         self._read_error: BaseException | None = None
         self._heartbeat_lost = False
         self._has_sent_open = False
         self._is_closing = False
         self._rules = Rules()
-        self._aiormq = AiormqConnection(self, line, task_name=f"amqp091/{name}")
+        self._name = name
+        self._loop = asyncio.get_running_loop()
+        self._heart: Heart | None = None
 
     @property
     def is_ending(self) -> bool:
@@ -89,37 +113,39 @@ class WireConnection:
         """
         handshake = self._handshake
         try:
-            await self._aiormq.connect()
+            await AiormqConnection(self, self.line, task_name=f"amqp091/{self._name}").connect()
         except BaseException:
-            # A cancellation can meet a `connect` that has just succeeded, tasks and all.
+            # A cancellation can meet a `connect` that has just succeeded.
             self.line.abort()
             await self.line.wait_lost()
             raise
         finally:
-            # What is not needed again goes: the credential, and a kilobyte of the server's prose.
+            # It has the credential.
             del self._handshake
-        self._aiormq.forget_server()
+        self._heart = Heart(
+            self.line,
+            seconds=handshake.agreed.limits.heartbeat_seconds,
+            on_silence=self._silent,
+            loop=self._loop,
+        )
         self.line.on_lost(self._check_over)
+        self.line.reader.hand_over_to(self)
         self._check_over()
         return handshake.agreed
 
     def send(self, frame: FrameTypes, *more: FrameTypes, channel: int = 0) -> None:
-        """Send frames at once.
-
-        Not through aiormq's queue: nobody empties it once the writer has stopped, so that a `put`
-        can wait for ever.
-        """
+        """Send frames at once."""
         if channel != 0:
             self._rules.opened(channel)
         if isinstance(frame, spec.Connection.Close):
             # All but Close and Close-Ok is dropped from here on.
             self._is_closing, self.line.reader.check = True, None
-        self.line.write(frames.marshalled(frame, *more, channel=channel))
+        self._write(frames.marshalled(frame, *more, channel=channel))
 
     def send_on_channel(self, octets: bytes) -> None:
         """Send frames of a channel that are encoded already, at once."""
         self._rules.opened(int.from_bytes(octets[1:3]))
-        self.line.write(octets)
+        self._write(octets)
 
     def end_info(self) -> CloseInfo:
         """Return how the connection ended, as far as the wire shows it."""
@@ -127,12 +153,12 @@ class WireConnection:
             return replies.when_open(self.closed_by_server)
         if self.objection is not None:
             return errors.objected(self.objection)
-        if self._heartbeat_lost:
+        if self._heartbeat_lost and self._heart is not None:
             return CloseInfo(
                 by=ClosedBy.TRANSPORT,
                 reason=Reason.HEARTBEAT_MISSED,
-                text=f"nothing was heard for {self._aiormq.silence_limit} s,"
-                f" two heartbeats of {self._aiormq.heartbeat_timeout} s",
+                text=f"nothing was heard for {self._heart.silence_limit} s,"
+                f" two heartbeats of {self._heart.seconds} s",
             )
         return errors.lost(self._read_error)
 
@@ -146,8 +172,6 @@ class WireConnection:
             self.line.end()
             raise handshake.refusal
         if isinstance(frame, spec.Connection.Tune):
-            # aiormq beats by this one.
-            self._aiormq.heartbeat_timeout = handshake.limits.heartbeat_seconds
             self.line.reader.limit_frames(handshake.limits.frame_max)
             self._has_sent_open = True
         if handshake.is_done:
@@ -162,8 +186,15 @@ class WireConnection:
         if self._has_sent_open and self._object(error):
             self.line.end()
 
-    def open_frame(self, channel: int, frame: FrameTypes) -> bool:
+    # What the reader hands over
+
+    def take_frame(self, kind: int, channel: int, frame: bytes) -> bool:
         """Take in what comes on the open connection; False for the last frame there is."""
+        if kind == FRAME_HEARTBEAT and len(frame) == _EMPTY_FRAME_OCTETS:
+            return True
+        return self._take_in(channel, frames.unmarshalled(frame))
+
+    def _take_in(self, channel: int, frame: FrameTypes) -> bool:
         if channel != 0:
             self.listener.on_channel_frame(channel, frame)
             return True
@@ -187,27 +218,35 @@ class WireConnection:
             case spec.Connection.UpdateSecretOk():  # R1.13
                 self.listener.on_secret_updated()
             case _:
-                pass  # a heartbeat, or what means nothing here
+                pass  # what means nothing here
         return True
 
-    def reading_ended(self, error: BaseException) -> None:
+    def reading_ended(self, error: BaseException | None) -> None:
         """End the transport first: nothing will be read from it again."""
+        if self._heart is not None:
+            self._heart.stop()
         self._read_error = error
-        self._heartbeat_lost = (
-            isinstance(error, asyncio.CancelledError) and self._aiormq.is_connection_was_stuck
-        )
         if self._object(error):
             self.line.linger()
             self.line.reader.seek(_CLOSE_OK, self.line.end)
         if not self.line.is_ending:
             self.line.abort()
         self.listener.on_ending()
-
-    def tasks_ended(self) -> None:
-        """Tell that everything is gone, if the socket is as well."""
         self._check_over()
 
-    def _object(self, error: BaseException) -> bool:
+    # Steps
+
+    def _write(self, octets: bytes) -> None:
+        self.line.write(octets)
+        if self._heart is not None:
+            self._heart.sent()
+
+    def _silent(self) -> None:
+        """End a connection whose peer has not been heard for two heartbeats."""
+        self._heartbeat_lost = not self.line.is_ending
+        self.line.reader.stop(None)
+
+    def _object(self, error: BaseException | None) -> bool:
         """Say by a Close what the peer sent that reading has failed at, if that is why (R1.14).
 
         The Close names the class and method of what caused it. Return whether it was sent: not
@@ -233,6 +272,6 @@ class WireConnection:
         self.listener.on_ending()
 
     def _check_over(self) -> None:
-        if not self.is_over and self.line.is_lost and self._aiormq.is_closed:
+        if not self.is_over and self.line.is_lost and self.line.reader.is_done:
             self.is_over = True
             self.listener.on_over()

@@ -288,7 +288,7 @@ class Attempt:
         return Amqp10Negotiated(
             mechanism=logged_in.mechanism,
             heartbeat_seconds=parameters.heartbeat_seconds,
-            tls=tls_handshake.tls_info(wire.line.writer, self._request.tls),
+            tls=tls_handshake.tls_info(wire.line.transport, self._request.tls),
             container_id=opening.container_id,
             hostname=opening.hostname,
             user=self._request.credential.username,

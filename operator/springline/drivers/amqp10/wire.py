@@ -193,7 +193,7 @@ class Wire:
         output = engine.output()
         if output:
             line.write(output)
-            if line.writer.transport.get_write_buffer_size() > bounds.MAX_UNREAD:
+            if line.transport.get_write_buffer_size() > bounds.MAX_UNREAD:
                 self._lose(f"the peer has left {bounds.MAX_UNREAD} octets unread")
                 line.abort()
         if engine.has_closed and engine.is_closed_by_peer:

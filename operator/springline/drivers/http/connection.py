@@ -358,7 +358,7 @@ class HttpConnection:
         line = await dialling.dial(self._request, self._progress, reader)
         self._line = line
         # Once: it parses the peer's certificate.
-        self._tls = tls_handshake.tls_info(line.writer, self._request.tls)
+        self._tls = tls_handshake.tls_info(line.transport, self._request.tls)
         return line
 
     def _begin(self, line: Line[asyncio.StreamReader]) -> None:
@@ -378,7 +378,7 @@ class HttpConnection:
         version = self._options.version
         if self._request.tls is None:
             return version is Version.HTTP2
-        tls_object = line.writer.get_extra_info("ssl_object")
+        tls_object = line.transport.get_extra_info("ssl_object")
         agreed: bool = tls_object.selected_alpn_protocol() == _ALPN_HTTP2
         if version is Version.HTTP2 and not agreed:
             raise RejectedError(
@@ -454,18 +454,18 @@ class HttpConnection:
             return
         if output:
             line.write(output)
-            waiting = line.writer.transport.get_write_buffer_size()
+            waiting = line.transport.get_write_buffer_size()
             if waiting > bounds.MAX_UNREAD and conversation.end is None:
                 conversation.lose(
                     self._flooded(f"the peer has left {bounds.MAX_UNREAD} octets unread")
                 )
         if self._options.half_close and conversation.has_sent_all and not line.is_ending:
-            self._half_close(line.writer)
+            self._half_close(line.transport)
 
-    def _half_close(self, writer: asyncio.StreamWriter) -> None:
-        if not self._is_half_closed and writer.can_write_eof():
+    def _half_close(self, transport: asyncio.Transport) -> None:
+        if not self._is_half_closed and transport.can_write_eof():
             self._is_half_closed = True
-            writer.write_eof()
+            transport.write_eof()
 
     def _finish(self, end: End) -> None:
         """Let go of the transport, then of those who count on it (R3.7)."""

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from springline.core.protocol_values import Parameters
 from springline.core.values import OpenRequest
 from springline.drivers.shared import tls_handshake
-from springline.drivers.shared.line import Line, LineProtocol
+from springline.drivers.shared.line import Inbound, Line, LineProtocol
 from springline.drivers.shared.progress import Progress, TransportStep
 from springline.errors import TransientError
 from springline.reasons import Reason
@@ -30,7 +30,7 @@ RECEIVE_BUFFER_OCTETS = 64 * 1024
 By itself it would keep some megabytes of a peer that sends much, for each connection.
 """
 
-ReaderT = TypeVar("ReaderT", bound=asyncio.StreamReader)
+ReaderT = TypeVar("ReaderT", bound=Inbound)
 StepT = TypeVar("StepT", bound=enum.Enum)
 
 
@@ -44,10 +44,10 @@ async def dial(
     """
     progress.address = request.address
     connected = await _connect(request.address, request.endpoint.port)
-    loop = asyncio.get_running_loop()
-    protocol = LineProtocol(reader, loop)
+    protocol = LineProtocol(reader)
     try:
         if request.tls is None:
+            loop = asyncio.get_running_loop()
             transport, _ = await loop.create_connection(lambda: protocol, sock=connected)
         else:
             progress.step = TransportStep.TLS
@@ -57,7 +57,7 @@ async def dial(
     except BaseException:
         await _released(connected)
         raise
-    return Line(reader, asyncio.StreamWriter(transport, protocol, reader, loop), protocol)
+    return Line(reader, transport, protocol)
 
 
 async def _connect(address: str, port: int) -> socket.socket:

@@ -60,6 +60,12 @@ class InboundBudget:
 
     async def give_way(self) -> None:
         """Let other tasks run now and then: reading what has come already waits for nothing."""
-        if self._taken >= _TURN or self._taken_octets >= _TURN_OCTETS:
-            self._taken = self._taken_octets = 0
+        if self.is_turn_over():
             await asyncio.sleep(0)
+
+    def is_turn_over(self) -> bool:
+        """Whether others get their turn now; whoever asks lets them, and the next turn begins."""
+        if self._taken < _TURN and self._taken_octets < _TURN_OCTETS:
+            return False
+        self._taken = self._taken_octets = 0
+        return True

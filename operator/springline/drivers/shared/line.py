@@ -5,11 +5,10 @@ also limits what is buffered.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
-__all__ = ["CLOSE_GRACE", "PIECE_OCTETS", "Line", "LineProtocol"]
+__all__ = ["CLOSE_GRACE", "PIECE_OCTETS", "Inbound", "Line", "LineProtocol"]
 
 CLOSE_GRACE = 1.0
 """Seconds for what is still to be sent, and for TLS to say goodbye, before all is dropped."""
@@ -21,19 +20,46 @@ PIECE_OCTETS: Final = 16 * 1024
 # which a process has one; asyncio's own way makes room for 256 KB each time.
 _piece: Final = memoryview(bytearray(PIECE_OCTETS))
 
-ReaderT = TypeVar("ReaderT", bound=asyncio.StreamReader)
+
+class Inbound(Protocol):
+    """What a line feeds: an `asyncio.StreamReader`, or what a driver has in its place."""
+
+    def set_transport(self, transport: asyncio.BaseTransport) -> None:
+        """Name the transport, which may be paused. Comes first, and once."""
+
+    def feed_data(self, data: bytes) -> None:
+        """Take in a piece of what the peer sends."""
+
+    def feed_eof(self) -> None:
+        """Note that the peer sends nothing more."""
+
+    def set_exception(self, exc: Exception) -> None:
+        """Note that the transport was lost, and why."""
 
 
-class LineProtocol(asyncio.StreamReaderProtocol, asyncio.BufferedProtocol):
-    """Tells when the transport is gone; asyncio's own only wakes those who wait for it.
+ReaderT = TypeVar("ReaderT", bound=Inbound)
 
+
+class LineProtocol(asyncio.BufferedProtocol):
+    """Feeds a reader, and tells when the transport is gone.
+
+    asyncio's own for streams keeps a deque and a future for each connection, for writers that wait.
     What comes is received in pieces, so that a reader can stop a peer that sends more than is read.
     """
 
-    def __init__(self, reader: asyncio.StreamReader, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(reader, loop=loop)
+    __slots__ = ("_has_tls", "_lost", "_reader", "is_lost", "on_lost")
+
+    def __init__(self, reader: Inbound) -> None:
+        self._reader = reader
+        self._has_tls = False
+        self._lost: list[asyncio.Future[None]] = []
         self.on_lost: Callable[[], None] | None = None
         self.is_lost = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Name the transport to the reader."""
+        self._has_tls = transport.get_extra_info("sslcontext") is not None
+        self._reader.set_transport(transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - as large for everybody
         """Return where the next piece is received."""
@@ -41,25 +67,45 @@ class LineProtocol(asyncio.StreamReaderProtocol, asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Hand the piece that was received to the reader."""
-        self.data_received(bytes(_piece[:nbytes]))
+        self._reader.feed_data(bytes(_piece[:nbytes]))
+
+    def eof_received(self) -> bool:
+        """Tell the reader; without TLS we can still write."""
+        self._reader.feed_eof()
+        return not self._has_tls
 
     def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
+        """Tell the reader, then whoever waits."""
+        if exc is None:
+            self._reader.feed_eof()
+        else:
+            self._reader.set_exception(exc)
         self.is_lost = True
+        waiting, self._lost = self._lost, []
+        for each in waiting:
+            if not each.done():
+                each.set_result(None)
         if self.on_lost is not None:
             self.on_lost()
+
+    async def wait_lost(self) -> None:
+        """Wait until the transport is gone. Safe to cancel, and for several at once."""
+        if not self.is_lost:
+            gone = asyncio.get_running_loop().create_future()
+            self._lost.append(gone)
+            await gone
 
 
 class Line(Generic[ReaderT]):
     """One connected transport, with the reader that its driver brought."""
 
-    __slots__ = ("_guard", "_is_lingering", "_protocol", "_told", "reader", "writer")
+    __slots__ = ("_guard", "_is_lingering", "_protocol", "_told", "reader", "transport")
 
     def __init__(
-        self, reader: ReaderT, writer: asyncio.StreamWriter, protocol: LineProtocol
+        self, reader: ReaderT, transport: asyncio.Transport, protocol: LineProtocol
     ) -> None:
         self.reader = reader
-        self.writer = writer
+        self.transport = transport
         self._protocol = protocol
         self._guard: asyncio.TimerHandle | None = None
         self._is_lingering = False
@@ -74,7 +120,7 @@ class Line(Generic[ReaderT]):
     @property
     def is_ending(self) -> bool:
         """Whether an end has begun, on either side."""
-        return self._is_lingering or self._protocol.is_lost or self.writer.is_closing()
+        return self._is_lingering or self._protocol.is_lost or self.transport.is_closing()
 
     def on_lost(self, callback: Callable[[], None]) -> None:
         """Name who is told, once, when the transport is gone."""
@@ -83,14 +129,14 @@ class Line(Generic[ReaderT]):
     def write(self, data: bytes) -> None:
         """Send, or queue where the peer does not read. Does nothing once an end has begun."""
         if not self.is_ending:
-            self.writer.write(data)
+            self.transport.write(data)
 
     def end(self) -> None:
         """Send what is queued and close; drop it all if that takes longer than a moment."""
-        if self.is_lost or self.writer.is_closing():
+        if self.is_lost or self.transport.is_closing():
             return
         self._set_guard()
-        self.writer.close()
+        self.transport.close()
 
     def linger(self) -> None:
         """Begin the end, and let the peer answer what was written last.
@@ -105,13 +151,11 @@ class Line(Generic[ReaderT]):
         """Drop the transport at once."""
         self._release_guard()
         if not self.is_lost:
-            self.writer.transport.abort()
+            self.transport.abort()
 
     async def wait_lost(self) -> None:
         """Wait until the transport is gone, after `end` or `abort`, which bound this wait."""
-        # How it ended is told elsewhere.
-        with contextlib.suppress(OSError):
-            await self.writer.wait_closed()
+        await self._protocol.wait_lost()
 
     def _lost(self) -> None:
         self._release_guard()

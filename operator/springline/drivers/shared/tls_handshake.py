@@ -21,7 +21,7 @@ __all__ = ["secure", "tls_info"]
 
 async def secure(
     connected: socket.socket,
-    protocol: asyncio.StreamReaderProtocol,
+    protocol: asyncio.BaseProtocol,
     request: OpenRequest[Parameters],
     tls: TLSClient,
     *,
@@ -57,9 +57,9 @@ async def secure(
     return transport
 
 
-def tls_info(writer: asyncio.StreamWriter, tls: TLSClient | None) -> TLSInfo | None:
+def tls_info(transport: asyncio.BaseTransport, tls: TLSClient | None) -> TLSInfo | None:
     """Return what the TLS handshake agreed on, None without TLS."""
-    tls_object = writer.get_extra_info("ssl_object")
+    tls_object = transport.get_extra_info("ssl_object")
     if tls is None or tls_object is None:
         return None
     cipher = tls_object.cipher()

@@ -87,7 +87,7 @@ async def _enter(
             mechanism=name,
             heartbeat_seconds=int(answer["beat"]),
             longest_line=int(answer["longest"]),
-            tls=tls_handshake.tls_info(line.writer, request.tls),
+            tls=tls_handshake.tls_info(line.transport, request.tls),
         ),
         server=ServerInfo(
             product=peer_text.cleaned(greeting.get("product"), veil=veil),

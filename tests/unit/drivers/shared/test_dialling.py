@@ -52,7 +52,7 @@ async def test_dialled_line_feeds_the_drivers_reader(port: int) -> None:
     line = await dialling.dial(opening.request(port), attempt, reader)
     assert line.reader is reader
     assert (attempt.address, attempt.step) == (LOOPBACK, TransportStep.TCP)
-    assert tls_handshake.tls_info(line.writer, None) is None
+    assert tls_handshake.tls_info(line.transport, None) is None
     line.write(b"springline")
     assert await reader.readexactly(16) == b"hello springline"
     line.end()
@@ -62,7 +62,7 @@ async def test_dialled_line_feeds_the_drivers_reader(port: int) -> None:
 async def test_system_asks_a_silent_peer_whether_it_is_there(port: int) -> None:
     """And does not end a connection whose peer has only stopped reading, as one that blocks has."""
     line = await dialled(port)
-    connected = line.writer.get_extra_info("socket")
+    connected = line.transport.get_extra_info("socket")
     assert connected.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
     options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
     found = [connected.getsockopt(socket.IPPROTO_TCP, option) for option in options]
@@ -75,7 +75,7 @@ async def test_system_asks_a_silent_peer_whether_it_is_there(port: int) -> None:
 async def test_system_keeps_no_more_of_what_is_not_read_than_it_begins_with(port: int) -> None:
     """By itself Linux would keep megabytes of a peer that sends much."""
     line = await dialled(port)
-    connected = line.writer.get_extra_info("socket")
+    connected = line.transport.get_extra_info("socket")
     assert connected.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) <= 128 * 1024
     line.abort()
     await line.wait_lost()
