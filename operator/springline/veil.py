@@ -55,6 +55,11 @@ _NUMBER: Final = re.compile(r"[0-9a-f]+", re.IGNORECASE)
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.~-]*")
 """What no URL, HTML or JSON writes otherwise (RFC 3986 §2.3): most secrets, and every JWT."""
 
+_STRETCHES: Final = tuple(
+    re.compile(f"[A-Za-z0-9_.~+/=-]{{{length}}}") for length in range(_RUN + 1)
+)
+"""By their length, so many characters in a row that a plain secret may have, encoded or not."""
+
 _LOWER: Final = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 
 
@@ -92,6 +97,8 @@ class Veil:
         `is_known`: one that the peer always says, and names of ours.
         """
         text = text[:_MOST_LOOKED_AT]
+        if self._can_have_none(text):
+            return text
         found = bytearray(len(text))
         readings = [_Reading(text, range(len(text) + 1)), *_unescaped(text)]
         for secret in self._secrets:
@@ -108,6 +115,24 @@ class Veil:
                     for form in forms:
                         _mark(found, reading, form)
         return _masked(text, found)
+
+    def _can_have_none(self, text: str) -> bool:
+        """Whether nothing in a text is long enough to be a run of a secret, at a glance.
+
+        What a broker says of itself is a few words, and to search it takes as long as the rest of
+        a handshake.
+        """
+        shortest = _RUN
+        for secret in self._secrets:
+            value = secret.reveal()
+            if len(value) < _SHORT or value in self._names or not _PLAIN.fullmatch(value):
+                return False
+            shortest = min(shortest, len(value))
+        return (
+            _STRETCHES[shortest].search(text) is None
+            and not ("%" in text or "\\" in text or "&" in text)
+            and _NUMBERS.search(text) is None
+        )
 
     def __repr__(self) -> str:
         return f"Veil({len(self._secrets)})"

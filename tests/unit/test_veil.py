@@ -3,12 +3,15 @@
 import base64
 import html
 import json
+from collections.abc import Callable
+from unittest import mock
 from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from springline import veil as veil_module
 from springline.redaction import Secret
 from springline.veil import WITHHELD, Veil
 
@@ -156,3 +159,41 @@ def test_nothing_of_twelve_characters_gets_through(
         said[start : start + 12] in shown and said[start : start + 12] not in before + "***" + after
         for start in range(len(said) - 11)
     )
+
+
+# --- at a glance
+
+PLAIN = st.text("abcXYZ019_.~-", min_size=6, max_size=40)
+
+
+@st.composite
+def texts_with_a_part_of(draw: st.DrawFn, secret: str) -> str:
+    """A text with a part of a form of the secret in it, or without one."""
+    form = draw(st.sampled_from(sorted(set(veil_module._forms(secret)))))
+    start = draw(st.integers(0, len(form)))
+    part = form[start : draw(st.integers(start, len(form)))]
+    around = st.text("ab \n@/%&\\,019é\0", max_size=12)
+    written: Callable[[str], str] = draw(st.sampled_from([str, str.upper, repr, quote, as_numbers]))
+    return draw(around) + written(part) + draw(around)
+
+
+def as_numbers(text: str) -> str:
+    return ", ".join(map(str, text.encode()))
+
+
+@given(st.data())
+def test_what_is_told_at_a_glance_is_what_a_search_finds(data: st.DataObject) -> None:
+    secret = data.draw(PLAIN)
+    text = data.draw(texts_with_a_part_of(secret))
+    noted = veil(secret)
+    shown = noted.over(text)
+    with mock.patch.object(Veil, "_can_have_none", return_value=False):
+        assert noted.over(text) == shown
+
+
+def test_what_a_broker_says_of_itself_needs_no_search() -> None:
+    said = "RabbitMQ 3.10.8 Erlang/OTP 25.2.3 rabbit@localhost PLAIN AMQPLAIN en_US"
+    token = TOKEN.replace("=", "")
+    assert veil(token)._can_have_none(said)
+    assert veil("first-password", token)._can_have_none(said)
+    assert not veil("first-password", LONG)._can_have_none(said)

@@ -49,6 +49,12 @@ _USUAL: Final = re.compile(
     r"|[a-z]{2}_[A-Z]{2}"
 )
 
+_SHOWN: Final = ("product", "version", "platform", "cluster_name")
+"""What is shown of the broker's properties."""
+
+_MOST_SHARED: Final = 4096
+"""Characters that are kept of what a broker says, so that it need not be read again."""
+
 
 def server_info(
     properties: Mapping[str, Any], *, mechanisms: object, locales: object, veil: Veil
@@ -58,22 +64,43 @@ def server_info(
     It comes before our login; a broker that has had one before may say it all the same.
     """
 
-    def shown(name: str) -> str:
-        text = peer_text.cleaned(properties.get(name), veil=veil, is_known=_is_usual)
+    product, version, platform, cluster_name = map(properties.get, _SHOWN)
+    said = (product, version, platform, cluster_name, mechanisms, locales)
+    tells_blocks = _can(properties, "connection.blocked")
+    whole = "\n".join(each for each in said if isinstance(each, str))
+    if len(whole) <= _MOST_SHARED and veil.over(whole) == whole:
+        # No secret is in any of it, so it reads alike for all sessions.
+        return _read_alike(tuple(map(_text, said)), tells_blocks=tells_blocks)
+    return _shared(_read(said, tells_blocks=tells_blocks, veil=veil))
+
+
+def _text(said: object) -> str:
+    return said if isinstance(said, str) else ""
+
+
+def _read(
+    said: tuple[object, ...], *, tells_blocks: bool, veil: Veil | None = None
+) -> Amqp091ServerInfo:
+    """Read what is shown of the broker's properties, its mechanisms and its locales."""
+
+    def shown(said: object) -> str:
+        text = peer_text.cleaned(said, veil=veil, is_known=_is_usual)
         return "" if text == WITHHELD else text
 
-    return _shared(
-        Amqp091ServerInfo(
-            product=shown("product"),
-            version=shown("version"),
-            platform=shown("platform"),
-            cluster_name=shown("cluster_name"),
-            protocol_version="0-9-1",
-            mechanisms=words(mechanisms, veil),
-            locales=words(locales, veil),
-            tells_blocks=_can(properties, "connection.blocked"),
-        )
+    product, version, platform, cluster_name, mechanisms, locales = said
+    return Amqp091ServerInfo(
+        product=shown(product),
+        version=shown(version),
+        platform=shown(platform),
+        cluster_name=shown(cluster_name),
+        protocol_version="0-9-1",
+        mechanisms=words(mechanisms, veil),
+        locales=words(locales, veil),
+        tells_blocks=tells_blocks,
     )
+
+
+_read_alike = functools.lru_cache(maxsize=128)(_read)
 
 
 def can_confirm(properties: Mapping[str, Any]) -> bool:
