@@ -50,6 +50,7 @@ _NUMBERS: Final = re.compile(
     r"|(?<![0-9a-f])[0-9a-f]{2}(?:[:. -][0-9a-f]{2}){7,}(?![0-9a-f])",
     re.IGNORECASE,
 )
+_SHORTEST_ROW: Final = len("1,2,3,4,5,6,7,8")
 _NUMBER: Final = re.compile(r"[0-9a-f]+", re.IGNORECASE)
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.~-]*")
@@ -128,7 +129,9 @@ class _Reading:
 def _unescaped(text: str) -> Iterator[_Reading]:
     """Yield what a text is when what is escaped in it is read as what it stands for."""
     starts: Sequence[int] = range(len(text) + 1)
-    for _ in range(_MOST_LAYERS):
+    # Most texts are a few words, and the expressions take longer than these looks.
+    is_escaped = "%" in text or "\\" in text or "&" in text
+    for _ in range(_MOST_LAYERS if is_escaped else 0):
         characters: list[str] = []
         places: list[int] = []
         end = 0
@@ -143,7 +146,8 @@ def _unescaped(text: str) -> Iterator[_Reading]:
         characters += text[end:]
         text, starts = "".join(characters), (*places, *starts[end:])
         yield _Reading(text, starts)
-    yield from _numbered(text, starts)
+    if len(text) >= _SHORTEST_ROW:
+        yield from _numbered(text, starts)
 
 
 def _meant(match: re.Match[str]) -> str:

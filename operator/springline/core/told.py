@@ -31,9 +31,9 @@ class Told:
     __slots__ = ("_ages", "_is_refusal_told", "_refusals")
 
     def __init__(self) -> None:
-        # Of the credential in use, and of what is declared now; empty for almost all of many.
-        self._ages: frozenset[EventType] = frozenset()
-        self._refusals: frozenset[tuple[EventType, Reason]] = frozenset()
+        # Tuples, because they are empty for almost all of many sessions.
+        self._ages: tuple[EventType, ...] = ()  # of the credential in use
+        self._refusals: tuple[tuple[EventType, Reason], ...] = ()  # of what is declared now
         self._is_refusal_told = False
 
     # --- the age of the credential in use
@@ -52,18 +52,18 @@ class Told:
                 kind = EventType.CREDENTIALS_EXPIRING
         if kind in self._ages:
             return None
-        self._ages |= {kind}
+        self._ages += (kind,)
         return Tale(kind=kind, message=message)
 
     def renewed(self) -> None:
         """Take in that another credential is in use."""
-        self._ages = frozenset()
+        self._ages = ()
 
     # --- what keeps a change from the session
 
     def changed(self) -> None:
         """Take in that something the session reads has changed; a refusal of that is news."""
-        self._refusals = frozenset()
+        self._refusals = ()
 
     def refusal(
         self,
@@ -80,10 +80,10 @@ class Told:
             return None
         self._is_refusal_told = True
         if before.synced.reason is Reason.APPLYING:
-            self._refusals = frozenset()
+            self._refusals = ()
         if (kind, reason) in self._refusals:
             return None
-        self._refusals |= {(kind, reason)}
+        self._refusals += ((kind, reason),)
         return Tale(kind=kind, message=error.message, reason=reason)
 
     def recovery(self, now: SessionState) -> Tale | None:
@@ -91,5 +91,5 @@ class Told:
         if not self._is_refusal_told or now.synced.status is not ConditionStatus.TRUE:
             return None
         self._is_refusal_told = False
-        self._refusals = frozenset()
+        self._refusals = ()
         return Tale(kind=EventType.IN_SYNC, message="the session uses what is declared again")

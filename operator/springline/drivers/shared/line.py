@@ -9,6 +9,8 @@ import contextlib
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
+from springline import wheel
+
 __all__ = ["CLOSE_GRACE", "PIECE_OCTETS", "Line", "LineProtocol"]
 
 CLOSE_GRACE = 1.0
@@ -61,7 +63,7 @@ class Line(Generic[ReaderT]):
         self.reader = reader
         self.writer = writer
         self._protocol = protocol
-        self._guard: asyncio.TimerHandle | None = None
+        self._guard: wheel.Timer | None = None
         self._is_lingering = False
         self._told: Callable[[], None] | None = None
         protocol.on_lost = self._lost
@@ -120,7 +122,7 @@ class Line(Generic[ReaderT]):
 
     def _set_guard(self) -> None:
         self._release_guard()
-        self._guard = asyncio.get_running_loop().call_later(CLOSE_GRACE, self.abort)
+        self._guard = wheel.call_later(CLOSE_GRACE, self.abort)
 
     def _release_guard(self) -> None:
         if self._guard is not None:
