@@ -8,6 +8,7 @@ import base64
 import html
 import json
 import re
+from collections import deque
 from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Final
 from urllib.parse import quote, quote_plus
@@ -104,9 +105,8 @@ class Veil:
                 ):
                     return WITHHELD
             elif len(text) >= min(_RUN, len(value)):  # no form is shorter
-                forms = dict.fromkeys(map(_comparable, _forms(value)))
                 for reading in readings:
-                    for form in forms:
+                    for form in _compared_forms(secret):
                         _mark(found, reading, form)
         return _masked(text, found)
 
@@ -207,6 +207,22 @@ def _forms(value: str) -> Iterator[str]:
     yield quote_plus(value, errors="surrogatepass")
     yield html.escape(value)
     yield json.dumps(value)[1:-1]
+
+
+_compared: Final[deque[tuple[Secret, tuple[str, ...]]]] = deque(maxlen=4)
+"""The forms of the last secrets. A peer's texts come several at a time, and thousands of sessions
+look through them for the same secret.
+"""
+
+
+def _compared_forms(secret: Secret) -> tuple[str, ...]:
+    """Return the forms of a secret, each once, as texts are compared with it."""
+    for known, forms in _compared:
+        if known == secret:
+            return forms
+    forms = tuple(dict.fromkeys(map(_comparable, _forms(secret.reveal()))))
+    _compared.append((secret, forms))
+    return forms
 
 
 def _mark(found: bytearray, reading: _Reading, form: str) -> None:

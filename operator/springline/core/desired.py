@@ -305,7 +305,13 @@ def references(spec: SessionSpec) -> frozenset[Identity]:
     if tls.client_certificate_ref is not None:
         namespace = tls.client_certificate_ref.namespace_for(spec.key.namespace)
         found.add(Identity("Secret", namespace, tls.client_certificate_ref.name))
-    return frozenset(found)
+    return _shared(frozenset(found))
+
+
+@functools.lru_cache(maxsize=1024)
+def _shared(found: frozenset[Identity]) -> frozenset[Identity]:
+    """Return the set that is equal to it and was there before: thousands of sessions share one."""
+    return found
 
 
 def read_by_credentials(namespace: str, credentials: v1alpha1.Credentials) -> frozenset[Identity]:

@@ -71,6 +71,34 @@ class SessionClosedError(errors.SpringlineError):
 class Session:
     """A declared live client. `run` it in a task; everything else may be called from any task."""
 
+    __slots__ = (
+        "_awaiting_connection",
+        "_awaiting_end",
+        "_awaiting_result",
+        "_block_reported",
+        "_closing",
+        "_cycle",
+        "_desired",
+        "_environment",
+        "_generation",
+        "_helpers",
+        "_inbox",
+        "_is_finished",
+        "_keeper",
+        "_notes",
+        "_number",
+        "_on_change",
+        "_probe_hold",
+        "_problem",
+        "_reporter",
+        "_state",
+        "_tasks",
+        "_told",
+        "_unblocked",
+        "_unheard",
+        "key",
+    )
+
     def __init__(
         self,
         key: SessionKey,
