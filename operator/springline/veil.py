@@ -8,6 +8,7 @@ import base64
 import html
 import json
 import re
+from collections import deque
 from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Final
 from urllib.parse import quote, quote_plus
@@ -50,6 +51,7 @@ _NUMBERS: Final = re.compile(
     r"|(?<![0-9a-f])[0-9a-f]{2}(?:[:. -][0-9a-f]{2}){7,}(?![0-9a-f])",
     re.IGNORECASE,
 )
+_SHORTEST_ROW: Final = len("1,2,3,4,5,6,7,8")
 _NUMBER: Final = re.compile(r"[0-9a-f]+", re.IGNORECASE)
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.~-]*")
@@ -110,9 +112,8 @@ class Veil:
                 ):
                     return WITHHELD
             elif len(text) >= min(_RUN, len(value)):  # no form is shorter
-                forms = dict.fromkeys(map(_comparable, _forms(value)))
                 for reading in readings:
-                    for form in forms:
+                    for form in _compared_forms(secret):
                         _mark(found, reading, form)
         return _masked(text, found)
 
@@ -153,7 +154,9 @@ class _Reading:
 def _unescaped(text: str) -> Iterator[_Reading]:
     """Yield what a text is when what is escaped in it is read as what it stands for."""
     starts: Sequence[int] = range(len(text) + 1)
-    for _ in range(_MOST_LAYERS):
+    # Most texts are a few words, and the expressions take longer than these looks.
+    is_escaped = "%" in text or "\\" in text or "&" in text
+    for _ in range(_MOST_LAYERS if is_escaped else 0):
         characters: list[str] = []
         places: list[int] = []
         end = 0
@@ -168,7 +171,8 @@ def _unescaped(text: str) -> Iterator[_Reading]:
         characters += text[end:]
         text, starts = "".join(characters), (*places, *starts[end:])
         yield _Reading(text, starts)
-    yield from _numbered(text, starts)
+    if len(text) >= _SHORTEST_ROW:
+        yield from _numbered(text, starts)
 
 
 def _meant(match: re.Match[str]) -> str:
@@ -228,6 +232,22 @@ def _forms(value: str) -> Iterator[str]:
     yield quote_plus(value, errors="surrogatepass")
     yield html.escape(value)
     yield json.dumps(value)[1:-1]
+
+
+_compared: Final[deque[tuple[Secret, tuple[str, ...]]]] = deque(maxlen=4)
+"""The forms of the last secrets. A peer's texts come several at a time, and thousands of sessions
+look through them for the same secret.
+"""
+
+
+def _compared_forms(secret: Secret) -> tuple[str, ...]:
+    """Return the forms of a secret, each once, as texts are compared with it."""
+    for known, forms in _compared:
+        if known == secret:
+            return forms
+    forms = tuple(dict.fromkeys(map(_comparable, _forms(secret.reveal()))))
+    _compared.append((secret, forms))
+    return forms
 
 
 def _mark(found: bytearray, reading: _Reading, form: str) -> None:

@@ -659,7 +659,7 @@ async def test_an_answer_stops_the_time_of_its_call() -> None:
         await asyncio.sleep(0)
         [timer] = client._timers.values()
         await pending
-        assert timer.cancelled()
+        assert not timer.is_pending
         await closed(client)
 
 

@@ -66,10 +66,10 @@ class FakeClock:
         self, seconds: float, callback: Callable[[], object], *, early: bool = False
     ) -> asyncio.TimerHandle:
         """Call back at the exact time; with `early`, at the last tick until then."""
-        when = self._monotonic + max(seconds, 0.0)
+        now = self._monotonic
         if early:
-            when = max(when - when % wheel.TICK, self._monotonic)
-        return asyncio.get_running_loop().call_at(when, callback)
+            seconds = now + seconds - (now + seconds) % wheel.TICK - now
+        return asyncio.get_running_loop().call_at(now + max(seconds, 0.0), callback)
 
     @contextlib.contextmanager
     def drives(self, loop: asyncio.AbstractEventLoop) -> Iterator[None]:

@@ -166,6 +166,15 @@ def test_nothing_of_twelve_characters_gets_through(
 PLAIN = st.text("abcXYZ019_.~-", min_size=6, max_size=40)
 
 
+WRITTEN: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "in capitals": str.upper,
+    "as Python writes it": repr,
+    "for a URL": quote,
+    "as numbers": lambda text: ", ".join(map(str, text.encode())),
+}
+
+
 @st.composite
 def texts_with_a_part_of(draw: st.DrawFn, secret: str) -> str:
     """A text with a part of a form of the secret in it, or without one."""
@@ -173,12 +182,8 @@ def texts_with_a_part_of(draw: st.DrawFn, secret: str) -> str:
     start = draw(st.integers(0, len(form)))
     part = form[start : draw(st.integers(start, len(form)))]
     around = st.text("ab \n@/%&\\,019é\0", max_size=12)
-    written: Callable[[str], str] = draw(st.sampled_from([str, str.upper, repr, quote, as_numbers]))
-    return draw(around) + written(part) + draw(around)
-
-
-def as_numbers(text: str) -> str:
-    return ", ".join(map(str, text.encode()))
+    written = draw(st.sampled_from(list(WRITTEN)))
+    return draw(around) + WRITTEN[written](part) + draw(around)
 
 
 @given(st.data())

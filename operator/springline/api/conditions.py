@@ -62,6 +62,10 @@ class Condition:
     def __post_init__(self) -> None:
         if self.last_transition_time.utcoffset() is None:
             raise ValueError("last_transition_time needs a time zone")
+        if self.message.isprintable() and not texts.is_too_long(
+            self.message, texts.LONGEST_MESSAGE
+        ):
+            return  # almost all are
         # Lines are kept: each is one problem of a declaration.
         lines = self.message[: texts.LONGEST_MESSAGE + 1].split("\n")
         message = "\n".join(map(texts.printable, lines))

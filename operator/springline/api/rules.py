@@ -685,7 +685,7 @@ def check(kind: str, document: object) -> list[Problem]:
 def _lookup(document: object, path: str) -> object:
     """Return what stands at a path, or None where nothing does."""
     for part in _path(path):
-        if not isinstance(document, Mapping):
+        if type(document) is not dict and not isinstance(document, Mapping):
             return None
         document = document.get(part)
     return document

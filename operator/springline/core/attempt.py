@@ -4,13 +4,13 @@ each in order, one overall limit.
 It neither retries nor remembers anything; the session decides when the next one starts.
 """
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Generic, Protocol, TypeVar
 
-from springline import errors
+from springline import errors, wheel
 from springline.api import texts
 from springline.core import lifetime, metering, ports, tries
 from springline.core.addresses import AddressPolicy
@@ -200,21 +200,39 @@ def _share_ends(clock: ports.Clock, deadline: float, *, among: int) -> float:
     return now + max(deadline - now, _A_MOMENT) / among
 
 
-@contextlib.asynccontextmanager
-async def preparing(spec: SessionSpec) -> AsyncIterator[None]:
+def preparing(spec: SessionSpec) -> "_Preparing":
     """Limit what comes before a connection is tried: no Secret and no name may be waited for ever.
 
-    Raises `TransientError` after `spec.connect_timeout` seconds.
+    The context manager raises `TransientError` after `spec.connect_timeout` seconds.
     """
-    try:
-        async with asyncio.timeout(spec.connect_timeout):
-            yield
-    except TimeoutError as error:
-        raise errors.TransientError(
-            Reason.CONNECT_TIMEOUT,
-            "reading the credential and looking up the broker took longer than "
-            f"{spec.connect_timeout:g} s",
-        ) from error
+    return _Preparing(spec.connect_timeout)
+
+
+class _Preparing(wheel.Limit):
+    """A limit that says what took too long."""
+
+    __slots__ = ("_longest",)
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self._longest = seconds
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            await super().__aexit__(exc_type, exc, traceback)
+            if isinstance(exc, TimeoutError):
+                raise exc
+        except TimeoutError as error:
+            raise errors.TransientError(
+                Reason.CONNECT_TIMEOUT,
+                "reading the credential and looking up the broker took longer than "
+                f"{self._longest:g} s",
+            ) from error
 
 
 async def _addresses(
@@ -222,7 +240,7 @@ async def _addresses(
 ) -> Sequence[str]:
     limit = max(until - means.clock.monotonic(), _A_MOMENT)
     try:
-        async with asyncio.timeout(limit):
+        async with wheel.limit(limit):
             return await means.resolver.addresses(endpoint, namespace=namespace)
     except TimeoutError as error:
         raise errors.TransientError(

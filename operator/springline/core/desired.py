@@ -5,6 +5,7 @@ named, because a session reads them anew before every attempt.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -244,12 +245,18 @@ def _foreign(declared: ApiModel, broker: v1alpha1.BrokerSpec, *, at: str = "") -
     for name in protocols.PROTOCOLS:
         if name == broker.protocol or name not in known:
             continue
-        if getattr(declared, name) != known[name].get_default(call_default_factory=True):
+        if getattr(declared, name) != _default(type(declared), name):
             return (
                 f"{at}{name} has no meaning with protocol {broker.protocol}, only with protocol "
                 f"{name}; leave it out"
             )
     return ""
+
+
+@functools.cache  # pydantic copies it each time
+def _default(model: type[ApiModel], name: str) -> object:
+    """Return what a field has where it is left out."""
+    return model.model_fields[name].get_default(call_default_factory=True)
 
 
 def _quoted(broker: Identity) -> str:
@@ -298,7 +305,13 @@ def references(spec: SessionSpec) -> frozenset[Identity]:
     if tls.client_certificate_ref is not None:
         namespace = tls.client_certificate_ref.namespace_for(spec.key.namespace)
         found.add(Identity("Secret", namespace, tls.client_certificate_ref.name))
-    return frozenset(found)
+    return _shared(frozenset(found))
+
+
+@functools.lru_cache(maxsize=1024)
+def _shared(found: frozenset[Identity]) -> frozenset[Identity]:
+    """Return the set that is equal to it and was there before: thousands of sessions share one."""
+    return found
 
 
 def read_by_credentials(namespace: str, credentials: v1alpha1.Credentials) -> frozenset[Identity]:

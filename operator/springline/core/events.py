@@ -134,16 +134,19 @@ class Deduplicator:
     __slots__ = ("_last",)
 
     def __init__(self) -> None:
-        self._last: dict[EventType, tuple[Reason | None, str]] = {}
+        # None while an attempt is not under way: almost all of many sessions are open.
+        self._last: dict[EventType, tuple[Reason | None, str]] | None = None
 
     def admits(self, event: Event) -> bool:
         """Whether the event is news. Remembers it if so."""
-        if event.type is EventType.ATTEMPTING:
-            self._last.clear()
+        if event.type in (EventType.ATTEMPTING, EventType.CONNECTED):
+            self._last = None
             return True
         if event.type not in (EventType.CONNECT_FAILED, EventType.OBTAINED_ADDRESS):
             return True
         content = (event.reason, event.message)
+        if self._last is None:
+            self._last = {}
         if self._last.get(event.type) == content:
             return False
         self._last[event.type] = content

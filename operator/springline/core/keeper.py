@@ -7,7 +7,7 @@ the keeper knows is written here and nowhere else.
 
 import dataclasses
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
 
 from springline import errors
@@ -18,6 +18,7 @@ from springline.core.backoff import Retry
 from springline.core.desired import RotationSettings
 from springline.core.environment import Environment
 from springline.core.lifetime import Moment
+from springline.core.pauses import Pause
 from springline.core.renewal import Live, Outcome, Refusal, Renewal, UpdatedInPlace
 from springline.core.urgency import Urgency
 from springline.core.values import Credential, SessionKey
@@ -222,16 +223,15 @@ class Keeper:
         """Whether anything will come of `moments`."""
         return self._use is not None and self._use.renew_at is not None
 
-    async def moments(self) -> AsyncIterator[Moment]:
-        """Yield each moment in the life of the credential in use. Safe to cancel.
+    def moments(self) -> Iterator[Moment | Pause]:
+        """Yield each moment in the life of the credential in use, and pauses until then.
 
         Another credential, and another time to renew it, has moments of its own.
         """
         use = self._use
         if use is None or use.renew_at is None:
             return
-        async for moment in lifetime.moments(use.credential, use.renew_at, self._environment.clock):
-            yield moment
+        yield from lifetime.moments(use.credential, use.renew_at, self._environment.clock)
 
     @property
     def is_old(self) -> bool:

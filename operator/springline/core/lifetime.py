@@ -5,12 +5,13 @@ What counts as due, and as over, is deadline.py's to say; here is what it is ask
 
 import dataclasses
 import enum
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from random import Random
 
 from springline.core import deadline, ports
 from springline.core.deadline import Deadline
+from springline.core.pauses import Pause
 from springline.core.values import Credential
 
 __all__ = [
@@ -99,22 +100,22 @@ def has_expired(credential: Credential, clock: ports.Clock) -> bool:
     return ends is not None and ends.is_over(clock)
 
 
-async def moments(
+def moments(
     credential: Credential, renew_at: datetime, clock: ports.Clock
-) -> AsyncIterator[Moment]:
-    """Yield each moment in the life of a credential when it comes. Safe to cancel.
+) -> Iterator[Moment | Pause]:
+    """Yield each moment in the life of a credential when it comes, and pauses until then.
 
     A wall clock that is set forward makes it due early, once, and never expired.
     """
     renewal = Deadline.of(renew_at, counted_from=credential.received)
-    await _until(lambda: renewal.until_near(clock), clock)
+    yield from _until(lambda: renewal.until_near(clock))
     yield Moment.DUE
     ends = end(credential)
     if ends is not None:
-        await _until(lambda: ends.until_over(clock), clock)
+        yield from _until(lambda: ends.until_over(clock))
         yield Moment.OVER
 
 
-async def _until(seconds_left: Callable[[], float], clock: ports.Clock) -> None:
+def _until(seconds_left: Callable[[], float]) -> Iterator[Pause]:
     while (left := seconds_left()) > 0:
-        await clock.sleep(min(left, _LONGEST_SLEEP_SECONDS))
+        yield Pause(min(left, _LONGEST_SLEEP_SECONDS))

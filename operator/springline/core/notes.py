@@ -5,6 +5,7 @@ No decision is made from it; those are made from state.py's `SessionState`.
 
 from datetime import datetime, timedelta
 
+from springline.api.conditions import ConditionStatus
 from springline.core import ports
 from springline.core.values import CloseInfo
 from springline.core.view import LastClose
@@ -19,6 +20,7 @@ class Notes:
         "_blocked_at",
         "_blocked_before",
         "_clock",
+        "_knows_no_block",
         "_refused_at",
         "blocked_since",
         "confirm_seconds",
@@ -34,6 +36,7 @@ class Notes:
         self.blocked_since: datetime | None = None
         self._blocked_at: float | None = None
         self._blocked_before = 0.0
+        self._knows_no_block = False
         self._refused_at: float | None = None
         self.disconnects = 0
         """How many open connections ended, not by our doing."""
@@ -50,8 +53,10 @@ class Notes:
             return self._blocked_before
         return self._blocked_before + self._clock.monotonic() - self._blocked_at
 
-    def block(self, *, is_blocked: bool) -> None:
-        """Note whether a block holds. Idempotent."""
+    def block(self, status: ConditionStatus) -> None:
+        """Note whether a block holds, as far as that is known. Idempotent."""
+        self._knows_no_block = status is ConditionStatus.FALSE
+        is_blocked = status is ConditionStatus.TRUE
         if is_blocked and self._blocked_at is None:
             self.blocked_since, self._blocked_at = self._clock.now(), self._clock.monotonic()
         elif not is_blocked:
@@ -83,9 +88,13 @@ class Notes:
         self.connected_since = self._clock.now()
         self.retry_at = None
 
-    def confirm(self, seconds: float) -> None:
-        """Note how long a probe's confirm took."""
+    def confirm(self, seconds: float) -> bool:
+        """Note how long a probe's confirm took; return whether it says anything else.
+
+        Most do not, because that nothing blocks is known.
+        """
         self.confirm_seconds = seconds
+        return not self._knows_no_block
 
     def close(self, close: CloseInfo, *, is_lost: bool = False) -> None:
         """Note that the connection is gone and how it ended; `is_lost` if not by our doing."""

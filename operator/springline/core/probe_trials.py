@@ -55,21 +55,25 @@ class Schedule:
 class ProbeHold:
     """Why the connections of a session go without a probe, once one has cost a connection."""
 
-    __slots__ = ("_schedule", "why")
+    __slots__ = ("_environment", "_schedule", "why")
 
     def __init__(self, environment: Environment) -> None:
         self.why = ""
         """Empty while there is nothing against a probe."""
-        self._schedule = Schedule(environment.clock, environment.rng)
+        self._environment = environment
+        self._schedule: Schedule | None = None  # since a probe has cost a connection
 
     def begin(self, why: str) -> None:
         """Take in that a probe has cost a connection."""
         self.why = why
+        if self._schedule is None:
+            self._schedule = Schedule(self._environment.clock, self._environment.rng)
         self._schedule.start_over()
 
     def declared(self) -> None:
         """Take in that something else is declared, which may make a difference."""
-        self._schedule.hurry()
+        if self._schedule is not None:
+            self._schedule.hurry()
 
     def let(self) -> None:
         """Take in that a trial has gone well."""
@@ -77,7 +81,7 @@ class ProbeHold:
 
     def trial(self, live: Success, desired: Desired, environment: Environment) -> "Trial | None":
         """Return what a probe is to be tried with beside the live connection; None if it is let."""
-        if not self.why:
+        if not self.why or self._schedule is None:
             return None
         means = dataclasses.replace(
             desired.means(environment),

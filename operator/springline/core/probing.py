@@ -9,7 +9,7 @@ session renews that, and starts the probe again.
 Where there are no heartbeats, nothing but a probe shows that the peer has vanished.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from random import Random
 from typing import Final
 
@@ -17,9 +17,10 @@ from springline import errors
 from springline.core import ports
 from springline.core.desired import ProbeSettings
 from springline.core.messages import Confirmed, LinkSilent, SaidExpired
+from springline.core.pauses import Pause
 from springline.core.state import ProbeFailed, ProbeRefused, ProbeUnanswered
 
-__all__ = ["MOST_UNANSWERED", "Answer", "pauses", "probe_forever"]
+__all__ = ["MOST_UNANSWERED", "Answer", "Prober", "pauses"]
 
 Answer = Confirmed | ProbeUnanswered | ProbeFailed | ProbeRefused | SaidExpired | LinkSilent
 
@@ -32,8 +33,6 @@ _LIFETIME_SHARE = 0.5
 _FIRST_PAUSE = 300.0
 _LONGEST_PAUSE = 3600.0
 
-_TICK_SECONDS = 0.125  # a power of two, so that whole seconds are ticks too
-
 
 def pauses(rng: Random | None) -> Iterator[float]:
     """Yield the seconds after each refusal in a row: twice the last, less up to a fifth."""
@@ -43,42 +42,16 @@ def pauses(rng: Random | None) -> Iterator[float]:
         pause = min(pause * 2, _LONGEST_PAUSE)
 
 
-async def probe_forever(
-    connection: ports.Connection,
-    settings: ProbeSettings,
-    *,
-    clock: ports.Clock,
-    rng: Random | None,
-    shown_blocked: bool = False,
-) -> AsyncIterator[Answer]:
-    """Probe at once and then every `settings.interval` seconds, less up to a fifth by chance.
+class Prober:
+    """Probes at once and then every `settings.interval` seconds, less up to a fifth by chance.
 
-    Where a block of the connection before this one is still shown, `shown_blocked`, it takes two
-    confirms in a row to say that it is over.
-
-    Yields what each probe shows. Goes on after a long pause where it is refused. Ends if the
-    connection has ended, and after it has said that the credential has expired or that the link is
-    silent. Safe to cancel.
+    It says what each probe shows, and how long it is until the next one: long where it is refused.
     """
-    prober = _Prober(connection, settings, rng, is_doubtful=shown_blocked)
-    while True:
-        try:
-            answer = await prober.probe()
-        except errors.NotOpenError:
-            return
-        if answer is not None:
-            yield answer
-        if isinstance(answer, SaidExpired | LinkSilent):
-            return
-        await clock.sleep(_until_tick(clock, prober.next_pause()))
-
-
-class _Prober:
-    """What the answers in a row come to."""
 
     __slots__ = (
         "_connection",
         "_is_doubtful",
+        "_is_over",
         "_is_refused",
         "_pauses",
         "_rng",
@@ -92,31 +65,56 @@ class _Prober:
         settings: ProbeSettings,
         rng: Random | None,
         *,
-        is_doubtful: bool,
+        shown_blocked: bool = False,
     ) -> None:
+        """Probe this connection.
+
+        Where a block of the connection before this one is still shown, `shown_blocked`, it takes
+        two confirms in a row to say that it is over.
+        """
         self._connection = connection
         self._settings = settings
         self._rng = rng
         self._unanswered = 0
-        self._pauses = pauses(rng)
+        self._pauses: Iterator[float] | None = None
+        """After refusals, since the first one in a row."""
         self._is_refused = False
-        self._is_doubtful = is_doubtful
+        self._is_over = False
+        self._is_doubtful = shown_blocked
         """Whether a confirm has to be seen twice to be believed."""
 
-    def next_pause(self) -> float:
-        """Return the seconds until the next probe."""
+    def pause(self) -> Pause | None:
+        """Return how long it is until the next probe.
+
+        None if there is none: the connection has ended, or the last probe has said that the
+        credential has expired or that the link is silent.
+        """
+        if self._is_over:
+            return None
         if self._is_refused:
-            return next(self._pauses)
-        # Only ever earlier than the interval, so that a block is seen within it.
+            if self._pauses is None:
+                self._pauses = pauses(self._rng)
+            return Pause(next(self._pauses), early=True)
+        # Only ever earlier than the interval, so that a block is seen within it. What a thousand
+        # sessions do at the same few moments costs the event loop fewer rounds.
         share = 1.0 if self._rng is None else self._rng.uniform(0.8, 1.0)
-        return self._settings.interval * share
+        return Pause(self._settings.interval * share, early=True)
 
     async def probe(self) -> Answer | None:
-        """Probe once and return what that shows, if anything.
+        """Probe once and return what that shows, if anything. Safe to cancel.
 
         A connection that is blocked is asked all the same: whether that takes a message to the
-        broker, its driver knows. Raises `NotOpenError`.
+        broker, its driver knows.
         """
+        try:
+            answer = await self._probe()
+        except errors.NotOpenError:
+            self._is_over = True
+            return None
+        self._is_over = isinstance(answer, SaidExpired | LinkSilent)
+        return answer
+
+    async def _probe(self) -> Answer | None:
         self._is_refused = False
         settings = self._settings
         try:
@@ -142,8 +140,8 @@ class _Prober:
             # Confirmed is still what sets a block off, and the confirm may overtake the news of it.
             # What is published after that is not confirmed while the block lasts.
             self._is_doubtful = False
-            return await self.probe()
-        self._pauses = pauses(self._rng)
+            return await self._probe()
+        self._pauses = None
         return Confirmed(seconds)
 
     def _refused(self, error: errors.ProbeRefusedError) -> Answer:
@@ -163,14 +161,3 @@ def _is_only_witness(connection: ports.Connection) -> bool:
     """
     info = connection.info
     return info.negotiated.heartbeat_seconds == 0 and info.server.tells_blocks
-
-
-def _until_tick(clock: ports.Clock, seconds: float) -> float:
-    """Return the time until the last tick that comes within so many seconds.
-
-    What a thousand sessions do at the same few moments costs the event loop fewer rounds than what
-    each of them does at its own.
-    """
-    now = clock.monotonic()
-    at = now + seconds
-    return max(at - at % _TICK_SECONDS - now, 0.0)

@@ -71,6 +71,34 @@ class SessionClosedError(errors.SpringlineError):
 class Session:
     """A declared live client. `run` it in a task; everything else may be called from any task."""
 
+    __slots__ = (
+        "_awaiting_connection",
+        "_awaiting_end",
+        "_awaiting_result",
+        "_block_reported",
+        "_closing",
+        "_cycle",
+        "_desired",
+        "_environment",
+        "_generation",
+        "_helpers",
+        "_inbox",
+        "_is_finished",
+        "_keeper",
+        "_notes",
+        "_number",
+        "_on_change",
+        "_probe_hold",
+        "_problem",
+        "_reporter",
+        "_state",
+        "_tasks",
+        "_told",
+        "_unblocked",
+        "_unheard",
+        "key",
+    )
+
     def __init__(
         self,
         key: SessionKey,
@@ -83,7 +111,7 @@ class Session:
         self._on_change = on_change
         self._inbox: Inbox[Message] = Inbox()
         self._tasks = asyncio.TaskGroup()
-        self._helpers = Helpers(key, self._tasks, self._inbox)
+        self._helpers = Helpers(key, environment.clock, self._tasks, self._inbox)
         self._reporter = Reporter(key, environment)
         self._keeper = Keeper(key, environment)
         self._cycle = Cycle(environment, self._reporter, self._keeper)
@@ -227,8 +255,11 @@ class Session:
         """
         try:
             async with self._tasks:
-                while not self._is_finished:
-                    await self._handle(await self._inbox.get())
+                try:
+                    while not self._is_finished:
+                        await self._handle(await self._inbox.get())
+                finally:
+                    self._helpers.stop_timers()
         except Exception:
             error = errors.TransientError(
                 Reason.INTERNAL_ERROR, "an internal error ended the session; see Springline's log"
@@ -274,8 +305,8 @@ class Session:
             case ConnectionNews(connection=connection, news=news):
                 if connection is not self.connection:
                     return
-                if isinstance(news, Confirmed) and self._is_quiet(news):
-                    return
+                if isinstance(news, Confirmed) and not self._is_block_possible:
+                    return  # it says nothing else, and needs no projection
                 await self._handle_news(news)
             case Tried(live=live, came=came):
                 if isinstance(came, renewal.Refusal):
@@ -287,10 +318,9 @@ class Session:
         await self._tell(self._told.recovery(self._state))
         self._on_change(self)
 
-    def _is_quiet(self, confirmed: Confirmed) -> bool:
-        """Note how long a confirm took; most say nothing else, and need no projection."""
-        self._notes.confirm(confirmed.seconds)
-        return self._state.blocked.status is ConditionStatus.FALSE
+    @property
+    def _is_block_possible(self) -> bool:
+        return self._state.blocked.status is not ConditionStatus.FALSE
 
     async def _advance(self, event: StateEvent, *, why: str = "the session is opened anew") -> None:
         """Take one step of the state machine and carry out what it asks for.
@@ -304,7 +334,7 @@ class Session:
         await self._perform(transition.command, why=why)
 
     def _note_block(self, new: SessionState) -> None:
-        self._notes.block(is_blocked=new.blocked.status is ConditionStatus.TRUE)
+        self._notes.block(new.blocked.status)
 
     async def _perform(self, command: Command, *, why: str) -> None:
         match command:
@@ -729,8 +759,7 @@ class Session:
         await self._drop_helpers()
         if seconds > 0:
             self._notes.wait(seconds)
-            ringing = streams.rings(self._environment.clock, seconds, number=self._number)
-            await self._helpers.start(Role.TIMER, ringing)
+            await self._helpers.start(Role.TIMER, streams.rings(seconds, number=self._number))
         else:
             self._post(TimerRang(self._number))
 
@@ -763,12 +792,13 @@ class Session:
         probing = None
         if settings is not None and self._desired is not None:
             trial = self._probe_hold.trial(live, self._desired, self._environment)
-            probing = streams.probes(
+            probing = streams.Probes(
                 self.key,
                 self._environment,
                 live.connection,
                 settings,
-                trial,
+                self._notes,
+                trial=trial,
                 shown_blocked=self._state.blocked.status is ConditionStatus.TRUE,
             )
         await self._helpers.start(Role.PROBER, probing)

@@ -31,8 +31,9 @@ class Told:
     __slots__ = ("_ages", "_is_refusal_told", "_refusals")
 
     def __init__(self) -> None:
-        self._ages: set[EventType] = set()  # of the credential in use
-        self._refusals: set[tuple[EventType, Reason]] = set()  # of what is declared now
+        # Tuples, because they are empty for almost all of many sessions.
+        self._ages: tuple[EventType, ...] = ()  # of the credential in use
+        self._refusals: tuple[tuple[EventType, Reason], ...] = ()  # of what is declared now
         self._is_refusal_told = False
 
     # --- the age of the credential in use
@@ -51,18 +52,18 @@ class Told:
                 kind = EventType.CREDENTIALS_EXPIRING
         if kind in self._ages:
             return None
-        self._ages.add(kind)
+        self._ages += (kind,)
         return Tale(kind=kind, message=message)
 
     def renewed(self) -> None:
         """Take in that another credential is in use."""
-        self._ages.clear()
+        self._ages = ()
 
     # --- what keeps a change from the session
 
     def changed(self) -> None:
         """Take in that something the session reads has changed; a refusal of that is news."""
-        self._refusals.clear()
+        self._refusals = ()
 
     def refusal(
         self,
@@ -79,10 +80,10 @@ class Told:
             return None
         self._is_refusal_told = True
         if before.synced.reason is Reason.APPLYING:
-            self._refusals.clear()
+            self._refusals = ()
         if (kind, reason) in self._refusals:
             return None
-        self._refusals.add((kind, reason))
+        self._refusals += ((kind, reason),)
         return Tale(kind=kind, message=error.message, reason=reason)
 
     def recovery(self, now: SessionState) -> Tale | None:
@@ -90,5 +91,5 @@ class Told:
         if not self._is_refusal_told or now.synced.status is not ConditionStatus.TRUE:
             return None
         self._is_refusal_told = False
-        self._refusals.clear()
+        self._refusals = ()
         return Tale(kind=EventType.IN_SYNC, message="the session uses what is declared again")

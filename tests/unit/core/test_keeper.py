@@ -22,6 +22,7 @@ from springline.core.values import Credential
 from springline.core.wanted import Desired
 from springline.drivers.amqp091.adapter import Amqp091Adapter
 from springline.reasons import Reason
+from support import pauses
 from support.builders import (
     KEY,
     RABBIT,
@@ -170,7 +171,7 @@ async def test_the_next_attempt_is_told_what_the_broker_refused(keeping: Keeping
 async def test_the_moments_of_a_token_come_in_their_order(keeping: Keeping) -> None:
     keeping.open(a_token(issued_at=EIGHT, expires_at=EIGHT + HOUR))
     assert keeping.keeper.has_end
-    await keeping.read(keeping.keeper.moments())
+    await keeping.read(pauses.at_their_times(keeping.keeper.moments(), keeping.clock))
     await keeping.clock.advance(3599.0)
     assert keeping.came == [Moment.DUE]
     assert keeping.keeper.is_old
@@ -184,7 +185,7 @@ async def test_the_moments_of_a_token_come_in_their_order(keeping: Keeping) -> N
 async def test_a_password_has_no_moments(keeping: Keeping) -> None:
     keeping.open()
     assert not keeping.keeper.has_end
-    await keeping.read(keeping.keeper.moments())
+    await keeping.read(pauses.at_their_times(keeping.keeper.moments(), keeping.clock))
     assert keeping.is_over
     assert keeping.keeper.expiring("anything") is None
 
@@ -212,7 +213,7 @@ async def test_a_token_that_hardly_lives_is_not_renewed_all_the_time(clock: Fake
     """An issuer may give a new one every second, for ever."""
     keeping = Keeping(clock, Limits(least_renewal_interval=5.0))
     keeping.open(a_token(issued_at=EIGHT, expires_at=EIGHT + timedelta(seconds=1)))
-    await keeping.read(keeping.keeper.moments())
+    await keeping.read(pauses.at_their_times(keeping.keeper.moments(), keeping.clock))
     await clock.advance(4.9)
     assert keeping.came == []
     assert keeping.keeper.expiry().message.endswith(

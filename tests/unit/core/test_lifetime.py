@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from springline.core import lifetime, ports
 from springline.core.lifetime import Moment
 from springline.core.values import Credential
+from support import pauses
 from support.builders import a_token
 from support.fake_clock import EIGHT, FakeClock
 
@@ -254,7 +255,8 @@ class Following:
 
     async def follow(self, credential: Credential, renew_at: datetime) -> None:
         names = {Moment.DUE: "due", Moment.OVER: "expired"}
-        async for moment in lifetime.moments(credential, renew_at, self.counting):
+        moments = lifetime.moments(credential, renew_at, self.counting)
+        async for moment in pauses.at_their_times(moments, self.counting):
             self.told.append((names[moment], self.clock.elapsed))
 
     @property

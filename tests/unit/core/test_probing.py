@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from springline.core import probing
 from springline.core.desired import ProbeSettings
 from springline.core.messages import Confirmed, LinkSilent, SaidExpired
+from springline.core.probing import Prober
 from springline.core.state import ProbeFailed, ProbeRefused, ProbeUnanswered
 from springline.errors import ProbeRefusal, ProbeRefusedError
+from support import pauses
 from support.builders import PROBE, a_probe, an_open_info, probe_refused, server_close
 from support.fake_clock import FakeClock, FixedRandom
 from support.fakes import SILENCE, FakeConnection
@@ -42,13 +43,8 @@ class Probing:
 
     async def run(self) -> None:
         """Note what it says until it has ended."""
-        async for answer in probing.probe_forever(
-            self.connection,
-            self.settings,
-            clock=self.clock,
-            rng=self.rng,
-            shown_blocked=self.shown_blocked,
-        ):
+        prober = Prober(self.connection, self.settings, self.rng, shown_blocked=self.shown_blocked)
+        async for answer in pauses.answers(prober, self.clock):
             match answer:
                 case Confirmed(seconds=seconds):
                     self.news.append(seconds)

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 from collections.abc import Mapping
 
+from springline import wheel
 from springline.core.ports import ConnectionObserver
 from springline.core.values import Block, ClosedBy, CloseInfo, Credential, OpenInfo
 from springline.drivers.amqp10 import conditions
@@ -145,7 +146,7 @@ class Amqp10Connection:
         self._wire.engine.close(conditions.Condition(condition, text) if condition else None)
         self._wire.flush()
         try:
-            async with asyncio.timeout(timeout):
+            async with wheel.limit(timeout):
                 await self._wire.wait_over()
         except TimeoutError:
             await self._drop()
@@ -181,7 +182,7 @@ class Amqp10Connection:
     async def _drop(self) -> None:
         self._wire.abort()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_GRACE):
+            async with wheel.limit(CLOSE_GRACE):
                 await self._wire.wait_over()
 
     def _look(self) -> None:

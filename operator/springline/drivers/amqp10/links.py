@@ -12,6 +12,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Final
 
+from springline import wheel
 from springline.core.backoff import Retry, jittered, spaced_delay
 from springline.drivers.amqp10 import conditions, termini
 from springline.drivers.amqp10.attachments import Attachment, LinkEndedError, LinkTerms
@@ -155,7 +156,7 @@ class _Kept:
                 return
             finally:
                 self._release()
-            await asyncio.sleep(pause)
+            await wheel.sleep(pause)
 
     async def _attach(self) -> None:
         """Attach, and stay attached or detach. Raises why it came to an end by itself."""
@@ -181,7 +182,7 @@ class _Kept:
             return
         if self.info.role is Role.SENDER:
             # Whether it lacks credit then, is looked at with whatever comes; here, in any case.
-            self._loop.call_later(_CREDIT_SECONDS, self._look_for_credit)
+            wheel.call_later(_CREDIT_SECONDS, self._look_for_credit)
         raise await attachment.ended()
 
     def _look_for_credit(self) -> None:

@@ -5,6 +5,7 @@ import dataclasses
 from datetime import timedelta
 from typing import Final
 
+from springline import wheel
 from springline.core.values import CredentialKind, OpenInfo, OpenRequest
 from springline.drivers.amqp10 import bounds, conditions, errors, habits, sasl_layer
 from springline.drivers.amqp10.connection import Amqp10Connection
@@ -62,7 +63,7 @@ class Attempt:
         """
         names = habits.hostnames(self._request.parameters.virtual_host, self._request.endpoint.host)
         with errors.translated(self._progress):
-            async with asyncio.timeout_at(self._deadline):
+            async with wheel.limit(self._deadline - self._loop.time()):
                 for name in names[:-1]:
                     try:
                         return await self._open(name, is_last=False)
@@ -145,7 +146,7 @@ class Attempt:
         try:
             wire.engine.close()
             wire.flush()
-            async with asyncio.timeout(CLOSE_GRACE):
+            async with wheel.limit(CLOSE_GRACE):
                 await wire.wait_over()
         except TimeoutError:
             pass

@@ -10,8 +10,9 @@ import contextlib
 import dataclasses
 import logging
 from collections.abc import AsyncIterator, Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
+from springline import wheel
 from springline.core.values import ClosedBy, CloseInfo
 from springline.drivers.amqp10 import bounds, conditions
 from springline.drivers.amqp10.conditions import Condition
@@ -43,7 +44,7 @@ class _Waiter:
     """Somebody who waits until a condition answers something."""
 
     asked: Callable[[], object | None]
-    answer: asyncio.Future[object]
+    answer: asyncio.Future[Any]
 
 
 class Wire:
@@ -90,7 +91,7 @@ class Wire:
         self._loop = asyncio.get_running_loop()
         self._waiters: list[_Waiter] = []
         self._task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: wheel.Timer | None = None
         self._timer_at = 0.0
         self._lost: BaseException | str | None = None
         """How the transport ended, if it did by itself."""
@@ -270,8 +271,8 @@ class Wire:
         waiter = _Waiter(asked, self._loop.create_future())
         self._waiters.append(waiter)
         try:
-            async with asyncio.timeout(timeout):
-                found: T = await waiter.answer  # type: ignore[assignment]  # it asked for it
+            answered = waiter.answer
+            found: T = await (answered if timeout is None else wheel.within(answered, timeout))
         finally:
             self._waiters.remove(waiter)
         return found
@@ -311,7 +312,7 @@ class Wire:
             return
         self._stop_timer()
         self._timer_at = due
-        self._timer = self._loop.call_at(due, self._on_timer)
+        self._timer = wheel.call_at(due, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None

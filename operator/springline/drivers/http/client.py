@@ -24,6 +24,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 import springline
+from springline import wheel
 from springline.core.ports import ConnectionObserver
 from springline.core.values import (
     Block,
@@ -369,7 +370,7 @@ class HttpClient:
         self._require_open()
         self._end(CloseInfo(by=ClosedBy.CLIENT, reason=Reason.CLIENT_CLOSED, text=text))
         try:
-            async with asyncio.timeout(timeout):
+            async with wheel.limit(timeout):
                 await self._wire.wait_closed()
         except TimeoutError:
             self._wire.abort()

@@ -24,12 +24,14 @@ A connection has one task of its own, which ends with it. All methods but `call`
 
 import asyncio
 import enum
+import functools
 import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
+from springline import wheel
 from springline.core.values import Endpoint, OpenRequest, TLSInfo
 from springline.drivers.http import bounds, errors
 from springline.drivers.http.conversation import Call, Conversation
@@ -148,7 +150,7 @@ class HttpConnection:
         self._tls: TLSInfo | None = None
         self._engine: Engine | None = None
         self._futures: dict[int, asyncio.Future[Response]] = {}
-        self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._timers: dict[int, wheel.Timer] = {}
         self._observers: list[Callable[[Change], None]] = []
         self._observers_of_end: list[Callable[[Change], None]] = []
         self._told = (0, False)  # length, and whether it is closed
@@ -158,7 +160,7 @@ class HttpConnection:
         self._settled: asyncio.Future[None] = self._loop.create_future()
         self._failure: ConnectError | None = None
         self._heard_at = 0.0
-        self._beat: asyncio.TimerHandle | None = None
+        self._beat: wheel.Timer | None = None
         self._is_asked = False
         # Held here, and ended by `close` or by the peer; `wait_closed` waits for it.
         self._task = self._loop.create_task(self._run(), name=f"http/{options.name}")
@@ -282,7 +284,7 @@ class HttpConnection:
         call = self._conversation.add(request)
         future: asyncio.Future[Response] = self._loop.create_future()
         self._futures[call.key] = future
-        self._timers[call.key] = self._loop.call_later(timeout, self._expire, call)
+        self._timers[call.key] = wheel.call_later(timeout, functools.partial(self._expire, call))
         self._carry_out()
         try:
             return await future
@@ -340,7 +342,7 @@ class HttpConnection:
     async def _run(self) -> None:
         try:
             with errors.translated(self._progress):
-                async with asyncio.timeout(self._request.timeout):
+                async with wheel.limit(self._request.timeout):
                     self._begin(await self._dial())
                     while not self.is_connected and self.end is None:
                         await self._read()
@@ -528,7 +530,7 @@ class HttpConnection:
         if seconds > 0 and self.end is None:
             silent = self._loop.time() - self._heard_at
             after = seconds if self._is_asked else max(seconds - silent, 0)
-            self._beat = self._loop.call_later(after, self._on_beat)
+            self._beat = wheel.call_later(after, self._on_beat)
 
     def _on_beat(self) -> None:
         seconds = self._options.heartbeat_seconds

@@ -8,6 +8,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, Generic, Protocol, TypeVar
 
+from springline import wheel
+
 __all__ = ["CLOSE_GRACE", "PIECE_OCTETS", "Inbound", "Line", "LineProtocol"]
 
 CLOSE_GRACE = 1.0
@@ -107,7 +109,7 @@ class Line(Generic[ReaderT]):
         self.reader = reader
         self.transport = transport
         self._protocol = protocol
-        self._guard: asyncio.TimerHandle | None = None
+        self._guard: wheel.Timer | None = None
         self._is_lingering = False
         self._told: Callable[[], None] | None = None
         protocol.on_lost = self._lost
@@ -164,7 +166,7 @@ class Line(Generic[ReaderT]):
 
     def _set_guard(self) -> None:
         self._release_guard()
-        self._guard = asyncio.get_running_loop().call_later(CLOSE_GRACE, self.abort)
+        self._guard = wheel.call_later(CLOSE_GRACE, self.abort)
 
     def _release_guard(self) -> None:
         if self._guard is not None:
