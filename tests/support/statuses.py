@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -173,6 +174,10 @@ class FakeApplier:
         self.is_declared: Callable[[str], bool] = lambda _: True
         self.answer: dict[str, Any] | None = None
         """What is answered in place of the object."""
+        self.encode: Callable[[Mapping[str, Any]], str] = json.JSONEncoder(
+            sort_keys=True, separators=(",", ":"), ensure_ascii=False
+        ).encode
+        """How an answer is written; by default as an API server does it."""
         self._script: deque[Exception | Silence | None] = deque()
         self._held: list[asyncio.Future[None]] = []
 
@@ -195,10 +200,9 @@ class FakeApplier:
         """Let every further write succeed."""
         self._script.clear()
 
-    async def apply(
-        self, path: str, document: Mapping[str, Any], *, manager: str
-    ) -> Mapping[str, Any]:
+    async def apply(self, path: str, body: bytes, *, manager: str) -> bytes:
         assert manager == "springline"
+        document = json.loads(body)
         version = document["metadata"].get("resourceVersion")
         # Noted and not raised: whoever writes survives defects.
         if path in self.in_flight:
@@ -221,9 +225,8 @@ class FakeApplier:
         # What another manager has added stays.
         added = self.added.get(path, {})
         self.store(path, {**added, **document["status"]}, manager="springline")
-        if self.answer is not None:
-            return self.answer
-        return self.shown(path)
+        shown = self.shown(path) if self.answer is None else self.answer
+        return self.encode(shown).encode()
 
     async def merge(
         self, path: str, change: Mapping[str, Any], *, manager: str

@@ -3,11 +3,8 @@
 It writes nothing and decides nothing; the writer asks when it is an object's turn.
 """
 
-import hashlib
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 from springline.api import status as api_status
 from springline.api.conditions import Condition
@@ -21,26 +18,10 @@ from springline.core.session import Session
 from springline.core.values import SessionKey
 from springline.core.view import SessionView
 from springline.kube.requests import Request
+from springline.kube.status_texts import Digest
 from springline.kube.stored import StoredStatus
 
-__all__ = ["Digest", "Entry", "Projection"]
-
-
-@dataclass(frozen=True, slots=True)
-class Digest:
-    """A status, as far as it takes to see whether another one is the same."""
-
-    whole: bytes
-    without_count: bytes
-
-    @classmethod
-    def of(cls, status: Mapping[str, Any]) -> Self:
-        """Digest a status as it stands in the document."""
-        rest = _encode({key: value for key, value in status.items() if key != "attempts"})
-        hashed = hashlib.blake2b(rest.encode(), digest_size=16)
-        without_count = hashed.digest()
-        hashed.update(_encode(status.get("attempts")).encode())
-        return cls(hashed.digest(), without_count)
+__all__ = ["Entry", "Projection"]
 
 
 @dataclass(slots=True)
@@ -182,7 +163,3 @@ class Projection:
         if identity.kind != "BrokerConnection":
             return None
         return self._manager.session(SessionKey(identity.namespace, identity.name))
-
-
-# The same status gives the same text, in whichever order it was read or made.
-_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode

@@ -1,6 +1,6 @@
 """Digests of statuses: which ones are the same, whoever wrote them."""
 
-from springline.kube.projection import Digest
+from springline.kube.status_texts import Digest
 
 
 def test_a_status_of_any_text_has_a_digest() -> None:
