@@ -18,6 +18,7 @@ from springline.kube.client import RefusedError
 from springline.kube.declarations import Declarations, identify
 from springline.kube.entries import Entries
 from springline.kube.holders import Life
+from springline.kube.own_writes import OwnWrites
 from springline.kube.schemas import Fitted, Schema
 from springline.kube.status import StatusWriter
 from support.builders import RABBIT, server_close
@@ -178,6 +179,8 @@ class FakeApplier:
             sort_keys=True, separators=(",", ":"), ensure_ascii=False
         ).encode
         """How an answer is written; by default as an API server does it."""
+        self.before_answer: Callable[[], None] = lambda: None
+        """What happens between a write and its answer."""
         self._script: deque[Exception | Silence | None] = deque()
         self._held: list[asyncio.Future[None]] = []
 
@@ -225,6 +228,7 @@ class FakeApplier:
         # What another manager has added stays.
         added = self.added.get(path, {})
         self.store(path, {**added, **document["status"]}, manager="springline")
+        self.before_answer()
         shown = self.shown(path) if self.answer is None else self.answer
         return self.encode(shown).encode()
 
@@ -380,6 +384,7 @@ class Scene(Fleet):
         self.notices = RecordingNotices()
         super().__init__(clock)
         self.entries = Entries()
+        self.own_writes = OwnWrites()
         self.statuses = StatusWriter(
             self.api,
             self.manager,
@@ -391,6 +396,7 @@ class Scene(Fleet):
             notices=self.notices,
             counted=self.counted.append,
             entries=self.entries,
+            own_writes=self.own_writes,
         )
         self.definitions.on_change = self.statuses.definitions_changed
         self.declarations = Declarations(self.manager, self.statuses)
@@ -454,6 +460,11 @@ class Scene(Fleet):
         there = self.api.shown(paths.status_of(identity))
         metadata = {"name": identity.name, "namespace": identity.namespace, **there["metadata"]}
         self.declarations.status_shown({**there, "kind": identity.kind, "metadata": metadata})
+
+    def line(self, identity: Identity = ORDERS) -> bytes:
+        """Return what a watch says of an object as it is now, after a write."""
+        text = self.api.encode(self.api.shown(paths.status_of(identity)))
+        return f'{{"type":"MODIFIED","object":{text}}}'.encode()
 
     def delete(self, identity: Identity) -> None:
         """Delete an object, and tell nobody."""

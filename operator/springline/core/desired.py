@@ -5,6 +5,7 @@ named, because a session reads them anew before every attempt.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -244,12 +245,17 @@ def _foreign(declared: ApiModel, broker: v1alpha1.BrokerSpec, *, at: str = "") -
     for name in protocols.PROTOCOLS:
         if name == broker.protocol or name not in known:
             continue
-        if getattr(declared, name) != known[name].get_default(call_default_factory=True):
+        if getattr(declared, name) != _default(type(declared), name):
             return (
                 f"{at}{name} has no meaning with protocol {broker.protocol}, only with protocol "
                 f"{name}; leave it out"
             )
     return ""
+
+
+@functools.cache  # the models copy it each time, and there are as many as they have fields
+def _default(model: type[ApiModel], name: str) -> object:
+    return model.model_fields[name].get_default(call_default_factory=True)
 
 
 def _quoted(broker: Identity) -> str:

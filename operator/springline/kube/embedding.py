@@ -120,13 +120,16 @@ async def _handed_on(**options: Any) -> AsyncIterator[Any]:
     kopf sees nothing of them. For each it would have a queue, a task and loggers of its own, and
     copies of what it shows to handlers.
     """
-    is_ours, on_event, count = _is_ours(options), _shown.get().on_event, 0
+    is_ours, shown, count = _is_ours(options), _shown.get(), 0
     async with contextlib.aclosing(_infinite_watch(**options)) as events:
         async for event in events:
-            if not is_ours or isinstance(event, watching.Bookmark):
+            if not is_ours:
+                yield event
+            elif isinstance(event, watching.Bookmark):  # the end of a list
+                shown.own_writes.clear()
                 yield event
             elif event["type"] != "BOOKMARK":
-                on_event(event)
+                shown.on_event(event)
                 count += 1
                 if count % _AT_ONCE == 0:
                     await asyncio.sleep(0)

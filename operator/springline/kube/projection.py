@@ -137,14 +137,12 @@ class Projection:
                 reconnect_requested_at=entry.handled.get(Request.RECONNECT),
                 renew_requested_at=entry.handled.get(Request.RENEW),
             )
-        return api_status.as_document(
-            projection.connection_status(
-                view,
-                entry.conditions,
-                holder=self._holder,
-                last_handled=handled,
-                binding=entry.binding,
-            )
+        return projection.connection_status(
+            view,
+            entry.conditions,
+            holder=self._holder,
+            last_handled=handled,
+            binding=entry.binding,
         )
 
     def _of_broker(self, entry: Entry) -> dict[str, Any]:

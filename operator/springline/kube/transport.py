@@ -4,6 +4,7 @@ It knows neither what is asked nor what an answer says, sets no limits but the o
 and retries nothing: all that is `client`'s.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote, urlencode
@@ -58,7 +59,7 @@ class Transport:
         url = self._access.configuration.host + path
         return await self._session.request(
             method,
-            f"{url}?{urlencode(params, quote_via=quote)}" if params else url,
+            f"{url}?{_query(*params.items())}" if params else url,
             headers={**headers, "Authorization": login} if login else headers,
             data=body,
             timeout=timeout or _TIMEOUT,
@@ -76,3 +77,8 @@ class Transport:
             # aiohttp would read the environment for each request, which costs half of its time.
             trust_env=False,
         )
+
+
+@functools.lru_cache  # few requests are asked in many ways
+def _query(*params: tuple[str, str]) -> str:
+    return urlencode(params, quote_via=quote)
