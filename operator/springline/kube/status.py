@@ -409,15 +409,17 @@ class StatusWriter:
         if not self._is_ours(entry):
             return None
         settled_at = self._changed_at.setdefault(identity, now) + _SETTLE_SECONDS
-        if now < settled_at and not self._is_flushing and not self._projection.is_settled(entry):
+        view = self._projection.view(entry)
+        has_result = view is None or view.has_result  # else the session has just begun
+        if now < settled_at and not self._is_flushing and not has_result:
             self._schedule(identity, at=settled_at)
             return None
-        if self._projection.is_written(entry):
+        if self._projection.is_written(entry, view):
             del self._changed_at[identity]
             entry.is_deferred = False
             self._counted("unchanged")
             return None
-        status = self._projection.of(entry)
+        status = self._projection.of(entry, view)
         del self._changed_at[identity]
         entry.is_deferred = False
         if status is None:  # its session is not there yet

@@ -73,8 +73,9 @@ class StatusText:
 
 def _encoded(status: Mapping[str, Any]) -> tuple[str, str]:
     """Return the text of a status without its count, and that of the count."""
-    rest = {key: value for key, value in status.items() if key != _COUNT}
-    return _encode(rest), _encode(status.get(_COUNT))
+    rest, count = dict(status), status.get(_COUNT)
+    rest.pop(_COUNT, None)
+    return _encode(rest), str(count) if type(count) is int else _encode(count)
 
 
 # The same status gives the same text, in whichever order it was read or made. It is in ASCII: JSON
