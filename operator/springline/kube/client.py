@@ -314,7 +314,7 @@ class Client:
         Fields that somebody else has set are taken over. Both are text, because most often all
         that is asked of the answer can be seen without parsing it. Raises `RequestError`.
         """
-        return await self._exchange(
+        return await self._round_trip(
             "PATCH",
             path,
             params={"fieldManager": manager, "force": "true"},
@@ -390,7 +390,7 @@ class Client:
         accept: str = "application/json",
         content_type: str = "application/json",
     ) -> dict[str, Any]:
-        text = await self._exchange(
+        text = await self._round_trip(
             method,
             path,
             params=params,
@@ -400,7 +400,7 @@ class Client:
         )
         return document_of(text)
 
-    async def _exchange(
+    async def _round_trip(
         self,
         method: str,
         path: str,
