@@ -44,6 +44,7 @@ from springline.kube.notices import Notices
 from springline.kube.objects import ObjectReader, ObjectWatch
 from springline.kube.operator import Operator
 from springline.kube.own_addresses import APIServerAddresses
+from springline.kube.own_writes import OwnWrites
 from springline.kube.readable import Readable
 from springline.kube.replicas import Replica
 from springline.kube.services import KubernetesServices
@@ -134,6 +135,7 @@ class _Parts:
 
         # What one part notes and others ask, and what one tells and others follow.
         reads, known, entries, ending = ReadObjects(), KnownObjects(), Entries(), EndingNamespaces()
+        own_writes = OwnWrites()
         session_news, publication_news = Signal[Session](), Signal[Session]()
         holder_news, definition_news = Signal[str](), Signal[None]()
 
@@ -232,6 +234,7 @@ class _Parts:
             notices=Notices(events, clock, is_limited=bool(settings.namespaces)),
             counted=self._metrics.status_written,
             entries=entries,
+            own_writes=own_writes,
         )
         session_news.follow(self._bindings.session_changed)
         session_news.follow(self._statuses.session_changed)
@@ -251,6 +254,7 @@ class _Parts:
             kinds=kinds,
             readable=Readable(client, kinds=kinds, namespaces=settings.namespaces),
             on_gap=self._sweeper.request,
+            own_writes=own_writes,
             before_start=self._installed,
             after_start=partial(shutdown.listen, stopping),
         )

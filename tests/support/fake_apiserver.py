@@ -428,7 +428,9 @@ def _event(change: _Change, watcher: _Watcher, asked: Asked) -> str:
 
 
 def _line(kind: str, document: Mapping[str, Any]) -> str:
-    return json.dumps({"type": kind, "object": document}) + "\n"
+    """Return an event as an API server writes it, with fields in the order of their names."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return f'{{"type":"{kind}","object":{text}}}\n'
 
 
 def _status(code: int, reason: str, message: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from springline.kube.client import RefusedError
 from springline.kube.declarations import Declarations, identify
 from springline.kube.entries import Entries
 from springline.kube.holders import Life
+from springline.kube.own_writes import OwnWrites
 from springline.kube.schemas import Fitted, Schema
 from springline.kube.status import StatusWriter
 from support.builders import RABBIT, server_close
@@ -173,6 +175,12 @@ class FakeApplier:
         self.is_declared: Callable[[str], bool] = lambda _: True
         self.answer: dict[str, Any] | None = None
         """What is answered in place of the object."""
+        self.encode: Callable[[Mapping[str, Any]], str] = json.JSONEncoder(
+            sort_keys=True, separators=(",", ":"), ensure_ascii=False
+        ).encode
+        """How an answer is written; by default as an API server does it."""
+        self.before_answer: Callable[[], None] = lambda: None
+        """What happens between a write and its answer."""
         self._script: deque[Exception | Silence | None] = deque()
         self._held: list[asyncio.Future[None]] = []
 
@@ -195,10 +203,9 @@ class FakeApplier:
         """Let every further write succeed."""
         self._script.clear()
 
-    async def apply(
-        self, path: str, document: Mapping[str, Any], *, manager: str
-    ) -> Mapping[str, Any]:
+    async def apply(self, path: str, body: bytes, *, manager: str) -> bytes:
         assert manager == "springline"
+        document = json.loads(body)
         version = document["metadata"].get("resourceVersion")
         # Noted and not raised: whoever writes survives defects.
         if path in self.in_flight:
@@ -221,9 +228,9 @@ class FakeApplier:
         # What another manager has added stays.
         added = self.added.get(path, {})
         self.store(path, {**added, **document["status"]}, manager="springline")
-        if self.answer is not None:
-            return self.answer
-        return self.shown(path)
+        self.before_answer()
+        shown = self.shown(path) if self.answer is None else self.answer
+        return self.encode(shown).encode()
 
     async def merge(
         self, path: str, change: Mapping[str, Any], *, manager: str
@@ -377,6 +384,7 @@ class Scene(Fleet):
         self.notices = RecordingNotices()
         super().__init__(clock)
         self.entries = Entries()
+        self.own_writes = OwnWrites()
         self.statuses = StatusWriter(
             self.api,
             self.manager,
@@ -388,6 +396,7 @@ class Scene(Fleet):
             notices=self.notices,
             counted=self.counted.append,
             entries=self.entries,
+            own_writes=self.own_writes,
         )
         self.definitions.on_change = self.statuses.definitions_changed
         self.declarations = Declarations(self.manager, self.statuses)
@@ -451,6 +460,11 @@ class Scene(Fleet):
         there = self.api.shown(paths.status_of(identity))
         metadata = {"name": identity.name, "namespace": identity.namespace, **there["metadata"]}
         self.declarations.status_shown({**there, "kind": identity.kind, "metadata": metadata})
+
+    def line(self, identity: Identity = ORDERS) -> bytes:
+        """Return what a watch says of an object as it is now, after a write."""
+        text = self.api.encode(self.api.shown(paths.status_of(identity)))
+        return f'{{"type":"MODIFIED","object":{text}}}'.encode()
 
     def delete(self, identity: Identity) -> None:
         """Delete an object, and tell nobody."""

@@ -170,9 +170,7 @@ class Transcript:
     def _projected(self, view: SessionView) -> dict[str, str]:
         now = self._stage.clock.now()
         self._conditions = status.conditions(view, previous=self._conditions, now=now)
-        document = status.connection_status(view, self._conditions).model_dump(
-            mode="json", by_alias=True, exclude_none=True
-        )
+        document = status.connection_status(view, self._conditions)
         conditions = {
             each["type"]: _condition(each, view.generation)
             for each in document.pop("conditions", ())

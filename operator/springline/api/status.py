@@ -3,13 +3,11 @@
 Fields without a value are left out. No field may hold a secret, a token or a URL with credentials.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import Field, PlainSerializer
 
-from springline.api.conditions import Condition
 from springline.api.meta import ApiModel
 from springline.api.times import rfc3339
 
@@ -31,7 +29,6 @@ __all__ = [
     "ServerStatus",
     "TLSStatus",
     "as_document",
-    "condition_documents",
 ]
 
 
@@ -373,11 +370,6 @@ class BrokerStatus(ApiModel):
     )
 
 
-def as_document(status: BrokerConnectionStatus | BrokerStatus) -> dict[str, Any]:
-    """Return `status` as it stands in the document: plain values, absent fields left out."""
+def as_document(status: ApiModel) -> dict[str, Any]:
+    """Return `status`, or a part, as it stands in the document: plain values, none absent."""
     return status.model_dump(mode="json", by_alias=True, exclude_none=True)
-
-
-def condition_documents(conditions: Sequence[Condition]) -> tuple[dict[str, Any], ...]:
-    """Return conditions as they stand in `status.conditions`."""
-    return tuple(condition.as_dict() for condition in conditions)

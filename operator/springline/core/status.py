@@ -1,5 +1,9 @@
 """From what a session is to what its `status` says. Pure: no clock, no I/O, and never a secret.
 
+That of a connection is made as it stands in the document, without the models in between: it is made
+whenever anything about a session changes, and what it is made of has been checked. That the models
+take it is tested.
+
 The caller keeps the conditions of the last projection and passes them in, because a condition's
 `lastTransitionTime` moves only when its status flips.
 """
@@ -7,7 +11,8 @@ The caller keeps the conditions of the last projection and passes them in, becau
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 from springline.api import status
 from springline.api.conditions import (
@@ -16,9 +21,11 @@ from springline.api.conditions import (
     ConditionType,
     updated,
 )
+from springline.api.times import rfc3339
 from springline.core import stalling
 from springline.core.binding import Publication
 from springline.core.state import Failure, Phase, SessionState
+from springline.core.values import ServerInfo
 from springline.core.verdicts import Verdict
 from springline.core.view import CredentialUse, LastClose, SessionView
 from springline.reasons import Reason
@@ -65,8 +72,9 @@ def _as_conditions(
     now: datetime,
 ) -> tuple[Condition, ...]:
     """Return a condition for each verdict, and no others."""
+    before = {each.type: each for each in previous if each.type in verdicts}
     return updated(
-        [condition for condition in previous if condition.type in verdicts],
+        tuple(before.values()),
         [
             Condition(
                 type=kind,
@@ -77,7 +85,19 @@ def _as_conditions(
                 observed_generation=generation,
             )
             for kind, verdict in verdicts.items()
+            if not _is_said(before.get(kind), verdict, generation)
         ],
+    )
+
+
+def _is_said(before: Condition | None, verdict: Verdict, generation: int) -> bool:
+    """Whether a condition says the same already, but for its time, which then stays."""
+    return (
+        before is not None
+        and before.status is verdict.status
+        and before.reason is verdict.reason
+        and before.observed_generation == generation
+        and before.message == verdict.message
     )
 
 
@@ -125,73 +145,104 @@ def connection_status(
     holder: str | None = None,
     last_handled: status.LastHandledStatus | None = None,
     binding: Publication | None = None,
-) -> status.BrokerConnectionStatus:
-    """Return `status` of the BrokerConnection that `view` is the session of.
+) -> dict[str, Any]:
+    """Return `status` of the BrokerConnection that `view` is the session of, as in the document.
 
     `holder` keeps the session; `last_handled` are the requests that it has acted on; `binding` is
-    what has become of the Secret for applications.
+    what has become of the Secret for applications. What it is made of is not to be changed.
     """
-    info = view.info
-    return status.BrokerConnectionStatus(
-        observed_generation=view.generation,
-        state=view.state.phase.value,
-        conditions=status.condition_documents(conditions),
-        connected_since=view.connected_since,
-        endpoint=f"{info.endpoint} ({info.address})" if info is not None else None,
-        negotiated=info.negotiated.as_status() if info is not None else None,
-        server=info.server.as_status() if info is not None else None,
-        credentials=_credentials(view.credential) if view.credential is not None else None,
-        blocked=_blocked(view),
-        last_close=_last_close(view.last_close) if view.last_close is not None else None,
-        attempts=view.state.attempts,
-        binding=_binding(binding),
-        holder=holder,
-        last_handled=last_handled,
+    info, credential, blocked = view.info, view.credential, _blocked(view)
+    return _present(
+        {
+            "observedGeneration": view.generation,
+            "state": view.state.phase.value,
+            "conditions": [each.as_dict() for each in conditions],
+            "connectedSince": _time(view.connected_since),
+            "endpoint": f"{info.endpoint} ({info.address})" if info is not None else None,
+            "negotiated": (
+                status.as_document(info.negotiated.as_status()) if info is not None else None
+            ),
+            "server": _server(info.server) if info is not None else None,
+            "credentials": _credentials(credential) if credential is not None else None,
+            "blocked": blocked,
+            "lastClose": _last_close(view.last_close) if view.last_close is not None else None,
+            "attempts": view.state.attempts,
+            "binding": _binding(binding),
+            "holder": holder,
+            "lastHandled": status.as_document(last_handled) if last_handled is not None else None,
+        }
     )
 
 
-def _credentials(use: CredentialUse) -> status.CredentialsStatus:
+def _present(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields that have a value."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _time(at: datetime | None) -> str | None:
+    return rfc3339(at) if at is not None else None
+
+
+_BROKERS: Final = 256
+"""What so many brokers say of themselves is kept as it is shown: a fleet has few of them."""
+
+
+def _server(server: ServerInfo) -> dict[str, Any]:
+    try:
+        return _known_server(server)
+    except TypeError:  # a protocol's own has something in it that cannot be looked up
+        return status.as_document(server.as_status())
+
+
+@lru_cache(maxsize=_BROKERS)
+def _known_server(server: ServerInfo) -> dict[str, Any]:
+    return status.as_document(server.as_status())
+
+
+def _credentials(use: CredentialUse) -> dict[str, Any]:
     credential = use.credential
-    return status.CredentialsStatus(
-        source=credential.source,
-        username=use.username or None,
-        observed_version=credential.version or None,
-        verified_at=use.verified_at,
-        applied_at=use.applied_at,
-        method=use.method,
-        expires_at=credential.expires_at,
-        renew_at=use.renew_at,
+    return _present(
+        {
+            "source": credential.source,
+            "username": use.username or None,
+            "observedVersion": credential.version or None,
+            "verifiedAt": _time(use.verified_at),
+            "appliedAt": _time(use.applied_at),
+            "method": use.method,
+            "expiresAt": _time(credential.expires_at),
+            "renewAt": _time(use.renew_at),
+        }
     )
 
 
-def _blocked(view: SessionView) -> status.BlockedStatus | None:
+def _blocked(view: SessionView) -> dict[str, Any] | None:
     if view.state.blocked.status is not ConditionStatus.TRUE or view.blocked_since is None:
         return None
-    return status.BlockedStatus(since=view.blocked_since, reason=view.state.blocked.message)
+    return {"since": rfc3339(view.blocked_since), "reason": view.state.blocked.message}
 
 
-def _binding(binding: Publication | None) -> status.BindingStatus | None:
+def _binding(binding: Publication | None) -> dict[str, Any] | None:
     if binding is None or binding.name is None:
         return None
-    return status.BindingStatus(name=binding.name)
+    return {"name": binding.name}
 
 
-def _last_close(last: LastClose) -> status.LastCloseStatus:
+def _last_close(last: LastClose) -> dict[str, Any]:
     info = last.info
-    return status.LastCloseStatus(
-        at=last.at,
-        by=info.by.value,
-        reason=info.reason.value,
-        text=info.text,
-        **_by_field(info.codes),
-    )
+    codes = {name: code for name, code in info.codes.items() if name in _CODES}
+    return {
+        "at": rfc3339(last.at),
+        "by": info.by.value,
+        "reason": info.reason.value,
+        "text": info.text,
+        **codes,
+    }
 
 
-def _by_field(codes: Mapping[str, int]) -> dict[str, Any]:
-    """Return the codes of a close by the fields that status has for them."""
-    fields = status.LastCloseStatus.model_fields.items()
-    names = {field.alias or name: name for name, field in fields}
-    return {names[code]: value for code, value in codes.items() if code in names}
+_CODES: Final = frozenset(
+    field.alias or name for name, field in status.LastCloseStatus.model_fields.items()
+)
+"""The fields of a close; what else a protocol has for one is not shown."""
 
 
 def broker_status(
@@ -225,7 +276,7 @@ def broker_status(
     server = next((view.info.server for view in open_views if view.info is not None), None)
     result = status.BrokerStatus(
         observed_generation=generation,
-        conditions=status.condition_documents(new),
+        conditions=tuple(each.as_dict() for each in new),
         server=server.as_status() if server is not None else None,
         connections=status.ConnectionCounts(
             declared=len(views),

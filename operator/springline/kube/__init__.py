@@ -7,6 +7,7 @@ kopf and the Kubernetes client are known only here. The pieces, from the outside
     access      how the API server is reached, and as whom
     kubeconfigs what is wrong with a kubeconfig, in plain words
     trust       which API server is trusted, as a TLS context
+    transport   HTTP to it, over connections that are kept
     client      requests to it, with a limit on every wait
     watching    metadata-only list and watch
     objects     Secrets and ConfigMaps, read when a session needs them
@@ -19,13 +20,17 @@ kopf and the Kubernetes client are known only here. The pieces, from the outside
     installed   what has to be there at the start: our kinds, and the brokers
     readable    which of the namespaces can be read
     operator    the watches of our own kinds, by kopf
-    embedding   kopf as one part of the process among others
+    embedding   kopf as one part of the process among others, and what its watches show
+    echoes      what they show of our own writes, as far as it has to be parsed to see that
+    own_writes  the same, where it is seen without parsing
+    document_texts  which version of which object a text shows
     sweeping    objects that went while nobody was looking
     replicas    what a replica is called, and what its Lease says
     lease       the Lease of this replica
     holders     whether the holders that statuses name live
     projection  what the status of an object should be
     stored      a status as the API server has it
+    status_texts  a status as text, which ones are the same, and what an answer says
     applying    one status, written or read
     entries     what is known of the status of each object
     rivals      other writers of status, and whose it is

@@ -137,9 +137,13 @@ class Access:
             level = logging.INFO if is_new else logging.DEBUG
             logger.log(level, "credentials for the API server read again")
 
+    async def login(self) -> str | None:
+        """Return the header Authorization as it is now, None where a certificate logs in."""
+        return await self.configuration.get_api_key_with_prefix("BearerToken")
+
     async def token(self) -> str | None:
         """Return the bearer token as it is now, None where a client certificate logs in."""
-        header = await self.configuration.get_api_key_with_prefix("BearerToken")
+        header = await self.login()
         return header.partition(" ")[2].strip() if header else None
 
     async def _read(self) -> _Found:
@@ -175,16 +179,11 @@ class Access:
 
     async def _reading(self) -> _Found:
         configuration = Configuration()
-        # Watches hold their connections; `Client` limits the rest.
-        configuration.connection_pool_maxsize = 0
         with contextlib.ExitStack() as held:
             _held.set(held)
             async with asyncio.timeout(_LOAD_SECONDS):
                 namespace, context = await self._read_into(configuration)
             tls = _tls(configuration)
-        # aiohttp would read the environment for each request, which costs half of its time.
-        proxy = _proxy_for(configuration.host)
-        configuration.client_session_kwargs = {"trust_env": False, "proxy": proxy}
         return _Found(configuration=configuration, tls=tls, namespace=namespace, context=context)
 
     async def _read_into(self, configuration: Configuration) -> tuple[str, str]:

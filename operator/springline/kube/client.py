@@ -16,11 +16,11 @@ from typing import Any, Final, Self, TypeVar
 
 import aiohttp
 
-from springline import __version__
 from springline.core import backoff
 from springline.errors import SpringlineError
 from springline.kube.access import Access, AccessError
-from springline.kube.kubernetes_client import ApiClient, ConfigException, RESTResponse
+from springline.kube.kubernetes_client import ConfigException
+from springline.kube.transport import Transport
 
 __all__ = [
     "METADATA",
@@ -30,6 +30,7 @@ __all__ = [
     "RefusedError",
     "RequestError",
     "UnreachableError",
+    "document_of",
     "watch_seconds",
 ]
 
@@ -177,9 +178,7 @@ class Client:
     def __init__(self, access: Access) -> None:
         """`access` has been loaded."""
         self._access = access
-        self._api = ApiClient(access.configuration)
-        self._api.rest_client.ssl_context = access.tls  # before its session is made
-        self._api.user_agent = f"springline/{__version__}"
+        self._transport = Transport(access)
         self._turns = asyncio.Semaphore(_CONCURRENT)
         self._settling = _Settling()
 
@@ -201,7 +200,7 @@ class Client:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._api.close()
+        await self._transport.close()
 
     async def get(
         self, path: str, *, accept: str = "application/json", **params: str
@@ -226,7 +225,7 @@ class Client:
 
         async with self._turns:
             text, now = await self._answered(asked(), seconds=_REQUEST_SECONDS)
-        return None if text is None else _document(text), now
+        return None if text is None else document_of(text), now
 
     async def list_metadata(self, path: str, **params: str) -> tuple[list[dict[str, Any]], str]:
         """Return the metadata of all objects at `path`, and the version of the list.
@@ -244,7 +243,7 @@ class Client:
         async def asked() -> bytes:
             end = bytearray()
             response = await self._send("GET", path, params=params, accept="*/*")
-            async for chunk in response.response.content.iter_any():
+            async for chunk in response.content.iter_any():
                 end += chunk
                 del end[:-most]
             return bytes(end)
@@ -309,18 +308,17 @@ class Client:
         }
         await self._request("DELETE", path, params={}, body=options)
 
-    async def apply(
-        self, path: str, document: Mapping[str, Any], *, manager: str
-    ) -> dict[str, Any]:
-        """Server-side apply `document` at `path`, and return the object. Raises `RequestError`.
+    async def apply(self, path: str, body: bytes, *, manager: str) -> bytes:
+        """Server-side apply `body`, a document in JSON, at `path`, and return the answer.
 
-        Fields that somebody else has set are taken over.
+        Fields that somebody else has set are taken over. Both are text, because most often all
+        that is asked of the answer can be seen without parsing it. Raises `RequestError`.
         """
-        return await self._request(
+        return await self._round_trip(
             "PATCH",
             path,
             params={"fieldManager": manager, "force": "true"},
-            body=document,
+            body=body,
             content_type="application/apply-patch+yaml",
         )
 
@@ -372,15 +370,15 @@ class Client:
         try:
             on_begin()
             # The connection has a limit of its own: that of silence.
-            while line := await self._answered(response.response.content.readline(), seconds=None):
-                event = _document(line)
+            while line := await self._answered(response.content.readline(), seconds=None):
+                event = document_of(line)
                 if event.get("type") == "ERROR":
                     raise _refused(event.get("object"))
                 yield event
             if asyncio.get_running_loop().time() < began + seconds - _EARLY_SECONDS:
                 self._unsettled()  # ended before its time, as by an API server that is stopped
         finally:
-            response.response.close()
+            response.close()
 
     async def _request(
         self,
@@ -392,15 +390,36 @@ class Client:
         accept: str = "application/json",
         content_type: str = "application/json",
     ) -> dict[str, Any]:
+        text = await self._round_trip(
+            method,
+            path,
+            params=params,
+            body=_encoded(body) if body is not None else None,
+            accept=accept,
+            content_type=content_type,
+        )
+        return document_of(text)
+
+    async def _round_trip(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str],
+        body: bytes | None = None,
+        accept: str = "application/json",
+        content_type: str = "application/json",
+    ) -> bytes:
+        """Send a request and return the whole answer."""
+
         async def asked() -> bytes:
             response = await self._send(
                 method, path, params=params, body=body, accept=accept, content_type=content_type
             )
-            return bytes(await response.read())
+            return await response.read()
 
         async with self._turns:
-            text = await self._answered(asked(), seconds=_REQUEST_SECONDS)
-        return _document(text)
+            return await self._answered(asked(), seconds=_REQUEST_SECONDS)
 
     async def _answered(self, awaitable: Awaitable[T], *, seconds: float | None) -> T:
         """Return what comes of a call within so many seconds. Raises `RequestError`."""
@@ -426,27 +445,20 @@ class Client:
         params: Mapping[str, str],
         accept: str = "application/json",
         headers: Mapping[str, str] | None = None,
-        body: Mapping[str, Any] | None = None,
+        body: bytes | None = None,
         content_type: str = "application/json",
         timeout: aiohttp.ClientTimeout | None = None,
-    ) -> RESTResponse:
+    ) -> aiohttp.ClientResponse:
         """Send a request and return its answer once the head has come."""
         for is_last in (False, True):
             renewals = self._access.renewals
-            # Without the body: it is plain values already, which would all be copied.
-            method, url, given, _, fields = await self._api.param_serialize(
+            response = await self._transport.send(
                 method,
                 path,
-                query_params=list(params.items()),
-                header_params={
-                    "Accept": accept,
-                    "Content-Type": content_type,
-                    **(headers or {}),
-                },
-                auth_settings=["BearerToken"],
-            )
-            response = await self._api.call_api(
-                method, url, given, body, fields, _request_timeout=timeout
+                params=params,
+                headers={"Accept": accept, "Content-Type": content_type, **(headers or {})},
+                body=body,
+                timeout=timeout,
             )
             if response.status < _FIRST_ERROR:
                 return response
@@ -494,7 +506,11 @@ def _in_words(error: Exception) -> str:
             return str(error) or type(error).__name__
 
 
-def _document(text: bytes) -> dict[str, Any]:
+def _encoded(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document).encode()
+
+
+def document_of(text: bytes) -> dict[str, Any]:
     """Return the JSON object that `text` is. Raises `UnreachableError`."""
     try:
         document = json.loads(text)
@@ -506,11 +522,11 @@ def _document(text: bytes) -> dict[str, Any]:
     return document
 
 
-def _error_of(response: RESTResponse, text: bytes) -> RefusedError:
+def _error_of(response: aiohttp.ClientResponse, text: bytes) -> RefusedError:
     """Make an error of an answer that is one."""
     retry_after = response.headers.get("Retry-After", "")
     try:
-        status = _document(text)
+        status = document_of(text)
     except UnreachableError:
         # Not the API server itself, but something in front of it.
         status = {"message": text[:_SHOWN_BYTES].decode(errors="replace")}

@@ -7,6 +7,7 @@ from the old one by its uid, because their events may arrive in any order.
 """
 
 import logging
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, assert_never
 
@@ -206,7 +207,9 @@ class Declarations:
 def identify(document: Mapping[str, Any]) -> Identity:
     """Return which object of ours a document or its metadata is about."""
     metadata = document["metadata"]
-    return Identity(document["kind"], metadata.get("namespace", ""), metadata["name"])
+    # Many objects are in one namespace, and each has a text of its own for it.
+    namespace = sys.intern(metadata.get("namespace", ""))
+    return Identity(sys.intern(document["kind"]), namespace, metadata["name"])
 
 
 def _requests(annotations: Mapping[str, str]) -> dict[Request, str]:

@@ -112,6 +112,8 @@ class Definitions:
         self._on_change = on_change
         self._ours = {kind: _ours(kind) for kind in kinds}
         self._theirs: dict[str, _Definition] = {}
+        self._alike: frozenset[str] = frozenset()
+        """Kinds whose status is defined as in this version. To compare two takes long."""
         self._lacking: dict[str, tuple[str, ...]] = {}
         """Fields of ours that they lack, by kind."""
         self._unknown: dict[str, tuple[str, ...]] = {}
@@ -131,7 +133,7 @@ class Definitions:
     def fitted(self, kind: str, status: dict[str, Any]) -> Fitted:
         """Return the status as they take it; where nothing of it is, it is empty."""
         theirs = self._theirs.get(kind)
-        if theirs is None or theirs.status == self._ours[kind].status:
+        if theirs is None or kind in self._alike:
             return Fitted(value=status)
         if theirs.status is None:
             return Fitted(value={}, left_out=("status",))
@@ -212,6 +214,9 @@ class Definitions:
         if theirs == self._theirs:
             return
         self._theirs = theirs
+        self._alike = frozenset(
+            kind for kind, each in theirs.items() if each.status == self._ours[kind].status
+        )
         refused, self._refused = self._refused, {}
         for kind, each in theirs.items():
             self._compare(kind, each, has_refused=kind in refused)

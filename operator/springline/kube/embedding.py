@@ -17,6 +17,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -27,12 +28,14 @@ from springline.kube.echoes import Echoes
 from springline.kube.framework import (
     Vault,  # to close what tasks of kopf's leave open
     aiotasks,
+    api,
     errors,
     kopf,
     watching,
 )
+from springline.kube.own_writes import OwnWrites
 
-__all__ = ["REFUSALS", "reason_of", "run"]
+__all__ = ["REFUSALS", "Shown", "reason_of", "run"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,13 +46,49 @@ _LEAST_WATCH_SECONDS = 1.0
 
 _FOLDER = Path(kopf.__file__).parent
 
-_on_shown: contextvars.ContextVar[Callable[[Mapping[str, Any]], None]] = contextvars.ContextVar(
-    "on_shown"
-)
-"""Who is told of every object of ours that a watch shows. Tasks of kopf's inherit it."""
+_AT_ONCE = 16
+"""Objects that are handed on before others have their turn: a list has hundreds."""
 
-# It is a generator, and says only that it is an iterator.
+Event = Mapping[str, Any]
+"""What kopf makes of an object in a list, or of a line of a watch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """Whoever is told what the watches of our kinds show. Calls must return at once."""
+
+    on_status: Callable[[Mapping[str, Any]], None]
+    """Told of each object, in the watch's order, also where only its status is new."""
+    on_event: Callable[[Event], None]
+    """Told of each event but those that show only another status, in the watch's order."""
+    own_writes: OwnWrites = field(default_factory=OwnWrites)
+    """Knows versions that are not told of, because a write of ours has made them."""
+
+
+_shown: contextvars.ContextVar[Shown] = contextvars.ContextVar("shown")
+"""Who is told. Tasks of kopf's inherit it."""
+
+# They are generators, and say only that they are iterators.
 _watch_objs = cast(Callable[..., AsyncGenerator[Any, None]], watching.watch_objs)
+_infinite_watch = cast(Callable[..., AsyncGenerator[Any, None]], watching.infinite_watch)
+_iter_jsonlines = cast(Callable[..., AsyncGenerator[bytes, None]], api.iter_jsonlines)
+
+
+async def _lines(*arguments: Any, **options: Any) -> AsyncIterator[bytes]:
+    """Give the lines of a watch, with short ones in place of those that a write of ours has made.
+
+    They say no more than how far the watch is, which is where it goes on when it has ended.
+    """
+    shown = _shown.get(None)
+    async with contextlib.aclosing(_iter_jsonlines(*arguments, **options)) as lines:
+        async for line in lines:
+            version = shown.own_writes.shown_by(line) if shown is not None else None
+            yield line if version is None else _BOOKMARK % version.encode()
+
+
+_BOOKMARK: Final = b'{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"%b"}}}'
+
+api.iter_jsonlines = _lines
 
 
 async def _watched(**options: Any) -> AsyncIterator[Any]:
@@ -61,18 +100,48 @@ async def _watched(**options: Any) -> AsyncIterator[Any]:
     """
     loop = asyncio.get_running_loop()
     may_end_at = loop.time() + _LEAST_WATCH_SECONDS
-    is_ours = options["resource"].group == GROUP  # others may be watched for their status
-    echoes, on_shown = Echoes(), _on_shown.get()
+    is_ours = _is_ours(options)
+    echoes, on_status = Echoes(), _shown.get().on_status
     async with contextlib.aclosing(_watch_objs(**options)) as events:
         async for event in events:
             if is_ours and event["type"] in ("ADDED", "MODIFIED"):
-                on_shown(event["object"])
+                on_status(event["object"])
             if not (is_ours and echoes.has(event)):
                 yield event
     await asyncio.sleep(max(may_end_at - loop.time(), 0.0))
 
 
 watching.watch_objs = _watched
+
+
+async def _handed_on(**options: Any) -> AsyncIterator[Any]:
+    """Watch as kopf does, for good, and hand objects of ours on as soon as they are read.
+
+    kopf sees nothing of them. For each it would have a queue, a task and loggers of its own, and
+    copies of what it shows to handlers.
+    """
+    is_ours, shown, count = _is_ours(options), _shown.get(), 0
+    async with contextlib.aclosing(_infinite_watch(**options)) as events:
+        async for event in events:
+            if not is_ours:
+                yield event
+            elif isinstance(event, watching.Bookmark):  # the end of a list
+                shown.own_writes.clear()
+                yield event
+            elif event["type"] != "BOOKMARK":
+                shown.on_event(event)
+                count += 1
+                if count % _AT_ONCE == 0:
+                    await asyncio.sleep(0)
+
+
+watching.infinite_watch = _handed_on
+
+
+def _is_ours(options: Mapping[str, Any]) -> bool:
+    """Whether a watch is of objects of ours: others may be watched for kopf itself."""
+    return bool(options["resource"].group == GROUP)
+
 
 REFUSALS: Final = (
     kopf.LoginError,
@@ -121,18 +190,17 @@ async def run(
     settings: kopf.OperatorSettings,
     *,
     namespaces: Sequence[str],
-    on_shown: Callable[[Mapping[str, Any]], None],
+    shown: Shown,
     after_start: Callable[[], None],
 ) -> None:
     """Run kopf until one of its tasks ends, which none does by itself. Raises what it failed of.
 
-    No namespaces means all of them. `on_shown` is told of each object of ours that a watch shows,
-    in the watch's order, also where only its status is new, which handlers are not told of.
-    `after_start` is called, without a pause, when kopf has put up its signal handlers. Safe to
-    cancel.
+    No namespaces means all of them. `shown` is told what the watches show; handlers say only what
+    is watched, and are not called. `after_start` is called, without a pause, when kopf has put up
+    its signal handlers. Safe to cancel.
     """
     vault = Vault()
-    _on_shown.set(on_shown)
+    _shown.set(shown)
 
     async def spawned() -> Collection[asyncio.Task[Any]]:
         tasks = await kopf.spawn_tasks(

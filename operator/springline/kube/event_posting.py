@@ -172,7 +172,8 @@ class EventPoster:
         self._idle = asyncio.Event()
         self._idle.set()
         self._is_draining = False
-        self._posted: OrderedDict[Content, _Posted] = OrderedDict()
+        self._posted: OrderedDict[bytes, _Posted] = OrderedDict()
+        """By the digests of the contents, which would take a multiple of the memory."""
         self._answered_at = float("-inf")
         self._told_at: OrderedDict[tuple[str, str], float] = OrderedDict()
 
@@ -302,7 +303,8 @@ class EventPoster:
     async def _send(self, content: Content, waiting: _Waiting) -> Outcome:
         """Create the Event, or count up the one that says the same. Raises `RequestError`."""
         waiting.tries += 1
-        known = self._posted.get(content)
+        digest = content.digest
+        known = self._posted.get(digest)
         if known is not None:
             count = known.count + waiting.count
             change = event_objects.change(last=waiting.last, count=count)
@@ -312,9 +314,9 @@ class EventPoster:
             except RefusedError as error:
                 if error.may_pass:
                     raise
-                self._posted.pop(content, None)  # the API server has forgotten it, most likely
+                self._posted.pop(digest, None)  # the API server has forgotten it, most likely
             else:
-                self._remember(content, known.name, count)
+                self._remember(digest, known.name, count)
                 return Outcome.COUNTED
         is_again = bool(waiting.name)
         waiting.name = waiting.name or f"springline-{self._rng.getrandbits(64):016x}"
@@ -332,12 +334,12 @@ class EventPoster:
             if error.code != _CONFLICT or not is_again:
                 raise
             # The answer to the try before was lost.
-        self._remember(content, waiting.name, waiting.count)
+        self._remember(digest, waiting.name, waiting.count)
         return Outcome.POSTED
 
-    def _remember(self, content: Content, name: str, count: int) -> None:
-        self._posted[content] = _Posted(name, count)
-        self._posted.move_to_end(content)
+    def _remember(self, digest: bytes, name: str, count: int) -> None:
+        self._posted[digest] = _Posted(name, count)
+        self._posted.move_to_end(digest)
         if len(self._posted) > _REMEMBERED:
             self._posted.popitem(last=False)
 

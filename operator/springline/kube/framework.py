@@ -9,7 +9,7 @@ from springline.kube import partial_imports
 with partial_imports.absent("kubernetes", "kubernetes_asyncio", "pykube"):
     import kopf
     from kopf._cogs.aiokits import aiotasks
-    from kopf._cogs.clients import errors, watching
+    from kopf._cogs.clients import api, errors, watching
     from kopf._cogs.structs.credentials import Vault
 
-__all__ = ["Vault", "aiotasks", "errors", "kopf", "watching"]
+__all__ = ["Vault", "aiotasks", "api", "errors", "kopf", "watching"]

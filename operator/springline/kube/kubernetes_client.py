@@ -9,10 +9,8 @@ from springline.kube import partial_imports
 
 with partial_imports.code_of_packages_not_run("kubernetes", "kubernetes.aio"):
     from kubernetes.aio import config
-    from kubernetes.aio.client.api_client import ApiClient
     from kubernetes.aio.client.configuration import Configuration
-    from kubernetes.aio.client.rest import RESTResponse
     from kubernetes.aio.config import kube_config
     from kubernetes.aio.config.config_exception import ConfigException
 
-__all__ = ["ApiClient", "ConfigException", "Configuration", "RESTResponse", "config", "kube_config"]
+__all__ = ["ConfigException", "Configuration", "config", "kube_config"]

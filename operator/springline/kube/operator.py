@@ -1,6 +1,7 @@
 """kopf, embedded: it watches our own kinds, and everything it shows goes to `declarations`.
 
-Only `on.event` handlers are registered, so kopf writes nothing onto anybody's objects. Whatever
+Only `on.event` handlers are registered, so kopf writes nothing onto anybody's objects; they are
+there to say what is watched, and what is shown comes here before kopf makes more of it. Whatever
 ends it, it is started again, while the sessions go on.
 """
 
@@ -17,6 +18,7 @@ from springline.kube import client, embedding, paths
 from springline.kube.access import Access, AccessError
 from springline.kube.declarations import Shown, identify
 from springline.kube.framework import kopf
+from springline.kube.own_writes import OwnWrites
 from springline.kube.readable import Readable
 
 __all__ = ["Operator"]
@@ -70,6 +72,10 @@ async def _at_once() -> None:
     """Wait for nothing."""
 
 
+async def _nothing(**_: Any) -> None:
+    """Handle nothing; see `embedding`."""
+
+
 class Operator:
     """Watches our kinds until cancelled."""
 
@@ -82,10 +88,13 @@ class Operator:
         kinds: Sequence[str],
         readable: Readable,
         on_gap: Callable[[], None],
+        own_writes: OwnWrites | None = None,
         before_start: Callable[[], Awaitable[None]] = _at_once,
         after_start: Callable[[], None] = lambda: None,
     ) -> None:
-        """`before_start` returns when all kinds are served: kopf looks for them only at its start.
+        """`own_writes` knows what need not be shown.
+
+        `before_start` returns when all kinds are served: kopf looks for them only at its start.
 
         `after_start` is called, without a pause, when kopf has put up its signal handlers.
         """
@@ -95,6 +104,7 @@ class Operator:
         self._kinds = kinds
         self._readable = readable
         self._on_gap = on_gap
+        self._own_writes = own_writes if own_writes is not None else OwnWrites()
         self._before_start = before_start
         self._after_start = after_start
         self._has_logged_in = False
@@ -136,7 +146,11 @@ class Operator:
                 self._registry(),
                 self._settings(),
                 namespaces=namespaces,
-                on_shown=self._on_shown,
+                shown=embedding.Shown(
+                    on_status=self._on_status,
+                    on_event=self._on_event,
+                    own_writes=self._own_writes,
+                ),
                 after_start=self._after_start,
             )
         )
@@ -158,20 +172,26 @@ class Operator:
         log_in(self._log_in)
         for kind in self._kinds:
             plural = paths.PLURALS[kind]
-            kopf.on.event(GROUP, VERSION, plural, id=plural, registry=registry)(self._on_event)
+            kopf.on.event(GROUP, VERSION, plural, id=plural, registry=registry)(_nothing)
         return registry
 
-    async def _on_event(self, event: Mapping[str, Any], **_: Any) -> None:
-        document = event["object"]
+    def _on_event(self, event: Mapping[str, Any]) -> None:
+        try:
+            self._take_in(event["type"], event["object"])
+        except Exception:  # a defect in this must not end the watch
+            logger.exception("declaration not taken in")
+
+    def _take_in(self, kind: str | None, document: Mapping[str, Any]) -> None:
+        """Take in an event; it has no kind where the object was listed."""
         identity = identify(document)
-        if event["type"] == "DELETED":
+        if kind == "DELETED":
             self._declarations.vanished(identity, uid=document["metadata"].get("uid", ""))
             return
-        if event["type"] is None and identity in self._declarations:
+        if kind is None and identity in self._declarations:
             self._on_gap()  # listed again, so the watch was interrupted
         self._declarations.appeared(document)
 
-    def _on_shown(self, document: Mapping[str, Any]) -> None:
+    def _on_status(self, document: Mapping[str, Any]) -> None:
         try:
             self._declarations.status_shown(document)
         except Exception:  # a defect in this must not end the watch

@@ -3,11 +3,8 @@
 It writes nothing and decides nothing; the writer asks when it is an object's turn.
 """
 
-import hashlib
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 from springline.api import status as api_status
 from springline.api.conditions import Condition
@@ -17,30 +14,13 @@ from springline.core import status as projection
 from springline.core.binding import Publication, Publications
 from springline.core.budgets import Budget
 from springline.core.manager import Manager
-from springline.core.session import Session
 from springline.core.values import SessionKey
 from springline.core.view import SessionView
 from springline.kube.requests import Request
+from springline.kube.status_texts import Digest
 from springline.kube.stored import StoredStatus
 
-__all__ = ["Digest", "Entry", "Projection"]
-
-
-@dataclass(frozen=True, slots=True)
-class Digest:
-    """A status, as far as it takes to see whether another one is the same."""
-
-    whole: bytes
-    without_count: bytes
-
-    @classmethod
-    def of(cls, status: Mapping[str, Any]) -> Self:
-        """Digest a status as it stands in the document."""
-        rest = _encode({key: value for key, value in status.items() if key != "attempts"})
-        hashed = hashlib.blake2b(rest.encode(), digest_size=16)
-        without_count = hashed.digest()
-        hashed.update(_encode(status.get("attempts")).encode())
-        return cls(hashed.digest(), without_count)
+__all__ = ["Entry", "Projection"]
 
 
 @dataclass(slots=True)
@@ -115,24 +95,26 @@ class Projection:
         self._holder = holder
         self._publications = publications
 
-    def is_settled(self, entry: Entry) -> bool:
-        """Whether there is a result to show; a session that has just begun has none yet."""
-        session = self._session(entry.identity)
-        return session is None or session.view.has_result
+    def view(self, entry: Entry) -> SessionView | None:
+        """Return what the session of a connection is now; None while there is none."""
+        identity = entry.identity
+        if identity.kind != "BrokerConnection":
+            return None
+        session = self._manager.session(SessionKey(identity.namespace, identity.name))
+        return session.view if session is not None else None
 
-    def is_written(self, entry: Entry) -> bool:
+    def is_written(self, entry: Entry, view: SessionView | None) -> bool:
         """Whether the API server has what the session is now, as far as that takes no projection.
 
         Many changes of a session change nothing that is shown.
         """
         if entry.made is None or entry.written is None or entry.written.whole != entry.made:
             return False
-        session = self._session(entry.identity)
-        if session is None or (view := session.view) != entry.view:
+        if view is None or view != entry.view:
             return False
         return binding.current(view, self._publications, before=entry.binding) == entry.binding
 
-    def of(self, entry: Entry) -> dict[str, Any] | None:
+    def of(self, entry: Entry, view: SessionView | None) -> dict[str, Any] | None:
         """Return the status as it is now, None for a connection whose session is not there yet.
 
         The conditions are kept in the entry: their times depend on those before.
@@ -140,10 +122,9 @@ class Projection:
         entry.made = None
         if entry.identity.kind != "BrokerConnection":
             return self._of_broker(entry)
-        session = self._session(entry.identity)
-        if session is None:
+        if view is None:
             return None
-        entry.view = view = session.view
+        entry.view = view
         stalls_in = stalling.stalls_in(view)
         entry.stalls_at = self._clock.monotonic() + stalls_in if stalls_in is not None else None
         entry.binding = binding.current(view, self._publications, before=entry.binding)
@@ -156,14 +137,12 @@ class Projection:
                 reconnect_requested_at=entry.handled.get(Request.RECONNECT),
                 renew_requested_at=entry.handled.get(Request.RENEW),
             )
-        return api_status.as_document(
-            projection.connection_status(
-                view,
-                entry.conditions,
-                holder=self._holder,
-                last_handled=handled,
-                binding=entry.binding,
-            )
+        return projection.connection_status(
+            view,
+            entry.conditions,
+            holder=self._holder,
+            last_handled=handled,
+            binding=entry.binding,
         )
 
     def _of_broker(self, entry: Entry) -> dict[str, Any]:
@@ -177,12 +156,3 @@ class Projection:
             now=self._clock.now(),
         )
         return api_status.as_document(status)
-
-    def _session(self, identity: Identity) -> Session | None:
-        if identity.kind != "BrokerConnection":
-            return None
-        return self._manager.session(SessionKey(identity.namespace, identity.name))
-
-
-# The same status gives the same text, in whichever order it was read or made.
-_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode

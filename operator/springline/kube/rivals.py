@@ -15,7 +15,8 @@ from springline.api.meta import Identity
 from springline.core import ports
 from springline.kube import stored
 from springline.kube.holders import Life
-from springline.kube.projection import Digest, Entry
+from springline.kube.projection import Entry
+from springline.kube.status_texts import Digest
 from springline.kube.stored import FIELD_MANAGER, StoredStatus
 
 __all__ = ["Claim", "Lives", "Rivals", "StatusNotices", "is_held_by_another"]

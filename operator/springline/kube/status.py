@@ -25,10 +25,12 @@ from springline.kube import small_status
 from springline.kube.applying import Applier, StatusAPI
 from springline.kube.client import RefusedError, RequestError, UnreachableError
 from springline.kube.entries import Entries
-from springline.kube.projection import Digest, Entry, Projection
+from springline.kube.own_writes import OwnWrites
+from springline.kube.projection import Entry, Projection
 from springline.kube.requests import Request
 from springline.kube.rivals import Claim, Lives, Rivals, StatusNotices
 from springline.kube.schemas import Fitted
+from springline.kube.status_texts import Digest, StatusText
 from springline.kube.stored import StoredStatus, is_newer
 from springline.kube.turns import Queue
 
@@ -124,11 +126,12 @@ class StatusWriter:
         notices: StatusNotices,
         counted: Callable[[str], None] = lambda _: None,
         entries: Entries | None = None,
+        own_writes: OwnWrites | None = None,
     ) -> None:
         """`publications` knows what has become of bindings, and `lives` which holders live.
 
         When `definitions` have changed, call `definitions_changed`. `entries` is where it notes
-        what is declared.
+        what is declared, and `own_writes` what it has written.
         `counted` is told the outcome of each write: written, unchanged, limited, conflict, gone or
         failed.
         """
@@ -141,6 +144,7 @@ class StatusWriter:
         self._rivals = Rivals(lives, notices, clock, holder=holder)
         self._counted = counted
         self._entries = entries if entries is not None else Entries()
+        self._own_writes = own_writes if own_writes is not None else OwnWrites()
         self._changed_at: dict[Identity, float] = {}
         """When the first change came that has not been written."""
         self._in_flight: dict[Identity, float] = {}
@@ -222,6 +226,7 @@ class StatusWriter:
             self._queue.drop(identity)
             self._ailing.discard(identity)
             self._rivals.gone(entry)
+            self._own_writes.forget(entry.uid)
             self._broker_changed(entry.broker)
 
     def session_changed(self, session: Session) -> None:
@@ -317,7 +322,7 @@ class StatusWriter:
                         continue
                     self._in_flight[entry.identity] = changed_at
                     name = f"status/{entry.identity}"
-                    tasks.create_task(self._write(entry, *considered), name=name)
+                    tasks.create_task(self._write(entry, considered), name=name)
 
     async def flush(self) -> bool:
         """Write everything that has changed, now, and return when it is written.
@@ -387,7 +392,7 @@ class StatusWriter:
             self._schedule(entry.identity, at=entry.stalls_at + _GATHER_SECONDS)
             entry.stalls_at = None
 
-    def _considered(self, entry: Entry) -> tuple[dict[str, Any], Digest] | None:
+    def _considered(self, entry: Entry) -> StatusText | None:
         try:
             return self._to_write(entry)
         except Exception:  # as at the top of a task: a defect in one status must not end the others
@@ -395,10 +400,8 @@ class StatusWriter:
             self._changed_at.pop(entry.identity, None)
             return None
 
-    def _to_write(self, entry: Entry) -> tuple[dict[str, Any], Digest] | None:
-        """Return what is to be written now, with its digest; None if it is nothing, or its time has
-        not come.
-        """
+    def _to_write(self, entry: Entry) -> StatusText | None:
+        """Return what is to be written now; None if it is nothing, or its time has not come."""
         identity, now = entry.identity, self._clock.monotonic()
         if self._is_flushing and self._is_shut_out(identity):
             self._changed_at.pop(identity, None)
@@ -406,15 +409,17 @@ class StatusWriter:
         if not self._is_ours(entry):
             return None
         settled_at = self._changed_at.setdefault(identity, now) + _SETTLE_SECONDS
-        if now < settled_at and not self._is_flushing and not self._projection.is_settled(entry):
+        view = self._projection.view(entry)
+        has_result = view is None or view.has_result  # else the session has just begun
+        if now < settled_at and not self._is_flushing and not has_result:
             self._schedule(identity, at=settled_at)
             return None
-        if self._projection.is_written(entry):
+        if self._projection.is_written(entry, view):
             del self._changed_at[identity]
             entry.is_deferred = False
             self._counted("unchanged")
             return None
-        status = self._projection.of(entry)
+        status = self._projection.of(entry, view)
         del self._changed_at[identity]
         entry.is_deferred = False
         if status is None:  # its session is not there yet
@@ -424,8 +429,8 @@ class StatusWriter:
         is_small = now < entry.small_until
         if not fitted.value:  # the definitions have no status
             return None
-        written = small_status.smallest(fitted.value) if is_small else fitted.value
-        digest = Digest.of(written)
+        text = StatusText.of(small_status.smallest(fitted.value) if is_small else fitted.value)
+        digest = text.digest
         entry.made = digest.whole
         if entry.written is not None:
             if digest.whole == entry.written.whole:
@@ -437,13 +442,13 @@ class StatusWriter:
                 entry.is_deferred = True
                 self._schedule(identity, at=count_at)
                 return None
-        return written, digest
+        return text
 
     # --- writing
 
-    async def _write(self, entry: Entry, status: dict[str, Any], digest: Digest) -> None:
+    async def _write(self, entry: Entry, status: StatusText) -> None:
         try:
-            retry_in = await self._try(entry, status, digest)
+            retry_in = await self._try(entry, status)
         except Exception:  # the top of a task: a defect in one write must not end the others
             logger.exception("status not written", extra={"object": str(entry.identity)})
             entry.written = None
@@ -454,11 +459,11 @@ class StatusWriter:
         self._take_in_later(entry.identity)
         self._go_on(entry, changed_at=changed_at, retry_in=retry_in)
 
-    async def _try(self, entry: Entry, status: dict[str, Any], sent: Digest) -> float | None:
+    async def _try(self, entry: Entry, status: StatusText) -> float | None:
         """Write, and return in how many seconds to do it again; None for never."""
         self._pay(entry)
         edition = self._definitions.edition
-        self._rivals.writing(entry, sent)
+        self._rivals.writing(entry, status.digest)
         try:
             answer = await self._api.write(entry.identity, status, version=entry.version)
         except RefusedError as error:
@@ -478,9 +483,9 @@ class StatusWriter:
             entry.written = None
             return self._unanswered(entry, error)
         if answer.uid == entry.uid:
-            has_all = answer.status == status
-            shown = sent if has_all else Digest.of(answer.status)
-            self._rivals.written(entry, sent, shown=shown, version=answer.version)
+            self._rivals.written(entry, status.digest, shown=answer.digest, version=answer.version)
+            if entry.later is None or entry.later.version != answer.version:
+                self._own_writes.made(answer.uid, answer.version)
         else:
             # Without a version it may land on another object of that name: no uids are compared.
             entry.written = None

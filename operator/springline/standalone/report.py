@@ -216,9 +216,7 @@ class Report:
         """Return the BrokerConnection's identity and status as a document."""
         shown = self._shown[key]
         status = projection.connection_status(shown.view, shown.conditions, binding=shown.binding)
-        return _document(
-            Identity("BrokerConnection", key.namespace, key.name), api_status.as_document(status)
-        )
+        return _document(Identity("BrokerConnection", key.namespace, key.name), status)
 
     def _project(self, session: Session) -> None:
         before = self._shown.get(session.key)

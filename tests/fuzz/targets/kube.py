@@ -9,11 +9,12 @@ from fuzz.cases import Case
 from fuzz.json_mutations import change_value
 from fuzz.targets import Target
 from springline.api.meta import Identity
-from springline.kube import client, stored
+from springline.kube import client, document_texts, stored
 from springline.kube.client import RequestError
 from springline.kube.holders import Life
-from springline.kube.projection import Digest, Entry
+from springline.kube.projection import Entry
 from springline.kube.rivals import Rivals
+from springline.kube.status_texts import Digest
 from springline.kube.stored import StoredStatus
 from springline.kube.watching import Metadata, Watch
 from support.fake_clock import FakeClock
@@ -88,8 +89,10 @@ def run(case: Case) -> None:
     )
     for part in case:
         for line in part.split(b"\n")[:8]:
+            if (made := document_texts.made(line)) is not None:
+                oracles.check_texts([made.uid, made.version], longest=_LONGEST)
             try:
-                event = client._document(line)
+                event = client.document_of(line)
             except RequestError as error:
                 oracles.check_texts([str(error)], longest=_LONGEST)
                 continue

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from springline.api import documents
+from springline.api import documents, rules
 from springline.api.core_v1 import ConfigMap, Namespace, Secret
 from springline.api.meta import ApiModel, Resource
 from springline.api.v1alpha1 import (
@@ -723,6 +723,72 @@ def test_without_unknown_fields_ignoring_them_makes_no_difference() -> None:
     with pytest.raises(ManifestError) as caught:
         documents.parse(document, unknown="ignore")
     assert str(caught.value).splitlines() == problems_of(document)
+
+
+def a_shown_connection(name: str, **spec: Any) -> dict[str, Any]:
+    """A connection as an API server shows it."""
+    return {
+        "apiVersion": "springline.dev/v1alpha1",
+        "kind": "BrokerConnection",
+        "metadata": {"name": name, "namespace": "apps", "uid": f"uid-{name}", "generation": 1},
+        "spec": {
+            "brokerRef": {"name": "rabbit"},
+            "credentials": {"secretRef": {"name": "login"}},
+            "clientProperties": {"team": "orders"},
+            **spec,
+        },
+    }
+
+
+def test_connections_that_declare_the_same_share_it_and_are_not_mixed_up() -> None:
+    """So it is in a fleet, and an API server shows each one again and again."""
+    one, other, another = (
+        documents.parse(document, unknown="ignore")
+        for document in (
+            a_shown_connection("one"),
+            a_shown_connection("other"),
+            a_shown_connection("another", virtualHost="/else"),
+        )
+    )
+    assert isinstance(one, BrokerConnection)
+    assert isinstance(other, BrokerConnection)
+    assert isinstance(another, BrokerConnection)
+    assert one.spec is other.spec
+    assert (one.name, other.name) == ("one", "other")
+    assert one.metadata.uid == "uid-one"
+    assert another.spec.virtual_host == "/else"
+    assert one == documents.parse(a_shown_connection("one"))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"heartbeat": "soon"}, {"broker": {}}, {"virtualHost": 5}, {"channelMax": True}],
+    ids=["a value", "a rule", "a type", "a type like another"],
+)
+def test_what_is_wrong_is_told_each_time_and_of_nobody_else(wrong: dict[str, Any]) -> None:
+    documents.parse(a_shown_connection("right", channelMax=1), unknown="ignore")
+    document = a_shown_connection("wrong", **wrong)
+    for _ in range(2):
+        with pytest.raises(ManifestError) as caught:
+            documents.parse(document, unknown="ignore")
+        assert str(caught.value).splitlines() == problems_of(document)
+
+
+def test_unknown_fields_beside_what_is_known_are_ignored() -> None:
+    for _ in range(2):
+        document = a_shown_connection("one", probe={"mode": "None", "glitter": 1})
+        document["metadata"]["sparkle"] = True
+        connection = documents.parse(document, unknown="ignore")
+        assert isinstance(connection, BrokerConnection)
+        assert connection.spec.probe.mode == "None"
+        plain = a_shown_connection("one")
+        plain["metadata"]["sparkle"] = True
+        assert documents.parse(plain, unknown="ignore").name == "one"
+
+
+def test_rules_of_a_connection_are_about_nothing_but_its_spec() -> None:
+    """Else it could not be checked once for many."""
+    assert {rule.at.partition(".")[0] for rule in rules.RULES["BrokerConnection"]} == {"spec"}
 
 
 def test_parts_that_are_declared_alike_are_kept_once() -> None:

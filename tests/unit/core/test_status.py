@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from springline.api.conditions import Condition, ConditionStatus, ConditionType
-from springline.api.status import LastHandledStatus, as_document
+from springline.api.status import BrokerConnectionStatus, LastHandledStatus, as_document
 from springline.core import state, status, verdicts
 from springline.core.binding import failed, published
 from springline.core.state import Phase, SessionState
@@ -53,10 +53,18 @@ def a_view(current: SessionState = CONNECTED, **changes: Any) -> SessionView:
     return dataclasses.replace(view, **changes)
 
 
+def check(document: dict[str, Any]) -> None:
+    """Fail unless the models, which the definitions are made of, have the same document."""
+    model = BrokerConnectionStatus.model_validate(document, strict=False)
+    assert as_document(model) == document
+
+
 def shown(view: SessionView, *, now: datetime = EIGHT) -> dict[str, Any]:
     """Return `status` as it stands in the document."""
     conditions = status.conditions(view, now=now)
-    return as_document(status.connection_status(view, conditions))
+    document = status.connection_status(view, conditions)
+    check(document)
+    return document
 
 
 def condition(kind: ConditionType, current: SessionState, *, now: datetime = EIGHT) -> Condition:
@@ -92,11 +100,11 @@ def test_a_declared_binding_has_a_condition_and_a_name() -> None:
     after = status.conditions(view, previous=before, binding=binding, now=NINE)
     assert (after[-1].reason, after[-1].last_transition_time) == (Reason.PUBLISHED, NINE)
     assert before[0] == after[0]
-    document = as_document(status.connection_status(view, after, binding=binding))
+    document = status.connection_status(view, after, binding=binding)
     assert document["binding"] == {"name": "orders-binding"}
     gone = status.conditions(view, previous=after, now=NINE)
     assert gone == after[:-1]
-    assert "binding" not in as_document(status.connection_status(view, gone))
+    assert "binding" not in status.connection_status(view, gone)
 
 
 @pytest.mark.parametrize(
@@ -434,9 +442,7 @@ def test_who_keeps_the_session_and_what_was_asked_of_it_are_shown_where_they_are
     view = a_view()
     conditions = status.conditions(view, now=EIGHT)
     handled = LastHandledStatus(reconnect_requested_at="2026-11-21T08:00:00Z")
-    held = as_document(
-        status.connection_status(view, conditions, holder="springline-0", last_handled=handled)
-    )
+    held = status.connection_status(view, conditions, holder="springline-0", last_handled=handled)
     assert held["holder"] == "springline-0"
     assert held["lastHandled"] == {"reconnectRequestedAt": "2026-11-21T08:00:00Z"}
     assert not {"holder", "lastHandled"} & shown(view).keys()

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from springline import errors
-from springline.api import status as api_status
 from springline.api.conditions import ConditionStatus
 from springline.api.status import NegotiatedStatus
 from springline.core import binding, status, verdicts
@@ -46,7 +45,7 @@ from support.stage import Stage, staged
 def document(stage: Stage) -> dict[str, Any]:
     """The session's `status` as it would be written now."""
     conditions = status.conditions(stage.view, now=stage.clock.now())
-    return api_status.as_document(status.connection_status(stage.view, conditions))
+    return status.connection_status(stage.view, conditions)
 
 
 # --- whether the credential was proved

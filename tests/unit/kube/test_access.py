@@ -70,13 +70,6 @@ async def test_given_path_comes_before_the_environment(
     assert found.configuration.host == "http://environment.example"
 
 
-async def test_watches_do_not_use_up_the_connections(tmp_path: Path) -> None:
-    """Each holds one for good; there is no limit that many of them could reach."""
-    access = Access(kubeconfig=str(written(tmp_path)))
-    await access.load()
-    assert access.configuration.connection_pool_maxsize == 0
-
-
 @pytest.mark.parametrize(
     ("environment", "proxy"),
     [
@@ -101,8 +94,6 @@ async def test_proxy_of_the_environment_is_found_once(
         monkeypatch.setenv(name.lower(), value)
     access = Access(kubeconfig=str(written(tmp_path)))
     await access.load()
-    given = access.configuration.client_session_kwargs
-    assert given == {"trust_env": False, "proxy": proxy}
     assert access.proxy == proxy
 
 

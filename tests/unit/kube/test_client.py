@@ -31,6 +31,7 @@ TOKEN = "planted-token"
 PASSWORD = "planted-password"
 SECRETS = "/api/v1/namespaces/apps/secrets"
 SECRET = f"{SECRETS}/rabbit"
+BODY = b'{"status": {"state": "Connected"}}'
 STATUS = "/apis/springline.dev/v1alpha1/namespaces/apps/brokerconnections/orders/status"
 
 
@@ -440,12 +441,12 @@ async def test_request_can_be_cancelled(server: FakeAPIServer, client: Client) -
 
 async def test_object_is_applied_in_our_name(server: FakeAPIServer, client: Client) -> None:
     server.script.append(answering({"kind": "BrokerConnection"}))
-    answer = await client.apply(STATUS, {"status": {"state": "Connected"}}, manager="springline")
-    assert answer == {"kind": "BrokerConnection"}
+    answer = await client.apply(STATUS, BODY, manager="springline")
+    assert json.loads(answer) == {"kind": "BrokerConnection"}
     [asked] = server.asked
     assert (asked.method, asked.path) == ("PATCH", STATUS)
     assert asked.query == {"fieldManager": "springline", "force": "true"}
-    assert asked.body == '{"status": {"state": "Connected"}}'
+    assert asked.body == BODY.decode()
 
 
 async def test_object_is_replaced(server: FakeAPIServer, client: Client) -> None:

@@ -1,5 +1,6 @@
 """What a Kubernetes Event looks like."""
 
+import dataclasses
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -128,3 +129,20 @@ def test_an_event_refers_to_what_it_is_related_to(
         a_content(related=related), name="x", instance="pod-1", first=NOON, last=NOON, count=1
     )
     assert document.get("related") == reference
+
+
+def test_contents_have_the_same_digest_only_where_they_say_the_same() -> None:
+    """By it, the poster knows what it has posted."""
+    rabbit = Identity("Broker", "apps", "rabbit")
+    contents = [
+        a_content(),
+        a_content(ORDERS._replace(name="billing")),
+        a_content(message="attempt failed: login refused\ud800"),
+        a_content(reason="AccessRefused2"),
+        a_content(related=rabbit),
+        dataclasses.replace(a_content(), uid="uid-2"),
+        dataclasses.replace(a_content(), type="Normal"),
+        dataclasses.replace(a_content(), action="Closed"),
+    ]
+    assert len({each.digest for each in contents}) == len(contents)
+    assert a_content(related=rabbit).digest == a_content(related=rabbit).digest

@@ -22,6 +22,7 @@ from springline.kube import operator as module
 from springline.kube.access import Access
 from springline.kube.client import Client
 from springline.kube.operator import Operator
+from springline.kube.own_writes import OwnWrites
 from springline.kube.readable import Readable
 from support import fake_apiserver
 from support.discovery import discovering, saying
@@ -35,10 +36,10 @@ KINDS = {"brokers": "Broker", "brokerconnections": "BrokerConnection"}
 CONNECTIONS = "/apis/springline.dev/v1alpha1/brokerconnections"
 
 
-def put(server: FakeAPIServer, identity: Identity, **content: Any) -> None:
-    """Create or replace an object."""
+def put(server: FakeAPIServer, identity: Identity, **content: Any) -> str:
+    """Create or replace an object, and return its version."""
     plural = next(plural for plural, kind in KINDS.items() if kind == identity.kind)
-    server.put(
+    return server.put(
         plural,
         identity.namespace,
         identity.name,
@@ -63,6 +64,7 @@ class Watcher:
         self.statuses: list[Any] = []
         """Every status that a watch has shown."""
         self.status_defect: Exception | None = None
+        self.own_writes = OwnWrites()
 
     def appeared(self, document: Mapping[str, Any]) -> None:
         metadata = document["metadata"]
@@ -142,6 +144,7 @@ async def watching(
             kinds=kinds,
             readable=Readable(client, kinds=kinds, namespaces=namespaces),
             on_gap=watcher.gap,
+            own_writes=watcher.own_writes,
             after_start=started,
         )
         watcher.operator = operator
@@ -332,6 +335,99 @@ async def test_every_status_is_shown_and_handlers_are_not_asked_about_it(
     # The first of them may be news to whoever was shown a list.
     assert watcher.told.count(("appeared", ORDERS)) <= 2
     assert "a defect" in caplog.text
+
+
+async def test_what_our_own_writes_have_made_is_not_shown_and_everything_else_is(
+    server: FakeAPIServer, watcher: Watcher, tmp_path: Path
+) -> None:
+    """Also the same status once more, which somebody else has written, and the same object anew."""
+    put(server, ORDERS)
+    async with watching(server, watcher, tmp_path):
+        await eventually(watcher.is_there(ORDERS))
+        await eventually(is_watching(server))
+        uid = watcher.there[ORDERS]["metadata"]["uid"]
+        watcher.own_writes.made(uid, put(server, ORDERS, status={"state": "ours"}))
+        put(server, ORDERS, status={"state": "ours"})
+        put(server, ORDERS, status={"state": "theirs"})
+        await eventually(lambda: len(watcher.statuses) == 2)
+        assert watcher.statuses == [{"state": "ours"}, {"state": "theirs"}]
+        assert not watcher.own_writes
+        watcher.own_writes.made(uid, "1")
+        server.delete("brokerconnections", "apps", "orders")
+        await eventually(watcher.is_there())
+        put(server, ORDERS)
+        await eventually(watcher.is_there(ORDERS))
+
+
+async def test_a_watch_goes_on_behind_what_our_own_writes_have_made(
+    server: FakeAPIServer, watcher: Watcher, tmp_path: Path
+) -> None:
+    """Or it would be shown again, all of it at once, and a version may be too old by then."""
+    put(server, ORDERS)
+    async with watching(server, watcher, tmp_path):
+        await eventually(watcher.is_there(ORDERS))
+        await eventually(is_watching(server))
+        uid = watcher.there[ORDERS]["metadata"]["uid"]
+        last = ""
+        for number in range(3):
+            last = put(server, ORDERS, status={"state": str(number)})
+            watcher.own_writes.made(uid, last)
+            await eventually(lambda: not watcher.own_writes)
+        asked = len(server.asked_for(CONNECTIONS, watch=True))
+        server.end_watches()
+        await eventually(lambda: len(server.asked_for(CONNECTIONS, watch=True)) > asked)
+        assert server.asked_for(CONNECTIONS, watch=True)[-1].query["resourceVersion"] == last
+        put(server, RABBIT)
+        await eventually(watcher.is_there(ORDERS, RABBIT))
+    assert watcher.statuses == [None]  # of the broker
+    assert watcher.gaps == 0
+
+
+async def test_what_a_watch_shows_again_after_it_broke_is_taken_in_again(
+    server: FakeAPIServer, watcher: Watcher, tmp_path: Path
+) -> None:
+    put(server, ORDERS)
+    async with watching(server, watcher, tmp_path):
+        await eventually(watcher.is_there(ORDERS))
+        await eventually(is_watching(server))
+        server.break_watches()
+        await eventually(lambda: server.watching == 0)
+        put(server, ORDERS, spec={"virtualHost": "two"})
+        await eventually(lambda: watcher.there[ORDERS].get("spec") == {"virtualHost": "two"})
+        assert watcher.starts == 1
+
+
+async def test_a_watch_that_ends_in_the_middle_of_a_line_is_begun_again(
+    server: FakeAPIServer, watcher: Watcher, tmp_path: Path
+) -> None:
+    put(server, ORDERS)
+    async with watching(server, watcher, tmp_path):
+        await eventually(watcher.is_there(ORDERS))
+        await eventually(is_watching(server))
+        server.say('{"type":"MODIFIED","object":{"kind":"BrokerConn')
+        server.end_watches()
+        await eventually(started_again(watcher, 1))
+        put(server, RABBIT)
+        await eventually(watcher.is_there(ORDERS, RABBIT))
+
+
+async def test_hundreds_of_objects_in_a_list_leave_others_their_turn(
+    server: FakeAPIServer, watcher: Watcher, tmp_path: Path
+) -> None:
+    """They are handed on as they are read, and each may take a while to be taken in."""
+    for number in range(200):
+        put(server, ORDERS._replace(name=f"orders-{number}"))
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while len(watcher.there) < 200:
+            turns += bool(watcher.there)
+            await asyncio.sleep(0)
+
+    async with watching(server, watcher, tmp_path), asyncio.timeout(10):
+        await others()
+    assert turns >= 10
 
 
 async def test_an_ordinary_end_of_a_watch_is_no_gap(

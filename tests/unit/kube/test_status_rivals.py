@@ -48,8 +48,8 @@ async def connected(scene: Scene) -> Scene:
 
 def is_true(scene: Scene, identity: Identity = ORDERS) -> bool:
     """Whether the API server has what is."""
-    entry = scene.statuses._entries[identity]
-    return scene.statuses._projection.of(entry) == stored(scene, identity)
+    entry, projection = scene.statuses._entries[identity], scene.statuses._projection
+    return projection.of(entry, projection.view(entry)) == stored(scene, identity)
 
 
 def stored(scene: Scene, identity: Identity = ORDERS) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What is written to the status of declared objects, when, and what comes of it."""
 
+import json
 import logging
 from collections.abc import AsyncIterator
 from itertools import pairwise
@@ -1000,3 +1001,56 @@ async def test_a_binding_is_shown_as_its_writer_knows_it(scene: Scene) -> None:
     await scene.show(a_connection(generation=2))
     await scene.clock.advance(1)
     assert "BindingPublished" not in str(scene.written()[-1]["conditions"])
+
+
+# --- what it knows of its own writes
+
+
+async def test_every_version_that_a_write_has_made_is_known_as_our_own(connected: Scene) -> None:
+    """So that the watch, which shows it, need not look at it."""
+    connected.own_writes.clear()
+    connected.lose()
+    await connected.clock.advance(1)
+    version = str(connected.api.versions[paths.status_of(ORDERS)])
+    assert connected.own_writes.shown_by(connected.line()) == version
+
+
+async def test_what_is_gone_is_no_longer_known_as_our_own(connected: Scene) -> None:
+    connected.lose()
+    await connected.clock.advance(1)
+    line = connected.line()
+    connected.statuses.gone(ORDERS)
+    assert connected.own_writes.shown_by(line) is None
+
+
+async def test_what_a_watch_has_shown_before_the_answer_came_is_not_waited_for(
+    connected: Scene,
+) -> None:
+    connected.api.before_answer = connected.show_status
+    connected.own_writes.clear()
+    connected.lose()
+    await connected.clock.advance(1)
+    assert len(connected.written()) == 1
+    assert connected.own_writes.shown_by(connected.line()) is None
+
+
+async def test_what_another_writer_has_made_is_not_taken_for_our_own(connected: Scene) -> None:
+    connected.lose()
+    await connected.clock.advance(1)
+    connected.write_over(is_missed=True, state="Fine")
+    assert connected.own_writes.shown_by(connected.line()) is None
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")], ids=["as ever", "with spaces"])
+async def test_an_answer_may_be_written_in_any_way(
+    connected: Scene, separators: tuple[str, str]
+) -> None:
+    """What does not end with the text that was sent, is parsed."""
+    connected.api.encode = json.JSONEncoder(separators=separators).encode
+    connected.lose()
+    await connected.clock.advance(100)
+    assert [status["state"] for status in connected.written()] == ["Waiting", "Connected"]
+    connected.show_status(ORDERS)
+    await connected.clock.advance(1000)
+    assert len(connected.written()) == 2
+    assert connected.notices.overwriters == []
