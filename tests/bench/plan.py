@@ -2,10 +2,16 @@
 
 from dataclasses import dataclass
 
-__all__ = ["HEARTBEAT", "HTTP_PATH", "PASSWORDS", "RETRY", "Plan"]
+__all__ = ["AT_ONCE", "HEARTBEAT", "HTTP_PATH", "PASSWORDS", "PAUSE_SECONDS", "RETRY", "Plan"]
+
+AT_ONCE = 50
+"""Handshakes under way together, as connectLimit.concurrent is by default."""
 
 HEARTBEAT = "30s"
 RETRY = {"delay": "1s", "maxDelay": "2s"}
+PAUSE_SECONDS = 2.0
+"""Of what is beside Springline, between tries while a server is away, give or take thirty per cent:
+as RETRY has it."""
 PASSWORDS = ("first-password", "second-password")
 """Of the user, before and after the rotation."""
 
@@ -18,9 +24,10 @@ HTTP_PATH = "/either"
 class Plan:
     """What may be made shorter for a trial."""
 
-    idle_seconds: float = 30.0
     probe_seconds: int = 15
     """The default of BrokerConnections."""
+    idle_seconds: float = 15.0
+    """So that each session is probed once meanwhile, and sends one heartbeat."""
     quiet_seconds: float = 1.0
     """After which nothing more is taken to be on its way to the API server."""
     restarts_broker: bool = True
