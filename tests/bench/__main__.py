@@ -28,6 +28,7 @@ from bench import (
 from bench.children import MeasurementFailed
 from bench.plan import Plan
 from bench.rows import Row
+from bench.tables import PREFERRED
 from support.apiserver import APIServerMissing
 from support.http_peers import HTTPPeerMissing
 from support.missing import PeerMissing
@@ -43,8 +44,9 @@ MOST = 10_000
 """More needs more ports and files than one machine gives to one broker by default."""
 MOST_OF_PART = {"http": 5000, "amqp10": 5000, "cluster": 5000}
 """Of the others MOST."""
-TIMES, LARGE = 3, 1000
-"""Turns where none are asked for; larger sizes have one, or the whole would take an hour."""
+TIMES = 3
+"""Turns of the size that the documentation has in full, where none are asked for; the others have
+one, or the whole would take an hour."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -55,7 +57,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--times",
         type=int,
-        help=f"turns, whose median counts; {TIMES} if unsaid, 1 above {LARGE} connections",
+        help=f"turns, whose median counts; if unsaid, {TIMES} with {PREFERRED} and 1 with others",
     )
     parser.add_argument("--picture", type=Path, help="where to draw the figures (SVG)")
     given = parser.parse_args(arguments)
@@ -85,7 +87,7 @@ def turns(count: int, times: int | None) -> int:
     """Return how often each side is measured with so many connections."""
     if times is not None:
         return times
-    return TIMES if count <= LARGE else 1
+    return TIMES if count == PREFERRED else 1
 
 
 def sizes(part: str, asked: Sequence[int]) -> list[int]:
@@ -115,9 +117,9 @@ def measure(part: str, directory: Path, asked: Sequence[int], times: int | None)
 
 
 def in_turns(
-    part: str, counts: Sequence[int], times: int | None, once: Callable[[int, int], list[Row]]
+    part: str, counts: Sequence[int], times: int | None, once: Callable[[int, Plan, int], list[Row]]
 ) -> list[Row]:
-    """Measure each size in its turns; `once` takes the size and the number of the turn, from 1."""
+    """Measure each size in its turns; `once` takes the size, the plan, and which turn, from 1."""
     found: list[Row] = []
     for count in counts:
         number = turns(count, times)
@@ -125,7 +127,7 @@ def in_turns(
         for turn in range(1, number + 1):
             print(f"{part}: {count} connections, turn {turn} of {number} …", flush=True)
             began = time.monotonic()
-            taken.append(once(count, turn))
+            taken.append(once(count, Plan().of_turn(turn), turn))
             print(f"  {time.monotonic() - began:.0f} s", flush=True)
         found += rows.medians(taken)
     return found
@@ -140,7 +142,7 @@ def without_cluster(directory: Path, counts: Sequence[int], times: int | None) -
             "standalone",
             counts,
             times,
-            lambda count, turn: standalone.measure(node, count, Plan(), program, turn=turn),
+            lambda count, plan, turn: standalone.measure(node, count, plan, program, turn=turn),
         )
 
 
@@ -151,7 +153,7 @@ def with_http(directory: Path, counts: Sequence[int], times: int | None) -> list
             "http",
             counts,
             times,
-            lambda count, turn: over_http.measure(web, count, Plan(), turn=turn),
+            lambda count, plan, turn: over_http.measure(web, count, plan, turn=turn),
         )
 
 
@@ -162,7 +164,7 @@ def with_amqp10(directory: Path, counts: Sequence[int], times: int | None) -> li
             "amqp10",
             counts,
             times,
-            lambda count, turn: over_amqp10.measure(node, count, Plan(), turn=turn),
+            lambda count, plan, turn: over_amqp10.measure(node, count, plan, turn=turn),
         )
 
 
@@ -173,7 +175,7 @@ def in_cluster(directory: Path, counts: Sequence[int], times: int | None) -> lis
             "cluster",
             counts,
             times,
-            lambda count, turn: asyncio.run(cluster.measure(site, count, Plan(), turn=turn)),
+            lambda count, plan, turn: asyncio.run(cluster.measure(site, count, plan, turn=turn)),
         )
 
 

@@ -78,12 +78,17 @@ class Bare:
 
         await asyncio.gather(*(renew(number) for number in range(self._count)))
 
-    async def survive(self) -> None:
-        """Wait until all are lost, and open them again: the loop that everybody writes."""
+    async def until_lost(self) -> None:
+        """Wait until all are lost."""
+        closing = [each.closing for each in self._open.values()]
+        await asyncio.wait(closing)
+        for each in closing:
+            each.exception()
+
+    async def until_back(self) -> None:
+        """Open all again: the loop that everybody writes."""
 
         async def reopened(number: int) -> None:
-            await asyncio.wait({self._open[number].closing})
-            self._open[number].closing.exception()
             while True:
                 with contextlib.suppress(OSError, AMQPError):
                     await self.connect(number)
@@ -132,8 +137,11 @@ class Alone(Holder):
     async def renew_all(self, secret: str) -> None:
         await self._bare.renew_all(secret)
 
-    async def survive(self) -> None:
-        await self._bare.survive()
+    async def until_lost(self) -> None:
+        await self._bare.until_lost()
+
+    async def until_back(self) -> None:
+        await self._bare.until_back()
 
     async def close_all(self) -> None:
         await self._bare.close_all()

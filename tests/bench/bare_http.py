@@ -161,16 +161,18 @@ class Alone(Holder):
         self._login = _login(secret)
         await asyncio.gather(*(self._ask(each) for each in self._open))
 
-    async def survive(self) -> None:
-        async def reopened(lost: Bare) -> Bare:
-            await lost.lost()
+    async def until_lost(self) -> None:
+        await self.close_first()
+        await asyncio.gather(*(each.lost() for each in self._open))
+
+    async def until_back(self) -> None:
+        async def connected() -> Bare:
             while True:
                 with contextlib.suppress(OSError):
                     return await self._connect()
                 await pause()
 
-        await self.close_first()
-        self._open = await asyncio.gather(*(reopened(each) for each in self._open))
+        self._open = await asyncio.gather(*(connected() for _ in self._open))
 
     async def close_all(self) -> None:
         await asyncio.gather(*(each.close() for each in self._open))

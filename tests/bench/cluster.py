@@ -151,12 +151,14 @@ def _measure_script(site: Site, count: int, plan: Plan, turn: int) -> list[Row]:
         "probe_seconds": plan.probe_seconds,
         "idle_seconds": plan.idle_seconds,
     }
+    idle = [sides.idle(plan)] if plan.idle_seconds else []
+    back = [_SURVIVE] if plan.restarts_broker else []
     found = sides.measured(
         "the script",
         children.python("bare_cluster"),
         count,
         plan,
-        [_OPEN, sides.idle(plan), _START, _RENEW, *([_SURVIVE] if plan.restarts_broker else [])],
+        [_OPEN, *idle, _START, _RENEW, *back],
         servers=site.servers,
         renewing=lambda: PASSWORDS[0],
         server=sides.of_rabbitmq(site.node, plan, count),
@@ -265,7 +267,9 @@ class _Run:
         ]
 
     async def idle(self) -> list[Row]:
-        """Do nothing for a while."""
+        """Do nothing for a while, if that is planned."""
+        if not self._plan.idle_seconds:
+            return []
         self._processors.start()
         began = time.time()
         await asyncio.sleep(self._plan.idle_seconds)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["Comparison", "Tree", "comparisons", "main", "table", "turns"]
+__all__ = ["Comparison", "Tree", "comparisons", "main", "rows_of", "table", "turns"]
 
 RESULTS: Final = Path("bench-results", "compared")
 TIMES: Final = 5
@@ -52,7 +52,7 @@ class Tree:
         done = subprocess.run(command, cwd=into, env=environment, check=False)
         if done.returncode != 0:
             raise SystemExit(f"the bench of {self.path} failed; its words are above")
-        return [row for each in sorted(into.glob("bench-results/*.json")) for row in _rows(each)]
+        return [row for each in sorted(into.glob("bench-results/*.json")) for row in rows_of(each)]
 
     def _once(self, arguments: Sequence[str]) -> list[str]:
         """Return what has a bench take one turn, where it knows of turns: here the trees do."""
@@ -61,7 +61,7 @@ class Tree:
         return ["--times", "1"] if knows and "--times" not in arguments else []
 
 
-def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
+def rows_of(path: Path) -> Iterator[Mapping[str, Any]]:
     """Yield what one part of the bench has measured; parts have rows of the same name."""
     for row in json.loads(path.read_text())["rows"]:
         yield {**row, "what": f"{path.stem}: {row['what'].strip()}"}

@@ -110,8 +110,10 @@ class Held(Holder):
         apply(self._parts, self._objects)
         await until(self._parts, self._everything, is_renewed)
 
-    async def survive(self) -> None:
+    async def until_lost(self) -> None:
         await until(self._parts, self._everything, is_lost)
+
+    async def until_back(self) -> None:
         await until(self._parts, self._everything, is_ready)
 
     async def close_all(self) -> None:

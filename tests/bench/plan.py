@@ -1,6 +1,6 @@
 """How a measurement is made; the same for Springline and for what it is compared with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 __all__ = ["AT_ONCE", "HEARTBEAT", "HTTP_PATH", "PASSWORDS", "PAUSE_SECONDS", "RETRY", "Plan"]
 
@@ -27,7 +27,7 @@ class Plan:
     probe_seconds: int = 15
     """The default of BrokerConnections."""
     idle_seconds: float = 15.0
-    """So that each session is probed once meanwhile, and sends one heartbeat."""
+    """So that each session is probed once meanwhile, and sends one heartbeat; 0 leaves it out."""
     quiet_seconds: float = 1.0
     """After which nothing more is taken to be on its way to the API server."""
     restarts_broker: bool = True
@@ -41,6 +41,10 @@ class Plan:
     def idle(self) -> str:
         """What idle means, in words."""
         return f"idle, probe {self.probe_seconds} s, heartbeat {HEARTBEAT.removesuffix('s')} s"
+
+    def of_turn(self, turn: int) -> "Plan":
+        """Return the plan of a turn: idling is the same in each, so that the first is enough."""
+        return self if turn == 1 else replace(self, idle_seconds=0.0)
 
     @staticmethod
     def seconds(count: int) -> float:

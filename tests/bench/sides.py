@@ -190,6 +190,7 @@ def _survived(
     child.tell(step.told)
     child.figures()
     server.stop()
+    child.figures()
     listens_at = server.started(processors.start)
     figures = child.figures()
     found.took[step] = Took(seconds=figures["at"] - listens_at, processors=processors.seconds)

@@ -40,8 +40,8 @@ def broker(directory: Path) -> RabbitMQNode:
 
 def steps(plan: Plan, *, idle_reach: str = "") -> list[Step]:
     """Return what is measured without a cluster, over any protocol."""
-    idle = sides.idle(plan, reach=idle_reach)
-    return [_OPEN, idle, _RENEW, *([_SURVIVE] if plan.restarts_broker else [])]
+    idle = [sides.idle(plan, reach=idle_reach)] if plan.idle_seconds else []
+    return [_OPEN, *idle, _RENEW, *([_SURVIVE] if plan.restarts_broker else [])]
 
 
 def declare_user(node: RabbitMQNode) -> None:

@@ -10,12 +10,13 @@ are told:
 | `idle` | they get ready to be probed; after the next line they only are | `wall`, `cpu` |
 | `renew SECRET` | each gets the secret | `wall`, `cpu` |
 | `reopen` | they are closed; after the next line they are opened again | `wall`, `cpu` |
-| `survive` | they wait until the server goes away, and open again | `at`, by `time.time()` |
+| `survive` | they wait until the server goes away | `lost` |
+| | they open again once it is back | `at`, by `time.time()`, `peak` |
 | end of input | they are closed | |
 
-Where a step has two lines, the child reports `prepared` before it waits for the second. Seconds are
-the child's own, octets those of its memory. What other processes use meanwhile is the parent's
-business: see `sides`.
+Where a step has two lines, and before it waits for the server to go away, the child reports
+`prepared`. Seconds are the child's own, octets those of its memory. What other processes use
+meanwhile is the parent's business: see `sides`.
 """
 
 import asyncio
@@ -55,8 +56,11 @@ class Holder(Protocol):
     async def renew_all(self, secret: str) -> None:
         """Bring a secret to each."""
 
-    async def survive(self) -> None:
-        """Wait until all are lost, and open them again."""
+    async def until_lost(self) -> None:
+        """Wait until all are lost."""
+
+    async def until_back(self) -> None:
+        """Open them again, as soon as that works."""
 
     async def close_all(self) -> None:
         """Close the measured connections."""
@@ -106,9 +110,11 @@ async def _done(holder: Holder, step: str, secret: str) -> None:
             await _until_told()
             await _timed(holder.open_all)
         case "survive":
-            surviving = asyncio.ensure_future(holder.survive())
+            losing = asyncio.ensure_future(holder.until_lost())
             report(prepared=1)
-            await surviving
+            await losing
+            report(lost=1)
+            await holder.until_back()
             report(at=time.time(), peak=peak_bytes())
         case _:
             raise ValueError(f"there is no step {step!r}")

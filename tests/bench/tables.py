@@ -12,11 +12,14 @@ from bench import rows as measured_rows
 from bench import sizing
 from bench.rows import Row
 
-__all__ = ["PARTS", "Part", "document"]
+__all__ = ["PARTS", "PREFERRED", "Part", "document"]
 
-_PREFERRED: Final = 1000
+PREFERRED: Final = 1000
 """The number of connections whose figures the page has in full, where it was measured."""
 _DASH: Final = "–"  # noqa: RUF001 - as the page has it
+
+_UNITS: Final = {"% of a core": "%", "1/s": ""}
+"""What the name of the row says already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +74,7 @@ def document(name: str, measured: Sequence[Row]) -> str:
     """Return the page's part of this name as Markdown."""
     part = PARTS[name]
     counts = sorted({row.count for row in measured})
-    shown = _PREFERRED if _PREFERRED in counts else counts[-1]
+    shown = PREFERRED if PREFERRED in counts else counts[-1]
     blocks = [f"### {part.heading}, N = {shown:,}"]
     for title in part.titles:
         chosen = [row for row in measured if row.count == shown and row.what.startswith(title)]
@@ -167,7 +170,7 @@ def _figure(value: float | None, unit: str) -> str:
     if value is None:
         return _DASH
     digits = 0 if value >= 100 else 1 if value >= 10 else 2
-    return f"{value:,.{digits}f} {'%' if unit == '% of a core' else unit}".rstrip()
+    return f"{value:,.{digits}f} {_UNITS.get(unit, unit)}".rstrip()
 
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
