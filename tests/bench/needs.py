@@ -74,7 +74,7 @@ def too_few_of_broker(count: int, node: RabbitMQNode) -> str:
         return ""
     return (
         f"{count} connections need {descriptors(count)} ports of Erlang and the broker has "
-        f"{ports}; unset ERL_MAX_PORTS, or measure fewer"
+        f"{ports}; measure fewer: make bench BENCH_ARGS='500'"
     )
 
 

@@ -1,24 +1,27 @@
 """The parts of the measurements that only compute; tests/cluster/test_bench.py runs them."""
 
 import dataclasses
+import io
 import json
 import os
 import re
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from bench import __main__ as command
-from bench import broker_log, compare, measuring, needs, picture, rows, sides, sizing, tables
+from bench import broker_log, compare, measuring, needs, picture, rows, sides, sizing, steps, tables
 from bench.asked import Asking
 from bench.plan import Plan
 from bench.rows import Row, Step
 from bench.sides import OWN, Measured, Took
+from bench.steps import Holder
 
 WHO = "system:serviceaccount:springline-system:springline"
 
@@ -252,6 +255,103 @@ def test_figures_are_medians_with_their_ranges(tmp_path: Path) -> None:
 def test_one_turn_has_no_range() -> None:
     [found] = rows.medians([[a_row(ours=3.0)]])
     assert (found.ours, found.times, found.ranges) == (3.0, 1, {})
+
+
+# --- steps
+
+
+class Noting(Holder):
+    """Notes what it is to do."""
+
+    def __init__(self) -> None:
+        self.did: list[str] = []
+
+    async def open_first(self) -> None:
+        self.did.append("first")
+
+    async def open_all(self) -> None:
+        self.did.append("open")
+
+    async def prepare_to_idle(self) -> None:
+        self.did.append("prepare")
+
+    async def idle(self) -> None:
+        self.did.append("idle")
+
+    async def renew_all(self, secret: str) -> None:
+        self.did.append(f"renew {secret}")
+
+    async def until_lost(self) -> None:
+        self.did.append("lost")
+
+    async def until_back(self) -> None:
+        self.did.append("back")
+
+    async def close_all(self) -> None:
+        self.did.append("close")
+
+    async def close_first(self) -> None:
+        self.did.append("close first")
+
+
+async def test_child_does_the_steps_that_it_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It says that it is ready before what is measured begins, and closes all at the end."""
+    told = ["open", "idle", "now", "reopen", "now", "renew second", "survive"]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(told) + "\n"))
+    holder = Noting()
+    await steps.serve(holder, 3, Plan())
+    assert holder.did == [
+        *["first", "open", "prepare", "idle", "close", "open", "renew second", "lost", "back"],
+        *["close", "close first"],
+    ]
+    reports = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [next(iter(each)) for each in reports] == [
+        *["resident", "wall", "prepared", "wall", "prepared", "wall", "wall"],
+        *["prepared", "lost", "at"],
+    ]
+
+
+async def test_each_is_asked_once_in_an_interval() -> None:
+    asked: list[int] = []
+
+    async def ask(number: int) -> None:
+        asked.append(number)
+
+    await steps.asked_in_turn(range(20), ask, Plan(probe_seconds=1, idle_seconds=1.0))
+    assert sorted(asked) == list(range(20))
+
+
+def test_restart_counts_from_when_the_server_listens() -> None:
+    """Not from when its start has come to an end."""
+    order: list[str] = []
+    is_seen = threading.Event()
+
+    def start() -> None:
+        order.append("starts")
+        assert is_seen.wait(60.0)
+        order.append("started")
+
+    def listening() -> Callable[[], float | None]:
+        return lambda: 5.0 if order else None
+
+    def then() -> None:
+        order.append("listens")
+        is_seen.set()
+
+    server = sides.Restartable(lambda: None, start, listening)
+    assert server.started(then) == 5.0
+    assert order == ["starts", "listens", "started"]
+
+
+def test_restart_that_fails_says_so() -> None:
+    def start() -> None:
+        raise OSError("no such program")
+
+    server = sides.Restartable(lambda: None, start, lambda: lambda: None)
+    with pytest.raises(OSError, match="no such program"):
+        server.started(lambda: None)
 
 
 # --- processor time
