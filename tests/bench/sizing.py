@@ -31,6 +31,8 @@ _MOST_MILLICORES: Final = 1000
 class Cost:
     """What one process takes."""
 
+    count: int
+    """Connections that were measured."""
     before: float
     """MB before the first connection."""
     each: float
@@ -85,6 +87,7 @@ def cost(rows: Sequence[Row], *, title: str = "") -> Cost | None:
         if before is None or peak is None or idle is None or reconnecting is None:
             continue
         return Cost(
+            count=count,
             before=before,
             each=(peak - before) / count,
             idle=idle / 100 / count,

@@ -82,7 +82,8 @@ def document(name: str, measured: Sequence[Row]) -> str:
     if part.grows and len(counts) > 1:
         blocks += [f"### {part.heading}: how it grows", _growth(part, counts, measured)]
     if part.is_sized and (cost := sizing.cost(measured)):
-        blocks += [f"### {part.heading}: what one process holds", _sizes(cost)]
+        heading = f"### {part.heading}: what one process holds, from N = {cost.count:,}"
+        blocks += [heading, _sizes(cost)]
     return "\n\n".join(blocks) + "\n"
 
 

@@ -417,24 +417,24 @@ def test_what_is_beside_is_joined_by_name() -> None:
 
 def test_size_is_bound_by_what_is_scarce_first() -> None:
     """Four fifths of the memory, half of the processor while idle, all back in a minute."""
-    cost = sizing.Cost(before=50.0, each=0.05, idle=2e-5, reconnecting=2e-3)
+    cost = sizing.Cost(count=1000, before=50.0, each=0.05, idle=2e-5, reconnecting=2e-3)
     small = sizing.size(cost, 128, 1000)
     assert (small.connections, small.bound_by) == (1000, "memory")  # (102.4 - 50) / 0.05
     slow = sizing.size(cost, 2048, 50)
     assert (slow.connections, slow.bound_by) == (1200, "idling")  # 0.025 / 2e-5
     stormy = sizing.size(
-        sizing.Cost(before=50.0, each=0.05, idle=2e-6, reconnecting=1e-2), 2048, 100
+        sizing.Cost(count=1000, before=50.0, each=0.05, idle=2e-6, reconnecting=1e-2), 2048, 100
     )
     assert (stormy.connections, stormy.bound_by) == (600, "reconnecting")  # 0.1 * 60 / 1e-2
 
 
 def test_size_too_small_for_the_process_itself_holds_nothing() -> None:
-    cost = sizing.Cost(before=50.0, each=0.05, idle=2e-5, reconnecting=2e-3)
+    cost = sizing.Cost(count=1000, before=50.0, each=0.05, idle=2e-5, reconnecting=2e-3)
     assert sizing.size(cost, 60, 100).connections == 0
 
 
 def test_more_than_one_core_holds_no_more() -> None:
-    cost = sizing.Cost(before=50.0, each=0.05, idle=2e-5, reconnecting=2e-3)
+    cost = sizing.Cost(count=1000, before=50.0, each=0.05, idle=2e-5, reconnecting=2e-3)
     assert sizing.size(cost, 4096, 4000).by_idling == sizing.size(cost, 4096, 1000).by_idling
 
 
@@ -442,6 +442,7 @@ def test_cost_is_that_of_the_largest_size_with_all_figures() -> None:
     incomplete = [row for row in a_side(2000) if "reconnect" not in row.what]
     cost = sizing.cost([*a_side(500), *a_side(1000), *incomplete])
     assert cost is not None
+    assert cost.count == 1000
     assert cost.before == pytest.approx(50.0)
     assert cost.each == pytest.approx(0.05), "the peak counts, and not what stays"
     assert cost.idle == pytest.approx(2e-5)
