@@ -49,6 +49,14 @@ TIMES = 3
 one, or the whole would take an hour."""
 
 
+class Incomplete(MeasurementFailed):
+    """A size was not measured to its end; `found` is what was measured before."""
+
+    def __init__(self, text: str, found: list[Row]) -> None:
+        super().__init__(text)
+        self.found = found
+
+
 def main(arguments: Sequence[str]) -> None:
     """Measure what the arguments ask for."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
@@ -69,10 +77,16 @@ def main(arguments: Sequence[str]) -> None:
         raise SystemExit(f"make bench: {problem}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     began = time.monotonic()
+    failed: list[str] = []
     try:
         with tempfile.TemporaryDirectory(prefix="springline-bench-") as directory:
             for part in (given.only,) if given.only else PARTS:
-                measured = measure(part, Path(directory), given.counts, given.times)
+                try:
+                    measured = measure(part, Path(directory), given.counts, given.times)
+                except Incomplete as error:
+                    print(f"{error}; on with the next part.", flush=True)
+                    failed.append(str(error))
+                    measured = error.found
                 report(part, measured)
                 if part == "cluster":
                     picture.draw(given.picture or RESULTS / "performance.svg", measured)
@@ -81,6 +95,8 @@ def main(arguments: Sequence[str]) -> None:
     except KeyboardInterrupt:
         raise SystemExit("stopped") from None
     print(f"all of it took {(time.monotonic() - began) / 60:.0f} minutes", flush=True)
+    if failed:
+        raise SystemExit(f"make bench: {'; '.join(failed)}")
 
 
 def turns(count: int, times: int | None) -> int:
@@ -119,7 +135,10 @@ def measure(part: str, directory: Path, asked: Sequence[int], times: int | None)
 def in_turns(
     part: str, counts: Sequence[int], times: int | None, once: Callable[[int, Plan, int], list[Row]]
 ) -> list[Row]:
-    """Measure each size in its turns; `once` takes the size, the plan, and which turn, from 1."""
+    """Measure each size in its turns; `once` takes the size, the plan, and which turn, from 1.
+
+    Raises `Incomplete` where a turn fails; turns of the same size are lost, smaller sizes are not.
+    """
     found: list[Row] = []
     for count in counts:
         number = turns(count, times)
@@ -127,7 +146,10 @@ def in_turns(
         for turn in range(1, number + 1):
             print(f"{part}: {count} connections, turn {turn} of {number} …", flush=True)
             began = time.monotonic()
-            taken.append(once(count, Plan().of_turn(turn), turn))
+            try:
+                taken.append(once(count, Plan().of_turn(turn), turn))
+            except MeasurementFailed as error:
+                raise Incomplete(f"{part}, {count} connections: {error}", found) from None
             print(f"  {time.monotonic() - began:.0f} s", flush=True)
         found += rows.medians(taken)
     return found

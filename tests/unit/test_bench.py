@@ -18,6 +18,7 @@ import pytest
 from bench import __main__ as command
 from bench import broker_log, compare, measuring, needs, picture, rows, sides, sizing, steps, tables
 from bench.asked import Asking
+from bench.children import MeasurementFailed
 from bench.plan import Plan
 from bench.rows import Row, Step
 from bench.sides import OWN, Measured, Took
@@ -233,6 +234,29 @@ def test_each_size_is_measured_in_its_turns() -> None:
         *[(1000, 1, True), (1000, 2, False), (1000, 3, False)],
     ]
     assert [(row.count, row.ours, row.times) for row in found] == [(500, 2.0, 3), (1000, 2.0, 3)]
+
+
+def test_part_that_fails_keeps_what_it_has_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The end says what has failed, with an exit code of a failure."""
+
+    def once(count: int, *_: object) -> list[Row]:
+        if count > 500:
+            raise MeasurementFailed("the broker hung up")
+        return [a_row(count, ours=7.0)]
+
+    def part(_: Path, counts: Sequence[int], times: int | None) -> list[Row]:
+        return command.in_turns("a part", counts, times, once)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "PARTS", ("standalone", "amqp10"))
+    monkeypatch.setattr(command, "MEASURES", dict.fromkeys(command.PARTS, part))
+    with pytest.raises(SystemExit, match="a part, 1000 connections: the broker hung up"):
+        command.main(["500", "1000"])
+    for name in command.PARTS:
+        assert "| applied → all Ready | 7.00 s |" in (command.RESULTS / f"{name}.md").read_text()
+    assert "on with the next part" in capsys.readouterr().out
 
 
 def test_figures_are_medians_with_their_ranges(tmp_path: Path) -> None:
