@@ -202,7 +202,7 @@ image: ## Build the image with docker, podman or buildah; IMAGE=... names it, BU
 image-builder: ## Get podman and bases to build on, for the tests of the image, unless they are there
 	@tests/support/install-builder.sh
 
-bench: $(INSTALLED) rabbitmq brokers http-peers apiserver tools ## Measure beside a script without an operator (less than 25 minutes)
+bench: $(INSTALLED) rabbitmq brokers http-peers apiserver tools ## Measure beside a script without an operator (about 25 minutes)
 	@$(BIN)/python -m bench $(BENCH_ARGS)
 
 pictures: $(INSTALLED) rabbitmq apiserver tools prometheus ## Draw the dashboard anew for the documentation, in some five minutes

@@ -170,7 +170,8 @@ def _with_ratio(row: Row) -> str:
 def _figure(value: float | None, unit: str) -> str:
     if value is None:
         return _DASH
-    digits = 0 if value >= 100 else 1 if value >= 10 else 2
+    is_count = not unit and value == int(value) and (value == 0 or value >= 10)
+    digits = 0 if value >= 100 or is_count else 1 if value >= 10 else 2
     return f"{value:,.{digits}f} {_UNITS.get(unit, unit)}".rstrip()
 
 

@@ -509,11 +509,14 @@ def test_tables_of_the_page_have_the_columns_that_are_written(part: str) -> None
 
 
 def test_page_is_written_with_units_and_ratios() -> None:
-    measured = rows.beside(a_side(), bare=a_side(factor=0.5))
+    counted = [a_row(ours=50.0, what="  handshakes at once", unit=""), a_row(ours=1.0, unit="")]
+    measured = [*rows.beside(a_side(), bare=a_side(factor=0.5)), *counted]
     written = tables.document("standalone", measured)
     assert "### Standalone, N = 1,000\n" in written
     assert "| memory per connection | 40.0 KB | 20.0 KB | 2.0 | – |" in written  # noqa: RUF001
     assert "| declared → all Ready | 0.30 s | 1.50 s | 0.15 s | 1.50 s | – | – |" in written  # noqa: RUF001
+    assert "| … handshakes at once | 50 | – |" in written  # noqa: RUF001
+    assert "| applied → all Ready | 1.00 | – |" in written  # noqa: RUF001
     assert "| 128 MB | 100 m | 1,000 | memory |" in written
     assert "how it grows" not in written, "one size does not grow"
 
