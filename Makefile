@@ -6,7 +6,7 @@ PYTHON ?=
 PYTEST_ARGS ?=
 # How many suites run side by side: make test AT_ONCE=1
 AT_ONCE ?=
-# What to measure: make bench BENCH_ARGS='5000', or '--only standalone 500 1000'
+# What to measure: make bench BENCH_ARGS='5000', or '--only standalone 10000'
 BENCH_ARGS ?=
 # Which faults: make chaos SEED=seven SEQUENCES=50 PART=A
 SEED ?=
@@ -202,7 +202,7 @@ image: ## Build the image with docker, podman or buildah; IMAGE=... names it, BU
 image-builder: ## Get podman and bases to build on, for the tests of the image, unless they are there
 	@tests/support/install-builder.sh
 
-bench: $(INSTALLED) rabbitmq brokers http-peers apiserver tools ## Measure beside a script without an operator (about 13 minutes)
+bench: $(INSTALLED) rabbitmq brokers http-peers apiserver tools ## Measure beside a script without an operator (about 25 minutes)
 	@$(BIN)/python -m bench $(BENCH_ARGS)
 
 pictures: $(INSTALLED) rabbitmq apiserver tools prometheus ## Draw the dashboard anew for the documentation, in some five minutes

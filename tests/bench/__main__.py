@@ -1,39 +1,60 @@
 """`make bench`: Springline beside the bare minimum and a peer, as tables, JSON and a picture.
 
-The numbers of connections are given as arguments, for example `python -m bench 500 1000`. All
+The numbers of connections are given as arguments, for example `python -m bench 500 1000`. Within
+one run Springline and what is beside it take turns, and each figure is the median of its turns. All
 servers are private, on loopback, and stopped at the end, on Ctrl-C too.
 """
 
 import argparse
 import asyncio
-import resource
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import replace
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import cluster, commands, over_amqp10, over_http, picture, rows, standalone
+from bench import (
+    cluster,
+    commands,
+    needs,
+    over_amqp10,
+    over_http,
+    picture,
+    rows,
+    standalone,
+    tables,
+)
 from bench.children import MeasurementFailed
 from bench.plan import Plan
 from bench.rows import Row
+from bench.tables import PREFERRED
 from support.apiserver import APIServerMissing
 from support.http_peers import HTTPPeerMissing
 from support.missing import PeerMissing
-from support.rabbitmq import RabbitMQMissing, RabbitMQNode
+from support.rabbitmq import RabbitMQMissing
 from support.tools import ToolMissing
 
 RESULTS = Path("bench-results")
 DEFAULT_COUNTS = (500, 1000, 2000)
-DEFAULT_HTTP_COUNTS = (1000,)
-"""One alone, as each takes more than a minute: idling is measured of what is beside it, too."""
-DEFAULT_AMQP10_COUNTS = (500,)
+FEWER = {"http": (1000,), "amqp10": (1000,)}
+"""Parts of which only one size is measured, unless sizes are given."""
 PARTS = ("standalone", "http", "amqp10", "commands", "cluster")
-MOST = 5000
+MOST = 10_000
 """More needs more ports and files than one machine gives to one broker by default."""
-BESIDE = 500
-"""Descriptors of a process beside its connections: its program, its logs, its other sockets."""
+MOST_OF_PART = {"http": 5000, "amqp10": 5000, "cluster": 5000}
+"""Of the others MOST."""
+TIMES = 3
+"""Turns of the size that the documentation has in full, where none are asked for; the others have
+one, or the whole would take an hour."""
+
+
+class Incomplete(MeasurementFailed):
+    """A size was not measured to its end; `found` is what was measured before."""
+
+    def __init__(self, text: str, found: list[Row]) -> None:
+        super().__init__(text)
+        self.found = found
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -41,91 +62,151 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("counts", nargs="*", type=int, metavar="N", help="numbers of connections")
     parser.add_argument("--only", choices=PARTS, help="leave the others out")
+    parser.add_argument(
+        "--times",
+        type=int,
+        help=f"turns, whose median counts; if unsaid, {TIMES} with {PREFERRED} and 1 with others",
+    )
     parser.add_argument("--picture", type=Path, help="where to draw the figures (SVG)")
     given = parser.parse_args(arguments)
-    counts = given.counts or DEFAULT_COUNTS
-    if not all(0 < count <= MOST for count in counts):
+    if not all(0 < count <= MOST for count in given.counts):
         parser.error(f"numbers of connections are between 1 and {MOST}")
-    if problem := too_few_descriptors(max(counts)):
-        raise SystemExit(problem)
+    if given.times is not None and given.times < 1:
+        parser.error("--times is at least 1")
+    if problem := needs.too_few_descriptors(max(given.counts or DEFAULT_COUNTS)):
+        raise SystemExit(f"make bench: {problem}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
+    began = time.monotonic()
+    failed: list[str] = []
     try:
         with tempfile.TemporaryDirectory(prefix="springline-bench-") as directory:
-            parts = (given.only,) if given.only else PARTS
-            if "standalone" in parts:
-                report("standalone", without_cluster(Path(directory), counts))
-            if "http" in parts:
-                report("http", over_http_too(Path(directory), given.counts or DEFAULT_HTTP_COUNTS))
-            if "amqp10" in parts:
-                numbers = given.counts or DEFAULT_AMQP10_COUNTS
-                report("amqp10", over_amqp10_too(Path(directory), numbers))
-            if "commands" in parts:
-                report("commands", of_commands(Path(directory)))
-            if "cluster" in parts:
-                measured = in_cluster(Path(directory), counts)
-                report("cluster", measured)
-                picture.draw(given.picture or RESULTS / "performance.svg", measured)
+            for part in (given.only,) if given.only else PARTS:
+                try:
+                    measured = measure(part, Path(directory), given.counts, given.times)
+                except Incomplete as error:
+                    print(f"{error}; on with the next part.", flush=True)
+                    failed.append(str(error))
+                    measured = error.found
+                report(part, measured)
+                if part == "cluster":
+                    picture.draw(given.picture or RESULTS / "performance.svg", measured)
     except (MeasurementFailed, RabbitMQMissing) as error:
         raise SystemExit(f"make bench: {error}") from None
     except KeyboardInterrupt:
         raise SystemExit("stopped") from None
+    print(f"all of it took {(time.monotonic() - began) / 60:.0f} minutes", flush=True)
+    if failed:
+        raise SystemExit(f"make bench: {'; '.join(failed)}")
 
 
-def too_few_descriptors(count: int) -> str:
-    """Allow as many files as may be had, and say so where that is not enough."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    needed = count + BESIDE
-    if most == resource.RLIM_INFINITY or most >= needed:
-        return ""
-    return (
-        f"make bench: {count} connections need {needed} file descriptors and this shell allows "
-        f"{most}; raise the limit (ulimit -Hn), or measure fewer: make bench BENCH_ARGS='500'"
-    )
+def turns(count: int, times: int | None) -> int:
+    """Return how often each side is measured with so many connections."""
+    if times is not None:
+        return times
+    return TIMES if count == PREFERRED else 1
 
 
-def without_cluster(directory: Path, counts: Sequence[int]) -> list[Row]:
+def sizes(part: str, asked: Sequence[int]) -> list[int]:
+    """Return with how many connections a part is measured; say which are left out, and why."""
+    most = MOST_OF_PART.get(part, MOST)
+    found = []
+    for count in asked or FEWER.get(part, DEFAULT_COUNTS):
+        if count <= most:
+            found.append(count)
+        else:
+            print(f"{part}: {count} connections are left out, {most} are the most.", flush=True)
+    return needs.possible(found)
+
+
+def measure(part: str, directory: Path, asked: Sequence[int], times: int | None) -> list[Row]:
+    """Measure one part; nothing where its servers cannot be had."""
+    if part == "commands":
+        return of_commands(directory)
+    counts = sizes(part, asked)
+    if not counts:
+        return []
+    try:
+        return MEASURES[part](directory / part, counts, times)
+    except (APIServerMissing, ToolMissing, HTTPPeerMissing, PeerMissing) as error:
+        print(f"{part} is not measured: {error}.", flush=True)
+        return []
+
+
+def in_turns(
+    part: str, counts: Sequence[int], times: int | None, once: Callable[[int, Plan, int], list[Row]]
+) -> list[Row]:
+    """Measure each size in its turns; `once` takes the size, the plan, and which turn, from 1.
+
+    Raises `Incomplete` where a turn fails; turns of the same size are lost, smaller sizes are not.
+    """
+    found: list[Row] = []
+    for count in counts:
+        number = turns(count, times)
+        taken = []
+        for turn in range(1, number + 1):
+            print(f"{part}: {count} connections, turn {turn} of {number} …", flush=True)
+            began = time.monotonic()
+            try:
+                taken.append(once(count, Plan().of_turn(turn), turn))
+            except MeasurementFailed as error:
+                raise Incomplete(f"{part}, {count} connections: {error}", found) from None
+            print(f"  {time.monotonic() - began:.0f} s", flush=True)
+        found += rows.medians(taken)
+    return found
+
+
+def without_cluster(directory: Path, counts: Sequence[int], times: int | None) -> list[Row]:
     """Measure standalone mode with each number of connections."""
     program = standalone.go_program()
-    found: list[Row] = []
-    with RabbitMQNode(directory / "standalone") as node:
+    with standalone.broker(directory) as node:
         standalone.declare_user(node)
-        for count in counts:
-            print(f"measuring {count} connections without a cluster …", flush=True)
-            found += standalone.measure(node, count, Plan(), program)
-    return found
+        return in_turns(
+            "standalone",
+            counts,
+            times,
+            lambda count, plan, turn: standalone.measure(node, count, plan, program, turn=turn),
+        )
 
 
-def over_http_too(directory: Path, counts: Sequence[int]) -> list[Row]:
-    """Measure sessions over HTTP with each number; nothing where there is no server."""
-    found: list[Row] = []
-    plan = Plan()
-    plan = replace(plan, idle_seconds=plan.probe_seconds)  # each session is probed once meanwhile
-    try:
-        server = over_http.server(directory / "http")
-    except HTTPPeerMissing as error:
-        print(f"sessions over HTTP are not measured: {error}.", flush=True)
-        return found
-    with server:
-        for count in counts:
-            print(f"measuring {count} connections over HTTP …", flush=True)
-            found += over_http.measure(server, count, plan)
-    return found
+def with_http(directory: Path, counts: Sequence[int], times: int | None) -> list[Row]:
+    """Measure sessions over HTTP with each number."""
+    with over_http.server(directory) as web:
+        return in_turns(
+            "http",
+            counts,
+            times,
+            lambda count, plan, turn: over_http.measure(web, count, plan, turn=turn),
+        )
 
 
-def over_amqp10_too(directory: Path, counts: Sequence[int]) -> list[Row]:
-    """Measure sessions over AMQP 1.0 with each number; nothing where there is no broker."""
-    found: list[Row] = []
-    try:
-        node = over_amqp10.broker(directory / "amqp10")
-    except PeerMissing as error:
-        print(f"sessions over AMQP 1.0 are not measured: {error}.", flush=True)
-        return found
-    with node:
-        for count in counts:
-            print(f"measuring {count} connections over AMQP 1.0 …", flush=True)
-            found += over_amqp10.measure(node, count, Plan())
-    return found
+def with_amqp10(directory: Path, counts: Sequence[int], times: int | None) -> list[Row]:
+    """Measure sessions over AMQP 1.0 with each number."""
+    with over_amqp10.broker(directory) as node:
+        return in_turns(
+            "amqp10",
+            counts,
+            times,
+            lambda count, plan, turn: over_amqp10.measure(node, count, plan, turn=turn),
+        )
+
+
+def in_cluster(directory: Path, counts: Sequence[int], times: int | None) -> list[Row]:
+    """Measure the operator with each number of connections."""
+    with cluster.prepared(directory) as site:
+        return in_turns(
+            "cluster",
+            counts,
+            times,
+            lambda count, plan, turn: asyncio.run(cluster.measure(site, count, plan, turn=turn)),
+        )
+
+
+MEASURES: dict[str, Callable[[Path, Sequence[int], int | None], list[Row]]] = {
+    "standalone": without_cluster,
+    "http": with_http,
+    "amqp10": with_amqp10,
+    "cluster": in_cluster,
+}
 
 
 def of_commands(directory: Path) -> list[Row]:
@@ -140,26 +221,19 @@ def of_commands(directory: Path) -> list[Row]:
     return []
 
 
-def in_cluster(directory: Path, counts: Sequence[int]) -> list[Row]:
-    """Measure the operator with each number of connections; nothing where there is no cluster."""
-    found: list[Row] = []
-    try:
-        with cluster.prepared(directory / "cluster") as site:
-            for count in counts:
-                print(f"measuring {count} connections in a cluster …", flush=True)
-                found += asyncio.run(cluster.measure(site, count, Plan()))
-    except (APIServerMissing, ToolMissing) as error:
-        print(f"the operator in a cluster is not measured: {error}.", flush=True)
-    return found
-
-
 def report(name: str, measured: Sequence[Row]) -> None:
-    """Print the table and write it as JSON."""
+    """Print the table, and write it as JSON and as the page of the documentation has it."""
     if not measured:
         return
     path = RESULTS / f"{name}.json"
     rows.write(path, measured)
-    print(f"\n{name}\n{rows.table(measured)}\nwritten to {path}\n", flush=True)
+    page = path.with_suffix(".md")
+    document = tables.document(name, measured)
+    page.write_text(document, encoding="utf-8")
+    print(
+        f"\n{name}\n{rows.table(measured)}\n\n{document}\nwritten to {path} and {page}\n",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Child: the same number of connections with aiormq alone, as the least that can be had.
 
-It opens them, brings a new secret to each, and, told by a line that the broker restarts, opens them
-again as soon as that works.
+It opens them, publishes on each in every interval while they are idle, brings a secret to each, and
+opens them again when the broker has been away. See `steps` for what it is told.
 """
 
 import asyncio
@@ -9,23 +9,21 @@ import contextlib
 import logging
 import random
 import sys
-import time
 from collections.abc import Awaitable, Callable
 
 import aiormq
-from aiormq.abc import AbstractConnection
+from aiormq.abc import AbstractChannel, AbstractConnection
 from aiormq.exceptions import AMQPError
 
-from bench.measuring import Stopwatch, report, resident_bytes
+from bench import steps
+from bench.plan import AT_ONCE, PAUSE_SECONDS, Plan
+from bench.steps import Holder
 
-__all__ = ["USER", "Bare", "survive_if_told"]
+__all__ = ["USER", "Alone", "Bare", "pause"]
 
 USER = "bench"
-_AT_ONCE = 50
-"""As connectLimit.concurrent is by default."""
-_PAUSE_SECONDS = 2.0
-"""Between tries while the broker is away, give or take thirty per cent: as the Broker declares."""
-_LIMIT_SECONDS = 300.0
+_PROBE = "springline-probe"
+"""No queue is called so: the broker confirms the message and drops it."""
 
 
 # That the broker goes away is no news here.
@@ -34,6 +32,11 @@ logging.getLogger("aiormq").setLevel(logging.CRITICAL)
 
 async def _nothing_more(_: int) -> None:
     pass
+
+
+async def pause() -> None:
+    """Wait between two tries to reach a server that is away."""
+    await asyncio.sleep(PAUSE_SECONDS * random.uniform(0.7, 1.3))
 
 
 class Bare:
@@ -53,7 +56,7 @@ class Bare:
         self._url = f"amqp://{USER}:{password}@127.0.0.1:{port}/?heartbeat=30"
         self._count = count
         self._then = then
-        self._limit = asyncio.Semaphore(_AT_ONCE)
+        self._limit = asyncio.Semaphore(AT_ONCE)
         self._open: dict[int, AbstractConnection] = {}
 
     async def connect(self, number: int) -> None:
@@ -75,51 +78,93 @@ class Bare:
 
         await asyncio.gather(*(renew(number) for number in range(self._count)))
 
-    async def survive(self) -> None:
-        """Wait until all are lost, and open them again: the loop that everybody writes."""
+    async def until_lost(self) -> None:
+        """Wait until all are lost."""
+        closing = [each.closing for each in self._open.values()]
+        await asyncio.wait(closing)
+        for each in closing:
+            each.exception()
+
+    async def until_back(self) -> None:
+        """Open all again: the loop that everybody writes."""
 
         async def reopened(number: int) -> None:
-            await asyncio.wait({self._open[number].closing})
-            self._open[number].closing.exception()
             while True:
                 with contextlib.suppress(OSError, AMQPError):
                     await self.connect(number)
                     return
-                await asyncio.sleep(_PAUSE_SECONDS * random.uniform(0.7, 1.3))
+                await pause()
 
         await asyncio.gather(*(reopened(number) for number in range(self._count)))
+
+    async def channels(self) -> list[AbstractChannel]:
+        """Open a channel with confirms on each."""
+
+        async def channel(connection: AbstractConnection) -> AbstractChannel:
+            async with self._limit:
+                return await connection.channel(publisher_confirms=True)
+
+        return await asyncio.gather(*(channel(each) for each in self._open.values()))
 
     async def close_all(self) -> None:
         """Close all of them."""
         await asyncio.gather(*(each.close() for each in self._open.values()))
 
 
-async def survive_if_told(bare: Bare) -> None:
-    """Survive a restart of the broker, if a line on standard input announces one; say when."""
-    if await asyncio.to_thread(sys.stdin.readline):
-        surviving = asyncio.ensure_future(bare.survive())
-        report(prepared=1)
-        await surviving
-        report(at=time.time())
+class Alone(Holder):
+    """`first` beside `bare`; with probes only where `probed`."""
+
+    def __init__(self, first: Bare, bare: Bare, plan: Plan, *, probed: bool = True) -> None:
+        self._first = first
+        self._bare = bare
+        self._plan = plan
+        self._probed = probed
+        self._channels: list[AbstractChannel] = []
+
+    async def open_first(self) -> None:
+        await self._first.connect_all()
+
+    async def open_all(self) -> None:
+        await self._bare.connect_all()
+
+    async def prepare_to_idle(self) -> None:
+        if self._probed:
+            self._channels = await self._bare.channels()
+
+    async def idle(self) -> None:
+        await steps.asked_in_turn(self._channels, _publish, self._plan)
+
+    async def renew_all(self, secret: str) -> None:
+        await self._bare.renew_all(secret)
+
+    async def until_lost(self) -> None:
+        await self._bare.until_lost()
+
+    async def until_back(self) -> None:
+        await self._bare.until_back()
+
+    async def close_all(self) -> None:
+        await self._bare.close_all()
+
+    async def close_first(self) -> None:
+        await self._first.close_all()
 
 
-async def main(port: int, password: str, count: int) -> None:
-    async with asyncio.timeout(_LIMIT_SECONDS):
-        first = Bare(port, password, 1)  # imports and caches are not what is measured
-        await first.connect_all()
-        before = resident_bytes()
-        bare = Bare(port, password, count)
-        watch = Stopwatch()
-        await bare.connect_all()
-        wall, cpu = watch.wall, watch.cpu
-        report(wall=wall, cpu=cpu, memory=(resident_bytes() - before) / count)
-        watch = Stopwatch()
-        await bare.renew_all(password)
-        report(wall=watch.wall, cpu=watch.cpu)
-        await first.close_all()
-        await survive_if_told(bare)
-        await bare.close_all()
+async def _publish(channel: AbstractChannel) -> None:
+    await channel.basic_publish(b"", routing_key=_PROBE)
+
+
+async def main(port: int, password: str, count: int, plan: Plan) -> None:
+    first, bare = Bare(port, password, 1), Bare(port, password, count)
+    await steps.serve(Alone(first, bare, plan), count, plan)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
+    asyncio.run(
+        main(
+            int(sys.argv[1]),
+            sys.argv[2],
+            int(sys.argv[3]),
+            Plan(idle_seconds=float(sys.argv[4]), probe_seconds=int(sys.argv[5])),
+        )
+    )

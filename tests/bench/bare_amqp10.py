@@ -1,26 +1,23 @@
 """Child: the same number of connections with proton's engine alone, as the least that can be had.
 
 Each logs in, opens and begins a session, then begins and ends another one in every interval, as the
-probe of a session does. A line on standard input has a new token, which is brought to each.
+probe of a session does. See `steps` for what it is told; the secret is a token.
 """
 
 import asyncio
-import itertools
+import contextlib
 import sys
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Self
 
 from proton import Connection, Endpoint, Link, Message, Session, Transport, symbol
 
-from bench.bare import USER
-from bench.measuring import Stopwatch, report, resident_bytes
-from bench.plan import Plan
+from bench import steps
+from bench.bare import USER, pause
+from bench.plan import AT_ONCE, Plan
+from bench.steps import Holder
 
-_AT_ONCE = 50
-"""As connectLimit.concurrent is by default."""
-_A_SECOND = 8
-"""How often a second some are asked for a session, each in its turn."""
 _READ_OCTETS = 8 * 1024
 _IDLE_SECONDS = 60.0
 """Twice the heartbeat."""
@@ -61,7 +58,8 @@ class Bare:
             if is_so():
                 return
             octets = await self._reader.read(_READ_OCTETS)
-            assert octets, f"the broker hung up: {self._connection.remote_condition}"
+            if not octets:
+                raise ConnectionError(f"the broker hung up: {self._connection.remote_condition}")
             self._transport.push(octets)
 
     def _send(self) -> None:
@@ -119,47 +117,68 @@ class Bare:
         await self._until(lambda: bool(self._connection.state & Endpoint.REMOTE_CLOSED))
         self._writer.close()
 
-
-async def opened(port: int, token: str, count: int) -> list[Bare]:
-    """Open so many."""
-    limit = asyncio.Semaphore(_AT_ONCE)
-
-    async def one() -> Bare:
-        async with limit:
-            return await Bare.connect(port, token)
-
-    return await asyncio.gather(*(one() for _ in range(count)))
+    async def lost(self) -> None:
+        """Wait until the broker has gone away; the connection is of no more use."""
+        with contextlib.suppress(ConnectionError):
+            await self._until(lambda: False)
+        self._writer.close()
 
 
-async def asked_again(connections: Sequence[Bare], plan: Plan) -> None:
-    """Ask each for a session in every interval, as long as it is idle."""
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    ticks = plan.probe_seconds * _A_SECOND
-    for tick in itertools.count():
-        await asyncio.sleep(max(began + tick / _A_SECOND - loop.time(), 0.0))
-        if loop.time() - began >= plan.idle_seconds:
-            return
-        await asyncio.gather(*(each.ask() for each in connections[tick % ticks :: ticks]))
+class Alone(Holder):
+    """`count` connections, and one beside them."""
+
+    def __init__(self, port: int, token: str, count: int, plan: Plan) -> None:
+        self._port = port
+        self._token = token
+        self._count = count
+        self._plan = plan
+        self._limit = asyncio.Semaphore(AT_ONCE)
+        self._first: list[Bare] = []
+        self._open: list[Bare] = []
+
+    async def _connect(self) -> Bare:
+        async with self._limit:
+            return await Bare.connect(self._port, self._token)
+
+    async def open_first(self) -> None:
+        self._first = [await self._connect()]
+
+    async def open_all(self) -> None:
+        self._open = await asyncio.gather(*(self._connect() for _ in range(self._count)))
+
+    async def prepare_to_idle(self) -> None:
+        pass
+
+    async def idle(self) -> None:
+        await steps.asked_in_turn(self._open, Bare.ask, self._plan)
+
+    async def renew_all(self, secret: str) -> None:
+        self._token = secret
+        await asyncio.gather(*(each.renew(secret) for each in self._open))
+
+    async def until_lost(self) -> None:
+        await self.close_first()
+        await asyncio.gather(*(each.lost() for each in self._open))
+
+    async def until_back(self) -> None:
+        async def connected() -> Bare:
+            while True:
+                with contextlib.suppress(OSError):
+                    return await self._connect()
+                await pause()
+
+        self._open = await asyncio.gather(*(connected() for _ in self._open))
+
+    async def close_all(self) -> None:
+        await asyncio.gather(*(each.close() for each in self._open))
+
+    async def close_first(self) -> None:
+        await asyncio.gather(*(each.close() for each in self._first))
+        self._first = []
 
 
 async def main(port: int, token: str, count: int, plan: Plan) -> None:
-    async with asyncio.timeout(plan.seconds(count)):
-        [first] = await opened(port, token, 1)  # imports and caches are not what is measured
-        before = resident_bytes()
-        watch = Stopwatch()
-        connections = await opened(port, token, count)
-        wall, cpu = watch.wall, watch.cpu
-        memory = (resident_bytes() - before) / count
-    watch = Stopwatch()
-    await asked_again(connections, plan)
-    report(wall=wall, cpu=cpu, memory=memory, idle=watch.cpu / watch.wall)
-    second = (await asyncio.to_thread(sys.stdin.readline)).strip()
-    async with asyncio.timeout(plan.seconds(count)):
-        watch = Stopwatch()
-        await asyncio.gather(*(each.renew(second) for each in connections))
-        report(wall=watch.wall, cpu=watch.cpu)
-        await asyncio.gather(*(each.close() for each in (first, *connections)))
+    await steps.serve(Alone(port, token, count, plan), count, plan)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Child: a script without an operator. N connections of aiormq, and a status patch for each.
 
 It logs in to the API server as the operator does, so both get the same share of it, and writes a
-status as large as the operator's in the same way. An administrator's token is for the objects.
+status as large as the operator's in the same way. An administrator's token is for the objects. The
+first line that it is told says where everything is, the others are those of `steps`.
 """
 
 import asyncio
@@ -9,10 +10,9 @@ import json
 import sys
 from typing import Any
 
-from bench import api, objects
+from bench import api, objects, steps
 from bench.api import API, Access
-from bench.bare import Bare, survive_if_told
-from bench.measuring import Stopwatch, report, resident_bytes
+from bench.bare import Alone, Bare
 from bench.plan import Plan
 
 
@@ -30,45 +30,50 @@ class Script:
         await self._writer.apply(path, objects.status_of(number, version), manager="script")
 
 
+class Scripted(Alone):
+    """Applies the objects while it opens the connections for the first time; probes nothing."""
+
+    def __init__(self, first: Bare, bare: Bare, plan: Plan, admin: API, count: int) -> None:
+        super().__init__(first, bare, plan, probed=False)
+        self._admin = admin
+        self._numbers = range(count)
+        self._is_declared = False
+
+    async def _declare(self, number: int) -> None:
+        await self._admin.put(objects.CONNECTIONS, objects.connection(number, self._plan))
+
+    async def open_first(self) -> None:
+        await self._admin.create_namespace()
+        await self._declare(0)
+        await super().open_first()
+
+    async def open_all(self) -> None:
+        if self._is_declared:
+            await super().open_all()
+            return
+
+        async def declared_and_connected(number: int) -> None:
+            await self._declare(number)
+            await self._bare.connect(number)
+
+        await api.at_once(declared_and_connected(number) for number in self._numbers)
+        self._is_declared = True
+
+
 async def main(given: dict[str, Any]) -> None:
-    count, plan = given["count"], Plan(probe_seconds=given["probe_seconds"])
+    count = given["count"]
+    plan = Plan(probe_seconds=given["probe_seconds"], idle_seconds=given["idle_seconds"])
     namespace = given["namespace"]
     administrator = Access(**{**given["access"], "token": given["administrator"]})
     async with (
-        asyncio.timeout(4 * plan.seconds(count)),
         api.connected(administrator, namespace) as admin,
         api.connected(Access(**given["access"]), namespace) as writer,
     ):
-        await admin.create_namespace()
         script = Script(writer)
-        await admin.put(objects.CONNECTIONS, objects.connection(0, plan))
-        first = Bare(given["port"], given["password"], 1, then=script.show)
-        await first.connect_all()  # imports and caches are not what is measured
-        before = resident_bytes()
-        bare = Bare(given["port"], given["password"], count, then=script.show)
-
-        async def declared_and_connected(number: int) -> None:
-            await admin.put(objects.CONNECTIONS, objects.connection(number, plan))
-            await bare.connect(number)
-
-        report(prepared=1)
-        watch = Stopwatch()
-        await api.at_once(declared_and_connected(number) for number in range(count))
-        wall, cpu = watch.wall, watch.cpu
-        report(wall=wall, cpu=cpu, memory=(resident_bytes() - before) / count)
-
-        await bare.close_all()
-        watch = Stopwatch()
-        await bare.connect_all()
-        report(wall=watch.wall, cpu=watch.cpu)
-
-        watch = Stopwatch()
-        await bare.renew_all(given["password"])
-        report(wall=watch.wall, cpu=watch.cpu)
-
-        await first.close_all()
-        await survive_if_told(bare)
-        await bare.close_all()
+        first, bare = (
+            Bare(given["port"], given["password"], each, then=script.show) for each in (1, count)
+        )
+        await steps.serve(Scripted(first, bare, plan, admin, count), count, plan)
         await admin.delete_all(objects.CONNECTIONS)
 
 

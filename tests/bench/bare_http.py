@@ -1,12 +1,13 @@
 """Child: the same number of connections with h11 or h2 alone, as the least that can be had.
 
 Each makes the requests that a session makes: when it is opened one with the credential and one
-without, then one with it in every interval. Nobody looks at what becomes of a connection.
+without, then one with it in every interval, and one with a new credential. See `steps` for what it
+is told.
 """
 
 import asyncio
 import base64
-import itertools
+import contextlib
 import sys
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -17,14 +18,11 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import ResponseReceived, StreamEnded
 
-from bench.bare import USER
-from bench.measuring import Stopwatch, report, resident_bytes
-from bench.plan import HTTP_PATH, Plan
+from bench import steps
+from bench.bare import USER, pause
+from bench.plan import AT_ONCE, HTTP_PATH, Plan
+from bench.steps import Holder
 
-_AT_ONCE = 50
-"""As connectLimit.concurrent is by default."""
-_A_SECOND = 8
-"""How often a second some are asked for, each in its turn."""
 _READ_OCTETS = 8 * 1024
 _OK = 200
 _UNAUTHORIZED = 401
@@ -47,6 +45,19 @@ class Bare:
     @abstractmethod
     async def get(self, fields: Fields) -> int:
         """Make the request with these fields, and return the status."""
+
+    async def _received(self) -> bytes:
+        """Return what has come. Raises `ConnectionError` where the server has hung up."""
+        if not (octets := await self._reader.read(_READ_OCTETS)):
+            raise ConnectionError("the server hung up")
+        return octets
+
+    async def lost(self) -> None:
+        """Wait until the server has gone away; the connection is of no more use."""
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await self._received()
+        self._writer.close()
 
     async def close(self) -> None:
         """End it."""
@@ -75,7 +86,7 @@ class BareHttp1(Bare):
                 protocol.start_next_cycle()
                 return status
             elif event is h11.NEED_DATA:
-                protocol.receive_data(await self._reader.read(_READ_OCTETS))
+                protocol.receive_data(await self._received())
 
 
 _END = h11.EndOfMessage()
@@ -98,7 +109,7 @@ class BareHttp2(Bare):
         status = 0
         while True:
             self._writer.write(protocol.data_to_send())
-            for event in protocol.receive_data(await self._reader.read(_READ_OCTETS)):
+            for event in protocol.receive_data(await self._received()):
                 if isinstance(event, ResponseReceived):
                     status = int(dict(event.headers or ())[b":status"])
                 elif isinstance(event, StreamEnded):
@@ -108,46 +119,76 @@ class BareHttp2(Bare):
 VERSIONS: dict[str, type[Bare]] = {"HTTP1": BareHttp1, "HTTP2": BareHttp2}
 
 
-async def opened(port: int, login: Fields, count: int, version: type[Bare]) -> list[Bare]:
-    """Open so many, and have each answered with the credential and without."""
-    limit = asyncio.Semaphore(_AT_ONCE)
+class Alone(Holder):
+    """`count` connections, and one beside them."""
 
-    async def one() -> Bare:
-        async with limit:
-            connection = await version.connect(port)
-            assert await connection.get(login) == _OK
+    def __init__(
+        self, port: int, password: str, count: int, plan: Plan, version: type[Bare]
+    ) -> None:
+        self._port = port
+        self._login = _login(password)
+        self._count = count
+        self._plan = plan
+        self._version = version
+        self._limit = asyncio.Semaphore(AT_ONCE)
+        self._first: list[Bare] = []
+        self._open: list[Bare] = []
+
+    async def _connect(self) -> Bare:
+        """Open one, and have it answered with the credential and without."""
+        async with self._limit:
+            connection = await self._version.connect(self._port)
+            assert await connection.get(self._login) == _OK
             assert await connection.get(()) == _UNAUTHORIZED
         return connection
 
-    return await asyncio.gather(*(one() for _ in range(count)))
+    async def _ask(self, connection: Bare) -> None:
+        assert await connection.get(self._login) == _OK
+
+    async def open_first(self) -> None:
+        self._first = [await self._connect()]
+
+    async def open_all(self) -> None:
+        self._open = await asyncio.gather(*(self._connect() for _ in range(self._count)))
+
+    async def prepare_to_idle(self) -> None:
+        pass
+
+    async def idle(self) -> None:
+        await steps.asked_in_turn(self._open, self._ask, self._plan)
+
+    async def renew_all(self, secret: str) -> None:
+        self._login = _login(secret)
+        await asyncio.gather(*(self._ask(each) for each in self._open))
+
+    async def until_lost(self) -> None:
+        await self.close_first()
+        await asyncio.gather(*(each.lost() for each in self._open))
+
+    async def until_back(self) -> None:
+        async def connected() -> Bare:
+            while True:
+                with contextlib.suppress(OSError):
+                    return await self._connect()
+                await pause()
+
+        self._open = await asyncio.gather(*(connected() for _ in self._open))
+
+    async def close_all(self) -> None:
+        await asyncio.gather(*(each.close() for each in self._open))
+
+    async def close_first(self) -> None:
+        await asyncio.gather(*(each.close() for each in self._first))
+        self._first = []
 
 
-async def asked_again(connections: Sequence[Bare], login: Fields, plan: Plan) -> None:
-    """Ask on each in every interval, as long as it is idle."""
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    ticks = plan.probe_seconds * _A_SECOND
-    for tick in itertools.count():
-        await asyncio.sleep(max(began + tick / _A_SECOND - loop.time(), 0.0))
-        if loop.time() - began >= plan.idle_seconds:
-            return
-        await asyncio.gather(*(each.get(login) for each in connections[tick % ticks :: ticks]))
+def _login(password: str) -> Fields:
+    basic = base64.b64encode(f"{USER}:{password}".encode())
+    return [(b"authorization", b"Basic " + basic)]
 
 
 async def main(port: int, password: str, count: int, plan: Plan, version: type[Bare]) -> None:
-    basic = base64.b64encode(f"{USER}:{password}".encode())
-    login = [(b"authorization", b"Basic " + basic)]
-    async with asyncio.timeout(plan.seconds(count)):
-        [first] = await opened(port, login, 1, version)  # imports and caches are not measured
-        before = resident_bytes()
-        watch = Stopwatch()
-        connections = await opened(port, login, count, version)
-        wall, cpu = watch.wall, watch.cpu
-        memory = (resident_bytes() - before) / count
-    watch = Stopwatch()
-    await asked_again(connections, login, plan)
-    report(wall=wall, cpu=cpu, memory=memory, idle=watch.cpu / watch.wall)
-    await asyncio.gather(*(each.close() for each in (first, *connections)))
+    await steps.serve(Alone(port, password, count, plan, version), count, plan)
 
 
 if __name__ == "__main__":

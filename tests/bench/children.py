@@ -17,9 +17,6 @@ __all__ = ["Child", "MeasurementFailed", "python", "started"]
 
 _TESTS = Path(__file__).resolve().parent.parent
 
-_PEACEFUL_SECONDS = 60.0
-"""How long it may take to close its connections after its last figures."""
-
 
 class MeasurementFailed(RuntimeError):  # noqa: N818 - what it says is the point
     """Something did not come to an end, so there are no figures."""
@@ -28,7 +25,8 @@ class MeasurementFailed(RuntimeError):  # noqa: N818 - what it says is the point
 class Child:
     """One process."""
 
-    def __init__(self, name: str, to_child: IO[str], out: IO[str]) -> None:
+    def __init__(self, name: str, pid: int, to_child: IO[str], out: IO[str]) -> None:
+        self.pid = pid
         self._name = name
         self._to_child = to_child
         self._out = out
@@ -49,8 +47,13 @@ class Child:
 
 
 @contextlib.contextmanager
-def started(name: str, command: Sequence[str | Path], *, seconds: float) -> Iterator[Child]:
-    """Run a command; its first figures may take no longer than its last: `seconds` from now."""
+def started(
+    name: str, command: Sequence[str | Path], *, seconds: float, closing_seconds: float = 60.0
+) -> Iterator[Child]:
+    """Run a command; its first figures may take no longer than its last: `seconds` from now.
+
+    After them it has `closing_seconds` to close its connections.
+    """
     # In a session of its own, Ctrl-C reaches only us, and we end it.
     with subprocess.Popen(
         command,
@@ -65,9 +68,9 @@ def started(name: str, command: Sequence[str | Path], *, seconds: float) -> Iter
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            yield Child(name, process.stdin, process.stdout)
+            yield Child(name, process.pid, process.stdin, process.stdout)
             process.stdin.close()
-            process.wait(_PEACEFUL_SECONDS)
+            process.wait(closing_seconds)
         except subprocess.TimeoutExpired:
             raise MeasurementFailed(f"{name} did not close its connections") from None
         finally:

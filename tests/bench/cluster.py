@@ -6,33 +6,64 @@ something is so is taken from the API server's watch, and what was asked from it
 
 import asyncio
 import contextlib
+import functools
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench import api, broker_log, children, measuring, objects, standalone
+from bench import api, broker_log, children, measuring, needs, objects, rows, sides, standalone
 from bench.api import API, Access, Shown
 from bench.asked import Asked, Asking
 from bench.bare import USER
-from bench.measuring import Stopwatch
+from bench.children import MeasurementFailed
+from bench.measuring import Processors
 from bench.objects import CONNECTIONS
-from bench.plan import PASSWORDS, Plan
-from bench.rows import Row
+from bench.plan import AT_ONCE, PASSWORDS, Plan
+from bench.rows import Row, Step
+from bench.sides import OWN, Measured, Pids, Took
 from support.apiserver import APIServer
 from support.definitions import Definitions
 from support.helm import Release
-from support.operator_process import OperatorProcess
+from support.operator_process import DEADLINE, OperatorProcess
 from support.rabbitmq import RabbitMQNode
 
 __all__ = ["Site", "measure", "prepared"]
 
-Figures = dict[str, float]
-
-_CONNECT_LIMIT = 50
-"""The default of Brokers."""
+_OPEN = Step(
+    what="applied → all Ready",
+    told="open",
+    own="  processor time of Springline",
+    others="",
+    reach="≤ 1.3",
+)
+_RENEW = Step(
+    what="Secret changed → all renewed",
+    told="renew",
+    own="  processor time to renew",
+    others=" to renew",
+    reach="≤ 1.5",
+)
+_SURVIVE = Step(
+    what="broker back → all Ready again",
+    told="survive",
+    own="  processor time to reconnect",
+    others=" to reconnect",
+    reach="≤ 1.3",
+)
+_START = Step(
+    what="operator starts → all Ready",
+    told="reopen",
+    own="  processor time to start",
+    others=" to start",
+    is_prepared=True,
+    reach="≤ 1.3",
+)
+_ONCE = ("  status writes each", "  all requests each", "  status writes to renew",
+         "  status writes to start")  # fmt: skip
+"""What the script does once for each connection, by the way it is written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +78,15 @@ class Site:
     def account(self) -> str:
         """Who the operator is to the API server."""
         return f"system:serviceaccount:{self.operator.namespace}:{self.operator.deployment}"
+
+    @property
+    def servers(self) -> Pids:
+        """The processes beside Springline or the script, by name."""
+        names = {measuring.name_of(pid): pid for pid in self.server.pids}
+        return {
+            "the broker": lambda: self.node.pid,
+            **{name: functools.partial(int, names[name]) for name in sorted(names, reverse=True)},
+        }
 
     def access(self, token: str) -> Access:
         return Access(url=self.server.url, certificate=str(self.server.certificate), token=token)
@@ -72,87 +112,87 @@ def prepared(directory: Path) -> Iterator[Site]:
         release = Release(directory / "helm", kubeconfig)
         Definitions(server).install()
         release.install()
-        node = stack.enter_context(RabbitMQNode(directory / "rabbitmq"))
+        node = stack.enter_context(standalone.broker(directory / "rabbitmq"))
         standalone.declare_user(node)
         operator = OperatorProcess(directory / "operator", server, namespace=release.namespace)
         stack.callback(operator.close)
         yield Site(server=server, node=node, operator=operator)
 
 
-async def measure(site: Site, count: int, plan: Plan) -> list[Row]:
-    """Measure it; the broker is restarted twice."""
-    bare = await asyncio.to_thread(_measure_script, site, count, plan)
-    async with _running(site, count, plan) as run:
-        return [
-            *await run.opening(bare),
-            *await run.idle(),
-            *await run.rotation(bare),
-            *await run.blocked(),
-            *await run.storm(bare),
-            *await run.restart(bare),
-        ]
+async def measure(site: Site, count: int, plan: Plan, *, turn: int = 1) -> list[Row]:
+    """Measure each side once; the broker is restarted twice.
+
+    Raises `MeasurementFailed`, at once where a process may not hold so many.
+    """
+    if problem := await asyncio.to_thread(needs.too_few_of_broker, count, site.node):
+        raise MeasurementFailed(problem)
+    bare: list[Row] = []
+    if turn % 2:
+        bare = await asyncio.to_thread(_measure_script, site, count, plan, turn)
+    ours = await _measure_operator(site, count, plan, turn)
+    if not turn % 2:
+        bare = await asyncio.to_thread(_measure_script, site, count, plan, turn)
+    return rows.beside(ours, bare=bare)
 
 
 # The reference
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Script:
-    """What the script without an operator took."""
-
-    opening: Figures
-    apiserver_cpu: float
-    broker_cpu: float
-    reopening: Figures
-    rotation: Figures
-    back_seconds: float | None
-
-
-def _measure_script(site: Site, count: int, plan: Plan) -> _Script:
+def _measure_script(site: Site, count: int, plan: Plan, turn: int) -> list[Row]:
     token = site.server.token_for(site.operator.namespace, site.operator.deployment)
     access = site.access(token)
     given = {
         "access": {"url": access.url, "certificate": access.certificate, "token": access.token},
         "administrator": site.server.token,
-        "namespace": f"script-{count}",
+        "namespace": f"script-{count}-{turn}",
         "port": site.node.amqp_port,
         "password": PASSWORDS[0],
         "count": count,
         "probe_seconds": plan.probe_seconds,
+        "idle_seconds": plan.idle_seconds,
     }
-    command = children.python("bare_cluster")
-    with children.started("the script", command, seconds=4 * plan.seconds(count)) as child:
-        child.tell(json.dumps(given))  # by a pipe, because everybody sees command lines
-        child.figures()
-        apiserver, broker = _Servers(site), Stopwatch(site.node.pid)
-        opening = child.figures()
-        apiserver_cpu, broker_cpu = apiserver.cpu, broker.cpu
-        return _Script(
-            opening=opening,
-            apiserver_cpu=apiserver_cpu,
-            broker_cpu=broker_cpu,
-            reopening=child.figures(),
-            rotation=child.figures(),
-            back_seconds=standalone.reopened(child, site.node, plan),
-        )
-
-
-class _Servers:
-    """A stopwatch for the API server together with etcd."""
-
-    def __init__(self, site: Site) -> None:
-        self._watches = [Stopwatch(pid) for pid in site.server.pids]
-
-    @property
-    def cpu(self) -> float:
-        return sum(watch.cpu for watch in self._watches)
+    idle = [sides.idle(plan)] if plan.idle_seconds else []
+    back = [_SURVIVE] if plan.restarts_broker else []
+    found = sides.measured(
+        "the script",
+        children.python("bare_cluster"),
+        count,
+        plan,
+        [_OPEN, *idle, _START, _RENEW, *back],
+        servers=site.servers,
+        renewing=lambda: PASSWORDS[0],
+        server=sides.of_rabbitmq(site.node, plan, count),
+        first_line=json.dumps(given),
+    )
+    return [
+        *sides.rows_of(found),
+        *(Row(what=what, count=count, ours=1.0, unit="") for what in _ONCE),
+        Row(
+            what="  status writes a second",
+            count=count,
+            ours=count / found.took[_OPEN].seconds,
+            unit="1/s",
+        ),
+    ]
 
 
 # The operator
 
 
+async def _measure_operator(site: Site, count: int, plan: Plan, turn: int) -> list[Row]:
+    async with _running(site, count, plan, turn) as run:
+        return [
+            *await run.opening(),
+            *await run.idle(),
+            *await run.rotation(),
+            *await run.blocked(),
+            *await run.storm(),
+            *await run.restart(),
+        ]
+
+
 @contextlib.asynccontextmanager
-async def _running(site: Site, count: int, plan: Plan) -> AsyncIterator["_Run"]:
+async def _running(site: Site, count: int, plan: Plan, turn: int) -> AsyncIterator["_Run"]:
     """Have the operator look after one connection; afterwards everything is gone again."""
     operator = site.operator
     log = site.server.directory / "audit.log"
@@ -160,8 +200,10 @@ async def _running(site: Site, count: int, plan: Plan) -> AsyncIterator["_Run"]:
     await asyncio.to_thread(operator.start, "--log-level", "info")
     try:
         await operator.until_ready()
+        if problem := needs.too_few_of_process(count, operator.pid, "the operator"):
+            raise MeasurementFailed(problem)
         async with (
-            api.connected(site.access(site.server.token), f"operator-{count}") as admin,
+            api.connected(site.access(site.server.token), f"operator-{count}-{turn}") as admin,
             admin.shown(CONNECTIONS) as shown,
         ):
             await admin.create_namespace()
@@ -193,50 +235,58 @@ class _Run:
         self._shown = shown
         self._asking = asking
         self.limit = plan.seconds(count)
+        self._processors = Processors({OWN: lambda: site.operator.pid, **site.servers})
 
-    async def opening(self, bare: _Script) -> list[Row]:
+    async def opening(self) -> list[Row]:
         """Apply all connections."""
         pid = self._site.operator.pid
         before = measuring.resident_bytes(pid)
-        operator, servers, broker = Stopwatch(pid), _Servers(self._site), Stopwatch(self._broker)
+        self._processors.start()
         began = time.time()
         documents = (objects.connection(number, self._plan) for number in range(self._count))
         await api.at_once(self._admin.put(CONNECTIONS, document) for document in documents)
         ready_at = await self._until(_is_ready, "Ready")
-        cpu, servers_cpu, broker_cpu = operator.cpu, servers.cpu, broker.cpu
+        took = Took(seconds=ready_at - began, processors=self._processors.seconds)
         asked = await self._asking.until_quiet(seconds=self.limit)
-        memory = (measuring.resident_bytes(pid) - before) / self._count
+        found = Measured(
+            count=self._count,
+            before=before,
+            resident=measuring.resident_bytes(pid),
+            peak=measuring.peak_bytes(pid),
+        )
         return [
-            self._row("applied → all Ready", ready_at - began, "s", is_fitted=True,
-                      bare=bare.opening["wall"], reach="≤ 1.3"),
-            self._row("  processor time of Springline", cpu, "s", bare=bare.opening["cpu"]),
-            self._row("  … of the API server and etcd", servers_cpu, "s", bare=bare.apiserver_cpu),
-            self._row("  … of the broker", broker_cpu, "s", bare=bare.broker_cpu),
+            *sides.rows_of_step(_OPEN, took, self._count),
             # One connection was there before the others.
-            self._row("  status writes each", asked.status_writes / self._count, "", bare=1,
-                      reach="1"),
-            self._row("  all requests each", asked.counts.total() / self._count, "", bare=1),
-            self._row("memory per connection", memory / 1000, "KB", is_fitted=True, is_each=True,
-                      bare=bare.opening["memory"] / 1000, reach="≤ 45 KB"),
-            self._row("peak memory", measuring.peak_bytes(pid) / 1e6, "MB"),
-        ]  # fmt: skip
+            self._row("  status writes each", asked.status_writes / self._count, "", reach="1"),
+            self._row("  status writes a second", asked.status_writes / took.seconds, "1/s"),
+            self._row("  all requests each", asked.counts.total() / self._count, ""),
+            *(
+                replace(row, reach="≤ 45 KB") if row.is_each else row
+                for row in sides.rows_of(found)
+            ),
+        ]
 
     async def idle(self) -> list[Row]:
-        """Do nothing for a while."""
-        watch = Stopwatch(self._site.operator.pid)
+        """Do nothing for a while, if that is planned."""
+        if not self._plan.idle_seconds:
+            return []
+        self._processors.start()
+        began = time.time()
         await asyncio.sleep(self._plan.idle_seconds)
-        share = watch.cpu / watch.wall
+        took = Took(seconds=time.time() - began, processors=self._processors.seconds)
         asked = self._asking.since_last()
+        step = sides.idle(self._plan, reach="≤ 2 % at 1,000")
         return [
-            self._row(self._plan.idle, share * 100, "% of a core", reach="≤ 2 % at 1,000"),
+            *sides.rows_of_step(step, took, self._count),
             self._row("  status writes", asked.status_writes, "", reach="0"),
         ]
 
-    async def rotation(self, bare: _Script) -> list[Row]:
+    async def rotation(self) -> list[Row]:
         """Change the Secret that all share."""
         second = PASSWORDS[1]
         await asyncio.to_thread(self._site.node.change_password, USER, second)
-        watch, began = Stopwatch(self._site.operator.pid), time.time()
+        self._processors.start()
+        began = time.time()
         changed = await self._admin.put("secrets", objects.secret(second))
         version = changed["metadata"]["resourceVersion"]
 
@@ -246,14 +296,12 @@ class _Run:
             return _is_ready(status) and used == (version, "InPlace")
 
         renewed_at = await self._until(is_renewed, "renewed")
-        cpu = watch.cpu
+        took = Took(seconds=renewed_at - began, processors=self._processors.seconds)
         asked = await self._asking.until_quiet(seconds=self.limit)
         return [
-            self._row("Secret changed → all renewed", renewed_at - began, "s", is_fitted=True,
-                      bare=bare.rotation["wall"], reach="≤ 1.5"),
-            self._row("  processor time to renew", cpu, "s", bare=bare.rotation["cpu"]),
-            self._row("  status writes to renew", self._each(asked), "", bare=1, reach="1"),
-        ]  # fmt: skip
+            *sides.rows_of_step(_RENEW, took, self._count),
+            self._row("  status writes to renew", self._each(asked), "", reach="1"),
+        ]
 
     async def blocked(self) -> list[Row]:
         """Have the broker run low on memory, and recover."""
@@ -275,60 +323,62 @@ class _Run:
             self._row("  status writes for both", self._each(asked), "", reach="2"),
         ]
 
-    async def storm(self, bare: _Script) -> list[Row]:
+    async def storm(self) -> list[Row]:
         """Restart the broker, if that is planned."""
         if not self._plan.restarts_broker:
             return []
         node = self._site.node
+        server = sides.of_rabbitmq(node, self._plan, self._count)
         written = len(node.log_text())
-        await asyncio.to_thread(node.stop)
+        await asyncio.to_thread(server.stop)
         await self._until(lambda status: not _is_ready(status), "lost")
-        await asyncio.to_thread(node.start)
+        listens_at = await asyncio.to_thread(server.started, self._processors.start)
         ready_at = await self._until(_is_ready, "Ready again")
+        took = Took(seconds=ready_at - listens_at, processors=self._processors.seconds)
         asked = await self._asking.until_quiet(seconds=self.limit)
-        back = ready_at - standalone.said(node, broker_log.listens_since, since=written)
-        log = node.log_text()[written:]
+        peak = measuring.peak_bytes(self._site.operator.pid)
         return [
-            self._row("broker back → all Ready again", back, "s", is_fitted=True,
-                      bare=bare.back_seconds, reach="≤ 1.3"),
-            self._row("  handshakes at once", broker_log.handshakes_at_once(log), "",
-                      reach=f"≤ {_CONNECT_LIMIT}"),
+            *sides.rows_of_step(_SURVIVE, took, self._count),
+            self._row("  handshakes at once", broker_log.handshakes_at_once(
+                node.log_text()[written:]), "", reach=f"≤ {AT_ONCE}"),
             self._row("  status writes for loss and return", self._each(asked), ""),
+            self._row("peak memory, reconnected", peak / 1e6, "MB"),
         ]  # fmt: skip
 
-    async def restart(self, bare: _Script) -> list[Row]:
-        """Restart the operator: it takes everything in anew and opens it again."""
+    async def restart(self) -> list[Row]:
+        """Restart the operator: it takes everything in anew and opens it again.
+
+        The time begins with its first list, its processor time with its process.
+        """
         operator = self._site.operator
         began = time.time()
-        await asyncio.to_thread(operator.stop)
+        await asyncio.to_thread(operator.stop, max(self.limit, DEADLINE))
         stopped = time.time() - began
         stopping = await self._asking.until_quiet(seconds=self.limit)
+        # There is no process of ours yet, and all that the new one takes counts.
+        others = Processors(self._site.servers)
         began = time.time()
         await asyncio.to_thread(operator.start, "--log-level", "info")
         holder = operator.holder
         ready_at = await self._until(
             lambda status: _is_ready(status) and status.get("holder") == holder, "held anew"
         )
+        used = {OWN: measuring.processor_seconds(operator.pid), **others.seconds}
         asked = await self._asking.until_quiet(seconds=self.limit)
         listed_at = asked.first_at["list brokerconnections"]
+        took = Took(seconds=ready_at - listed_at, processors=used)
         return [
             self._row("operator stops", stopped, "s"),
             self._row("  status writes to stop", self._each(stopping), "", reach="1"),
-            self._row("operator starts → all Ready", ready_at - listed_at, "s", is_fitted=True,
-                      bare=bare.reopening["wall"], reach="≤ 1.3"),
+            *sides.rows_of_step(_START, took, self._count),
             self._row("  before: its process starts", listed_at - began, "s"),
-            self._row("  status writes to start", self._each(asked), "", bare=1, reach="1"),
-        ]  # fmt: skip
+            self._row("  status writes to start", self._each(asked), "", reach="1"),
+        ]
 
     # How it is said
 
     async def _until(self, is_so: Any, what: str) -> float:
         return await self._shown.until_all(self._count + 1, is_so, what, seconds=self.limit)
-
-    @property
-    def _broker(self) -> int:
-        assert self._site.node.pid is not None
-        return self._site.node.pid
 
     def _each(self, asked: Asked) -> float:
         """Return how often the status of a connection was written: of all there are by now."""

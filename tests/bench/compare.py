@@ -2,7 +2,8 @@
 
 `python -m bench.compare [--times N] BEFORE AFTER [...]` takes two folders with a repository and its
 .venv, and then whatever `python -m bench` takes. A machine is not the same from one minute to the
-next, so the two take turns, and so does who begins. What is measured beside Springline in the same
+next, so the two take turns, and so does who begins; each run of a bench has one turn. Processor
+seconds of all processes are rows as any other. What is measured beside Springline in the same
 runs (aiormq alone, the script) is the same code in both trees: by how much it differs says how far
 the other ratios can be trusted.
 """
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["Comparison", "Tree", "comparisons", "main", "table", "turns"]
+__all__ = ["Comparison", "Tree", "comparisons", "main", "rows_of", "table", "turns"]
 
 RESULTS: Final = Path("bench-results", "compared")
 TIMES: Final = 5
@@ -46,15 +47,21 @@ class Tree:
         for left in into.glob("bench-results/*.json"):
             left.unlink()  # by an earlier comparison
         environment = {**os.environ, "PYTHONPATH": str(self.path / "tests")}
-        command = [str(self.python), "-m", "bench", *arguments]
+        command = [str(self.python), "-m", "bench", *arguments, *self._once(arguments)]
         # It has the terminal's Ctrl-C itself, and ends its servers.
         done = subprocess.run(command, cwd=into, env=environment, check=False)
         if done.returncode != 0:
             raise SystemExit(f"the bench of {self.path} failed; its words are above")
-        return [row for each in sorted(into.glob("bench-results/*.json")) for row in _rows(each)]
+        return [row for each in sorted(into.glob("bench-results/*.json")) for row in rows_of(each)]
+
+    def _once(self, arguments: Sequence[str]) -> list[str]:
+        """Return what has a bench take one turn, where it knows of turns: here the trees do."""
+        bench = self.path / "tests" / "bench" / "__main__.py"
+        knows = bench.exists() and '"--times"' in bench.read_text(encoding="utf-8")
+        return ["--times", "1"] if knows and "--times" not in arguments else []
 
 
-def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
+def rows_of(path: Path) -> Iterator[Mapping[str, Any]]:
     """Yield what one part of the bench has measured; parts have rows of the same name."""
     for row in json.loads(path.read_text())["rows"]:
         yield {**row, "what": f"{path.stem}: {row['what'].strip()}"}
@@ -114,10 +121,10 @@ def _gathered(runs: Sequence[Run]) -> dict[tuple[str, int], list[Mapping[str, An
 
 def table(compared: Sequence[Comparison]) -> str:
     """Return the table: medians with the least and the most, and the ratios."""
-    head = f"{'what':<50}{'N':>6}{'before':>9}{'(range)':>15}{'after':>9}{'(range)':>15}"
+    head = f"{'what':<58}{'N':>6}{'before':>9}{'(range)':>15}{'after':>9}{'(range)':>15}"
     lines = [f"{head}{'ratio':>7}{'beside':>8}   unit"]
     lines += [
-        f"{each.what:<50}{each.count:>6}{_median(each.before):>24}{_median(each.after):>24}"
+        f"{each.what:<58}{each.count:>6}{_median(each.before):>24}{_median(each.after):>24}"
         f"{_shown(each.ratio):>7}{_shown(each.beside):>8}   {each.unit}"
         for each in compared
     ]

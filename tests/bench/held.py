@@ -1,19 +1,17 @@
 """Child: the same number of connections held by Springline, from manifests to status.
 
 It is the composition of `springline run` without the files: documents in, sessions, projected
-status. A line on standard input has the user's new password, the next one announces that the broker
-restarts. Where the arguments end with a version of HTTP, the sessions speak that; where they end
-with AMQP10, they speak AMQP 1.0, and the passwords are tokens.
+status. Where the arguments end with a version of HTTP, the sessions speak that; where they end with
+AMQP10, they speak AMQP 1.0, and the passwords are tokens. See `steps` for what it is told.
 """
 
 import asyncio
 import sys
-import time
 from collections.abc import Callable, Iterator
 
-from bench import objects
-from bench.measuring import Stopwatch, report, resident_bytes
+from bench import objects, steps
 from bench.plan import Plan
+from bench.steps import Holder
 from springline import many_connections
 from springline.api import documents
 from springline.api.documents import Document
@@ -70,44 +68,68 @@ def is_renewed(shown: Shown) -> bool:
     return use is not None and use.method == "InPlace"
 
 
+class Held(Holder):
+    """`count` sessions, and one beside them, which all stay until the process ends."""
+
+    def __init__(
+        self, parts: Standalone, port: int, password: str, count: int, plan: Plan, speech: str
+    ) -> None:
+        self._parts = parts
+        self._port = port
+        self._count = count
+        self._plan = plan
+        self._speech = speech
+        self._password = password
+        self._objects: dict[Identity, Document] = {}
+
+    @property
+    def _everything(self) -> range:
+        return range(self._count + 1)
+
+    async def _declared(self, numbers: range) -> None:
+        more = declared(self._port, self._password, numbers, self._plan, self._speech)
+        self._objects = self._objects | {each.identity: each for each in more}
+        apply(self._parts, self._objects)
+        await until(self._parts, range(numbers.stop), is_ready)
+
+    async def open_first(self) -> None:
+        await self._declared(range(1))
+
+    async def open_all(self) -> None:
+        await self._declared(range(1, self._count + 1))
+
+    async def prepare_to_idle(self) -> None:
+        pass
+
+    async def idle(self) -> None:
+        await asyncio.sleep(self._plan.idle_seconds)
+
+    async def renew_all(self, secret: str) -> None:
+        changed = documents.parse(objects.secret(secret))
+        self._objects = self._objects | {changed.identity: changed}
+        apply(self._parts, self._objects)
+        await until(self._parts, self._everything, is_renewed)
+
+    async def until_lost(self) -> None:
+        await until(self._parts, self._everything, is_lost)
+
+    async def until_back(self) -> None:
+        await until(self._parts, self._everything, is_ready)
+
+    async def close_all(self) -> None:
+        pass
+
+    async def close_first(self) -> None:
+        pass
+
+
 async def main(port: int, password: str, count: int, plan: Plan, speech: str) -> None:
     parts = Standalone(Silent())
-    limit = plan.seconds(count)
-    everything = range(count + 1)
     async with asyncio.TaskGroup() as tasks:
         managing = tasks.create_task(parts.manager.run())
         reporting = tasks.create_task(parts.report.run())
-        async with asyncio.timeout(limit):
-            first = declared(port, password, range(1), plan, speech)
-            all_of_them = {each.identity: each for each in first}
-            apply(parts, all_of_them)
-            await until(parts, range(1), is_ready)  # imports and caches are not what is measured
-            before = resident_bytes()
-            watch = Stopwatch()
-            more = declared(port, password, range(1, count + 1), plan, speech)
-            all_of_them = all_of_them | {each.identity: each for each in more}
-            apply(parts, all_of_them)
-            await until(parts, everything, is_ready)
-            wall, cpu = watch.wall, watch.cpu
-            memory = (resident_bytes() - before) / count
-        watch = Stopwatch()
-        await asyncio.sleep(plan.idle_seconds)
-        report(wall=wall, cpu=cpu, memory=memory, idle=watch.cpu / watch.wall)
-
-        second = (await asyncio.to_thread(sys.stdin.readline)).strip()
-        changed = documents.parse(objects.secret(second))
-        async with asyncio.timeout(limit):
-            watch = Stopwatch()
-            apply(parts, all_of_them | {changed.identity: changed})
-            await until(parts, everything, is_renewed)
-            report(wall=watch.wall, cpu=watch.cpu)
-
-        if await asyncio.to_thread(sys.stdin.readline):  # the broker is about to be restarted
-            async with asyncio.timeout(limit):
-                report(prepared=1)
-                await until(parts, everything, is_lost)
-                await until(parts, everything, is_ready)
-                report(at=time.time())
+        held = Held(parts, port, password, count, plan, speech)
+        await steps.serve(held, count, plan)
         parts.manager.stop()
         await managing
         reporting.cancel()

@@ -6,10 +6,12 @@ a token by PLAIN, and bring a second one to each connection.
 
 from pathlib import Path
 
-from bench import children
+from bench import children, needs, rows, sides, standalone
 from bench.bare import USER
+from bench.children import MeasurementFailed
 from bench.plan import Plan
 from bench.rows import Row
+from bench.sides import Measured
 from support import brokers
 from support.identities import Issuer
 from support.missing import PeerMissing
@@ -30,34 +32,29 @@ def broker(directory: Path) -> RabbitMQNode:
         raise PeerMissing(str(error)) from None
 
 
-def measure(node: RabbitMQNode, count: int, plan: Plan) -> list[Row]:
-    """Measure so many connections."""
-    limit = 4 * plan.seconds(count) + plan.idle_seconds
+def measure(node: RabbitMQNode, count: int, plan: Plan, *, turn: int = 1) -> list[Row]:
+    """Measure each side once; `node` is restarted.
+
+    Raises `MeasurementFailed`, at once where the broker may not hold so many.
+    """
+    if problem := needs.too_few_of_broker(count, node):
+        raise MeasurementFailed(problem)
     issuer = Issuer()
-    told = (node.amqp_port, issuer.token(USER), count, plan.idle_seconds, plan.probe_seconds)
 
-    command = children.python("bare_amqp10", *told)
-    with children.started("proton", command, seconds=limit) as child:
-        bare = child.figures()
-        child.tell(issuer.token(USER))
-        bare_renewed = child.figures()
-    command = children.python("held", *told, "AMQP10")
-    with children.started("Springline", command, seconds=limit) as child:
-        ours = child.figures()
-        child.tell(issuer.token(USER))
-        renewed = child.figures()
+    def one(name: str, module: str, *more: str) -> Measured:
+        told = (node.amqp_port, issuer.token(USER), count, plan.idle_seconds, plan.probe_seconds)
+        return sides.measured(
+            name,
+            children.python(module, *told, *more),
+            count,
+            plan,
+            standalone.steps(plan),
+            servers={"the broker": lambda: node.pid},
+            renewing=lambda: issuer.token(USER),
+            server=sides.of_rabbitmq(node, plan, count),
+        )
 
-    return [
-        Row(what="memory per connection", count=count, unit="KB", is_fitted=True, is_each=True,
-            ours=ours["memory"] / 1000, bare=bare["memory"] / 1000),
-        Row(what="declared → all Ready", count=count, unit="s", is_fitted=True,
-            ours=ours["wall"], bare=bare["wall"]),
-        Row(what="  processor time", count=count, unit="s",
-            ours=ours["cpu"], bare=bare["cpu"]),
-        Row(what=plan.idle, count=count, unit="% of a core",
-            ours=ours["idle"] * 100, bare=bare["idle"] * 100),
-        Row(what="Secret changed → all renewed", count=count, unit="s", is_fitted=True,
-            ours=renewed["wall"], bare=bare_renewed["wall"]),
-        Row(what="  processor time to renew", count=count, unit="s",
-            ours=renewed["cpu"], bare=bare_renewed["cpu"]),
-    ]  # fmt: skip
+    bare, ours = sides.by_turns(
+        turn, lambda: one("proton", "bare_amqp10"), lambda: one("Springline", "held", "AMQP10")
+    )
+    return rows.beside(sides.rows_of(ours), bare=sides.rows_of(bare))

@@ -5,13 +5,13 @@ beside it. nginx takes the password before the change and the one after it, so t
 the two is refused: what is measured is the change, and not a login.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
-from bench import children
+from bench import children, rows, sides, standalone
 from bench.bare import USER
 from bench.plan import PASSWORDS, Plan
 from bench.rows import Row
+from bench.sides import Measured
 from support.nginx import Nginx
 
 __all__ = ["measure", "server"]
@@ -31,34 +31,31 @@ def server(directory: Path) -> Nginx:
     )
 
 
-def measure(web: Nginx, count: int, plan: Plan) -> list[Row]:
-    """Measure both versions."""
-    return [row for version in _BESIDE for row in _measured(web, count, plan, version)]
+def measure(web: Nginx, count: int, plan: Plan, *, turn: int = 1) -> list[Row]:
+    """Measure each side once, with both versions; `web` is restarted."""
+    return [row for version in _BESIDE for row in _measured(web, count, plan, version, turn)]
 
 
-def _measured(web: Nginx, count: int, plan: Plan, version: str) -> Iterator[Row]:
+def _measured(web: Nginx, count: int, plan: Plan, version: str, turn: int) -> list[Row]:
     port = web.port if version == "HTTP1" else web.http2_port
     title, library = _BESIDE[version]
-    limit = 4 * plan.seconds(count) + plan.idle_seconds
     first, second = PASSWORDS
     told = (port, first, count, plan.idle_seconds, plan.probe_seconds, version)
 
-    with children.started(library, children.python("bare_http", *told), seconds=limit) as child:
-        bare = child.figures()
-    with children.started("Springline", children.python("held", *told), seconds=limit) as child:
-        ours = child.figures()
-        child.tell(second)
-        renewed = child.figures()
+    def one(name: str, module: str) -> Measured:
+        return sides.measured(
+            name,
+            children.python(module, *told),
+            count,
+            plan,
+            standalone.steps(plan),
+            servers={"the server": lambda: web.pid},
+            renewing=lambda: second,
+            server=sides.of_nginx(web, port),
+        )
 
-    yield Row(what=f"{title}: memory per connection", count=count, unit="KB", is_fitted=True,
-              is_each=True, ours=ours["memory"] / 1000, bare=bare["memory"] / 1000)  # fmt: skip
-    yield Row(what=f"{title}: declared → all Ready", count=count, unit="s", is_fitted=True,
-              ours=ours["wall"], bare=bare["wall"])  # fmt: skip
-    yield Row(what=f"{title}:   processor time", count=count, unit="s",
-              ours=ours["cpu"], bare=bare["cpu"])  # fmt: skip
-    yield Row(what=f"{title}: {plan.idle}", count=count, unit="% of a core",
-              ours=ours["idle"] * 100, bare=bare["idle"] * 100)  # fmt: skip
-    yield Row(what=f"{title}: Secret changed → all renewed", count=count, unit="s",
-              is_fitted=True, ours=renewed["wall"])  # fmt: skip
-    yield Row(what=f"{title}:   processor time to renew", count=count, unit="s",
-              ours=renewed["cpu"])  # fmt: skip
+    bare, ours = sides.by_turns(
+        turn, lambda: one(library, "bare_http"), lambda: one("Springline", "held")
+    )
+    named = f"{title}: "
+    return rows.beside(sides.rows_of(ours, title=named), bare=sides.rows_of(bare, title=named))

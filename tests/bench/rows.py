@@ -1,12 +1,40 @@
-"""What is measured, one row each: ratios, growth, a table for people and JSON for programs."""
+"""What is measured, one row each: medians of turns, ratios, growth, a table and JSON.
+
+Times come as several rows: a `Step` names the row of the time itself and those of the processor
+time that each process takes meanwhile. Tables for the documentation are made in `tables`.
+"""
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-__all__ = ["Growth", "Row", "exponents", "table", "write"]
+__all__ = ["Growth", "Range", "Row", "Step", "beside", "exponents", "medians", "table", "write"]
+
+Range = tuple[float, float]
+"""The least and the most of several turns."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """Something that takes time, and how its rows are called."""
+
+    what: str
+    told: str
+    """What a child is told, see `steps`; empty where there is no child."""
+    own: str
+    """How the row of the processor time of the process itself is called."""
+    others: str
+    """What the names of the rows of other processes end with."""
+    is_prepared: bool = False
+    """Whether a child is told twice."""
+    reach: str = ""
+
+    def row(self, process: str) -> str:
+        """Return how the row of a process is called, with that of the process itself for ``""``."""
+        return f"  … of {process}{self.others}" if process else self.own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,10 +52,18 @@ class Row:
     go: float | None = None
     """amqp091-go alone."""
     reach: str = ""
+    during: str = ""
+    """For processor time: what the row of the step is called."""
+    process: str = ""
+    """For processor time: whose, empty for what holds the connections itself."""
     is_fitted: bool = False
     """Whether its growth with the number of connections says something."""
     is_each: bool = False
     """Whether it is for one connection, so that the whole is so many times as much."""
+    times: int = 1
+    """Turns that the figures are medians of."""
+    ranges: Mapping[str, Range] = field(default_factory=dict)
+    """Of `ours`, `bare` and `go`, where there is more than one turn."""
 
     @property
     def ratio(self) -> float | None:
@@ -38,6 +74,36 @@ class Row:
     def whole(self) -> float:
         """What all connections take together."""
         return self.ours * self.count if self.is_each else self.ours
+
+
+def beside(ours: Sequence[Row], *, bare: Sequence[Row], go: Sequence[Row] = ()) -> list[Row]:
+    """Return our rows with those of the same name of what is beside them, as its figures."""
+    least = {row.what: row.ours for row in bare}
+    peer = {row.what: row.ours for row in go}
+    return [replace(row, bare=least.get(row.what), go=peer.get(row.what)) for row in ours]
+
+
+def medians(turns: Sequence[Sequence[Row]]) -> list[Row]:
+    """Return one row for each that was measured in some turn, with the median of each figure."""
+    found: dict[tuple[str, int], list[Row]] = {}
+    for row in (row for turn in turns for row in turn):
+        found.setdefault((row.what, row.count), []).append(row)
+    return [_median(rows) for rows in found.values()]
+
+
+def _median(rows: Sequence[Row]) -> Row:
+    ours = [row.ours for row in rows]
+    bare = [row.bare for row in rows if row.bare is not None]
+    go = [row.go for row in rows if row.go is not None]
+    sides = {"ours": ours, "bare": bare, "go": go}
+    return replace(
+        rows[0],
+        ours=statistics.median(ours),
+        bare=statistics.median(bare) if bare else None,
+        go=statistics.median(go) if go else None,
+        times=len(rows),
+        ranges={side: (min(each), max(each)) for side, each in sides.items() if len(each) > 1},
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +133,12 @@ def _exponent(rows: Sequence[Row]) -> float | None:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Return the table, and below it how everything grows."""
+    """Return the table for the terminal, and below it how everything grows."""
     lines = [
-        f"{'what':<44}{'N':>6}{'Springline':>12}{'bare':>10}{'ratio':>7}{'Go':>10}   unit, reach"
+        f"{'what':<50}{'N':>6}{'Springline':>12}{'bare':>10}{'ratio':>7}{'Go':>10}   unit, reach"
     ]
     lines += [
-        f"{row.what:<44}{row.count:>6}{row.ours:>12.2f}{_shown(row.bare):>10}"
+        f"{row.what:<50}{row.count:>6}{row.ours:>12.2f}{_shown(row.bare):>10}"
         f"{_shown(row.ratio):>7}{_shown(row.go):>10}   {row.unit} {row.reach}".rstrip()
         for row in _side_by_side(rows)
     ]
@@ -99,7 +165,9 @@ def write(path: Path, rows: Sequence[Row]) -> None:
     document = {
         "rows": [
             {"what": row.what, "connections": row.count, "unit": row.unit, "springline": row.ours,
-             "bare": row.bare, "ratio": row.ratio, "go": row.go, "reach": row.reach}
+             "bare": row.bare, "ratio": row.ratio, "go": row.go, "reach": row.reach,
+             "during": row.during, "process": row.process,
+             "times": row.times, "ranges": row.ranges}
             for row in rows
         ],
         "growth": {each.what: each.exponent for each in exponents(rows)},

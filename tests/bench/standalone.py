@@ -4,31 +4,50 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import broker_log, children, peer
+from bench import children, needs, peer, rows, sides
 from bench.bare import USER
-from bench.children import Child, MeasurementFailed
+from bench.children import MeasurementFailed
 from bench.plan import PASSWORDS, Plan
-from bench.rows import Row
+from bench.rows import Row, Step
+from bench.sides import Measured
 from support.rabbitmq import RabbitMQNode
 
-__all__ = ["declare_user", "measure", "reopened", "restarted", "said"]
+__all__ = ["broker", "declare_user", "go_program", "measure", "said", "steps"]
 
 _LOG_SECONDS = 10.0
 _POLL_SECONDS = 0.1
+_OPEN = Step(what="declared → all Ready", told="open", own="  processor time", others="")
+_RENEW = Step(
+    what="Secret changed → all renewed",
+    told="renew",
+    own="  processor time to renew",
+    others=" to renew",
+)
+_SURVIVE = Step(
+    what="broker back → all Ready again",
+    told="survive",
+    own="  processor time to reconnect",
+    others=" to reconnect",
+)
+_HOLDS_MOST = {"vm_memory_high_watermark.relative": "0.9"}
+"""So that ten thousand connections are no alarm on a small machine."""
+
+
+def broker(directory: Path) -> RabbitMQNode:
+    """Return the broker, not started. Raises `RabbitMQMissing`."""
+    return RabbitMQNode(directory, extra_config=_HOLDS_MOST)
+
+
+def steps(plan: Plan, *, idle_reach: str = "") -> list[Step]:
+    """Return what is measured without a cluster, over any protocol."""
+    idle = [sides.idle(plan, reach=idle_reach)] if plan.idle_seconds else []
+    return [_OPEN, *idle, _RENEW, *([_SURVIVE] if plan.restarts_broker else [])]
 
 
 def declare_user(node: RabbitMQNode) -> None:
     """Add the user that everything is measured with."""
     node.add_user(USER, PASSWORDS[0])
     node.set_permissions(USER, "/")
-
-
-def restarted(node: RabbitMQNode) -> float:
-    """Restart the broker and return when it could take connections, in seconds since 1970."""
-    written = len(node.log_text())
-    node.stop()
-    node.start()
-    return said(node, broker_log.listens_since, since=written)
 
 
 def said(node: RabbitMQNode, read: Callable[[str], float | None], *, since: int) -> float:
@@ -41,30 +60,6 @@ def said(node: RabbitMQNode, read: Callable[[str], float | None], *, since: int)
     return found
 
 
-def reopened(child: Child, node: RabbitMQNode, plan: Plan) -> float | None:
-    """Restart the broker under a child, if that is planned.
-
-    Return for how long it had been back when all was open again.
-    """
-    if not plan.restarts_broker:
-        return None
-    child.tell("restart")
-    child.figures()
-    back_at = restarted(node)
-    return child.figures()["at"] - back_at
-
-
-def _measure_peer(
-    program: Path | None, node: RabbitMQNode, count: int, *, seconds: float
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Return what opening and renewing takes amqp091-go; nothing where there is no Go."""
-    if program is None:
-        return {}, {}
-    command: list[str | Path] = [program, str(node.amqp_port), USER, PASSWORDS[0], str(count)]
-    with children.started("the Go program", command, seconds=seconds) as child:
-        return child.figures(), child.figures()
-
-
 def go_program() -> Path | None:
     """Return the Go program, or say in one line why there is none."""
     try:
@@ -74,42 +69,67 @@ def go_program() -> Path | None:
         return None
 
 
-def measure(node: RabbitMQNode, count: int, plan: Plan, program: Path | None) -> list[Row]:
-    """Measure it; `node` has the user, and is restarted."""
-    port, (first, second) = node.amqp_port, PASSWORDS
-    limit = 4 * plan.seconds(count) + plan.idle_seconds
-    go, go_renewed = _measure_peer(program, node, count, seconds=limit)
+def measure(
+    node: RabbitMQNode, count: int, plan: Plan, program: Path | None, *, turn: int = 1
+) -> list[Row]:
+    """Measure each side once; `node` has the user, and is restarted.
 
-    command = children.python("bare", port, first, count)
-    with children.started("aiormq", command, seconds=limit) as child:
-        bare, bare_renewed = child.figures(), child.figures()
-        bare_back = reopened(child, node, plan)
+    Raises `MeasurementFailed`, at once where the broker may not hold so many.
+    """
+    if problem := needs.too_few_of_broker(count, node):
+        raise MeasurementFailed(problem)
+    told = (node.amqp_port, PASSWORDS[0], count, plan.idle_seconds, plan.probe_seconds)
+    server = sides.of_rabbitmq(node, plan, count)
 
-    command = children.python("held", port, first, count, plan.idle_seconds, plan.probe_seconds)
-    with children.started("Springline", command, seconds=limit) as child:
-        ours = child.figures()
-        node.change_password(USER, second)
-        child.tell(second)
-        renewed = child.figures()
-        back = reopened(child, node, plan)
-    node.change_password(USER, first)
+    def one(name: str, module: str, renewing: Callable[[], str]) -> Measured:
+        return sides.measured(
+            name,
+            children.python(module, *told),
+            count,
+            plan,
+            steps(plan, idle_reach="≤ 2 % at 1,000"),
+            servers={"the broker": lambda: node.pid},
+            renewing=renewing,
+            server=server,
+        )
 
-    rows = [
-        Row(what="memory per connection", count=count, unit="KB", is_fitted=True, is_each=True,
-            ours=ours["memory"] / 1000, bare=bare["memory"] / 1000,
-            go=go["memory"] / 1000 if go else None),
-        Row(what="declared → all Ready", count=count, unit="s", is_fitted=True,
-            ours=ours["wall"], bare=bare["wall"], go=go.get("wall")),
-        Row(what="  processor time", count=count, unit="s",
-            ours=ours["cpu"], bare=bare["cpu"], go=go.get("cpu")),
-        Row(what=plan.idle, count=count, unit="% of a core", reach="≤ 2 % at 1,000",
-            ours=ours["idle"] * 100),
-        Row(what="Secret changed → all renewed", count=count, unit="s", is_fitted=True,
-            ours=renewed["wall"], bare=bare_renewed["wall"], go=go_renewed.get("wall")),
-        Row(what="  processor time to renew", count=count, unit="s",
-            ours=renewed["cpu"], bare=bare_renewed["cpu"], go=go_renewed.get("cpu")),
-    ]  # fmt: skip
-    if back is not None:
-        what = "broker back → all Ready again"
-        rows.append(Row(what=what, count=count, unit="s", ours=back, bare=bare_back))
-    return rows
+    def changed() -> str:
+        node.change_password(USER, PASSWORDS[1])
+        return PASSWORDS[1]
+
+    def springline() -> Measured:
+        found = one("Springline", "held", changed)
+        node.change_password(USER, PASSWORDS[0])
+        return found
+
+    peered, bare, ours = sides.by_turns(
+        turn,
+        lambda: _measure_peer(program, node, count, plan),
+        lambda: one("aiormq", "bare", lambda: PASSWORDS[0]),
+        springline,
+    )
+    assert bare is not None
+    assert ours is not None
+    return rows.beside(
+        sides.rows_of(ours),
+        bare=sides.rows_of(bare),
+        go=sides.rows_of(peered) if peered else (),
+    )
+
+
+def _measure_peer(
+    program: Path | None, node: RabbitMQNode, count: int, plan: Plan
+) -> Measured | None:
+    """Measure opening and renewing with amqp091-go; None where there is no Go."""
+    if program is None:
+        return None
+    seconds = 4 * plan.seconds(count)
+    return sides.measured(
+        "the Go program",
+        [program, str(node.amqp_port), USER, PASSWORDS[0], str(count), str(seconds)],
+        count,
+        plan,
+        [_OPEN, _RENEW],
+        servers={"the broker": lambda: node.pid},
+        renewing=lambda: PASSWORDS[0],
+    )

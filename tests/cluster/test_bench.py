@@ -75,6 +75,12 @@ async def test_the_operator_is_measured_beside_a_script(site: Site) -> None:
         "operator starts → all Ready",
         "memory per connection",
     }
+    processes = {"", "the broker", "kube-apiserver", "etcd"}
+    during = {"applied → all Ready", "operator starts → all Ready", QUICK.idle}
+    for step in during:
+        assert {row.process for row in rows if row.during == step and row.bare is not None} >= (
+            processes
+        ), step
 
 
 def test_commands_are_measured_beside_kubectl(kubectl: Kubectl, tmp_path: Path) -> None:
@@ -85,15 +91,16 @@ def test_commands_are_measured_beside_kubectl(kubectl: Kubectl, tmp_path: Path) 
 
 
 def test_standalone_mode_is_measured_beside_aiormq(user: RabbitMQNode) -> None:
-    """Every row but that of the idle process has a reference."""
+    """Every row has a reference, and every time the processor time of both processes."""
     plan = dataclasses.replace(QUICK, restarts_broker=False)
     rows = standalone.measure(user, COUNT, plan, program=None)
     assert figures(rows).keys() >= {"declared → all Ready", "memory per connection"}
-    assert [row.what for row in rows if row.bare is None] == [QUICK.idle]
+    assert [row.what for row in rows if row.bare is None] == []
+    assert {row.process for row in rows if row.during} == {"", "the broker"}
 
 
 def test_sessions_over_http_are_measured_beside_bare_libraries(tmp_path: Path) -> None:
-    """What a renewal takes has no reference: nothing is sent for it."""
+    """Every row has a reference, what a renewal and a restart of the server take, too."""
     try:
         server = over_http.server(tmp_path)
     except HTTPPeerMissing as missing:
@@ -105,5 +112,6 @@ def test_sessions_over_http_are_measured_beside_bare_libraries(tmp_path: Path) -
     for version in ("HTTP/1.1", "HTTP/2"):
         assert found[f"{version}: memory per connection"] > 0
         assert found[f"{version}: declared → all Ready"] > 0
-    assert all("renew" in row.what for row in rows if row.bare is None)
+        assert found[f"{version}: broker back → all Ready again"] > 0
+    assert [row.what for row in rows if row.bare is None] == []
     assert asked >= 2 * 2 * 2 * COUNT, "each of both versions and of both programs asked twice"

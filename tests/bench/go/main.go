@@ -1,13 +1,14 @@
 // Command bench holds connections with amqp091-go alone, and reports what that takes.
 //
-// It is a child of the measurements: usage is `bench PORT USER PASSWORD COUNT`, figures are lines of
-// JSON, and it ends when its standard input does.
+// It is a child of the measurements: usage is `bench PORT USER PASSWORD COUNT SECONDS`. It does what
+// lines of its standard input say, `open` and `renew`, reports figures as lines of JSON, and ends when
+// its input does, or after so many seconds.
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log"
 	"os"
 	"runtime/debug"
@@ -23,34 +24,42 @@ import (
 // As connectLimit.concurrent is by default.
 const atOnce = 50
 
-// Whoever forgets us does not keep us.
-const limit = 5 * time.Minute
-
 func main() {
 	log.SetFlags(0)
-	time.AfterFunc(limit, func() { log.Fatal("bench: not done in time") })
 	port, user, password := os.Args[1], os.Args[2], os.Args[3]
 	count, err := strconv.Atoi(os.Args[4])
 	check(err)
 	url := fmt.Sprintf("amqp://%s:%s@127.0.0.1:%s/", user, password, port)
 
-	first := open(url, 1) // what is allocated once is not what is measured
-	before := residentBytes()
-	stopwatch := start()
-	connections := open(url, count)
-	figures := stopwatch.figures()
-	figures["memory"] = float64(residentBytes()-before) / float64(count)
-	report(figures)
-
-	stopwatch = start()
-	forAll(count, func(number int) error {
-		return connections[number].UpdateSecret(password, "renewed")
-	})
-	report(stopwatch.figures())
-
-	_, err = io.Copy(io.Discard, os.Stdin)
+	seconds, err := strconv.ParseFloat(os.Args[5], 64)
 	check(err)
-	forAll(count, func(number int) error { return connections[number].Close() })
+	// Whoever forgets us does not keep us.
+	limit := time.Duration(seconds * float64(time.Second))
+	time.AfterFunc(limit, func() { log.Fatal("bench: not done in time") })
+
+	first := open(url, 1) // what is allocated once is not what is measured
+	report(map[string]float64{"resident": float64(residentBytes())})
+	var connections []*amqp.Connection
+	lines := bufio.NewScanner(os.Stdin)
+	for lines.Scan() {
+		stopwatch := start()
+		step, secret, _ := strings.Cut(lines.Text(), " ")
+		switch step {
+		case "open":
+			connections = open(url, count)
+		case "renew":
+			forAll(count, func(number int) error {
+				return connections[number].UpdateSecret(secret, "renewed")
+			})
+		default:
+			log.Fatalf("bench: there is no step %q", step)
+		}
+		figures := stopwatch.figures()
+		figures["resident"] = float64(residentBytes())
+		report(figures)
+	}
+	check(lines.Err())
+	forAll(len(connections), func(number int) error { return connections[number].Close() })
 	check(first[0].Close())
 }
 
