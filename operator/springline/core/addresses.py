@@ -5,6 +5,7 @@ reach: its own machine, the metadata service of a cloud, which hands out credent
 server. So addresses are checked after every lookup, whatever the protocol.
 """
 
+import functools
 import ipaddress
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
@@ -92,7 +93,7 @@ class AddressPolicy:
     def _refusal(self, address: str) -> str:
         """Return what an address is that may not be connected to; empty if it may be."""
         try:
-            written = ipaddress.ip_address(address)
+            written = _read(address)
         except ValueError:
             return ""  # whoever connects says that it is none
         meant = _meant(written)
@@ -101,17 +102,23 @@ class AddressPolicy:
         for network, what in _REFUSED:
             if meant in network:
                 return what
-        own = {_meant(ipaddress.ip_address(each)) for each in self._api_server()}
+        own = {_meant(_read(each)) for each in self._api_server()}
         return "an address of the Kubernetes API server" if meant in own else ""
 
 
 def is_address(text: str) -> bool:
     """Whether a text is an IP address, and so no name to be looked up."""
     try:
-        ipaddress.ip_address(text)
+        _read(text)
     except ValueError:
         return False
     return True
+
+
+@functools.lru_cache(maxsize=1024)
+def _read(text: str) -> _Address:
+    """Return an address. Sessions have few, and each attempt asks more than once."""
+    return ipaddress.ip_address(text)
 
 
 def _meant(address: _Address) -> _Address:

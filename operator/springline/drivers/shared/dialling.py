@@ -7,6 +7,7 @@ be buffered.
 import asyncio
 import enum
 import errno
+import re
 import socket
 from typing import Any, TypeVar
 
@@ -29,6 +30,9 @@ RECEIVE_BUFFER_OCTETS = 64 * 1024
 
 By itself it would keep some megabytes of a peer that sends much, for each connection.
 """
+
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}", re.ASCII)
 
 ReaderT = TypeVar("ReaderT", bound=Inbound)
 StepT = TypeVar("StepT", bound=enum.Enum)
@@ -100,6 +104,9 @@ def _refuse_oneself(connected: socket.socket) -> None:
 
 def _numeric(address: str, port: int) -> tuple[int, Any]:
     """Return family and socket address; understands the zone of a link-local IPv6 address."""
+    if _IPV4.fullmatch(address):
+        # As it is; everything else is the system's to read.
+        return socket.AF_INET, (address, port)
     try:
         found = socket.getaddrinfo(
             address,
