@@ -13,6 +13,7 @@ import yaml
 
 from springline import app
 from springline.core import probing
+from springline.core.pauses import Pause
 from springline.reasons import Reason
 from springline.standalone import loader
 from support import fake_peer, leaks, scripted_http
@@ -71,7 +72,7 @@ async def test_a_name_that_leads_elsewhere_meanwhile_leads_no_request_there(
     names: FakeResolver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each request has a connection of its own, and the name is asked for once."""
-    monkeypatch.setattr(probing, "_until_tick", lambda *_: 0.0)
+    monkeypatch.setattr(probing.Prober, "pause", lambda _: Pause(0.0))
     status = "200 OK"
 
     async def script(talk: Talk) -> None:

@@ -11,6 +11,7 @@ import yaml
 from springline.app import Standalone
 from springline.core import probing
 from springline.core.events import EventType
+from springline.core.pauses import Pause
 from springline.drivers.http.connection import Version
 from springline.drivers.http.probe_target import HttpProbeTarget
 from springline.standalone import loader
@@ -194,7 +195,7 @@ async def test_a_thousand_probes_over_short_connections_leave_no_trace_in_status
     web: Nginx, certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The whole way from files to status, with a probe as soon as the one before is answered."""
-    monkeypatch.setattr(probing, "_until_tick", lambda *_: 0.0)
+    monkeypatch.setattr(probing.Prober, "pause", lambda _: Pause(0.0))
     documents = declared(web.port, certificates)
     documents[0]["spec"].update(tls={}, sasl={"allowInsecure": True})
     (tmp_path / "all.yaml").write_text(yaml.safe_dump_all(documents), encoding="utf-8")

@@ -14,6 +14,7 @@ import pytest
 
 from springline.core import probing
 from springline.core.events import EventType
+from springline.core.pauses import Pause
 from support.http_peers import HTTPPeer, HTTPPeerMissing
 from support.hypercorn import Hypercorn
 from support.identities import Certificates
@@ -262,7 +263,7 @@ async def test_a_connection_that_has_had_its_requests_is_no_disconnect(
     tmp_path: Path, certificates: Certificates, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Over HTTP/2 hypercorn says GOAWAY to a request that it never answers."""
-    monkeypatch.setattr(probing, "_until_tick", lambda *_: 0.0)
+    monkeypatch.setattr(probing.Prober, "pause", lambda _: Pause(0.0))
     server = had(lambda: Hypercorn(tmp_path, tls=certificates.files, max_requests=3))
     server.let_in((USER, FIRST))
     with server:
