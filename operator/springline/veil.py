@@ -111,6 +111,14 @@ class Veil:
         said = hash((text, self._names, *(each.reveal() for each in self._secrets)))
         if said in _clear:
             return text
+        shown = self._searched(text, is_known=is_known)
+        if shown == text:
+            if len(_clear) >= _MOST_CLEAR:
+                _clear.clear()
+            _clear.add(said)
+        return shown
+
+    def _searched(self, text: str, *, is_known: Callable[[str], bool]) -> str:
         found = bytearray(len(text))
         readings = [_Reading(text, range(len(text) + 1)), *_unescaped(text)]
         for secret in self._secrets:
@@ -122,13 +130,10 @@ class Veil:
                 ):
                     return WITHHELD
             elif len(text) >= min(_RUN, len(value)):  # no form is shorter
+                forms = dict.fromkeys(map(_comparable, _forms(value)))
                 for reading in readings:
-                    for form in _compared_forms(secret):
+                    for form in forms:
                         _mark(found, reading, form)
-        if not any(found):
-            if len(_clear) >= _MOST_CLEAR:
-                _clear.clear()
-            _clear.add(said)
         return _masked(text, found)
 
     def _can_have_none(self, text: str) -> bool:

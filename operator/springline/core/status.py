@@ -1,8 +1,7 @@
 """From what a session is to what its `status` says. Pure: no clock, no I/O, and never a secret.
 
-That of a connection is made as it stands in the document, without the models in between: it is made
-whenever anything about a session changes, and what it is made of has been checked. That the models
-take it is tested.
+The status of a connection is a plain document: it is made at every change of a session, and to go
+through the models would double its cost. Tests check that the models accept it.
 
 The caller keeps the conditions of the last projection and passes them in, because a condition's
 `lastTransitionTime` moves only when its status flips.
@@ -149,7 +148,7 @@ def connection_status(
     """Return `status` of the BrokerConnection that `view` is the session of, as in the document.
 
     `holder` keeps the session; `last_handled` are the requests that it has acted on; `binding` is
-    what has become of the Secret for applications. What it is made of is not to be changed.
+    what has become of the Secret for applications. Parts of it are shared: do not change them.
     """
     info, credential, blocked = view.info, view.credential, _blocked(view)
     return _present(
@@ -184,13 +183,13 @@ def _time(at: datetime | None) -> str | None:
 
 
 _BROKERS: Final = 256
-"""What so many brokers say of themselves is kept as it is shown: a fleet has few of them."""
+"""How many `status.server` are kept: a fleet has few brokers."""
 
 
 def _server(server: ServerInfo) -> dict[str, Any]:
     try:
         return _known_server(server)
-    except TypeError:  # a protocol's own has something in it that cannot be looked up
+    except TypeError:  # a protocol's own value that has no hash
         return status.as_document(server.as_status())
 
 

@@ -20,17 +20,17 @@ kopf and the Kubernetes client are known only here. The pieces, from the outside
     installed   what has to be there at the start: our kinds, and the brokers
     readable    which of the namespaces can be read
     operator    the watches of our own kinds, by kopf
-    embedding   kopf as one part of the process among others, and what its watches show
-    echoes      what they show of our own writes, as far as it has to be parsed to see that
-    own_writes  the same, where it is seen without parsing
-    document_texts  which version of which object a text shows
+    embedding   kopf as one part of the process among others, and the events of its watches
+    echoes      events in which only the status is new
+    own_writes  events of our own writes, dropped before they are parsed
+    document_texts  the version of an object in a text that is not parsed
     sweeping    objects that went while nobody was looking
     replicas    what a replica is called, and what its Lease says
     lease       the Lease of this replica
     holders     whether the holders that statuses name live
     projection  what the status of an object should be
     stored      a status as the API server has it
-    status_texts  a status as text, which ones are the same, and what an answer says
+    status_texts  a status as text, and its digest
     applying    one status, written or read
     entries     what is known of the status of each object
     rivals      other writers of status, and whose it is

@@ -14,7 +14,7 @@ from springline.kube import client, document_texts, paths
 from springline.kube.status_texts import Digest, StatusText
 from springline.kube.stored import FIELD_MANAGER, StoredStatus, leftovers
 
-__all__ = ["Applier", "StatusAPI", "Written"]
+__all__ = ["Applier", "StatusAPI", "WriteResult"]
 
 
 class Applier(Protocol):
@@ -33,14 +33,14 @@ class Applier(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
-    """What the API server has answered to a write."""
+class WriteResult:
+    """The object as the API server has it after a write."""
 
     uid: str
     version: str
-    """Of the object, as the write has made it."""
+    """The version that the write has made."""
     digest: Digest
-    """That of the status that the object holds then."""
+    """The digest of the status that the object has now."""
 
 
 class StatusAPI:
@@ -53,22 +53,22 @@ class StatusAPI:
         """Return the status of an object as it is now."""
         return StoredStatus.of(await self._applier.get(paths.of_object(identity)))
 
-    async def write(self, identity: Identity, status: StatusText, *, version: str) -> Written:
+    async def write(self, identity: Identity, status: StatusText, *, version: str) -> WriteResult:
         """Have an object hold this status and nothing else, and return what it holds then.
 
         With a version, only if the object still is that version.
         """
         path, body = paths.status_of(identity), _body(identity, status, version)
         text = await self._applier.apply(path, body, manager=FIELD_MANAGER)
-        made = document_texts.made(text)
-        if made is not None and status.is_that_of(text):
-            return Written(uid=made.uid, version=made.version, digest=status.digest)
+        found = document_texts.version_in(text)
+        if found is not None and status.is_status_of(text):
+            return WriteResult(uid=found.uid, version=found.version, digest=status.digest)
         return await self._compared(path, status, text, has_version=bool(version))
 
     async def _compared(
         self, path: str, status: StatusText, text: bytes, *, has_version: bool
-    ) -> Written:
-        """Return what an answer says in which something is different, or written differently."""
+    ) -> WriteResult:
+        """Parse an answer in which the status is another one, or written in another form."""
         answer, value = StoredStatus.of(client.document_of(text)), status.value
         # Without a version it may be another object of that name.
         patch = leftovers(answer.status, value) if has_version and answer.status != value else {}
@@ -76,7 +76,7 @@ class StatusAPI:
             change = {"metadata": {"resourceVersion": answer.version}, "status": patch}
             answer = StoredStatus.of(await self._applier.merge(path, change, manager=FIELD_MANAGER))
         has_all = answer.status == value
-        return Written(
+        return WriteResult(
             uid=answer.uid,
             version=answer.version,
             digest=status.digest if has_all else Digest.of(answer.status),

@@ -311,8 +311,8 @@ class Client:
     async def apply(self, path: str, body: bytes, *, manager: str) -> bytes:
         """Server-side apply `body`, a document in JSON, at `path`, and return the answer.
 
-        Fields that somebody else has set are taken over. Both are text, because most often all
-        that is asked of the answer can be seen without parsing it. Raises `RequestError`.
+        Fields that another manager has set are taken over. Raises `RequestError`. The answer is
+        not parsed, because most callers need little of it.
         """
         return await self._round_trip(
             "PATCH",

@@ -207,7 +207,7 @@ class Declarations:
 def identify(document: Mapping[str, Any]) -> Identity:
     """Return which object of ours a document or its metadata is about."""
     metadata = document["metadata"]
-    # Many objects are in one namespace, and each has a text of its own for it.
+    # Each document has its own copy of the name of a namespace, which many share.
     namespace = sys.intern(metadata.get("namespace", ""))
     return Identity(sys.intern(document["kind"]), namespace, metadata["name"])
 

@@ -113,7 +113,7 @@ class Definitions:
         self._ours = {kind: _ours(kind) for kind in kinds}
         self._theirs: dict[str, _Definition] = {}
         self._alike: frozenset[str] = frozenset()
-        """Kinds whose status is defined as in this version. To compare two takes long."""
+        """Kinds whose status is defined as in this version. Comparing them takes long."""
         self._lacking: dict[str, tuple[str, ...]] = {}
         """Fields of ours that they lack, by kind."""
         self._unknown: dict[str, tuple[str, ...]] = {}

@@ -35,7 +35,7 @@ from springline.kube.framework import (
 )
 from springline.kube.own_writes import OwnWrites
 
-__all__ = ["REFUSALS", "Shown", "reason_of", "run"]
+__all__ = ["REFUSALS", "WatchHandlers", "reason_of", "run"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,26 +47,26 @@ _LEAST_WATCH_SECONDS = 1.0
 _FOLDER = Path(kopf.__file__).parent
 
 _AT_ONCE = 16
-"""Objects that are handed on before others have their turn: a list has hundreds."""
+"""Events in a row before other tasks have their turn: a list has hundreds of objects."""
 
 Event = Mapping[str, Any]
-"""What kopf makes of an object in a list, or of a line of a watch."""
+"""An object of a list, or a line of a watch, as kopf yields it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """Whoever is told what the watches of our kinds show. Calls must return at once."""
+class WatchHandlers:
+    """What is called with the events of our kinds, in the watch's order. Calls return at once."""
 
     on_status: Callable[[Mapping[str, Any]], None]
-    """Told of each object, in the watch's order, also where only its status is new."""
+    """Called with each object, also if only its status has changed."""
     on_event: Callable[[Event], None]
-    """Told of each event but those that show only another status, in the watch's order."""
+    """Called with each event, unless only the status of the object has changed."""
     own_writes: OwnWrites = field(default_factory=OwnWrites)
-    """Knows versions that are not told of, because a write of ours has made them."""
+    """Events with these versions are dropped before they are parsed."""
 
 
-_shown: contextvars.ContextVar[Shown] = contextvars.ContextVar("shown")
-"""Who is told. Tasks of kopf's inherit it."""
+_handlers: contextvars.ContextVar[WatchHandlers] = contextvars.ContextVar("handlers")
+"""Tasks of kopf's inherit them."""
 
 # They are generators, and say only that they are iterators.
 _watch_objs = cast(Callable[..., AsyncGenerator[Any, None]], watching.watch_objs)
@@ -75,14 +75,14 @@ _iter_jsonlines = cast(Callable[..., AsyncGenerator[bytes, None]], api.iter_json
 
 
 async def _lines(*arguments: Any, **options: Any) -> AsyncIterator[bytes]:
-    """Give the lines of a watch, with short ones in place of those that a write of ours has made.
+    """Yield the lines of a watch, with a bookmark in place of each event of our own writes.
 
-    They say no more than how far the watch is, which is where it goes on when it has ended.
+    The bookmark keeps the version at which the watch resumes.
     """
-    shown = _shown.get(None)
+    handlers = _handlers.get(None)
     async with contextlib.aclosing(_iter_jsonlines(*arguments, **options)) as lines:
         async for line in lines:
-            version = shown.own_writes.shown_by(line) if shown is not None else None
+            version = handlers.own_writes.take(line) if handlers is not None else None
             yield line if version is None else _BOOKMARK % version.encode()
 
 
@@ -101,7 +101,7 @@ async def _watched(**options: Any) -> AsyncIterator[Any]:
     loop = asyncio.get_running_loop()
     may_end_at = loop.time() + _LEAST_WATCH_SECONDS
     is_ours = _is_ours(options)
-    echoes, on_status = Echoes(), _shown.get().on_status
+    echoes, on_status = Echoes(), _handlers.get().on_status
     async with contextlib.aclosing(_watch_objs(**options)) as events:
         async for event in events:
             if is_ours and event["type"] in ("ADDED", "MODIFIED"):
@@ -115,21 +115,21 @@ watching.watch_objs = _watched
 
 
 async def _handed_on(**options: Any) -> AsyncIterator[Any]:
-    """Watch as kopf does, for good, and hand objects of ours on as soon as they are read.
+    """Watch as kopf does, and call the handlers with objects of ours as soon as they are read.
 
-    kopf sees nothing of them. For each it would have a queue, a task and loggers of its own, and
-    copies of what it shows to handlers.
+    kopf does not see these objects. It would make a queue, a task and loggers for each, and copy
+    what it passes to its own handlers.
     """
-    is_ours, shown, count = _is_ours(options), _shown.get(), 0
+    is_ours, handlers, count = _is_ours(options), _handlers.get(), 0
     async with contextlib.aclosing(_infinite_watch(**options)) as events:
         async for event in events:
             if not is_ours:
                 yield event
             elif isinstance(event, watching.Bookmark):  # the end of a list
-                shown.own_writes.clear()
+                handlers.own_writes.clear()
                 yield event
             elif event["type"] != "BOOKMARK":
-                shown.on_event(event)
+                handlers.on_event(event)
                 count += 1
                 if count % _AT_ONCE == 0:
                     await asyncio.sleep(0)
@@ -139,7 +139,7 @@ watching.infinite_watch = _handed_on
 
 
 def _is_ours(options: Mapping[str, Any]) -> bool:
-    """Whether a watch is of objects of ours: others may be watched for kopf itself."""
+    """Whether a watch is of our kinds; kopf may watch others for itself."""
     return bool(options["resource"].group == GROUP)
 
 
@@ -190,17 +190,17 @@ async def run(
     settings: kopf.OperatorSettings,
     *,
     namespaces: Sequence[str],
-    shown: Shown,
+    handlers: WatchHandlers,
     after_start: Callable[[], None],
 ) -> None:
     """Run kopf until one of its tasks ends, which none does by itself. Raises what it failed of.
 
-    No namespaces means all of them. `shown` is told what the watches show; handlers say only what
-    is watched, and are not called. `after_start` is called, without a pause, when kopf has put up
-    its signal handlers. Safe to cancel.
+    No namespaces means all of them. `handlers` are called with what the watches show; those of the
+    registry only say what to watch, and are not called. `after_start` is called, without a pause,
+    when kopf has put up its signal handlers. Safe to cancel.
     """
     vault = Vault()
-    _shown.set(shown)
+    _handlers.set(handlers)
 
     async def spawned() -> Collection[asyncio.Task[Any]]:
         tasks = await kopf.spawn_tasks(

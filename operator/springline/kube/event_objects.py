@@ -45,7 +45,7 @@ class Content:
 
     @property
     def digest(self) -> bytes:
-        """What tells it from every other content."""
+        """Digest of all that the Event says."""
         said = (self.uid, self.type, self.reason, self.action, self.message)
         text = repr((*self.identity, *said, self.related))
         return hashlib.blake2b(text.encode(), digest_size=16).digest()

@@ -173,7 +173,7 @@ class EventPoster:
         self._idle.set()
         self._is_draining = False
         self._posted: OrderedDict[bytes, _Posted] = OrderedDict()
-        """By the digests of the contents, which would take a multiple of the memory."""
+        """By the digest of the content, which takes less memory than the content."""
         self._answered_at = float("-inf")
         self._told_at: OrderedDict[tuple[str, str], float] = OrderedDict()
 

@@ -92,7 +92,7 @@ class Operator:
         before_start: Callable[[], Awaitable[None]] = _at_once,
         after_start: Callable[[], None] = lambda: None,
     ) -> None:
-        """`own_writes` knows what need not be shown.
+        """Events with the versions of `own_writes` are dropped.
 
         `before_start` returns when all kinds are served: kopf looks for them only at its start.
 
@@ -146,7 +146,7 @@ class Operator:
                 self._registry(),
                 self._settings(),
                 namespaces=namespaces,
-                shown=embedding.Shown(
+                handlers=embedding.WatchHandlers(
                     on_status=self._on_status,
                     on_event=self._on_event,
                     own_writes=self._own_writes,

@@ -1,7 +1,7 @@
-"""Which versions of objects Springline's own writes have made, until a watch shows them.
+"""The versions of objects that Springline's own writes have made, until a watch shows them.
 
-The writer of status notes them and the watch of our kinds asks. An event that shows such a version
-tells nothing: whatever else has changed of the object before the write has an event of its own.
+The status writer records them, and the watch of our kinds takes them. An event with such a version
+holds no news: any other change of the object has an event of its own.
 """
 
 from collections import OrderedDict
@@ -12,11 +12,13 @@ from springline.kube import document_texts
 __all__ = ["OwnWrites"]
 
 _MOST: Final = 10_000
-"""Versions that are remembered. Those that no watch shows, because it was away, are the oldest."""
+"""Versions that are kept. The oldest are those that no watch has shown, because it was away."""
+
+_MODIFIED: Final = b'{"type":"MODIFIED",'
 
 
 class OwnWrites:
-    """The last version of each object that a write of ours has made, and no watch has shown."""
+    """The last version of each object that a write of ours has made and no watch has shown."""
 
     def __init__(self) -> None:
         self._versions: OrderedDict[str, str] = OrderedDict()
@@ -24,33 +26,30 @@ class OwnWrites:
     def __len__(self) -> int:
         return len(self._versions)
 
-    def made(self, uid: str, version: str) -> None:
-        """Note that a write has made this version of an object."""
+    def record(self, uid: str, version: str) -> None:
+        """Record the version of an object that a write has made."""
         self._versions[uid] = version
         self._versions.move_to_end(uid)
         if len(self._versions) > _MOST:
             self._versions.popitem(last=False)
 
     def forget(self, uid: str) -> None:
-        """Note that the object is gone. Idempotent."""
+        """Forget an object that is gone. Idempotent."""
         self._versions.pop(uid, None)
 
     def clear(self) -> None:
-        """Note that everything was listed, so that what came before is not shown any more."""
+        """Forget all versions: after a list, a watch shows only later ones."""
         self._versions.clear()
 
-    def shown_by(self, line: bytes) -> str | None:
-        """Return the version that a line of a watch shows, if one of our writes has made it.
+    def take(self, line: bytes) -> str | None:
+        """Remove and return the version that a line of a watch shows, if it is a recorded one.
 
-        To be asked once of each line. None says nothing of the line.
+        None says nothing about the line.
         """
         if not self._versions or not line.startswith(_MODIFIED):
             return None
-        made = document_texts.made(line)
-        if made is None or self._versions.get(made.uid) != made.version:
+        found = document_texts.version_in(line)
+        if found is None or self._versions.get(found.uid) != found.version:
             return None
-        del self._versions[made.uid]
-        return made.version
-
-
-_MODIFIED: Final = b'{"type":"MODIFIED",'
+        del self._versions[found.uid]
+        return found.version

@@ -485,7 +485,7 @@ class StatusWriter:
         if answer.uid == entry.uid:
             self._rivals.written(entry, status.digest, shown=answer.digest, version=answer.version)
             if entry.later is None or entry.later.version != answer.version:
-                self._own_writes.made(answer.uid, answer.version)
+                self._own_writes.record(answer.uid, answer.version)
         else:
             # Without a version it may land on another object of that name: no uids are compared.
             entry.written = None

@@ -1,7 +1,7 @@
-"""Statuses as texts: which ones are the same, what is sent, and what an answer says. Pure.
+"""Statuses as texts: digests to compare them by, and the text that a write sends. Pure.
 
-A status is encoded once for each write. Its text is what is sent and what is digested, and most
-often the answer of the API server ends with the very same text, so that nothing of it is parsed.
+A status is encoded once for each write. The text goes into the request and into the digest, and
+the answer of the API server usually ends with the same text, so that it need not be parsed.
 """
 
 import hashlib
@@ -13,12 +13,12 @@ from typing import Any, Final, Self
 __all__ = ["Digest", "StatusText"]
 
 _COUNT: Final = "attempts"
-"""The field that alone is not worth a write at once. It comes before all others in a text."""
+"""The field that is not worth a write of its own. It is the first one in a text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """A status, as far as it takes to see whether another one is the same."""
+    """Tells whether two statuses are the same, whole and without the count of attempts."""
 
     whole: bytes
     without_count: bytes
@@ -30,7 +30,7 @@ class Digest:
 
     @classmethod
     def of_texts(cls, rest: str, count: str) -> Self:
-        """Digest a status by the texts of its count and of everything else."""
+        """Digest a status by the text of its count and that of all other fields."""
         hashed = hashlib.blake2b(rest.encode(), digest_size=16)
         without_count = hashed.digest()
         hashed.update(count.encode())
@@ -60,19 +60,18 @@ class StatusText:
         value: dict[str, Any] = json.loads(self.text)
         return value
 
-    def is_that_of(self, document: bytes) -> bool:
-        """Whether the text of an object shows that its status is this one.
+    def is_status_of(self, document: bytes) -> bool:
+        """Whether the text of an object shows that this is its status.
 
-        False says nothing: the same can be written in another way. The API server writes the fields
-        of an object in the order of their names, so that the status comes last, and without spaces.
-        What stands before the status cannot have been made up by who declares the object: a quote
-        in a text has a backslash before it.
+        False says nothing, because the same status can be written in another form. The API server
+        writes the fields of an object in the order of their names, so the status is the last one.
+        The spec cannot imitate it: a quote in a text has a backslash before it.
         """
         return document.rstrip(b"\n").endswith(b'"status":%b}' % self.text)
 
 
 def _encoded(status: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the text of a status without its count, and that of the count."""
+    """Return the text of a status without its count, and the text of the count."""
     rest, count = dict(status), status.get(_COUNT)
     rest.pop(_COUNT, None)
     return _encode(rest), str(count) if type(count) is int else _encode(count)

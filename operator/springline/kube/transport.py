@@ -1,7 +1,6 @@
 """HTTP to one API server: requests out, answers in, over connections that are kept.
 
-It knows neither what is asked nor what an answer says, sets no limits but the one for connecting,
-and retries nothing: all that is `client`'s.
+Limits, retries and the meaning of answers are the matter of `client`.
 """
 
 import functools
@@ -22,7 +21,7 @@ _BUFFER_BYTES = 2**21
 """Of an answer that is read line by line: an event of a watch is one line, however large."""
 
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=None)
-"""None: whoever asks sets the limit, and two timers for each request cost more than one."""
+"""None, because `Client` sets the limits."""
 
 
 class Transport:
@@ -69,7 +68,7 @@ class Transport:
         return aiohttp.ClientSession(
             # Watches hold their connections; `Client` limits the rest.
             connector=aiohttp.TCPConnector(limit=0, ssl=self._access.tls),
-            # No cookies, as for kubectl: an API server sets none.
+            # No cookies, like kubectl: an API server sets none.
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": _USER_AGENT},
             proxy=self._access.proxy,

@@ -89,8 +89,8 @@ def run(case: Case) -> None:
     )
     for part in case:
         for line in part.split(b"\n")[:8]:
-            if (made := document_texts.made(line)) is not None:
-                oracles.check_texts([made.uid, made.version], longest=_LONGEST)
+            if (found := document_texts.version_in(line)) is not None:
+                oracles.check_texts([found.uid, found.version], longest=_LONGEST)
             try:
                 event = client.document_of(line)
             except RequestError as error:

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from springline.kube import document_texts
-from springline.kube.document_texts import Made
+from springline.kube.document_texts import ObjectVersion
 
-OURS = Made("6b2f8a4e-0000-4000-8000-000000000001", "4711")
+OURS = ObjectVersion("6b2f8a4e-0000-4000-8000-000000000001", "4711")
 
 
 def text_of(metadata: dict[str, Any], **content: Any) -> bytes:
@@ -41,8 +41,8 @@ def test_version_and_uid_are_seen() -> None:
         spec={"brokerRef": {"name": "rabbit"}},
         status={"state": "Connected"},
     )
-    assert document_texts.made(shown) == OURS
-    assert document_texts.made(b'{"type":"MODIFIED","object":%b}' % shown) == OURS
+    assert document_texts.version_in(shown) == OURS
+    assert document_texts.version_in(b'{"type":"MODIFIED","object":%b}' % shown) == OURS
 
 
 @given(st.text(st.characters(codec="utf-8")))
@@ -51,7 +51,7 @@ def test_no_annotation_passes_for_a_version(value: str) -> None:
     fake = f'x","resourceVersion":"1","uid":"other"}}{value}'
     copy = json.dumps({"metadata": {"resourceVersion": "1", "uid": "other"}})
     shown = text_of(metadata(annotations={"a": fake, "copy": copy, "z": value}))
-    assert document_texts.made(shown) == OURS
+    assert document_texts.version_in(shown) == OURS
 
 
 @pytest.mark.parametrize(
@@ -78,4 +78,4 @@ def test_no_annotation_passes_for_a_version(value: str) -> None:
     ],
 )
 def test_nothing_is_seen_where_it_is_written_in_another_way(text: bytes) -> None:
-    assert document_texts.made(text) is None
+    assert document_texts.version_in(text) is None

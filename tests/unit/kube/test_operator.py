@@ -346,13 +346,13 @@ async def test_what_our_own_writes_have_made_is_not_shown_and_everything_else_is
         await eventually(watcher.is_there(ORDERS))
         await eventually(is_watching(server))
         uid = watcher.there[ORDERS]["metadata"]["uid"]
-        watcher.own_writes.made(uid, put(server, ORDERS, status={"state": "ours"}))
+        watcher.own_writes.record(uid, put(server, ORDERS, status={"state": "ours"}))
         put(server, ORDERS, status={"state": "ours"})
         put(server, ORDERS, status={"state": "theirs"})
         await eventually(lambda: len(watcher.statuses) == 2)
         assert watcher.statuses == [{"state": "ours"}, {"state": "theirs"}]
         assert not watcher.own_writes
-        watcher.own_writes.made(uid, "1")
+        watcher.own_writes.record(uid, "1")
         server.delete("brokerconnections", "apps", "orders")
         await eventually(watcher.is_there())
         put(server, ORDERS)
@@ -371,7 +371,7 @@ async def test_a_watch_goes_on_behind_what_our_own_writes_have_made(
         last = ""
         for number in range(3):
             last = put(server, ORDERS, status={"state": str(number)})
-            watcher.own_writes.made(uid, last)
+            watcher.own_writes.record(uid, last)
             await eventually(lambda: not watcher.own_writes)
         asked = len(server.asked_for(CONNECTIONS, watch=True))
         server.end_watches()

@@ -21,14 +21,14 @@ def line(kind: str = "MODIFIED", *, uid: str = UID, version: str = "7") -> bytes
 def writes() -> OwnWrites:
     """Those of a writer that has made version 7 of one object."""
     writes = OwnWrites()
-    writes.made(UID, "7")
+    writes.record(UID, "7")
     return writes
 
 
 def test_what_a_write_has_made_is_told_once(writes: OwnWrites) -> None:
     """Shown again, after the watch has begun anew, it is looked at like anything else."""
-    assert writes.shown_by(line()) == "7"
-    assert writes.shown_by(line()) is None
+    assert writes.take(line()) == "7"
+    assert writes.take(line()) is None
     assert not writes
 
 
@@ -58,21 +58,21 @@ def test_what_a_write_has_made_is_told_once(writes: OwnWrites) -> None:
     ],
 )
 def test_what_only_looks_like_it_is_not_left_out(writes: OwnWrites, other: bytes) -> None:
-    assert writes.shown_by(other) is None
-    assert writes.shown_by(line()) == "7"
+    assert writes.take(other) is None
+    assert writes.take(line()) == "7"
 
 
 def test_the_last_write_of_an_object_counts(writes: OwnWrites) -> None:
-    writes.made(UID, "9")
-    assert writes.shown_by(line()) is None
-    assert writes.shown_by(line(version="9")) == "9"
+    writes.record(UID, "9")
+    assert writes.take(line()) is None
+    assert writes.take(line(version="9")) == "9"
 
 
 def test_what_is_gone_or_listed_is_forgotten(writes: OwnWrites) -> None:
-    writes.made("another", "8")
+    writes.record("another", "8")
     writes.forget(UID)
     writes.forget("never there")
-    assert writes.shown_by(line()) is None
+    assert writes.take(line()) is None
     writes.clear()
     assert not writes
 
@@ -81,6 +81,6 @@ def test_what_no_watch_shows_does_not_add_up(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(module, "_MOST", 3)
     writes = OwnWrites()
     for number in range(10):
-        writes.made(f"uid-{number}", str(number))
+        writes.record(f"uid-{number}", str(number))
     assert len(writes) == 3
-    assert writes.shown_by(line(uid="uid-9", version="9")) == "9"
+    assert writes.take(line(uid="uid-9", version="9")) == "9"

@@ -45,14 +45,14 @@ def test_an_answer_shows_what_was_sent_only_where_it_has_it(
     sent: dict[str, Any], held: dict[str, Any]
 ) -> None:
     text = StatusText.of(sent)
-    if text.is_that_of(answer(held)):
+    if text.is_status_of(answer(held)):
         assert held == sent
 
 
 def test_an_answer_with_the_same_status_is_seen_to_have_it() -> None:
-    assert StatusText.of(STATUS).is_that_of(answer(STATUS))
-    assert StatusText.of(STATUS).is_that_of(answer(STATUS).strip())
-    assert StatusText.of({}).is_that_of(answer({}))
+    assert StatusText.of(STATUS).is_status_of(answer(STATUS))
+    assert StatusText.of(STATUS).is_status_of(answer(STATUS).strip())
+    assert StatusText.of({}).is_status_of(answer({}))
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_an_answer_with_the_same_status_is_seen_to_have_it() -> None:
     ids=["another count", "more", "another value", "less", "nothing"],
 )
 def test_an_answer_with_another_status_is_not_taken_for_it(held: dict[str, Any]) -> None:
-    assert not StatusText.of(STATUS).is_that_of(answer(held))
+    assert not StatusText.of(STATUS).is_status_of(answer(held))
 
 
 def test_a_status_that_a_declaration_quotes_is_not_the_objects_own() -> None:
@@ -75,9 +75,9 @@ def test_a_status_that_a_declaration_quotes_is_not_the_objects_own() -> None:
     quoted = '"status":' + StatusText.of(STATUS).text.decode()
     document = {"kind": "BrokerConnection", "spec": {"z": quoted}}
     text = json.dumps(document, separators=(",", ":")).encode()
-    assert not StatusText.of(STATUS).is_that_of(text)
+    assert not StatusText.of(STATUS).is_status_of(text)
     nested = json.dumps({"spec": {"status": STATUS}}, sort_keys=True, separators=(",", ":"))
-    assert not StatusText.of(STATUS).is_that_of(nested.encode())
+    assert not StatusText.of(STATUS).is_status_of(nested.encode())
 
 
 @pytest.mark.parametrize("message", ["größer", "a < b & c"])
@@ -86,4 +86,4 @@ def test_what_the_api_server_writes_differently_is_not_seen(message: str) -> Non
     sent = StatusText.of({"message": message})
     held = answer({"message": message}).replace(b"<", b"\\u003c").replace(b"&", b"\\u0026")
     assert json.loads(held)["status"] == sent.value
-    assert not sent.is_that_of(held)
+    assert not sent.is_status_of(held)

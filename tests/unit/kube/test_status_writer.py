@@ -1012,7 +1012,7 @@ async def test_every_version_that_a_write_has_made_is_known_as_our_own(connected
     connected.lose()
     await connected.clock.advance(1)
     version = str(connected.api.versions[paths.status_of(ORDERS)])
-    assert connected.own_writes.shown_by(connected.line()) == version
+    assert connected.own_writes.take(connected.line()) == version
 
 
 async def test_what_is_gone_is_no_longer_known_as_our_own(connected: Scene) -> None:
@@ -1020,7 +1020,7 @@ async def test_what_is_gone_is_no_longer_known_as_our_own(connected: Scene) -> N
     await connected.clock.advance(1)
     line = connected.line()
     connected.statuses.gone(ORDERS)
-    assert connected.own_writes.shown_by(line) is None
+    assert connected.own_writes.take(line) is None
 
 
 async def test_what_a_watch_has_shown_before_the_answer_came_is_not_waited_for(
@@ -1031,14 +1031,14 @@ async def test_what_a_watch_has_shown_before_the_answer_came_is_not_waited_for(
     connected.lose()
     await connected.clock.advance(1)
     assert len(connected.written()) == 1
-    assert connected.own_writes.shown_by(connected.line()) is None
+    assert connected.own_writes.take(connected.line()) is None
 
 
 async def test_what_another_writer_has_made_is_not_taken_for_our_own(connected: Scene) -> None:
     connected.lose()
     await connected.clock.advance(1)
     connected.write_over(is_missed=True, state="Fine")
-    assert connected.own_writes.shown_by(connected.line()) is None
+    assert connected.own_writes.take(connected.line()) is None
 
 
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")], ids=["as ever", "with spaces"])

@@ -1,7 +1,8 @@
 """The AMQP 0-9-1 driver: opens, keeps and ends one connection at a time for the core.
 
-The idea: aiormq reads, beats and cleans up after an end, at arm's length: one file knows its
-insides, and decides nothing. What is decided is in files of their own, each without a socket.
+The idea: aiormq makes the open handshake, at arm's length: one file knows its insides, and decides
+nothing. The open connection goes on without a task: what comes is handed over as soon as it is
+there, and timers are on the wheel. What is decided is in files of their own, each without a socket.
 Sockets, TLS and what else any protocol needs come from `drivers.shared`.
 
     adapter         core.ports.Adapter: all that the rest of Springline knows of the protocol
@@ -12,8 +13,9 @@ Sockets, TLS and what else any protocol needs come from `drivers.shared`.
     probe           publishes one message and waits until it is confirmed
     probe_target    what it publishes to, and what to do where that is refused
     wire            sends, drives the handshake, hands on what comes, bounds an end
-    aiormq_private  aiormq's connection, and whatever is private to aiormq, with the reasons
+    aiormq_private  aiormq's handshake, and whatever is private to aiormq, with the reasons
     frame_reader    a reader that trusts no length the peer names
+    heart           heartbeats, and a peer's silence
     frames          frames as octets, and what is read of them in more than one place
     handshake       the open handshake: what is due, what is answered, what follows
     greeting        what Start tells us, what Start-Ok tells the broker
