@@ -1,8 +1,10 @@
 """How an open connection ends: by us, by the peer, by nobody, and what is told of it."""
 
 import asyncio
+import gc
 import logging
 import struct
+import types
 
 import pamqp.frame
 import pytest
@@ -302,3 +304,34 @@ async def test_what_a_broker_sends_in_a_busy_hour_is_no_flood() -> None:
         peer.talk.raw(HEARTBEATS[: 8 * 900] + BLOCKS[: len(BLOCKS) // 5])
         await eventually(lambda: recorder.told.count("unblocked") == 500)
         assert connection.is_open
+
+
+async def test_an_open_connection_has_no_task_and_nothing_of_aiormq() -> None:
+    """Of thousands, each would keep a task that waits, and what aiormq has for channels."""
+    async with asyncio.timeout(DEADLINE), fake_peer.serving() as peer:
+        before = asyncio.all_tasks()
+        connection, _ = await opened(peer)
+        await opening.probe(connection, exchange="", routing_key="x", timeout=DEADLINE)
+        await eventually(lambda: not _of_this_client(before), what="no task is left")
+        assert "aiormq" not in {type(each).__module__.split(".")[0] for each in _held(connection)}
+        await connection.close()
+
+
+def _of_this_client(before: set[asyncio.Task[object]]) -> list[asyncio.Task[object]]:
+    """Return the tasks that were not there before, but for those of the peer."""
+    return [task for task in asyncio.all_tasks() - before if "amqp091" in task.get_name()]
+
+
+def _held(connection: object) -> list[object]:
+    """Return the objects that a connection refers to, directly or not, but not by the loop."""
+    found: dict[int, object] = {}
+    waiting = [connection]
+    while waiting:
+        each = waiting.pop()
+        if id(each) in found or isinstance(
+            each, asyncio.AbstractEventLoop | type | types.ModuleType | types.FunctionType
+        ):
+            continue
+        found[id(each)] = each
+        waiting += gc.get_referents(each)
+    return list(found.values())

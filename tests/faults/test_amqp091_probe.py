@@ -30,6 +30,73 @@ async def test_a_probe_is_confirmed_again_and_again_on_one_channel() -> None:
         await connection.close()
 
 
+async def test_the_first_probe_waits_for_nothing_before_it_publishes() -> None:
+    """A broker that has to answer in between would cost each session two more turns."""
+
+    async def script(talk: Talk) -> None:
+        await talk.handshake()
+        await talk.expect(spec.Channel.Open)
+        await talk.expect(spec.Confirm.Select)
+        await talk.expect(spec.Basic.Publish)
+        assert isinstance(await talk.frame(), ContentHeader)
+        for answer in (spec.Channel.OpenOk(), spec.Confirm.SelectOk(), spec.Basic.Ack(1)):
+            talk.send(answer, 1)
+        await talk.expect(spec.Basic.Publish)
+        talk.send(spec.Basic.Ack(2), 1)
+        await talk.serve()
+
+    async with asyncio.timeout(DEADLINE), fake_peer.serving(script) as peer:
+        connection, _ = await opened(peer)
+        for _ in range(2):
+            assert (
+                await opening.probe(connection, exchange="", routing_key="x", timeout=5) is not None
+            )
+        assert peer.talk.count(spec.Channel.Open) == 1
+        assert peer.talk.count(spec.Basic.Publish) == 2
+        await connection.close()
+
+
+@pytest.mark.parametrize("is_early", [True, False], ids=["before the channel is open", "after it"])
+async def test_a_block_that_ends_the_first_probe_leaves_the_channel_in_use(is_early: bool) -> None:
+    """The next probe waits for what answers the first, and takes no late confirm for its own."""
+    unblock, asked = asyncio.Event(), asyncio.Event()
+
+    async def script(talk: Talk) -> None:
+        await talk.handshake()
+        await talk.expect(spec.Channel.Open)
+        await talk.expect(spec.Confirm.Select)
+        await talk.expect(spec.Basic.Publish)
+        assert isinstance(await talk.frame(), ContentHeader)
+        talk.send(spec.Connection.Blocked(reason="low on memory"))
+        await unblock.wait()
+        talk.send(spec.Connection.Unblocked())
+        if is_early:
+            await asked.wait()
+        for answer in (spec.Channel.OpenOk(), spec.Confirm.SelectOk(), spec.Basic.Ack(1)):
+            talk.send(answer, 1)
+        await talk.expect(spec.Basic.Publish)
+        talk.send(spec.Basic.Ack(2), 1)
+        await talk.serve()
+
+    async with asyncio.timeout(DEADLINE), fake_peer.serving(script) as peer:
+        connection, recorder = await opened(peer)
+        assert await opening.probe(connection, exchange="", routing_key="x", timeout=5) is None
+        unblock.set()
+        await eventually(lambda: connection.blocked is None)
+        if not is_early:
+            await eventually(lambda: _has_open_channel(connection))
+        probing = asyncio.create_task(
+            opening.probe(connection, exchange="", routing_key="x", timeout=5)
+        )
+        await asyncio.sleep(0)
+        asked.set()
+        assert await probing is not None
+        assert peer.talk.count(spec.Channel.Open) == 1
+        assert peer.talk.count(spec.Basic.Publish) == 2
+        assert recorder.told == ["blocked: low on memory", "unblocked"]
+        await connection.close()
+
+
 async def test_a_probe_that_is_blocked_instead_says_so() -> None:
     async def block(talk: Talk) -> None:
         await talk.handshake()
@@ -527,3 +594,7 @@ async def test_whether_a_broker_tells_of_blocks_is_read_from_its_greeting(tells:
         connection, _ = await opened(peer)
         assert connection.info.server.tells_blocks is tells
         await connection.close()
+
+
+def _has_open_channel(connection: Any) -> bool:
+    return str(connection._probe._state) == "_State.OPEN"
