@@ -8,7 +8,6 @@ import base64
 import html
 import json
 import re
-from collections import deque
 from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Final
 from urllib.parse import quote, quote_plus
@@ -107,8 +106,10 @@ class Veil:
         text = text[:_MOST_LOOKED_AT]
         if self._can_have_none(text):
             return text
+        if not all(map(self._can_be_masked, self._secrets)):
+            return self._searched(text, is_known=is_known)
         # Sessions with one secret hear the same of one broker, and of each that is opened anew.
-        said = hash((text, self._names, *(each.reveal() for each in self._secrets)))
+        said = hash((text, *(each.reveal() for each in self._secrets)))
         if said in _clear:
             return text
         shown = self._searched(text, is_known=is_known)
@@ -118,12 +119,17 @@ class Veil:
             _clear.add(said)
         return shown
 
+    def _can_be_masked(self, secret: Secret) -> bool:
+        """Whether a secret is told apart from what is in texts by chance, or as a name."""
+        value = secret.reveal()
+        return len(value) >= _SHORT and value not in self._names
+
     def _searched(self, text: str, *, is_known: Callable[[str], bool]) -> str:
         found = bytearray(len(text))
         readings = [_Reading(text, range(len(text) + 1)), *_unescaped(text)]
         for secret in self._secrets:
             value = secret.reveal()
-            if len(value) < _SHORT or value in self._names:
+            if not self._can_be_masked(secret):
                 forms = dict.fromkeys(_forms(value))
                 if any(form in each.text for each in readings for form in forms) and not is_known(
                     text
@@ -145,7 +151,7 @@ class Veil:
         shortest = _RUN
         for secret in self._secrets:
             value = secret.reveal()
-            if len(value) < _SHORT or value in self._names or not _PLAIN.fullmatch(value):
+            if not self._can_be_masked(secret) or not _PLAIN.fullmatch(value):
                 return False
             shortest = min(shortest, len(value))
         return (
@@ -251,22 +257,6 @@ def _forms(value: str) -> Iterator[str]:
     yield quote_plus(value, errors="surrogatepass")
     yield html.escape(value)
     yield json.dumps(value)[1:-1]
-
-
-_compared: Final[deque[tuple[Secret, tuple[str, ...]]]] = deque(maxlen=4)
-"""The forms of the last secrets. A peer's texts come several at a time, and thousands of sessions
-look through them for the same secret.
-"""
-
-
-def _compared_forms(secret: Secret) -> tuple[str, ...]:
-    """Return the forms of a secret, each once, as texts are compared with it."""
-    for known, forms in _compared:
-        if known == secret:
-            return forms
-    forms = tuple(dict.fromkeys(map(_comparable, _forms(secret.reveal()))))
-    _compared.append((secret, forms))
-    return forms
 
 
 def _mark(found: bytearray, reading: _Reading, form: str) -> None:

@@ -202,3 +202,19 @@ def test_what_a_broker_says_of_itself_needs_no_search() -> None:
     assert veil(token)._can_have_none(said)
     assert veil("first-password", token)._can_have_none(said)
     assert not veil("first-password", LONG)._can_have_none(said)
+
+
+def test_what_was_searched_once_is_searched_again_for_another_secret() -> None:
+    """A text that is clear of one secret may have another one in it."""
+    said = f"rabbit@{'x' * 40} {encoded(LONG)}"
+    assert veil(TOKEN).over(said) == said
+    assert veil(TOKEN).over(said) == said
+    assert LONG[:12] not in veil(LONG).over(said)
+    assert encoded(LONG)[4:-4] not in veil(TOKEN, LONG).over(said)
+
+
+def test_what_is_known_in_one_place_is_withheld_in_another() -> None:
+    said = "RabbitMQ of the shop " * 2
+    short = veil("shop")
+    assert short.over(said, is_known=lambda _: True) == said
+    assert short.over(said) == WITHHELD

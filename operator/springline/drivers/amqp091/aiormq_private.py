@@ -30,6 +30,7 @@ from pamqp.base import Frame
 from pamqp.frame import FrameTypes
 from yarl import URL
 
+from springline.drivers.amqp091 import frames
 from springline.drivers.amqp091.frame_reader import FrameReader
 from springline.drivers.shared.line import Line
 
@@ -167,11 +168,12 @@ class AiormqConnection(aiormq.Connection):
     """
 
     # What is ours has two underscores, so that no attribute of another aiormq can have its name.
-    __slots__ = ("__is_open", "__owner", "__task_name")
+    __slots__ = ("__frames", "__is_open", "__owner", "__task_name")
 
     def __init__(self, owner: Owner, line: Line[FrameReader], *, task_name: str) -> None:
         super().__init__(_URL, transport_factory=_Connected(line))
         self.__owner = owner
+        self.__frames = line.reader
         self.__task_name = task_name
         self.__is_open = False
 
@@ -195,7 +197,7 @@ class AiormqConnection(aiormq.Connection):
         self,
         request: Frame,
         writer: asyncio.StreamWriter,  # noqa: ARG002 - aiormq's; nothing is sent here
-        frame_receiver: FrameReceiver,
+        frame_receiver: FrameReceiver,  # noqa: ARG002 - aiormq's; it reads Start alone
         wait_response: bool = True,  # noqa: ARG002 - aiormq's; the request says it
     ) -> FrameTypes | None:
         answer = _ANSWERS.get(type(request))
@@ -203,7 +205,8 @@ class AiormqConnection(aiormq.Connection):
             return None
         while True:
             try:
-                _, _, frame = await frame_receiver.get_frame()
+                # aiormq would take it apart in three pieces and put it together again.
+                frame = frames.unmarshalled(await self.__frames.read_frame())
                 self.__owner.handshake_frame(frame)
             except Exception as error:
                 self.__owner.handshake_failed(error)

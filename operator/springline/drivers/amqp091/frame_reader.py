@@ -118,7 +118,21 @@ class FrameReader:
         """Take no longer frames than negotiated, 0 for no limit, or than can be meant for us."""
         self._frame_max = min(frame_max or _MOST, _MOST)
 
-    # What aiormq calls, in the handshake
+    # In the handshake: Start is read by aiormq, in pieces, and the rest as whole frames
+
+    async def read_frame(self) -> bytes:
+        """Read a frame. Raises `RejectedError` for what cannot be one, and how the line ended."""
+        if self._error is not None:
+            raise self._error
+        while not self._buffer:
+            await self._more()
+        if self._at_start and self._buffer[0] not in _FRAME_TYPES:
+            sample = await peers.sample(b"", self._read_some)
+            raise RejectedError(Reason.PROTOCOL_MISMATCH, peers.describe(sample, _EXPECTED))
+        while (frame := self._next()) is None:
+            await self._more()
+        await self._budget.give_way()
+        return frame
 
     def at_eof(self) -> bool:
         """Whether all that came has been read, and nothing more will come."""
@@ -127,7 +141,7 @@ class FrameReader:
     async def readexactly(self, n: int) -> bytes:
         """Read a piece of a frame. Raises `RejectedError` if it cannot be one."""
         if not self._pieces:
-            self._pieces = await self._read_frame()
+            self._pieces = await self.read_frame()
         piece, self._pieces = self._pieces[:n], self._pieces[n:]
         return piece
 
@@ -270,19 +284,6 @@ class FrameReader:
             raise self._error
         if self._has_ended:
             raise asyncio.IncompleteReadError(bytes(self._buffer), None)
-
-    async def _read_frame(self) -> bytes:
-        if self._error is not None:
-            raise self._error
-        while not self._buffer:
-            await self._more()
-        if self._at_start and self._buffer[0] not in _FRAME_TYPES:
-            sample = await peers.sample(b"", self._read_some)
-            raise RejectedError(Reason.PROTOCOL_MISMATCH, peers.describe(sample, _EXPECTED))
-        while (frame := self._next()) is None:
-            await self._more()
-        await self._budget.give_way()
-        return frame
 
     async def _read_some(self, most: int) -> bytes:
         try:
