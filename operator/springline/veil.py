@@ -63,7 +63,6 @@ _STRETCHES: Final = tuple(
 
 _LOWER: Final = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 
-
 _MOST_CLEAR: Final = 4096
 
 _clear: set[int] = set()
@@ -156,7 +155,7 @@ class Veil:
             shortest = min(shortest, len(value))
         return (
             _STRETCHES[shortest].search(text) is None
-            and not ("%" in text or "\\" in text or "&" in text)
+            and not _has_escapes(text)
             and _NUMBERS.search(text) is None
         )
 
@@ -176,12 +175,15 @@ class _Reading:
         self.starts = starts
 
 
+def _has_escapes(text: str) -> bool:
+    """Whether there may be any: most texts are a few words, and the expression takes longer."""
+    return "%" in text or "\\" in text or "&" in text
+
+
 def _unescaped(text: str) -> Iterator[_Reading]:
     """Yield what a text is when what is escaped in it is read as what it stands for."""
     starts: Sequence[int] = range(len(text) + 1)
-    # Most texts are a few words, and the expressions take longer than these looks.
-    is_escaped = "%" in text or "\\" in text or "&" in text
-    for _ in range(_MOST_LAYERS if is_escaped else 0):
+    for _ in range(_MOST_LAYERS if _has_escapes(text) else 0):
         characters: list[str] = []
         places: list[int] = []
         end = 0

@@ -63,19 +63,15 @@ def server_info(
 
     It comes before our login; a broker that has had one before may say it all the same.
     """
-
-    product, version, platform, cluster_name = map(properties.get, _SHOWN)
-    said = (product, version, platform, cluster_name, mechanisms, locales)
+    said = (*map(properties.get, _SHOWN), mechanisms, locales)
     tells_blocks = _can(properties, "connection.blocked")
-    whole = "\n".join(each for each in said if isinstance(each, str))
-    if len(whole) <= _MOST_SHARED and veil.over(whole) == whole:
-        # No secret is in any of it, so it reads alike for all sessions.
-        return _read_alike(tuple(map(_text, said)), tells_blocks=tells_blocks)
+    # Octets that are not UTF-8, for example, are read and searched by themselves.
+    if all(each is None or isinstance(each, str) for each in said):
+        whole = "\n".join(each for each in said if isinstance(each, str))
+        if len(whole) <= _MOST_SHARED and veil.over(whole) == whole:
+            # No secret is in any of it, so it reads alike for all sessions.
+            return _read_alike(said, tells_blocks=tells_blocks)
     return _shared(_read(said, tells_blocks=tells_blocks, veil=veil))
-
-
-def _text(said: object) -> str:
-    return said if isinstance(said, str) else ""
 
 
 def _read(

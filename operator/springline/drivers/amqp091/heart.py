@@ -35,14 +35,13 @@ class Heart:
         *,
         seconds: int,
         on_silence: Callable[[], None],
-        loop: asyncio.AbstractEventLoop,
     ) -> None:
         """Begin with the heartbeat of `seconds` that was negotiated; with 0 there is none."""
         self._line = line
-        self._loop = loop
+        self._loop = asyncio.get_running_loop()
         self.seconds = seconds
         self._on_silence = on_silence
-        self._sent_at = loop.time()
+        self._sent_at = self._loop.time()
         self._timer: wheel.Timer | None = None
         if seconds > 0:
             self._wind()
@@ -62,10 +61,13 @@ class Heart:
             self._timer.cancel()
             self._timer = None
 
+    @property
+    def _due(self) -> float:
+        """When one is due: half a heartbeat after what was sent, so that one may be late."""
+        return self._sent_at + max(self.seconds / 2, 1)
+
     def _wind(self) -> None:
-        # Half a heartbeat: one that is late, or that is lost, is followed by another in time.
-        due = self._sent_at + max(self.seconds / 2, 1)
-        self._timer = wheel.call_at(due, self._beat)
+        self._timer = wheel.call_at(self._due, self._beat)
 
     def _beat(self) -> None:
         now = self._loop.time()
@@ -73,7 +75,7 @@ class Heart:
             self._timer = None
             self._on_silence()
             return
-        if now - self._sent_at >= max(self.seconds / 2, 1):
+        if now >= self._due:
             self._line.write(_HEARTBEAT)
             self._sent_at = now
         self._wind()

@@ -8,8 +8,6 @@ How an end runs: whatever happens, the transport is ended or dropped first, and 
 read; `on_over` is told once the socket is gone, too.
 """
 
-import asyncio
-
 from pamqp import commands as spec
 from pamqp.constants import FRAME_HEARTBEAT
 from pamqp.frame import FrameTypes
@@ -62,7 +60,6 @@ class WireConnection:
         "_heart",
         "_heartbeat_lost",
         "_is_closing",
-        "_loop",
         "_name",
         "_read_error",
         "_rules",
@@ -98,7 +95,6 @@ class WireConnection:
         self._is_closing = False
         self._rules = Rules()
         self._name = name
-        self._loop = asyncio.get_running_loop()
         self._heart: Heart | None = None
 
     @property
@@ -126,7 +122,6 @@ class WireConnection:
             self.line,
             seconds=handshake.agreed.limits.heartbeat_seconds,
             on_silence=self._silent,
-            loop=self._loop,
         )
         self.line.on_lost(self._check_over)
         self.line.reader.hand_over_to(self)

@@ -52,7 +52,6 @@ def beating(line: Any, seconds: int) -> tuple[Heart, list[float]]:
         line,
         seconds=seconds,
         on_silence=lambda: silent.append(loop.time() - began),
-        loop=loop,
     )
     return heart, silent
 
