@@ -38,7 +38,11 @@ _OPEN = ("running", "flow", "blocking", "blocked")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Held:
-    """One connection at the broker; another one has another process and another port."""
+    """One connection at the broker.
+
+    Another one has another process, or, since a broker that starts counts them anew, comes from
+    another port. A port alone does not tell: another pod may come from the same one.
+    """
 
     name: str
     pid: str
@@ -225,16 +229,19 @@ class Team:
 
     async def until_held(self, *names: str, other_than: Sequence[Held] = ()) -> list[Held]:
         """Wait until the broker holds exactly these, once each and anew, and return them."""
-        before = {each.peer_port for each in other_than}
+        held: list[Held] = []
 
         async def looked() -> list[Held] | None:
+            nonlocal held
             held = await self.held()
             are_there = [each.name for each in held] == sorted(names)
-            return (
-                held if are_there and before.isdisjoint(each.peer_port for each in held) else None
-            )
+            return held if are_there and set(held).isdisjoint(other_than) else None
 
-        return await _until(looked, f"the broker holds {sorted(names)}")
+        try:
+            return await _until(looked, f"the broker holds {sorted(names)}")
+        except AssertionError as error:
+            old = sorted(set(held) & set(other_than))
+            raise AssertionError(f"{error}; it holds {held}, since before: {old}") from None
 
     # --- asking
 
