@@ -6,17 +6,20 @@ servers are private, on loopback, and stopped at the end, on Ctrl-C too.
 """
 
 import argparse
-import asyncio
+import functools
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TypeVar
 
 from bench import (
     cluster,
     commands,
+    costs,
     needs,
     over_amqp10,
     over_http,
@@ -37,16 +40,21 @@ from support.tools import ToolMissing
 
 RESULTS = Path("bench-results")
 DEFAULT_COUNTS = (500, 1000, 2000)
-FEWER = {"http": (1000,), "amqp10": (1000,)}
-"""Parts of which only one size is measured, unless sizes are given."""
-PARTS = ("standalone", "http", "amqp10", "commands", "cluster")
+FEWER = {"tls": (1000,), "http": (1000,), "amqp10": (1000,)}
+"""Parts that the page has with one size: with it no other is measured, unless `--only` says so."""
+PARTS = ("standalone", "tls", "http", "amqp10", "commands", "cluster")
 MOST = 10_000
 """More needs more ports and files than one machine gives to one broker by default."""
-MOST_OF_PART = {"http": 5000, "amqp10": 5000, "cluster": 5000}
+MOST_OF_PART = {"tls": 5000, "http": 5000, "amqp10": 5000, "cluster": 5000}
 """Of the others MOST."""
 TIMES = 3
 """Turns of the size that the documentation has in full, where none are asked for; the others have
 one, or the whole would take an hour."""
+
+Site = TypeVar("Site")
+
+Measuring = Callable[[Path, Sequence[int], int | None], list[Row]]
+"""Measures one part, with files in a folder, with each number of connections, in so many turns."""
 
 
 class Incomplete(MeasurementFailed):
@@ -78,22 +86,26 @@ def main(arguments: Sequence[str]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     began = time.monotonic()
     failed: list[str] = []
+    found: dict[str, list[Row]] = {}
     try:
         with tempfile.TemporaryDirectory(prefix="springline-bench-") as directory:
             for part in (given.only,) if given.only else PARTS:
+                asked = given.counts if given.only else enough(part, given.counts)
                 try:
-                    measured = measure(part, Path(directory), given.counts, given.times)
+                    measured = measure(part, Path(directory), asked, given.times)
                 except Incomplete as error:
                     print(f"{error}; on with the next part.", flush=True)
                     failed.append(str(error))
                     measured = error.found
                 report(part, measured)
+                found[part] = measured
                 if part == "cluster":
                     picture.draw(given.picture or RESULTS / "performance.svg", measured)
     except (MeasurementFailed, RabbitMQMissing) as error:
         raise SystemExit(f"make bench: {error}") from None
     except KeyboardInterrupt:
         raise SystemExit("stopped") from None
+    report_costs(found)
     print(f"all of it took {(time.monotonic() - began) / 60:.0f} minutes", flush=True)
     if failed:
         raise SystemExit(f"make bench: {'; '.join(failed)}")
@@ -104,6 +116,11 @@ def turns(count: int, times: int | None) -> int:
     if times is not None:
         return times
     return TIMES if count == PREFERRED else 1
+
+
+def enough(part: str, asked: Sequence[int]) -> Sequence[int]:
+    """Return those of the sizes that a part is measured with where all parts are."""
+    return [count for count in asked if count in FEWER.get(part, asked)] or asked
 
 
 def sizes(part: str, asked: Sequence[int]) -> list[int]:
@@ -155,57 +172,26 @@ def in_turns(
     return found
 
 
-def without_cluster(directory: Path, counts: Sequence[int], times: int | None) -> list[Row]:
-    """Measure standalone mode with each number of connections."""
-    program = standalone.go_program()
-    with standalone.broker(directory) as node:
-        standalone.declare_user(node)
-        return in_turns(
-            "standalone",
-            counts,
-            times,
-            lambda count, plan, turn: standalone.measure(node, count, plan, program, turn=turn),
-        )
+def on(
+    part: str,
+    prepared: Callable[[Path], AbstractContextManager[Site]],
+    once: Callable[[Site, int, Plan, int], list[Row]],
+) -> Measuring:
+    """Return what measures a part on servers that are prepared once for all sizes and turns."""
+
+    def measuring(directory: Path, counts: Sequence[int], times: int | None) -> list[Row]:
+        with prepared(directory) as site:
+            return in_turns(part, counts, times, functools.partial(once, site))
+
+    return measuring
 
 
-def with_http(directory: Path, counts: Sequence[int], times: int | None) -> list[Row]:
-    """Measure sessions over HTTP with each number."""
-    with over_http.server(directory) as web:
-        return in_turns(
-            "http",
-            counts,
-            times,
-            lambda count, plan, turn: over_http.measure(web, count, plan, turn=turn),
-        )
-
-
-def with_amqp10(directory: Path, counts: Sequence[int], times: int | None) -> list[Row]:
-    """Measure sessions over AMQP 1.0 with each number."""
-    with over_amqp10.broker(directory) as node:
-        return in_turns(
-            "amqp10",
-            counts,
-            times,
-            lambda count, plan, turn: over_amqp10.measure(node, count, plan, turn=turn),
-        )
-
-
-def in_cluster(directory: Path, counts: Sequence[int], times: int | None) -> list[Row]:
-    """Measure the operator with each number of connections."""
-    with cluster.prepared(directory) as site:
-        return in_turns(
-            "cluster",
-            counts,
-            times,
-            lambda count, plan, turn: asyncio.run(cluster.measure(site, count, plan, turn=turn)),
-        )
-
-
-MEASURES: dict[str, Callable[[Path, Sequence[int], int | None], list[Row]]] = {
-    "standalone": without_cluster,
-    "http": with_http,
-    "amqp10": with_amqp10,
-    "cluster": in_cluster,
+MEASURES: dict[str, Measuring] = {
+    "standalone": on("standalone", standalone.prepared, standalone.measure),
+    "tls": on("tls", standalone.prepared_for_tls, standalone.measure),
+    "http": on("http", over_http.server, over_http.measure),
+    "amqp10": on("amqp10", over_amqp10.broker, over_amqp10.measure),
+    "cluster": on("cluster", cluster.prepared, cluster.measure),
 }
 
 
@@ -234,6 +220,14 @@ def report(name: str, measured: Sequence[Row]) -> None:
         f"\n{name}\n{rows.table(measured)}\n\n{document}\nwritten to {path} and {page}\n",
         flush=True,
     )
+
+
+def report_costs(measured: Mapping[str, Sequence[Row]]) -> None:
+    """Print and write what a thousand connections cost, of all parts that were measured."""
+    if written := costs.document(measured):
+        page = RESULTS / "costs.md"
+        page.write_text(written, encoding="utf-8")
+        print(f"{written}\nwritten to {page}\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import ssl
 import sys
 from collections.abc import Awaitable, Callable
 
@@ -18,8 +19,9 @@ from aiormq.exceptions import AMQPError
 from bench import steps
 from bench.plan import AT_ONCE, PAUSE_SECONDS, Plan
 from bench.steps import Holder
+from bench.told import Told
 
-__all__ = ["USER", "Alone", "Bare", "pause"]
+__all__ = ["USER", "Aiormq", "Bare", "pause"]
 
 USER = "bench"
 _PROBE = "springline-probe"
@@ -52,8 +54,12 @@ class Bare:
         password: str,
         count: int,
         then: Callable[[int], Awaitable[None]] = _nothing_more,
+        *,
+        over_tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._url = f"amqp://{USER}:{password}@127.0.0.1:{port}/?heartbeat=30"
+        scheme, host = ("amqps", "localhost") if over_tls else ("amqp", "127.0.0.1")
+        self._url = f"{scheme}://{USER}:{password}@{host}:{port}/?heartbeat=30"
+        self._over_tls = over_tls
         self._count = count
         self._then = then
         self._limit = asyncio.Semaphore(AT_ONCE)
@@ -62,7 +68,7 @@ class Bare:
     async def connect(self, number: int) -> None:
         """Open one."""
         async with self._limit:
-            self._open[number] = await aiormq.connect(self._url)
+            self._open[number] = await aiormq.connect(self._url, context=self._over_tls)
         await self._then(number)
 
     async def connect_all(self) -> None:
@@ -111,7 +117,7 @@ class Bare:
         await asyncio.gather(*(each.close() for each in self._open.values()))
 
 
-class Alone(Holder):
+class Aiormq(Holder):
     """`first` beside `bare`; with probes only where `probed`."""
 
     def __init__(self, first: Bare, bare: Bare, plan: Plan, *, probed: bool = True) -> None:
@@ -154,17 +160,13 @@ async def _publish(channel: AbstractChannel) -> None:
     await channel.basic_publish(b"", routing_key=_PROBE)
 
 
-async def main(port: int, password: str, count: int, plan: Plan) -> None:
-    first, bare = Bare(port, password, 1), Bare(port, password, count)
-    await steps.serve(Alone(first, bare, plan), count, plan)
+async def main(told: Told) -> None:
+    context = ssl.create_default_context(cafile=told.authorities) if told.authorities else None
+    first, bare = (
+        Bare(told.port, told.secret, count, over_tls=context) for count in (1, told.count)
+    )
+    await steps.serve(Aiormq(first, bare, told.plan), told.count, told.plan)
 
 
 if __name__ == "__main__":
-    asyncio.run(
-        main(
-            int(sys.argv[1]),
-            sys.argv[2],
-            int(sys.argv[3]),
-            Plan(idle_seconds=float(sys.argv[4]), probe_seconds=int(sys.argv[5])),
-        )
-    )
+    asyncio.run(main(Told.read(sys.argv[1:])))

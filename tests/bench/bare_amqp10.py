@@ -14,9 +14,9 @@ from typing import Self
 from proton import Connection, Endpoint, Link, Message, Session, Transport, symbol
 
 from bench import steps
-from bench.bare import USER, pause
-from bench.plan import AT_ONCE, Plan
-from bench.steps import Holder
+from bench.alone import Alone
+from bench.bare import USER
+from bench.told import Told
 
 _READ_OCTETS = 8 * 1024
 _IDLE_SECONDS = 60.0
@@ -124,69 +124,19 @@ class Bare:
         self._writer.close()
 
 
-class Alone(Holder):
-    """`count` connections, and one beside them."""
+class Proton(Alone[Bare]):
+    """Connections of proton's engine."""
 
-    def __init__(self, port: int, token: str, count: int, plan: Plan) -> None:
-        self._port = port
-        self._token = token
-        self._count = count
-        self._plan = plan
-        self._limit = asyncio.Semaphore(AT_ONCE)
-        self._first: list[Bare] = []
-        self._open: list[Bare] = []
+    async def _dialled(self) -> Bare:
+        return await Bare.connect(self._told.port, self._secret)
 
-    async def _connect(self) -> Bare:
-        async with self._limit:
-            return await Bare.connect(self._port, self._token)
+    async def _ask(self, connection: Bare) -> None:
+        await connection.ask()
 
-    async def open_first(self) -> None:
-        self._first = [await self._connect()]
-
-    async def open_all(self) -> None:
-        self._open = await asyncio.gather(*(self._connect() for _ in range(self._count)))
-
-    async def prepare_to_idle(self) -> None:
-        pass
-
-    async def idle(self) -> None:
-        await steps.asked_in_turn(self._open, Bare.ask, self._plan)
-
-    async def renew_all(self, secret: str) -> None:
-        self._token = secret
-        await asyncio.gather(*(each.renew(secret) for each in self._open))
-
-    async def until_lost(self) -> None:
-        await self.close_first()
-        await asyncio.gather(*(each.lost() for each in self._open))
-
-    async def until_back(self) -> None:
-        async def connected() -> Bare:
-            while True:
-                with contextlib.suppress(OSError):
-                    return await self._connect()
-                await pause()
-
-        self._open = await asyncio.gather(*(connected() for _ in self._open))
-
-    async def close_all(self) -> None:
-        await asyncio.gather(*(each.close() for each in self._open))
-
-    async def close_first(self) -> None:
-        await asyncio.gather(*(each.close() for each in self._first))
-        self._first = []
-
-
-async def main(port: int, token: str, count: int, plan: Plan) -> None:
-    await steps.serve(Alone(port, token, count, plan), count, plan)
+    async def _renew(self, connection: Bare) -> None:
+        await connection.renew(self._secret)
 
 
 if __name__ == "__main__":
-    asyncio.run(
-        main(
-            int(sys.argv[1]),
-            sys.argv[2],
-            int(sys.argv[3]),
-            Plan(idle_seconds=float(sys.argv[4]), probe_seconds=int(sys.argv[5])),
-        )
-    )
+    told = Told.read(sys.argv[1:])
+    asyncio.run(steps.serve(Proton(told), told.count, told.plan))

@@ -12,7 +12,7 @@ from typing import Any
 
 from bench import api, objects, steps
 from bench.api import API, Access
-from bench.bare import Alone, Bare
+from bench.bare import Aiormq, Bare
 from bench.plan import Plan
 
 
@@ -30,7 +30,7 @@ class Script:
         await self._writer.apply(path, objects.status_of(number, version), manager="script")
 
 
-class Scripted(Alone):
+class Scripted(Aiormq):
     """Applies the objects while it opens the connections for the first time; probes nothing."""
 
     def __init__(self, first: Bare, bare: Bare, plan: Plan, admin: API, count: int) -> None:

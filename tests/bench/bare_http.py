@@ -8,6 +8,7 @@ is told.
 import asyncio
 import base64
 import contextlib
+import functools
 import sys
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -19,9 +20,10 @@ from h2.connection import H2Connection
 from h2.events import ResponseReceived, StreamEnded
 
 from bench import steps
-from bench.bare import USER, pause
-from bench.plan import AT_ONCE, HTTP_PATH, Plan
-from bench.steps import Holder
+from bench.alone import Alone
+from bench.bare import USER
+from bench.plan import HTTP_PATH
+from bench.told import Told
 
 _READ_OCTETS = 8 * 1024
 _OK = 200
@@ -119,85 +121,29 @@ class BareHttp2(Bare):
 VERSIONS: dict[str, type[Bare]] = {"HTTP1": BareHttp1, "HTTP2": BareHttp2}
 
 
-class Alone(Holder):
-    """`count` connections, and one beside them."""
+class Web(Alone[Bare]):
+    """Connections with one version of HTTP."""
 
-    def __init__(
-        self, port: int, password: str, count: int, plan: Plan, version: type[Bare]
-    ) -> None:
-        self._port = port
-        self._login = _login(password)
-        self._count = count
-        self._plan = plan
-        self._version = version
-        self._limit = asyncio.Semaphore(AT_ONCE)
-        self._first: list[Bare] = []
-        self._open: list[Bare] = []
-
-    async def _connect(self) -> Bare:
+    async def _dialled(self) -> Bare:
         """Open one, and have it answered with the credential and without."""
-        async with self._limit:
-            connection = await self._version.connect(self._port)
-            assert await connection.get(self._login) == _OK
-            assert await connection.get(()) == _UNAUTHORIZED
+        connection = await VERSIONS[self._told.speech].connect(self._told.port)
+        await self._ask(connection)
+        assert await connection.get(()) == _UNAUTHORIZED
         return connection
 
     async def _ask(self, connection: Bare) -> None:
-        assert await connection.get(self._login) == _OK
+        assert await connection.get(_login(self._secret)) == _OK
 
-    async def open_first(self) -> None:
-        self._first = [await self._connect()]
-
-    async def open_all(self) -> None:
-        self._open = await asyncio.gather(*(self._connect() for _ in range(self._count)))
-
-    async def prepare_to_idle(self) -> None:
-        pass
-
-    async def idle(self) -> None:
-        await steps.asked_in_turn(self._open, self._ask, self._plan)
-
-    async def renew_all(self, secret: str) -> None:
-        self._login = _login(secret)
-        await asyncio.gather(*(self._ask(each) for each in self._open))
-
-    async def until_lost(self) -> None:
-        await self.close_first()
-        await asyncio.gather(*(each.lost() for each in self._open))
-
-    async def until_back(self) -> None:
-        async def connected() -> Bare:
-            while True:
-                with contextlib.suppress(OSError):
-                    return await self._connect()
-                await pause()
-
-        self._open = await asyncio.gather(*(connected() for _ in self._open))
-
-    async def close_all(self) -> None:
-        await asyncio.gather(*(each.close() for each in self._open))
-
-    async def close_first(self) -> None:
-        await asyncio.gather(*(each.close() for each in self._first))
-        self._first = []
+    async def _renew(self, connection: Bare) -> None:
+        await self._ask(connection)
 
 
+@functools.cache
 def _login(password: str) -> Fields:
     basic = base64.b64encode(f"{USER}:{password}".encode())
     return [(b"authorization", b"Basic " + basic)]
 
 
-async def main(port: int, password: str, count: int, plan: Plan, version: type[Bare]) -> None:
-    await steps.serve(Alone(port, password, count, plan, version), count, plan)
-
-
 if __name__ == "__main__":
-    asyncio.run(
-        main(
-            int(sys.argv[1]),
-            sys.argv[2],
-            int(sys.argv[3]),
-            Plan(idle_seconds=float(sys.argv[4]), probe_seconds=int(sys.argv[5])),
-            VERSIONS[sys.argv[6]],
-        )
-    )
+    told = Told.read(sys.argv[1:])
+    asyncio.run(steps.serve(Web(told), told.count, told.plan))

@@ -119,19 +119,18 @@ def prepared(directory: Path) -> Iterator[Site]:
         yield Site(server=server, node=node, operator=operator)
 
 
-async def measure(site: Site, count: int, plan: Plan, *, turn: int = 1) -> list[Row]:
+def measure(site: Site, count: int, plan: Plan, turn: int = 1) -> list[Row]:
     """Measure each side once; the broker is restarted twice.
 
     Raises `MeasurementFailed`, at once where a process may not hold so many.
     """
-    if problem := await asyncio.to_thread(needs.too_few_of_broker, count, site.node):
+    if problem := needs.too_few_of_broker(count, site.node):
         raise MeasurementFailed(problem)
-    bare: list[Row] = []
-    if turn % 2:
-        bare = await asyncio.to_thread(_measure_script, site, count, plan, turn)
-    ours = await _measure_operator(site, count, plan, turn)
-    if not turn % 2:
-        bare = await asyncio.to_thread(_measure_script, site, count, plan, turn)
+    bare, ours = sides.by_turns(
+        turn,
+        lambda: _measure_script(site, count, plan, turn),
+        lambda: asyncio.run(_measure_operator(site, count, plan, turn)),
+    )
     return rows.beside(ours, bare=bare)
 
 

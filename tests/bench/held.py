@@ -1,17 +1,18 @@
 """Child: the same number of connections held by Springline, from manifests to status.
 
 It is the composition of `springline run` without the files: documents in, sessions, projected
-status. Where the arguments end with a version of HTTP, the sessions speak that; where they end with
-AMQP10, they speak AMQP 1.0, and the passwords are tokens. See `steps` for what it is told.
+status. The sessions speak what is told; over AMQP 1.0 the passwords are tokens. See `told` for what
+it is told by its arguments, and `steps` by lines.
 """
 
 import asyncio
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from bench import objects, steps
-from bench.plan import Plan
 from bench.steps import Holder
+from bench.told import Told
 from springline import many_connections
 from springline.api import documents
 from springline.api.documents import Document
@@ -30,14 +31,15 @@ class Silent:
         pass
 
 
-def declared(
-    port: int, password: str, numbers: range, plan: Plan, speech: str
-) -> Iterator[Document]:
-    """Yield a Broker, a Secret and the connections that use them."""
-    yield documents.parse(objects.broker(port, protocol=objects.PROTOCOLS[speech]))
-    yield documents.parse(objects.secret(password))
+def declared(told: Told, numbers: range) -> Iterator[Document]:
+    """Yield a Broker, what it needs, a Secret, and the connections that use them."""
+    yield documents.parse(objects.broker(told.port, speech=told.speech))
+    if told.authorities:
+        certificates = Path(told.authorities).read_text(encoding="ascii")
+        yield documents.parse(objects.authorities(certificates))
+    yield documents.parse(objects.secret(told.secret))
     for number in numbers:
-        yield documents.parse(objects.connection(number, plan, speech))
+        yield documents.parse(objects.connection(number, told.plan, told.speech))
 
 
 def apply(parts: Standalone, all_of_them: dict[Identity, Document]) -> None:
@@ -71,23 +73,17 @@ def is_renewed(shown: Shown) -> bool:
 class Held(Holder):
     """`count` sessions, and one beside them, which all stay until the process ends."""
 
-    def __init__(
-        self, parts: Standalone, port: int, password: str, count: int, plan: Plan, speech: str
-    ) -> None:
+    def __init__(self, parts: Standalone, told: Told) -> None:
         self._parts = parts
-        self._port = port
-        self._count = count
-        self._plan = plan
-        self._speech = speech
-        self._password = password
+        self._told = told
         self._objects: dict[Identity, Document] = {}
 
     @property
     def _everything(self) -> range:
-        return range(self._count + 1)
+        return range(self._told.count + 1)
 
     async def _declared(self, numbers: range) -> None:
-        more = declared(self._port, self._password, numbers, self._plan, self._speech)
+        more = declared(self._told, numbers)
         self._objects = self._objects | {each.identity: each for each in more}
         apply(self._parts, self._objects)
         await until(self._parts, range(numbers.stop), is_ready)
@@ -96,13 +92,13 @@ class Held(Holder):
         await self._declared(range(1))
 
     async def open_all(self) -> None:
-        await self._declared(range(1, self._count + 1))
+        await self._declared(range(1, self._told.count + 1))
 
     async def prepare_to_idle(self) -> None:
         pass
 
     async def idle(self) -> None:
-        await asyncio.sleep(self._plan.idle_seconds)
+        await asyncio.sleep(self._told.plan.idle_seconds)
 
     async def renew_all(self, secret: str) -> None:
         changed = documents.parse(objects.secret(secret))
@@ -123,13 +119,12 @@ class Held(Holder):
         pass
 
 
-async def main(port: int, password: str, count: int, plan: Plan, speech: str) -> None:
+async def main(told: Told) -> None:
     parts = Standalone(Silent())
     async with asyncio.TaskGroup() as tasks:
         managing = tasks.create_task(parts.manager.run())
         reporting = tasks.create_task(parts.report.run())
-        held = Held(parts, port, password, count, plan, speech)
-        await steps.serve(held, count, plan)
+        await steps.serve(Held(parts, told), told.count, told.plan)
         parts.manager.stop()
         await managing
         reporting.cancel()
@@ -137,12 +132,4 @@ async def main(port: int, password: str, count: int, plan: Plan, speech: str) ->
 
 if __name__ == "__main__":
     many_connections.prepare()
-    asyncio.run(
-        main(
-            int(sys.argv[1]),
-            sys.argv[2],
-            int(sys.argv[3]),
-            Plan(idle_seconds=float(sys.argv[4]), probe_seconds=int(sys.argv[5])),
-            "".join(sys.argv[6:]),
-        )
-    )
+    asyncio.run(main(Told.read(sys.argv[1:])))

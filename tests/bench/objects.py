@@ -5,27 +5,56 @@ from typing import Any
 from bench.bare import USER
 from bench.plan import HEARTBEAT, HTTP_PATH, RETRY, Plan
 
-__all__ = ["CONNECTIONS", "PROTOCOLS", "broker", "connection", "name_of", "secret", "status_of"]
+__all__ = [
+    "CONNECTIONS",
+    "PROTOCOLS",
+    "authorities",
+    "broker",
+    "connection",
+    "name_of",
+    "secret",
+    "status_of",
+]
 
+AUTHORITIES = "authorities"
 API_VERSION = "springline.dev/v1alpha1"
 CONNECTIONS = "brokerconnections"
-PROTOCOLS = {"": "amqp091", "HTTP1": "http", "HTTP2": "http", "AMQP10": "amqp10"}
+PROTOCOLS = {"": "amqp091", "TLS": "amqp091", "HTTP1": "http", "HTTP2": "http", "AMQP10": "amqp10"}
 """By how the children are told of it."""
 
 
-def broker(port: int, *, protocol: str = "amqp091") -> dict[str, Any]:
-    """Return a Broker at a port of this machine."""
+def broker(port: int, *, speech: str = "") -> dict[str, Any]:
+    """Return a Broker at a port of this machine, over TLS with the authorities of `authorities`."""
+    guarded: dict[str, Any] = {"sasl": {"allowInsecure": True}}
+    if speech == "TLS":
+        guarded = {
+            "tls": {
+                "enabled": True,
+                "caRef": {"name": AUTHORITIES},
+                "serverName": "localhost",
+            }
+        }
     return {
         "apiVersion": API_VERSION,
         "kind": "Broker",
         "metadata": {"name": "rabbit"},
         "spec": {
-            "protocol": protocol,
+            "protocol": PROTOCOLS[speech],
             "endpoints": [{"host": "127.0.0.1", "port": port}],
-            "sasl": {"allowInsecure": True},
+            **guarded,
             "connectTimeout": "60s",
             "retry": RETRY,
         },
+    }
+
+
+def authorities(certificates: str) -> dict[str, Any]:
+    """Return the ConfigMap with whom to trust over TLS."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": AUTHORITIES},
+        "data": {"ca.crt": certificates},
     }
 
 

@@ -12,6 +12,7 @@ from bench.children import MeasurementFailed
 from bench.plan import Plan
 from bench.rows import Row
 from bench.sides import Measured
+from bench.told import Told
 from support import brokers
 from support.identities import Issuer
 from support.missing import PeerMissing
@@ -32,7 +33,7 @@ def broker(directory: Path) -> RabbitMQNode:
         raise PeerMissing(str(error)) from None
 
 
-def measure(node: RabbitMQNode, count: int, plan: Plan, *, turn: int = 1) -> list[Row]:
+def measure(node: RabbitMQNode, count: int, plan: Plan, turn: int = 1) -> list[Row]:
     """Measure each side once; `node` is restarted.
 
     Raises `MeasurementFailed`, at once where the broker may not hold so many.
@@ -41,11 +42,12 @@ def measure(node: RabbitMQNode, count: int, plan: Plan, *, turn: int = 1) -> lis
         raise MeasurementFailed(problem)
     issuer = Issuer()
 
-    def one(name: str, module: str, *more: str) -> Measured:
-        told = (node.amqp_port, issuer.token(USER), count, plan.idle_seconds, plan.probe_seconds)
+    def one(name: str, module: str) -> Measured:
+        token = issuer.token(USER)
+        told = Told(port=node.amqp_port, secret=token, count=count, plan=plan, speech="AMQP10")
         return sides.measured(
             name,
-            children.python(module, *told, *more),
+            children.python(module, *told.arguments),
             count,
             plan,
             standalone.steps(plan),
@@ -55,6 +57,6 @@ def measure(node: RabbitMQNode, count: int, plan: Plan, *, turn: int = 1) -> lis
         )
 
     bare, ours = sides.by_turns(
-        turn, lambda: one("proton", "bare_amqp10"), lambda: one("Springline", "held", "AMQP10")
+        turn, lambda: one("proton", "bare_amqp10"), lambda: one("Springline", "held")
     )
     return rows.beside(sides.rows_of(ours), bare=sides.rows_of(bare))

@@ -12,6 +12,7 @@ from bench.bare import USER
 from bench.plan import PASSWORDS, Plan
 from bench.rows import Row
 from bench.sides import Measured
+from bench.told import Told
 from support.nginx import Nginx
 
 __all__ = ["measure", "server"]
@@ -31,7 +32,7 @@ def server(directory: Path) -> Nginx:
     )
 
 
-def measure(web: Nginx, count: int, plan: Plan, *, turn: int = 1) -> list[Row]:
+def measure(web: Nginx, count: int, plan: Plan, turn: int = 1) -> list[Row]:
     """Measure each side once, with both versions; `web` is restarted."""
     return [row for version in _BESIDE for row in _measured(web, count, plan, version, turn)]
 
@@ -40,12 +41,12 @@ def _measured(web: Nginx, count: int, plan: Plan, version: str, turn: int) -> li
     port = web.port if version == "HTTP1" else web.http2_port
     title, library = _BESIDE[version]
     first, second = PASSWORDS
-    told = (port, first, count, plan.idle_seconds, plan.probe_seconds, version)
+    told = Told(port=port, secret=first, count=count, plan=plan, speech=version)
 
     def one(name: str, module: str) -> Measured:
         return sides.measured(
             name,
-            children.python(module, *told),
+            children.python(module, *told.arguments),
             count,
             plan,
             standalone.steps(plan),

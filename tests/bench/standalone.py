@@ -1,7 +1,13 @@
-"""One number of connections without a cluster: Springline, aiormq alone, amqp091-go alone."""
+"""One number of connections without a cluster: Springline, aiormq alone, amqp091-go alone.
 
+Over TLS the broker's certificate is verified, with one TLS context for all connections of a
+process, and there is no amqp091-go.
+"""
+
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench import children, needs, peer, rows, sides
@@ -10,9 +16,21 @@ from bench.children import MeasurementFailed
 from bench.plan import PASSWORDS, Plan
 from bench.rows import Row, Step
 from bench.sides import Measured
-from support.rabbitmq import RabbitMQNode
+from bench.told import Told
+from support.identities import Certificates
+from support.rabbitmq import RabbitMQNode, TLSFiles
 
-__all__ = ["broker", "declare_user", "go_program", "measure", "said", "steps"]
+__all__ = [
+    "Site",
+    "broker",
+    "declare_user",
+    "go_program",
+    "measure",
+    "prepared",
+    "prepared_for_tls",
+    "said",
+    "steps",
+]
 
 _LOG_SECONDS = 10.0
 _POLL_SECONDS = 0.1
@@ -33,9 +51,9 @@ _HOLDS_MOST = {"vm_memory_high_watermark.relative": "0.9"}
 """So that ten thousand connections are no alarm on a small machine."""
 
 
-def broker(directory: Path) -> RabbitMQNode:
+def broker(directory: Path, *, tls: TLSFiles | None = None) -> RabbitMQNode:
     """Return the broker, not started. Raises `RabbitMQMissing`."""
-    return RabbitMQNode(directory, extra_config=_HOLDS_MOST)
+    return RabbitMQNode(directory, extra_config=_HOLDS_MOST, tls=tls)
 
 
 def steps(plan: Plan, *, idle_reach: str = "") -> list[Step]:
@@ -69,22 +87,54 @@ def go_program() -> Path | None:
         return None
 
 
-def measure(
-    node: RabbitMQNode, count: int, plan: Plan, program: Path | None, *, turn: int = 1
-) -> list[Row]:
-    """Measure each side once; `node` has the user, and is restarted.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """What is measured on. The broker has the user."""
+
+    node: RabbitMQNode
+    program: Path | None = None
+    """Of Go, where it could be built."""
+    authorities: Path | None = None
+    """Whom to trust, where connections are over TLS."""
+
+
+@contextlib.contextmanager
+def prepared(directory: Path) -> Iterator[Site]:
+    """Build the Go program and start the broker; stop it afterwards. Raises `RabbitMQMissing`."""
+    program = go_program()
+    with broker(directory) as node:
+        declare_user(node)
+        yield Site(node=node, program=program)
+
+
+@contextlib.contextmanager
+def prepared_for_tls(directory: Path) -> Iterator[Site]:
+    """Start the broker with a certificate; stop it afterwards. Raises `RabbitMQMissing`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    files = Certificates.issue(directory).files
+    with broker(directory / "broker", tls=files) as node:
+        declare_user(node)
+        yield Site(node=node, authorities=files.ca)
+
+
+def measure(site: Site, count: int, plan: Plan, turn: int = 1) -> list[Row]:
+    """Measure each side once; the broker is restarted.
 
     Raises `MeasurementFailed`, at once where the broker may not hold so many.
     """
+    node = site.node
     if problem := needs.too_few_of_broker(count, node):
         raise MeasurementFailed(problem)
-    told = (node.amqp_port, PASSWORDS[0], count, plan.idle_seconds, plan.probe_seconds)
+    told = Told(port=node.amqp_port, secret=PASSWORDS[0], count=count, plan=plan)
+    if site.authorities is not None:
+        authorities = str(site.authorities)
+        told = replace(told, port=node.amqps_port, speech="TLS", authorities=authorities)
     server = sides.of_rabbitmq(node, plan, count)
 
     def one(name: str, module: str, renewing: Callable[[], str]) -> Measured:
         return sides.measured(
             name,
-            children.python(module, *told),
+            children.python(module, *told.arguments),
             count,
             plan,
             steps(plan, idle_reach="≤ 2 % at 1,000"),
@@ -104,7 +154,7 @@ def measure(
 
     peered, bare, ours = sides.by_turns(
         turn,
-        lambda: _measure_peer(program, node, count, plan),
+        lambda: _measure_peer(site.program, node, count, plan),
         lambda: one("aiormq", "bare", lambda: PASSWORDS[0]),
         springline,
     )

@@ -12,7 +12,7 @@ from bench import rows as measured_rows
 from bench import sizing
 from bench.rows import Row
 
-__all__ = ["PARTS", "PREFERRED", "Part", "document"]
+__all__ = ["PARTS", "PREFERRED", "Part", "document", "figure", "markdown"]
 
 PREFERRED: Final = 1000
 """The number of connections whose figures the page has in full, where it was measured."""
@@ -62,6 +62,7 @@ PARTS: Final = {
     "standalone": Part(
         heading="Standalone", bare="aiormq", go="amqp091-go", grows=_GROWS, is_sized=True
     ),
+    "tls": Part(heading="Over TLS, standalone", bare="aiormq"),
     "http": Part(
         heading="Over HTTP, standalone", bare="h11 or h2", titles=("HTTP/1.1: ", "HTTP/2: ")
     ),
@@ -95,14 +96,14 @@ def _in_full(part: Part, title: str, chosen: Sequence[Row]) -> Iterator[str]:
     lines = [
         [
             _named(row.what.removeprefix(title)),
-            _figure(row.ours, row.unit),
-            _figure(row.bare, row.unit),
+            figure(row.ours, row.unit),
+            figure(row.bare, row.unit),
             _DASH if row.ratio is None else f"{row.ratio:.1f}",
-            *([_figure(row.go, row.unit)] if part.go else []),
+            *([figure(row.go, row.unit)] if part.go else []),
         ]
         for row in times
     ]
-    yield _table(head, lines)
+    yield markdown(head, lines)
     if used := [row for row in chosen if row.during]:
         yield _processors(part, title, used)
 
@@ -119,11 +120,11 @@ def _processors(part: Part, title: str, used: Sequence[Row]) -> str:
         cells = [step]
         for side in ("ours", "bare", *(["go"] if part.go else [])):
             cells += [
-                _figure(getattr(found[each], side), found[each].unit) if each in found else _DASH
+                figure(getattr(found[each], side), found[each].unit) if each in found else _DASH
                 for each in processes
             ]
         lines.append(cells)
-    return _table(head, lines)
+    return markdown(head, lines)
 
 
 def _growth(part: Part, counts: Sequence[int], measured: Sequence[Row]) -> str:
@@ -136,7 +137,7 @@ def _growth(part: Part, counts: Sequence[int], measured: Sequence[Row]) -> str:
         found = {row.count: row for row in measured if row.what == name}
         cells = [_with_ratio(found[count]) if count in found else _DASH for count in counts]
         lines.append([name, *cells, exponents.get(name, _DASH)])
-    return _table(["what", *(f"N = {count:,}" for count in counts), "exponent"], lines)
+    return markdown(["what", *(f"N = {count:,}" for count in counts), "exponent"], lines)
 
 
 def _is_called(row: Row, grown: str) -> bool:
@@ -154,7 +155,7 @@ def _sizes(cost: sizing.Cost) -> str:
          f"{each.by_idling:,}", f"{each.by_reconnecting:,}"]
         for each in found
     ]  # fmt: skip
-    return _table(head, lines)
+    return markdown(head, lines)
 
 
 def _named(what: str) -> str:
@@ -163,11 +164,12 @@ def _named(what: str) -> str:
 
 
 def _with_ratio(row: Row) -> str:
-    shown = _figure(row.ours, row.unit)
+    shown = figure(row.ours, row.unit)
     return shown if row.ratio is None else f"{shown} ({row.ratio:.1f}×)"  # noqa: RUF001 - as above
 
 
-def _figure(value: float | None, unit: str) -> str:
+def figure(value: float | None, unit: str) -> str:
+    """Return a figure with its unit as the page has it, and a dash where there is none."""
     if value is None:
         return _DASH
     is_count = not unit and value == int(value) and (value == 0 or value >= 10)
@@ -175,7 +177,8 @@ def _figure(value: float | None, unit: str) -> str:
     return f"{value:,.{digits}f} {_UNITS.get(unit, unit)}".rstrip()
 
 
-def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Return a table."""
     rule = "|".join("---" for _ in head)
     cells = (" | ".join(line) for line in lines)
     return "\n".join([f"| {' | '.join(head)} |", f"|{rule}|", *(f"| {each} |" for each in cells)])

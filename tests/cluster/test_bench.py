@@ -57,7 +57,7 @@ def figures(rows: list[Row]) -> dict[str, float]:
 async def test_the_operator_is_measured_beside_a_script(site: Site) -> None:
     """Every row has a figure, and what is counted is as promised however many there are."""
     try:
-        rows = await measured_cluster.measure(site, COUNT, QUICK)
+        rows = await asyncio.to_thread(measured_cluster.measure, site, COUNT, QUICK)
     finally:
         await asyncio.to_thread(site.operator.close)
     found = figures(rows)
@@ -93,10 +93,20 @@ def test_commands_are_measured_beside_kubectl(kubectl: Kubectl, tmp_path: Path) 
 def test_standalone_mode_is_measured_beside_aiormq(user: RabbitMQNode) -> None:
     """Every row has a reference, and every time the processor time of both processes."""
     plan = dataclasses.replace(QUICK, restarts_broker=False)
-    rows = standalone.measure(user, COUNT, plan, program=None)
+    rows = standalone.measure(standalone.Site(node=user), COUNT, plan)
     assert figures(rows).keys() >= {"declared → all Ready", "memory per connection"}
     assert [row.what for row in rows if row.bare is None] == []
     assert {row.process for row in rows if row.during} == {"", "the broker"}
+
+
+def test_sessions_over_tls_are_measured_beside_aiormq(tmp_path: Path) -> None:
+    """On a broker of their own, at the port that speaks nothing else."""
+    with standalone.prepared_for_tls(tmp_path) as site:
+        rows = standalone.measure(site, COUNT, dataclasses.replace(QUICK, restarts_broker=False))
+        log = site.node.log_text()
+    assert [row.what for row in rows if row.bare is None] == []
+    assert f":{site.node.amqps_port})" in log
+    assert f":{site.node.amqp_port})" not in log
 
 
 def test_sessions_over_http_are_measured_beside_bare_libraries(tmp_path: Path) -> None:

@@ -16,13 +16,26 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from bench import __main__ as command
-from bench import broker_log, compare, measuring, needs, picture, rows, sides, sizing, steps, tables
+from bench import (
+    broker_log,
+    compare,
+    costs,
+    measuring,
+    needs,
+    picture,
+    rows,
+    sides,
+    sizing,
+    steps,
+    tables,
+)
 from bench.asked import Asking
 from bench.children import MeasurementFailed
 from bench.plan import Plan
 from bench.rows import Row, Step
 from bench.sides import OWN, Measured, Took
 from bench.steps import Holder
+from bench.told import Told
 
 WHO = "system:serviceaccount:springline-system:springline"
 
@@ -206,6 +219,26 @@ def test_number_of_turns(count: int, times: int | None, number: int) -> None:
     assert command.turns(count, times) == number
 
 
+@pytest.mark.parametrize(
+    ("part", "asked", "measured"),
+    [
+        pytest.param("cluster", [500, 1000], [500, 1000], id="what grows on the page: all"),
+        pytest.param("http", [500, 1000], [1000], id="what the page has with one size: that one"),
+        pytest.param("http", [50, 100], [50, 100], id="unless it was not asked for"),
+        pytest.param("http", [], [], id="nothing was asked for"),
+    ],
+)
+def test_sizes_of_a_part_beside_others(part: str, asked: list[int], measured: list[int]) -> None:
+    assert command.enough(part, asked) == measured
+
+
+def test_child_reads_what_it_is_told() -> None:
+    plan = Plan(idle_seconds=2.5, probe_seconds=3)
+    told = Told(port=20000, secret="x", count=7, plan=plan)
+    for each in (told, dataclasses.replace(told, speech="TLS", authorities="/ca.pem")):
+        assert Told.read(each.arguments) == each
+
+
 def test_sides_take_turns_and_so_does_who_begins() -> None:
     """What they took comes back in the order of the sides, whoever begins."""
     began: list[str] = []
@@ -251,6 +284,7 @@ def test_part_that_fails_keeps_what_it_has_and_the_others_go_on(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(command, "PARTS", ("standalone", "amqp10"))
+    monkeypatch.setattr(command, "FEWER", {})
     monkeypatch.setattr(command, "MEASURES", dict.fromkeys(command.PARTS, part))
     with pytest.raises(SystemExit, match="a part, 1000 connections: the broker hung up"):
         command.main(["500", "1000"])
@@ -519,6 +553,35 @@ def test_page_is_written_with_units_and_ratios() -> None:
     assert "| applied → all Ready | 1.00 | – |" in written  # noqa: RUF001
     assert "| 128 MB | 100 m | 1,000 | memory |" in written
     assert "how it grows" not in written, "one size does not grow"
+
+
+def test_costs_are_those_of_a_thousand_connections() -> None:
+    """By each kind that was measured, and scaled where it was with another number."""
+    over_http = [
+        dataclasses.replace(row, what=f"HTTP/2: {row.what}") for row in a_side(500, factor=0.5)
+    ]
+    measured = {"standalone": [*a_side(1000), *a_side(2000)], "http": over_http, "cluster": []}
+    _, _, *lines = costs.document(measured).rstrip().splitlines()[2:]
+    [alone, two] = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert alone == ["standalone", "50.0 MB", "40.0 MB", "20.0 m", "0.30 s", "–", "–", "–"]  # noqa: RUF001
+    assert two[:5] == ["over HTTP/2", "50.0 MB", "20.0 MB", "20.0 m", "0.30 s"]
+
+
+def test_costs_on_the_page_have_the_columns_and_lines_that_are_written() -> None:
+    measured = {
+        part: [
+            dataclasses.replace(row, what=title + row.what)
+            for title in each.titles
+            for row in a_side()
+        ]
+        for part, each in tables.PARTS.items()
+    }
+    page = PAGE.read_text(encoding="utf-8")
+    [on_page] = re.findall(rf"### {costs.HEADING}\n\n((?:\|.*\n)+)", page)
+    written = costs.document(measured)
+    assert list(columns(on_page)) == list(columns(written))
+    names = re.compile(r"^\| *(\w[^|]*) \|", re.MULTILINE)
+    assert names.findall(on_page) == names.findall(written)
 
 
 # --- two trees
