@@ -16,7 +16,8 @@ from springline.errors import (
     TransientError,
 )
 from springline.reasons import Reason
-from support.harness import Harness
+from support import uncollected
+from support.harness import Harness, Peer
 from support.opening import Recorder
 from support.waiting import PATIENCE, eventually
 
@@ -55,6 +56,34 @@ async def test_a_peer_that_never_answers_costs_the_time_out_and_no_more(harness:
         with pytest.raises(TransientError) as caught:
             await harness.driver.open(peer.request(timeout=0.3))
     assert caught.value.reason is Reason.CONNECT_TIMEOUT
+
+
+async def test_what_has_ended_is_released_at_once(harness: Harness) -> None:
+    """Secrets among it, and not when the garbage collector comes by."""
+
+    async def live(peer: Peer, end: str) -> None:
+        connection = await harness.driver.open(peer.request())
+        recorder = Recorder()
+        connection.observe(recorder)
+        match end:
+            case "closed":
+                await connection.close()
+            case "aborted":
+                connection.abort()
+            case "closed by the peer":
+                peer.close("that is all")
+                await harness.ask(connection)
+            case _:
+                peer.drop()
+        await eventually(lambda: recorder.closes)
+
+    async with harness.serving() as peer, asyncio.timeout(DEADLINE):
+        await live(peer, "closed")  # what is kept for all of them stays
+    for end in ("closed", "aborted", "closed by the peer", "broken"):
+        async with harness.serving() as peer, asyncio.timeout(DEADLINE):
+            with uncollected.watched("springline.drivers", "springline.redaction") as left:
+                await live(peer, end)
+                await eventually(lambda: not left(), what="nothing is left")
 
 
 async def test_cancelling_an_open_leaves_nothing_behind(harness: Harness) -> None:

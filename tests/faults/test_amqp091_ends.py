@@ -14,7 +14,7 @@ from pamqp.heartbeat import Heartbeat
 from springline.core.values import ClosedBy
 from springline.errors import NotOpenError, RejectedError
 from springline.reasons import Reason
-from support import fake_peer, opening
+from support import fake_peer, opening, uncollected
 from support.amqp091 import (
     DEADLINE,
     DRIVER,
@@ -26,7 +26,7 @@ from support.amqp091 import (
     opened,
     refused,
 )
-from support.fake_peer import Talk
+from support.fake_peer import FakePeer, Talk
 from support.opening import Recorder
 from support.waiting import eventually
 
@@ -315,6 +315,50 @@ async def test_an_open_connection_has_no_task_and_nothing_of_aiormq() -> None:
         await eventually(lambda: not _of_this_client(before), what="no task is left")
         assert "aiormq" not in {type(each).__module__.split(".")[0] for each in _held(connection)}
         await connection.close()
+
+
+@pytest.mark.parametrize("with_tls", [False, True], ids=["plaintext", "TLS"])
+@pytest.mark.parametrize("end", ["closed", "dropped", "closed by the peer", "reset by the peer"])
+async def test_what_a_probed_connection_was_is_released_when_it_has_ended(
+    end: str, with_tls: bool
+) -> None:
+    """At once, secrets and TLS among it, and not when the garbage collector comes by."""
+    server, client = certificates()
+
+    async def live(peer: FakePeer) -> None:
+        connection, recorder = await opened(peer, tls=client if with_tls else None)
+        await opening.probe(connection, exchange="", routing_key="x", timeout=DEADLINE)
+        assert left()
+        match end:
+            case "closed":
+                await connection.close()
+            case "dropped":
+                connection.abort()
+            case "closed by the peer":
+                peer.talk.raw(close_frame(320, b"shutdown"))
+            case _:
+                peer.talk.reset()
+        await eventually(lambda: recorder.closes)
+
+    with uncollected.watched(*_OURS) as left:
+        async with (
+            asyncio.timeout(DEADLINE),
+            fake_peer.serving(tls=server if with_tls else None) as peer,
+        ):
+            await live(peer)
+            await eventually(lambda: not left(), what="nothing is left")
+
+
+_OURS = (
+    "springline.drivers.amqp091.connection",
+    "springline.drivers.amqp091.frame_reader",
+    "springline.drivers.amqp091.heart",
+    "springline.drivers.amqp091.probe",
+    "springline.drivers.amqp091.wire",
+    "springline.drivers.shared.line",
+    "springline.redaction",
+    "springline.veil",
+)
 
 
 def _of_this_client(before: set[asyncio.Task[object]]) -> list[asyncio.Task[object]]:

@@ -15,7 +15,7 @@ import pytest
 from pamqp import commands as spec
 
 from springline.core.events import EventType
-from support import fake_peer, leaks, ports
+from support import fake_peer, leaks, ports, uncollected
 from support.fake_peer import Script, Talk
 from support.running import Running, a_broker, a_connection, a_secret, running
 from support.waiting import eventually
@@ -266,6 +266,29 @@ async def test_the_next_endpoint_is_tried_when_the_first_never_answers() -> None
         await held.until_ready("orders")
         assert str(good.port) in held.status("orders")["endpoint"]
         assert EventType.CONNECT_FAILED not in held.types("orders")
+
+
+@pytest.mark.parametrize("is_reset", [True, False], ids=["reset", "closed without a word"])
+async def test_a_session_that_is_back_keeps_nothing_of_the_connection_before(
+    is_reset: bool,
+) -> None:
+    """Of thousands that a broker's restart costs, each would wait for the garbage collector."""
+    async with (
+        fake_peer.serving() as peer,
+        running(
+            a_broker(peer.port, retry={"delay": "1s", "maxDelay": "1s"}),
+            LOGIN,
+            a_connection("orders"),
+        ) as held,
+    ):
+        await held.until_ready("orders")
+        with uncollected.watched("springline.drivers.amqp091", "springline.drivers.shared") as left:
+            for number in (2, 3, 4):
+                peer.talk.reset() if is_reset else peer.talk.close()
+                await eventually(lambda number=number: len(peer.talks) == number)  # type: ignore[misc]
+                await held.until_ready("orders")
+            connections = {name: count for name, count in left().items() if "Connection" in name}
+            assert connections == {}, "there is as much as before"
 
 
 async def hangs_up(talk: Talk) -> None:

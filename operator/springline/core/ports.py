@@ -63,7 +63,11 @@ class ConnectionObserver(Protocol):
         """
 
     def connection_closed(self, connection: "Connection", close: CloseInfo) -> None:
-        """The connection is over and its socket released. Called exactly once."""
+        """The connection is over and its socket released. Called exactly once.
+
+        From then on only the observer refers to it, so that it goes, with its secrets, when the
+        observer lets go of it. The garbage collector looks seldom at what is as old as that.
+        """
 
 
 class Connection(Protocol):

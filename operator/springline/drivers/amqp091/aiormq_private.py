@@ -160,6 +160,22 @@ class _Connected(aiormq.TransportFactory):
             "asyncio.StreamWriter", Outlet(self._line)
         )
 
+    def let_go(self) -> None:
+        """Let go of the line, which was taken or is not wanted any more."""
+        del self._line
+
+
+class _NotBegun:
+    """In place of a task that is not begun, and so never ends."""
+
+    __slots__ = ()
+
+    def add_done_callback(self, callback: object) -> None:
+        """Let go of it. A future would keep aiormq's connection, which keeps the future."""
+
+
+_NOT_BEGUN: Final = _NotBegun()
+
 
 class AiormqConnection(aiormq.Connection):
     """One open handshake, made by `connect`; only `Owner.handshake_frame` sends anything in it.
@@ -168,14 +184,25 @@ class AiormqConnection(aiormq.Connection):
     """
 
     # What is ours has two underscores, so that no attribute of another aiormq can have its name.
-    __slots__ = ("__frames", "__is_open", "__owner", "__task_name")
+    __slots__ = ("__connected", "__frames", "__is_open", "__owner", "__task_name")
 
     def __init__(self, owner: Owner, line: Line[FrameReader], *, task_name: str) -> None:
-        super().__init__(_URL, transport_factory=_Connected(line))
+        connected = _Connected(line)
+        super().__init__(_URL, transport_factory=connected)
+        self.__connected = connected
         self.__owner = owner
         self.__frames = line.reader
         self.__task_name = task_name
         self.__is_open = False
+
+    def let_go(self) -> None:
+        """Let go of the owner and its line, once `connect` has ended, whatever came of it.
+
+        Where aiormq's objects refer to each other, as after a failure, they stay until the garbage
+        collector comes by, and what they refer to would stay with them.
+        """
+        self.__connected.let_go()
+        del self.__owner, self.__frames
 
     # What aiormq calls before and in its `connect`
 
@@ -183,7 +210,7 @@ class AiormqConnection(aiormq.Connection):
         """Begin the handshake, under the connection's name; nothing of what would follow it."""
         if self.__is_open:
             coro.close()
-            return cast("TaskType", self.loop.create_future())
+            return cast("TaskType", _NOT_BEGUN)
         task = super().create_task(coro)
         task.set_name(self.__task_name)
         return task

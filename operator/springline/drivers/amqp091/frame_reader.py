@@ -176,10 +176,8 @@ class FrameReader:
 
     # What the line feeds
 
-    def set_transport(self, transport: asyncio.BaseTransport) -> None:
+    def set_transport(self, transport: asyncio.ReadTransport) -> None:
         """Name the transport, which is paused when enough has come that is not read."""
-        if not isinstance(transport, asyncio.ReadTransport):
-            raise TypeError("a transport that can be read from")
         self._transport = transport
 
     def feed_data(self, data: bytes) -> None:

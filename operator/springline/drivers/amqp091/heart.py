@@ -24,6 +24,10 @@ _GRACE_HEARTBEATS: Final = 2
 _HEARTBEAT: Final = frames.marshalled(Heartbeat())
 
 
+def _nobody() -> None:
+    """Do nothing: there is nobody to be told."""
+
+
 class Heart:
     """Beats from when it is made until `stop`."""
 
@@ -56,7 +60,8 @@ class Heart:
         self._sent_at = self._loop.time()
 
     def stop(self) -> None:
-        """Beat no more. Idempotent."""
+        """Beat no more, and let go of who would be told. Idempotent."""
+        self._on_silence = _nobody
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -108,14 +108,16 @@ class WireConnection:
         On any exception the socket is released before it leaves.
         """
         handshake = self._handshake
+        opening = AiormqConnection(self, self.line, task_name=f"amqp091/{self._name}")
         try:
-            await AiormqConnection(self, self.line, task_name=f"amqp091/{self._name}").connect()
+            await opening.connect()
         except BaseException:
             # A cancellation can meet a `connect` that has just succeeded.
             self.line.abort()
             await self.line.wait_lost()
             raise
         finally:
+            opening.let_go()
             # It has the credential.
             del self._handshake
         self._heart = Heart(
@@ -269,4 +271,6 @@ class WireConnection:
     def _check_over(self) -> None:
         if not self.is_over and self.line.is_lost and self.line.reader.is_done:
             self.is_over = True
-            self.listener.on_over()
+            # It refers to this wire, and nobody else would part the two.
+            listener, self.listener = self.listener, Listener()
+            listener.on_over()

@@ -54,7 +54,8 @@ class Links:
         ]
 
     def stop(self) -> None:
-        """Let go of them: the connection ends. Idempotent."""
+        """Let go of them, and of who is told: the connection ends. Idempotent."""
+        self.on_change = _nothing
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()

@@ -158,12 +158,16 @@ class Wire:
             self._settle()
             if self.on_over is not None:
                 self._loop.call_soon(self.on_over)
+            # They refer to this wire, and nobody else would part them.
+            self.on_over = self.on_change = None
 
     async def _read(self) -> None:
         """Read once, and take it in."""
         try:
             data = await self.line.reader.read(bounds.READ_OCTETS)
         except (OSError, EOFError) as error:
+            # The reader keeps it, and with its traceback would keep this wire.
+            error.__traceback__ = None
             self._lose(error)
             return
         if not data:

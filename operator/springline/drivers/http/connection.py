@@ -402,6 +402,8 @@ class HttpConnection:
         try:
             data = await line.reader.read(bounds.READ_OCTETS)
         except (OSError, EOFError) as error:
+            # The reader keeps it, and with its traceback would keep this connection.
+            error.__traceback__ = None
             self._lose(errors.lost(error, where=self._progress.where))
             return
         self._heard()
@@ -515,6 +517,10 @@ class HttpConnection:
             change = Change(length, is_closed)
             for observer in observers:
                 self._loop.call_soon(observer, change)
+        if conversation.end is not None and length == 0:
+            # Nothing else will change; and they refer to this connection, as it does to them.
+            self._observers.clear()
+            self._observers_of_end.clear()
 
     def _expire(self, call: Call) -> None:
         self._conversation.expire(call)

@@ -23,10 +23,50 @@ PIECE_OCTETS: Final = 16 * 1024
 _piece: Final = memoryview(bytearray(PIECE_OCTETS))
 
 
+class _Gone(asyncio.Transport):
+    """In place of a transport that is lost: nothing is known of it, and nothing becomes of it."""
+
+    __slots__ = ()
+
+    def is_closing(self) -> bool:
+        return True
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def can_write_eof(self) -> bool:
+        return False
+
+
+_GONE: Final = _Gone()
+
+
+class _Valve(asyncio.ReadTransport):
+    """What a reader has of a transport: it may stop it for a while, until there is none.
+
+    A reader may live as long as what it has read is looked at. With the transport it would keep
+    what TLS needs for a connection, which is more than all else.
+    """
+
+    __slots__ = ("transport",)
+
+    def __init__(self, transport: asyncio.ReadTransport) -> None:
+        super().__init__()
+        self.transport: asyncio.ReadTransport | None = transport
+
+    def pause_reading(self) -> None:
+        if self.transport is not None:
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self.transport is not None:
+            self.transport.resume_reading()
+
+
 class Inbound(Protocol):
     """What a line feeds: an `asyncio.StreamReader`, or what a driver has in its place."""
 
-    def set_transport(self, transport: asyncio.BaseTransport) -> None:
+    def set_transport(self, transport: asyncio.ReadTransport) -> None:
         """Name the transport, which may be paused. Comes first, and once."""
 
     def feed_data(self, data: bytes) -> None:
@@ -49,19 +89,23 @@ class LineProtocol(asyncio.BufferedProtocol):
     What comes is received in pieces, so that a reader can stop a peer that sends more than is read.
     """
 
-    __slots__ = ("_has_tls", "_lost", "_reader", "is_lost", "on_lost")
+    __slots__ = ("_has_tls", "_lost", "_reader", "_valve", "is_lost", "on_lost")
 
     def __init__(self, reader: Inbound) -> None:
         self._reader = reader
         self._has_tls = False
+        self._valve: _Valve | None = None
         self._lost: list[asyncio.Future[None]] = []
         self.on_lost: Callable[[], None] | None = None
         self.is_lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Name the transport to the reader."""
+        if not isinstance(transport, asyncio.ReadTransport):
+            raise TypeError("a transport that can be read from")
         self._has_tls = transport.get_extra_info("sslcontext") is not None
-        self._reader.set_transport(transport)
+        self._valve = _Valve(transport)
+        self._reader.set_transport(self._valve)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - as large for everybody
         """Return where the next piece is received."""
@@ -83,12 +127,15 @@ class LineProtocol(asyncio.BufferedProtocol):
         else:
             self._reader.set_exception(exc)
         self.is_lost = True
+        if self._valve is not None:
+            self._valve.transport = None
         waiting, self._lost = self._lost, []
         for each in waiting:
             if not each.done():
                 each.set_result(None)
-        if self.on_lost is not None:
-            self.on_lost()
+        on_lost, self.on_lost = self.on_lost, None
+        if on_lost is not None:
+            on_lost()
 
     async def wait_lost(self) -> None:
         """Wait until the transport is gone. Safe to cancel, and for several at once."""
@@ -99,7 +146,11 @@ class LineProtocol(asyncio.BufferedProtocol):
 
 
 class Line(Generic[ReaderT]):
-    """One connected transport, with the reader that its driver brought."""
+    """One connected transport, with the reader that its driver brought.
+
+    What belongs to the transport is let go of when that is lost, and not when the garbage collector
+    comes by: it looks seldom at what is as old as a connection.
+    """
 
     __slots__ = ("_guard", "_is_lingering", "_protocol", "_told", "reader", "transport")
 
@@ -107,7 +158,7 @@ class Line(Generic[ReaderT]):
         self, reader: ReaderT, transport: asyncio.Transport, protocol: LineProtocol
     ) -> None:
         self.reader = reader
-        self.transport = transport
+        self.transport: asyncio.Transport = transport
         self._protocol = protocol
         self._guard: wheel.Timer | None = None
         self._is_lingering = False
@@ -161,8 +212,10 @@ class Line(Generic[ReaderT]):
 
     def _lost(self) -> None:
         self._release_guard()
-        if self._told is not None:
-            self._told()
+        self.transport = _GONE
+        told, self._told = self._told, None
+        if told is not None:
+            told()
 
     def _set_guard(self) -> None:
         self._release_guard()

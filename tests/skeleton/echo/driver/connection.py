@@ -143,6 +143,8 @@ class EchoConnection:
         try:
             close = await self._until_closed()
         except (OSError, EOFError, ValueError) as error:
+            # The reader keeps it, and with its traceback would keep this connection.
+            error.__traceback__ = None
             close = errors.lost(error)
             self._line.abort()
         self._ended = self._closed_by_us or close

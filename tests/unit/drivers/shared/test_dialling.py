@@ -1,9 +1,12 @@
 """A line is what any protocol can be spoken on: dialled by address, with the reader of a driver."""
 
 import asyncio
+import contextlib
 import enum
 import socket
+import ssl
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -13,8 +16,10 @@ from springline.drivers.shared.line import Line
 from springline.drivers.shared.progress import Progress, TransportStep
 from springline.errors import TransientError
 from springline.reasons import Reason
-from support import leaks, opening, ports
+from support import leaks, opening, ports, uncollected
+from support.identities import Certificates
 from support.ports import LOOPBACK
+from support.waiting import eventually
 
 
 class OwnStep(enum.Enum):
@@ -79,6 +84,36 @@ async def test_system_keeps_no_more_of_what_is_not_read_than_it_begins_with(port
     assert connected.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) <= 128 * 1024
     line.abort()
     await line.wait_lost()
+
+
+@pytest.mark.parametrize("orderly", [True, False], ids=["ended", "dropped"])
+async def test_what_tls_keeps_is_released_with_the_transport(tmp_path: Path, orderly: bool) -> None:
+    """While the line, and the reader, are still there, and nobody looks for cycles."""
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
+    certificates = Certificates.issue(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificates.files.certificate, certificates.files.key)
+    reader = asyncio.StreamReader()
+    async with await asyncio.start_server(hold, LOOPBACK, 0, ssl=context) as server:
+        port = server.sockets[0].getsockname()[1]
+        request = opening.request(port, tls=certificates.client())
+        with uncollected.watched() as left:
+            line = await dialling.dial(request, progress(port), reader)
+            assert left() == {"ssl.SSLObject": 1}
+            if orderly:
+                line.end()
+            else:
+                line.abort()
+            await line.wait_lost()
+            await eventually(lambda: not left(), what="nothing of TLS is left")
+    assert reader.at_eof()
+    assert line.transport.get_extra_info("ssl_object") is None
+    assert line.is_ending
 
 
 @pytest.mark.parametrize("orderly", [True, False], ids=["ended", "dropped"])
