@@ -352,6 +352,9 @@ class HttpConnection:
             self._lose(error)
         finally:
             self.close()
+            # Nothing else will change; and they refer to this connection, as it does to them.
+            self._observers.clear()
+            self._observers_of_end.clear()
             if self._line is not None:
                 await self._line.wait_lost()
 
@@ -517,10 +520,6 @@ class HttpConnection:
             change = Change(length, is_closed)
             for observer in observers:
                 self._loop.call_soon(observer, change)
-        if conversation.end is not None and length == 0:
-            # Nothing else will change; and they refer to this connection, as it does to them.
-            self._observers.clear()
-            self._observers_of_end.clear()
 
     def _expire(self, call: Call) -> None:
         self._conversation.expire(call)

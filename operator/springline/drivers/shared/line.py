@@ -31,6 +31,12 @@ class _Gone(asyncio.Transport):
     def is_closing(self) -> bool:
         return True
 
+    def close(self) -> None:
+        pass
+
+    def abort(self) -> None:
+        pass
+
     def get_write_buffer_size(self) -> int:
         return 0
 

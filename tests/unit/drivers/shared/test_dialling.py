@@ -114,6 +114,7 @@ async def test_what_tls_keeps_is_released_with_the_transport(tmp_path: Path, ord
     assert reader.at_eof()
     assert line.transport.get_extra_info("ssl_object") is None
     assert line.is_ending
+    line.transport.abort()  # as libraries do that were given it
 
 
 @pytest.mark.parametrize("orderly", [True, False], ids=["ended", "dropped"])
