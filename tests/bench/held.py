@@ -33,7 +33,9 @@ class Silent:
 
 def declared(told: Told, numbers: range) -> Iterator[Document]:
     """Yield a Broker, what it needs, a Secret, and the connections that use them."""
-    yield documents.parse(objects.broker(told.port, speech=told.speech))
+    yield documents.parse(
+        objects.broker(told.port, speech=told.speech, over_tls=bool(told.authorities))
+    )
     if told.authorities:
         certificates = Path(told.authorities).read_text(encoding="ascii")
         yield documents.parse(objects.authorities(certificates))

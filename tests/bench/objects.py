@@ -19,14 +19,14 @@ __all__ = [
 AUTHORITIES = "authorities"
 API_VERSION = "springline.dev/v1alpha1"
 CONNECTIONS = "brokerconnections"
-PROTOCOLS = {"": "amqp091", "TLS": "amqp091", "HTTP1": "http", "HTTP2": "http", "AMQP10": "amqp10"}
+PROTOCOLS = {"": "amqp091", "HTTP1": "http", "HTTP2": "http", "AMQP10": "amqp10"}
 """By how the children are told of it."""
 
 
-def broker(port: int, *, speech: str = "") -> dict[str, Any]:
-    """Return a Broker at a port of this machine, over TLS with the authorities of `authorities`."""
+def broker(port: int, *, speech: str = "", over_tls: bool = False) -> dict[str, Any]:
+    """Return a Broker at a port of this machine; over TLS it needs `authorities`, too."""
     guarded: dict[str, Any] = {"sasl": {"allowInsecure": True}}
-    if speech == "TLS":
+    if over_tls:
         guarded = {
             "tls": {
                 "enabled": True,

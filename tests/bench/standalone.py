@@ -24,7 +24,6 @@ __all__ = [
     "Site",
     "broker",
     "declare_user",
-    "go_program",
     "measure",
     "prepared",
     "prepared_for_tls",
@@ -78,7 +77,7 @@ def said(node: RabbitMQNode, read: Callable[[str], float | None], *, since: int)
     return found
 
 
-def go_program() -> Path | None:
+def _go_program() -> Path | None:
     """Return the Go program, or say in one line why there is none."""
     try:
         return peer.program()
@@ -101,7 +100,7 @@ class Site:
 @contextlib.contextmanager
 def prepared(directory: Path) -> Iterator[Site]:
     """Build the Go program and start the broker; stop it afterwards. Raises `RabbitMQMissing`."""
-    program = go_program()
+    program = _go_program()
     with broker(directory) as node:
         declare_user(node)
         yield Site(node=node, program=program)
@@ -127,8 +126,7 @@ def measure(site: Site, count: int, plan: Plan, turn: int = 1) -> list[Row]:
         raise MeasurementFailed(problem)
     told = Told(port=node.amqp_port, secret=PASSWORDS[0], count=count, plan=plan)
     if site.authorities is not None:
-        authorities = str(site.authorities)
-        told = replace(told, port=node.amqps_port, speech="TLS", authorities=authorities)
+        told = replace(told, port=node.amqps_port, authorities=str(site.authorities))
     server = sides.of_rabbitmq(node, plan, count)
 
     def one(name: str, module: str, renewing: Callable[[], str]) -> Measured:

@@ -19,9 +19,9 @@ class Told:
     count: int
     plan: Plan
     speech: str = ""
-    """What is spoken, where that is not AMQP 0-9-1 in clear text: a name in `objects.PROTOCOLS`."""
+    """What is spoken, where that is not AMQP 0-9-1: a name in `objects.PROTOCOLS`."""
     authorities: str = ""
-    """The file with whom to trust, over TLS."""
+    """The file with whom to trust; without one there is no TLS."""
 
     @property
     def arguments(self) -> list[str]:

@@ -235,7 +235,7 @@ def test_sizes_of_a_part_beside_others(part: str, asked: list[int], measured: li
 def test_child_reads_what_it_is_told() -> None:
     plan = Plan(idle_seconds=2.5, probe_seconds=3)
     told = Told(port=20000, secret="x", count=7, plan=plan)
-    for each in (told, dataclasses.replace(told, speech="TLS", authorities="/ca.pem")):
+    for each in (told, dataclasses.replace(told, speech="AMQP10", authorities="/ca.pem")):
         assert Told.read(each.arguments) == each
 
 
